@@ -1,0 +1,32 @@
+// One portable SQL on two engines. Statements use $1 parameters, `text`, `bigint` (epoch milliseconds, read back as
+// number), JSON as text, `insert … on conflict … do update` and `returning`. Invariants live in the statement, and
+// rowCount says who won. SQLite: sqlite.ts. PostgreSQL: postgres.ts. Only this folder imports either driver.
+
+export type Value = string | number | null;
+
+export interface Result<Row> {
+  rows: Row[];
+  /** Rows returned, or rows changed where the statement returns none. */
+  rowCount: number;
+}
+
+/** Where a statement can run: the database itself (a transaction of its own), or an open transaction. */
+export interface Queryable {
+  query<Row = Record<string, Value>>(sql: string, values?: readonly Value[]): Promise<Result<Row>>;
+}
+
+export interface Database extends Queryable {
+  readonly engine: 'sqlite' | 'postgres';
+  /** Runs `work` in one transaction: committed when it resolves, rolled back when it rejects. Not to be nested. */
+  transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T>;
+  /** The database's own clock, epoch milliseconds. */
+  now(): Promise<number>;
+  /** Tells every process on this database that `channel` changed: PostgreSQL NOTIFY; on SQLite the commit is the announcement. */
+  announce(channel: string): Promise<void>;
+  /**
+   * Calls `listener` soon after another process announced `channel`, until the returned function is called. A hint,
+   * never a guarantee: it may come twice or, after a lost connection, not at all, so callers also poll.
+   */
+  listen(channel: string, listener: () => void): Promise<() => Promise<void>>;
+  close(): Promise<void>;
+}

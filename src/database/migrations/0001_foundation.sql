@@ -1,0 +1,90 @@
+-- The tables of the first release: people, applications, protocol state, signing keys, audit.
+
+create table accounts (
+  id text primary key,
+  email text not null,
+  email_key text not null,
+  name text,
+  roles text not null,
+  password_hash text,
+  password_must_change bigint not null,
+  disabled_at bigint,
+  created_at bigint not null,
+  updated_at bigint not null,
+  last_sign_in_at bigint
+);
+create unique index accounts_email_key on accounts (email_key);
+
+create table clients (
+  id text primary key,
+  metadata text not null,
+  secret_hash text,
+  disabled_at bigint,
+  created_at bigint not null,
+  updated_at bigint not null
+);
+
+create table oidc_models (
+  model text not null,
+  id text not null,
+  payload text not null,
+  uid text,
+  grant_id text,
+  account_id text,
+  consumed_at bigint,
+  expires_at bigint not null,
+  primary key (model, id)
+);
+create index oidc_models_uid on oidc_models (uid) where uid is not null;
+create index oidc_models_grant on oidc_models (grant_id) where grant_id is not null;
+create index oidc_models_account on oidc_models (account_id) where account_id is not null;
+create index oidc_models_expiry on oidc_models (expires_at);
+
+create table sign_in_attempts (
+  key text primary key,
+  failures bigint not null,
+  blocked_until bigint not null,
+  expires_at bigint not null
+);
+create index sign_in_attempts_expiry on sign_in_attempts (expires_at);
+
+create table signing_keys (
+  kid text primary key,
+  alg text not null,
+  public_jwk text not null,
+  sealed_private text,
+  prepared_at bigint not null,
+  activated_at bigint,
+  retired_at bigint,
+  destroyed_at bigint,
+  revoked_at bigint,
+  revoked_reason text,
+  longest_life bigint not null
+);
+-- The database keeps the rule: one key signs.
+create unique index one_active_key on signing_keys ((1))
+  where activated_at is not null and retired_at is null and revoked_at is null;
+
+create table audit_events (
+  id text primary key,
+  at bigint not null,
+  event text not null,
+  actor text,
+  subject text,
+  client_id text,
+  request_id text,
+  address text,
+  detail text not null,
+  seq bigint,
+  hash text
+);
+create index audit_events_at on audit_events (at);
+create unique index audit_events_seq on audit_events (seq) where seq is not null;
+
+-- One row: the end of the audit chain. Locked by whoever appends.
+create table audit_head (
+  id bigint primary key,
+  seq bigint not null,
+  hash text not null
+);
+insert into audit_head (id, seq, hash) values (1, 0, '');

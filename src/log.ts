@@ -1,0 +1,33 @@
+// Structured log: `noun.verb`, then facts, one JSON line each. kid, client_id, sub and request id may be printed;
+// tokens, codes, cookies, passwords, secrets and private keys may not. An auditor's facts are rows (audit.ts), not lines.
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
+export type Facts = Record<string, unknown>;
+
+export interface Log {
+  debug(event: string, facts?: Facts): void;
+  info(event: string, facts?: Facts): void;
+  warn(event: string, facts?: Facts): void;
+  error(event: string, facts?: Facts): void;
+}
+
+const rank: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error: 3, silent: 4 };
+
+/** Writes lines at or above `level` to `write` (standard error by default: standard output belongs to commands). */
+export function createLog(level: LogLevel, write: (line: string) => void = (line) => process.stderr.write(line)): Log {
+  const at = (lineLevel: LogLevel) => (event: string, facts: Facts = {}) => {
+    if (rank[lineLevel] < rank[level]) return;
+    write(`${JSON.stringify({ time: new Date().toISOString(), level: lineLevel, event, ...facts }, plain)}\n`);
+  };
+  return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
+}
+
+export const silentLog: Log = createLog('silent');
+
+// Errors have no enumerable fields, so JSON would print {}; a log without the cause is no log.
+function plain(_key: string, value: unknown): unknown {
+  if (!(value instanceof Error)) return value;
+  const { name, message, stack, cause } = value;
+  const code = (value as { code?: unknown }).code;
+  return { name, message, ...(code === undefined ? {} : { code }), stack, ...(cause === undefined ? {} : { cause }) };
+}
