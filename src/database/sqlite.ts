@@ -1,0 +1,271 @@
+// The embedded engine: one file, node:sqlite, write-ahead log. node:sqlite is synchronous, so waiting inside SQLite
+// would stop the whole server. Every write of this process, single statement or transaction, therefore takes its turn
+// in one queue here, and only another process is waited for: by trying again later, never by blocking the event loop.
+
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import type { StatementSync } from 'node:sqlite';
+import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises';
+
+import { AppError } from '../errors.ts';
+import type { Database, Queryable, Result, Value } from './database.ts';
+
+const busyDeadlineMs = 5_000;
+const busyRetryMs = 5;
+const listenEveryMs = 500;
+const statementsKept = 500;
+
+interface Connection {
+  run<Row>(sql: string, values?: readonly Value[]): Result<Row>;
+  /** False once SQLite itself rolled back, as it does when the disk is full. */
+  inTransaction(): boolean;
+  close(): void;
+}
+
+interface Write {
+  sql: string;
+  values: readonly Value[];
+  resolve(result: Result<never>): void;
+  reject(error: unknown): void;
+}
+
+/** Opens the database file at `path`; a missing file, and its directory, are created for the owner alone. */
+export async function openSqlite(path: string): Promise<Database> {
+  const file = resolve(path);
+  const main = await connect(file);
+  // A transaction has this connection to itself: what other requests run on `main` between its awaits is not part of it.
+  const aside = await connect(file);
+  const inTurn = createQueue();
+  const currentTransaction = new AsyncLocalStorage<{ open: boolean }>();
+  const listeners = new Set<NodeJS.Timeout>();
+  let group: Write[] = [];
+
+  function query<Row>(sql: string, values: readonly Value[] = []): Promise<Result<Row>> {
+    if (onlyReads(sql)) return unlessBusy(() => main.run<Row>(sql, values));
+    refuseInsideTransaction();
+    return new Promise((resolve, reject) => {
+      group.push({ sql, values, resolve, reject });
+      if (group.length === 1) void inTurn(commitGroup);
+    });
+  }
+
+  // Group commit: what is written in one turn of the event loop, or while the queue was held, shares one fsync.
+  async function commitGroup(): Promise<void> {
+    await nextTurn();
+    let writes: Write[] = [];
+    try {
+      await unlessBusy(() => main.run('begin immediate'));
+      writes = group;
+      group = [];
+      const settle = writes.map((write) => attempt(write));
+      main.run('commit');
+      for (const answer of settle) answer();
+    } catch (error) {
+      if (main.inTransaction()) main.run('rollback');
+      if (writes.length === 0) [writes, group] = [group, []];
+      for (const write of writes) write.reject(error);
+    }
+  }
+
+  // A refused statement undoes only itself and leaves the transaction open, so its neighbours are unharmed. The
+  // answer is given after the commit: until then nothing has happened.
+  function attempt(write: Write): () => void {
+    try {
+      const result = main.run<never>(write.sql, write.values);
+      return () => write.resolve(result);
+    } catch (error) {
+      if (!main.inTransaction()) throw error;
+      return () => write.reject(error);
+    }
+  }
+
+  function transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T> {
+    refuseInsideTransaction();
+    return inTurn(async () => {
+      await unlessBusy(() => aside.run('begin immediate'));
+      const state = { open: true };
+      const tx: Queryable = {
+        async query<Row>(sql: string, values: readonly Value[] = []) {
+          if (!state.open) throw new Error('this transaction is over: await every query inside it');
+          return aside.run<Row>(sql, values);
+        },
+      };
+      try {
+        const result = await currentTransaction.run(state, () => work(tx));
+        state.open = false;
+        aside.run('commit');
+        return result;
+      } catch (error) {
+        state.open = false;
+        if (aside.inTransaction()) aside.run('rollback');
+        throw error;
+      }
+    });
+  }
+
+  // It would wait for its own end. Better a loud mistake than a silent hang.
+  function refuseInsideTransaction(): void {
+    if (currentTransaction.getStore()?.open) throw new Error('inside a transaction, write through its own tx.query');
+  }
+
+  return {
+    engine: 'sqlite',
+    // async: the guards above reject, as on the other engine, rather than throw.
+    query: async (sql, values) => query(sql, values),
+    transaction: async (work) => transaction(work),
+    now: async () => Date.now(),
+    announce: async () => {},
+
+    async listen(_channel, listener) {
+      const version = () => main.run<{ data_version: number }>('pragma data_version').rows[0]?.data_version;
+      let seen = version();
+      const timer = setInterval(() => {
+        const current = version();
+        if (current === seen) return;
+        seen = current;
+        listener();
+      }, listenEveryMs).unref();
+      listeners.add(timer);
+      return async () => {
+        listeners.delete(timer);
+        clearInterval(timer);
+      };
+    },
+
+    async close() {
+      for (const timer of listeners) clearInterval(timer);
+      await inTurn(async () => {
+        aside.close();
+        main.close();
+      });
+    },
+  };
+}
+
+async function connect(file: string): Promise<Connection> {
+  const database = openFile(file);
+  const statements = new Map<string, Statement>();
+
+  function prepared(sql: string): Statement {
+    const known = statements.get(sql);
+    if (known) return known;
+    const statement = prepare(database, sql);
+    const oldest = statements.size < statementsKept ? undefined : statements.keys().next().value;
+    if (oldest !== undefined) statements.delete(oldest);
+    statements.set(sql, statement);
+    return statement;
+  }
+
+  const connection: Connection = {
+    run<Row>(sql: string, values: readonly Value[] = []): Result<Row> {
+      try {
+        const { statement, parameters, returnsRows } = prepared(sql);
+        if (values.length !== parameters) {
+          throw new Error(`${values.length} values for a statement with ${parameters} parameters: ${sql}`);
+        }
+        const bound = values.map(toSqlite);
+        if (!returnsRows) return { rows: [], rowCount: Number(statement.run(...bound).changes) };
+        const rows = statement.all(...bound) as Row[];
+        return { rows, rowCount: rows.length };
+      } catch (error) {
+        throw toAppError(error);
+      }
+    },
+    inTransaction: () => database.isTransaction,
+    close: () => database.close(),
+  };
+
+  await unlessBusy(() => connection.run('pragma journal_mode = wal'));
+  // A commit that was answered survives a power cut; group commit is what makes that affordable.
+  connection.run('pragma synchronous = full');
+  connection.run('pragma foreign_keys = on');
+  return connection;
+}
+
+function openFile(file: string): DatabaseSync {
+  try {
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    // SQLite gives the -wal and -shm files the mode of the database, so creating this one decides for all three.
+    closeSync(openSync(file, 'a', 0o600));
+    return new DatabaseSync(file, { timeout: 0 });
+  } catch (cause) {
+    throw new AppError('database_unavailable', 503, `the database file ${file} cannot be opened`, { cause });
+  }
+}
+
+interface Statement {
+  statement: StatementSync;
+  parameters: number;
+  returnsRows: boolean;
+}
+
+function prepare(database: DatabaseSync, sql: string): Statement {
+  // SQLite numbers `?1` by itself, but takes `$1` for a name. No statement of ours has `$1` inside a string.
+  const statement = database.prepare(sql.replace(/\$(\d+)/g, '?$1'));
+  // SQLite compiles the first statement and says nothing about the rest.
+  if (statement.sourceSQL.trim().length < sql.trim().length) throw new Error(`one statement at a time: ${sql}`);
+  const parameters = Math.max(0, ...Array.from(sql.matchAll(/\$(\d+)/g), ([, number]) => Number(number)));
+  return { statement, parameters, returnsRows: statement.columns().length > 0 };
+}
+
+// node:sqlite binds every number as a float, and 5.0 as text or divided by 2 is not what PostgreSQL makes of 5.
+function toSqlite(value: Value): string | number | bigint | null {
+  return Number.isSafeInteger(value) ? BigInt(value as number) : value;
+}
+
+// A statement that is not recognised as reading is queued as a write, which is slower and never wrong.
+function onlyReads(sql: string): boolean {
+  if (/^\s*select\b/i.test(sql)) return true;
+  return /^\s*with\b/i.test(sql) && !/\b(insert|update|delete|replace)\b/i.test(sql);
+}
+
+function createQueue(): <T>(work: () => Promise<T>) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve();
+  return (work) => {
+    const result = last.then(work);
+    // Whoever asked hears of the failure; the next in the queue only waits for the end.
+    last = result.catch(() => {});
+    return result;
+  };
+}
+
+/** Runs `work`, again while another process holds the file; the event loop goes on meanwhile. */
+async function unlessBusy<T>(work: () => T): Promise<T> {
+  const deadline = performance.now() + busyDeadlineMs;
+  for (;;) {
+    try {
+      return work();
+    } catch (error) {
+      if (!(error instanceof AppError && error.code === 'database_busy')) throw error;
+      if (performance.now() > deadline) throw error;
+    }
+    await delay(busyRetryMs * (0.5 + Math.random()));
+  }
+}
+
+// Result codes: https://www.sqlite.org/rescode.html. The low byte of an extended code is the primary code.
+const SQLITE_BUSY = 5;
+const SQLITE_CONSTRAINT_PRIMARYKEY = 1555;
+const SQLITE_CONSTRAINT_UNIQUE = 2067;
+// READONLY, IOERR, CORRUPT, FULL, CANTOPEN, NOTADB: the file or its disk, not the statement.
+const unusableFile = [8, 10, 11, 13, 14, 26];
+
+function toAppError(cause: unknown): unknown {
+  const code = (cause as { errcode?: unknown }).errcode;
+  if (typeof code !== 'number') return cause;
+  if (code === SQLITE_CONSTRAINT_UNIQUE || code === SQLITE_CONSTRAINT_PRIMARYKEY) {
+    return new AppError('unique_violation', 409, 'a row with this value already exists', { cause });
+  }
+  if ((code & 0xff) === SQLITE_BUSY) {
+    return new AppError('database_busy', 503, 'another process holds the database file', {
+      cause,
+      hint: 'Try again; if it stays, look for a long-running backup or command on the same file.',
+    });
+  }
+  if (unusableFile.includes(code & 0xff)) {
+    return new AppError('database_unavailable', 503, `the database file cannot be used: ${(cause as Error).message}`, { cause });
+  }
+  return cause;
+}
