@@ -1,0 +1,87 @@
+// From one configured colour to the few that the pages need, each readable where it is used (WCAG 2.2, 1.4.3: 4.5:1).
+// Whoever configures the colour need not know about contrast; a pale yellow works as well as a navy.
+
+import { AppError } from '../errors.ts';
+
+export interface Branding {
+  /** What the service is called on its pages: "Acme". */
+  name: string;
+  /** The colour of the main button and of accents, as #rrggbb. */
+  colour?: string;
+  /** An .svg or .png file, read at start. Without one the pages carry the seal of Signet. */
+  logoFile?: string;
+}
+
+export const defaultColour = '#3b4cca';
+
+type Rgb = readonly [red: number, green: number, blue: number];
+
+const black: Rgb = [0, 0, 0];
+const white: Rgb = [255, 255, 255];
+const readable = 4.5;
+
+// The card of views/assets/signet.css in either scheme: what accents are read against.
+const lightCard: Rgb = [255, 255, 255];
+const darkCard: Rgb = [28, 30, 36];
+
+/** The style sheet that carries the brand: custom properties only, for light and for dark. */
+export function brandCss(colour: string = defaultColour): string {
+  const brand = parseColour(colour);
+  const accentOnDark = untilReadable(brand, white, darkCard);
+  return [
+    `:root { ${declarations(brand, untilReadable(brand, black, lightCard))} }`,
+    `@media (prefers-color-scheme: dark) { :root { ${declarations(accentOnDark, accentOnDark)} } }`,
+    '',
+  ].join('\n');
+}
+
+/** Contrast ratio of two colours, 1 to 21 (WCAG 2.2, relative luminance). */
+export function contrast(one: string, other: string): number {
+  return ratio(parseColour(one), parseColour(other));
+}
+
+function declarations(button: Rgb, accent: Rgb): string {
+  const text = ratio(button, white) >= ratio(button, black) ? white : black;
+  // Away from the text, so that pointing at the button never makes it harder to read.
+  const pointedAt = mix(button, text === white ? black : white, 0.14);
+  return `--brand: ${hex(button)}; --brand-pointed: ${hex(pointedAt)}; --on-brand: ${hex(text)}; --accent: ${hex(accent)};`;
+}
+
+function untilReadable(colour: Rgb, towards: Rgb, against: Rgb): Rgb {
+  for (let share = 0; share < 1; share += 0.04) {
+    const candidate = mix(colour, towards, share);
+    if (ratio(candidate, against) >= readable) return candidate;
+  }
+  return towards;
+}
+
+function parseColour(colour: string): Rgb {
+  const digits = /^#([0-9a-f]{6})$/i.exec(colour)?.[1];
+  if (digits === undefined) {
+    throw new AppError('invalid_colour', 500, `${colour} is not a colour that the pages can use; write it as #rrggbb`);
+  }
+  const value = Number.parseInt(digits, 16);
+  return [value >> 16, (value >> 8) & 255, value & 255];
+}
+
+function hex(colour: Rgb): string {
+  return `#${colour.map((channel) => channel.toString(16).padStart(2, '0')).join('')}`;
+}
+
+function mix(colour: Rgb, other: Rgb, share: number): Rgb {
+  const channel = (index: 0 | 1 | 2) => Math.round(colour[index] * (1 - share) + other[index] * share);
+  return [channel(0), channel(1), channel(2)];
+}
+
+function ratio(one: Rgb, other: Rgb): number {
+  const [darker, lighter] = [luminance(one), luminance(other)].sort((a, b) => a - b) as [number, number];
+  return (lighter + 0.05) / (darker + 0.05);
+}
+
+function luminance([red, green, blue]: Rgb): number {
+  const linear = (channel: number) => {
+    const share = channel / 255;
+    return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+  };
+  return 0.2126 * linear(red) + 0.7152 * linear(green) + 0.0722 * linear(blue);
+}

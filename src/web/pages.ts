@@ -1,0 +1,133 @@
+// Every page a person sees while signing in, as a typed function from a model to HTML. The templates (views/*.eta) are
+// compiled once, escape what they print, and hold no script and no inline style, so that the strictest CSP fits them.
+// Which headers go with a page is guard.ts; what is in the style sheet and the logo is assets.ts.
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Eta } from 'eta';
+import { createAssets } from './assets.ts';
+import type { Branding } from './brand.ts';
+import { viewsFolder } from './views.ts';
+
+export type { Branding } from './brand.ts';
+
+/** Fields on submit: `email`, `password`; or, from a form of its own, `cancel=yes`. */
+export interface SignInPage {
+  /** Where the forms are posted to. */
+  action: string;
+  /** The application that asked, by the name its owner gave it. */
+  application: string;
+  /** What was typed before, to be kept. */
+  email?: string;
+  /** One sentence on why the last attempt did not work. */
+  problem?: string;
+  microsoft?: { href: string; label: string };
+}
+
+/** Fields on submit: `new_password`, `new_password_again`. Shown when a one-time password has to be replaced. */
+export interface NewPasswordPage {
+  action: string;
+  application: string;
+  email: string;
+  /** Characters. */
+  minLength: number;
+  problem?: string;
+}
+
+/** Field on submit: `decision`, `allow` or `deny`. */
+export interface ConsentPage {
+  action: string;
+  application: string;
+  email: string;
+  /** Where the person will be sent: "https://orders.example.com". */
+  origin?: string;
+  apis: Array<{ name: string; scopes: Array<{ scope: string; description: string }> }>;
+  /** Phrases such as "Your e-mail address". */
+  profile: string[];
+  /** Whether access goes on while the person is away (offline_access). */
+  offline: boolean;
+}
+
+export interface SignOutPage {
+  /** Trusted HTML of oidc-provider: a form with the id "op.logoutForm" and its xsrf field. */
+  form: string;
+  application?: string;
+  email?: string;
+}
+
+export interface SignedOutPage {
+  application?: string;
+}
+
+export interface ErrorPage {
+  title: string;
+  message: string;
+  /** Printed, so that the person can quote it and an operator can find the line in the log. */
+  requestId: string;
+  code?: string;
+}
+
+/** Why a sign-in cannot go on: too old, already done (the back button), or the browser kept no cookie. */
+export interface LostPage {
+  reason: 'expired' | 'finished' | 'cookies';
+}
+
+export interface HomePage {
+  issuer: string;
+  discovery: string;
+  jwks: string;
+}
+
+export interface Pages {
+  signIn(model: SignInPage): string;
+  newPassword(model: NewPasswordPage): string;
+  consent(model: ConsentPage): string;
+  signOut(model: SignOutPage): string;
+  signedOut(model: SignedOutPage): string;
+  error(model: ErrorPage): string;
+  lost(model: LostPage): string;
+  home(model: HomePage): string;
+}
+
+const templates = [
+  'layout', 'seal', 'problem',
+  'sign-in', 'new-password', 'consent', 'sign-out', 'signed-out', 'error', 'lost', 'home',
+] as const;
+
+/** @param issuer its path goes before every asset, its host into the foot of every page. */
+export function createPages({ branding, issuer }: { branding: Branding; issuer: string }): Pages {
+  const eta = new Eta({ autoEscape: true });
+  for (const name of templates) {
+    eta.loadTemplate(`@${name}`, readFileSync(join(viewsFolder(), `${name}.eta`), 'utf8'));
+  }
+
+  const site = describeSite(branding, issuer);
+  const page = <Model extends object>(name: (typeof templates)[number]) => (model: Model): string =>
+    eta.render(`@${name}`, { ...model, site });
+
+  return {
+    signIn: page('sign-in'),
+    newPassword: page('new-password'),
+    consent: page('consent'),
+    signOut: page('sign-out'),
+    signedOut: page('signed-out'),
+    error: page('error'),
+    lost: page('lost'),
+    home: page('home'),
+  };
+}
+
+// What every template may print besides its own model, as `it.site`.
+function describeSite(branding: Branding, issuer: string) {
+  const { host, pathname } = new URL(issuer);
+  const root = pathname.replace(/\/$/, '');
+  const { stylesheet, brand, icon, logo } = createAssets(branding).urls;
+  return {
+    name: branding.name,
+    host,
+    stylesheet: root + stylesheet,
+    brand: root + brand,
+    icon: root + icon,
+    logo: logo === undefined ? undefined : root + logo,
+  };
+}
