@@ -90,7 +90,7 @@ export interface Pages {
 }
 
 const templates = [
-  'layout', 'seal', 'problem',
+  'layout', 'problem',
   'sign-in', 'new-password', 'consent', 'sign-out', 'signed-out', 'error', 'lost', 'home',
 ] as const;
 
@@ -125,6 +125,7 @@ function describeSite(branding: Branding, issuer: string) {
   return {
     name: branding.name,
     host,
+    seal: readFileSync(join(viewsFolder(), 'assets/seal.svg'), 'utf8'),
     stylesheet: root + stylesheet,
     brand: root + brand,
     icon: root + icon,
