@@ -1,0 +1,122 @@
+// What one configured value may look like: a rule returns a sentence saying what is wrong and what to do, or undefined.
+// A rule never repeats a value that may hold a secret. Which setting obeys which rule: config-schema.ts.
+
+import { isIP } from 'node:net';
+
+export type Rule = (value: string) => string | undefined;
+
+/** Whether only this machine can answer at `hostname` (as `URL` spells it): RFC 6761 §6.3, RFC 8252 §7.3. */
+export function isLoopbackHost(hostname: string): boolean {
+  if (hostname === 'localhost' || hostname.endsWith('.localhost')) return true;
+  if (hostname === '[::1]' || hostname === '::1') return true;
+  return isIP(hostname) === 4 && hostname.startsWith('127.');
+}
+
+export const issuerRule: Rule = (value) => {
+  const url = parse(value);
+  if (!url || !isWeb(url)) return 'must be the public URL of this server, such as https://id.example.com';
+  if (url.username || url.password) return 'must not carry a user name or password';
+  if (url.search || url.hash || /[?#]/.test(value)) return 'must not have a query or a fragment';
+  if (url.pathname !== '/') {
+    return 'must not have a path; give the issuer a host name of its own, such as https://id.example.com';
+  }
+  // Verifiers compare "iss" character by character (OpenID Connect Discovery §4.3), so there is one spelling.
+  if (value !== url.origin) return `must be written as ${url.origin}`;
+  if (url.protocol === 'http:' && !isLoopbackHost(url.hostname)) {
+    return `must be https: over http anybody on the way to ${url.hostname} can read passwords and replace the signing ` +
+      `keys; write https://${url.host} and end TLS in front of this server (http is for localhost only)`;
+  }
+  return undefined;
+};
+
+export const redirectUriRule: Rule = (value) => {
+  if (/[\s\\\p{Cc}]/u.test(value)) return 'must not contain spaces, control characters or backslashes';
+  const url = parse(value);
+  if (!url) return 'must be an absolute URI, such as https://app.example.com/callback';
+  if (value.includes('*')) return 'must not contain a wildcard; list every URI (RFC 9700 §4.1.1)';
+  if (value.includes('#')) return 'must not have a fragment (RFC 6749 §3.1.2)';
+  if (url.username || url.password) return 'must not carry a user name or password';
+  if (!isWeb(url)) return undefined;
+  // Comparison is exact (RFC 9700 §2.1): a spelling that no browser would send could never match.
+  if (value !== url.href && `${value}/` !== url.href) return `must be written as ${url.href}`;
+  if (url.protocol === 'http:' && !isLoopbackHost(url.hostname)) return 'must be https; http is for loopback hosts only';
+  return undefined;
+};
+
+/** Private-use schemes (RFC 8252 §7.1) belong to native applications and are named after a domain, hence the dot. */
+export function schemeRule(type: string): Rule {
+  return (value) => {
+    const url = parse(value);
+    if (!url || isWeb(url)) return undefined;
+    if (type !== 'native') return 'must be https (http on loopback); other schemes are for applications of type native';
+    if (url.protocol.includes('.')) return undefined;
+    return 'must use a scheme named after a domain, such as com.example.app:/callback (RFC 8252 §7.1)';
+  };
+}
+
+export const originRule: Rule = (value) => {
+  const url = parse(value);
+  if (!url || !isWeb(url)) return 'must be an origin, such as https://app.example.com';
+  if (value.includes('*')) return 'must not contain a wildcard; list every origin';
+  if (url.username || url.password) return 'must not carry a user name or password';
+  if (value !== url.origin) return `must be the bare origin, written as ${url.origin}`;
+  if (url.protocol === 'http:' && !isLoopbackHost(url.hostname)) return 'must be https; http is for loopback hosts only';
+  return undefined;
+};
+
+export const audienceRule: Rule = (value) => {
+  if (/\s/.test(value) || !parse(value)) return 'must be an absolute URI, such as https://orders.example.com (RFC 8707 §2)';
+  if (value.includes('#')) return 'must not have a fragment (RFC 8707 §2)';
+  return undefined;
+};
+
+export const databaseUrlRule: Rule = (value) => {
+  if (/^postgres(ql)?:/.test(value)) return parse(value) ? undefined : 'is not a valid postgres:// URL';
+  if (/^sqlite:(\/\/\/|(?!\/\/)).+/s.test(value)) return undefined;
+  return 'must be sqlite:<file>, such as sqlite:data/signet.db, or postgres://user@host/database';
+};
+
+export const networkRule: Rule = (value) => {
+  const [address = '', prefix, ...rest] = value.split('/');
+  const family = isIP(address);
+  if (!family || rest.length > 0) return 'must be an IP address or a network, such as 10.0.0.0/8';
+  if (prefix === undefined) return undefined;
+  if (!/^\d{1,3}$/.test(prefix) || Number(prefix) > (family === 4 ? 32 : 128)) return 'has a prefix that is not a length';
+  if (Number(prefix) === 0) return 'would believe everybody; name the network of the proxy';
+  return undefined;
+};
+
+export const masterKeyRule: Rule = (value) =>
+  decodeMasterKey(value) ? undefined : 'must be 32 random bytes in base64, base64url or hex: openssl rand -base64 32';
+
+/** The 32 bytes behind a configured master key, or undefined where the text does not hold exactly that many. */
+export function decodeMasterKey(text: string): Buffer | undefined {
+  if (/^[0-9a-f]{64}$/i.test(text)) return Buffer.from(text, 'hex');
+  // Node reads both alphabets under either name.
+  if (/^[A-Za-z0-9+/_-]{43}=?$/.test(text)) return Buffer.from(text, 'base64');
+  return undefined;
+}
+
+const unitSeconds: Record<string, number> = { '': 1, s: 1, m: 60, h: 3600, d: 86_400 };
+
+export const durationPattern = /^(\d{1,9})([smhd]?)$/;
+
+/** Seconds in a text that fits `durationPattern`. */
+export function toSeconds(text: string): number {
+  const [, count, unit] = durationPattern.exec(text) ?? [];
+  return Number(count) * (unitSeconds[unit ?? ''] ?? Number.NaN);
+}
+
+/** The shortest exact way to write `seconds`: 5400 → 90m. */
+export function formatDuration(seconds: number): string {
+  const unit = ['d', 'h', 'm'].find((name) => seconds > 0 && seconds % (unitSeconds[name] ?? 1) === 0) ?? 's';
+  return `${seconds / (unitSeconds[unit] ?? 1)}${unit}`;
+}
+
+function parse(value: string): URL | undefined {
+  return URL.parse(value) ?? undefined;
+}
+
+function isWeb(url: URL): boolean {
+  return url.protocol === 'https:' || url.protocol === 'http:';
+}

@@ -1,0 +1,323 @@
+// The one schema of signet.yaml and the SIGNET_* environment: types, defaults, checks, the JSON Schema for editors and
+// the table in docs/configuration.md all come from here. It does no input or output: config.ts reads the files.
+
+import { z } from 'zod';
+import {
+  audienceRule, databaseUrlRule, durationPattern, formatDuration, isLoopbackHost, issuerRule, masterKeyRule, networkRule,
+  originRule, redirectUriRule, schemeRule, toSeconds, type Rule,
+} from './config-rules.ts';
+
+const minute = 60;
+const hour = 60 * minute;
+const day = 24 * hour;
+
+/** A secret may come from anywhere but is never shown. JSON Schema's own word for that is writeOnly. */
+const secret = { writeOnly: true };
+
+const text = (rule: Rule) =>
+  z.string().superRefine((value, ctx) => {
+    const problem = rule(value);
+    if (problem) ctx.addIssue(problem);
+  });
+
+const pattern = (expression: RegExp, message: string) => z.string().regex(expression, { error: message });
+
+const count = (min: number, max: number) => z.int().min(min).max(max);
+
+/** Written as 45s, 30m, 12h, 90d or a number of seconds; read as seconds. */
+const duration = (min: number, max: number) =>
+  z
+    .union([z.int().nonnegative(), z.string().regex(durationPattern)], {
+      error: 'must be a duration such as 45s, 30m, 12h or 90d, or a whole number of seconds',
+    })
+    .transform((value) => (typeof value === 'number' ? value : toSeconds(value)))
+    .refine((seconds) => seconds >= min && seconds <= max, {
+      error: `must be between ${formatDuration(min)} and ${formatDuration(max)}`,
+    });
+
+// Short enough that a leaked token is soon worthless: the verifier is offline and asks nobody.
+const accessTokenLife = () => duration(minute, hour);
+
+/** Lets a rule that compares fields run as soon as these are right, so that all problems come out at once. */
+const when = (...fields: string[]) => ({
+  when: ({ issues }: z.core.ParsePayload) =>
+    !issues.some(({ code, path = [] }) =>
+      path.length === 0 ? code === 'invalid_type' : fields.includes(String(path[0]))),
+});
+
+const listen = z.strictObject({
+  host: z.string().min(1).optional()
+    .describe('Address to listen on. Default: 127.0.0.1 where the issuer is a loopback host, otherwise 0.0.0.0.'),
+  port: count(0, 65_535).default(3000).describe('TCP port to listen on.'),
+});
+
+const database = z.strictObject({
+  url: text(databaseUrlRule).default('sqlite:data/signet.db').meta(secret)
+    .describe('Where everything is stored: sqlite:<file>, or postgres://user:password@host/database.'),
+});
+
+const keys = z
+  .strictObject({
+    masterKeyFile: z.string().min(1).default('keys/master.key')
+      .describe('File with the master key that seals the signing keys at rest; made at the first start.'),
+    masterKey: text(masterKeyRule).optional().meta(secret)
+      .describe('The master key itself, instead of the file: 32 bytes in base64, base64url or hex.'),
+    previousMasterKeyFile: z.string().min(1).optional()
+      .describe('File with the master key used before, while signing keys are being sealed anew.'),
+    modulusLength: z.literal([2048, 3072, 4096]).default(2048).describe('Bits of a new RSA signing key.'),
+    rotateEvery: duration(hour, 2 * 366 * day).prefault('90d').describe('How long one key signs before the next takes over.'),
+    publishAhead: duration(1, 90 * day).prefault('24h')
+      .describe('How long a new key is published before it signs. At least jwksMaxAge + pollEvery + clockSkew.'),
+    jwksMaxAge: duration(1, day).prefault('5m').describe('How long verifiers may cache the JWKS (Cache-Control: max-age).'),
+    pollEvery: duration(1, hour).prefault('10s').describe('How often a server looks for changes that another process made.'),
+    clockSkew: duration(0, hour).prefault('60s').describe('How far the clocks of servers and verifiers may be apart.'),
+    promote: z.enum(['on-time', 'when-seen']).default('on-time')
+      .describe('When a published key starts to sign: at its time, or not before the verifiers were seen to fetch it.'),
+    promoteTimeLimit: duration(minute, 366 * day).prefault('7d')
+      .describe('With promote: when-seen, how long past its time a key waits before it signs anyway.'),
+  })
+  .superRefine(({ publishAhead, jwksMaxAge, pollEvery, clockSkew }, ctx) => {
+    // A verifier that fetched the JWKS just before the key was published must have fetched it again before it signs.
+    const needed = jwksMaxAge + pollEvery + clockSkew;
+    if (publishAhead >= needed) return;
+    ctx.addIssue({
+      code: 'custom',
+      path: ['publishAhead'],
+      message: `is ${publishAhead} s, shorter than jwksMaxAge + pollEvery + clockSkew = ${jwksMaxAge} + ${pollEvery} + ` +
+        `${clockSkew} = ${needed} s: a verifier would meet tokens of a key it cannot know yet; raise it to at least ` +
+        formatDuration(needed),
+    });
+  }, when('publishAhead', 'jwksMaxAge', 'pollEvery', 'clockSkew'))
+  .superRefine(({ rotateEvery, publishAhead }, ctx) => {
+    if (rotateEvery > publishAhead) return;
+    ctx.addIssue({
+      code: 'custom',
+      path: ['rotateEvery'],
+      message: `is ${rotateEvery} s but must be longer than publishAhead (${publishAhead} s): the next key is published ` +
+        'while the present one signs',
+    });
+  }, when('rotateEvery', 'publishAhead'));
+
+const tokens = z.strictObject({
+  accessTokenLife: accessTokenLife().prefault('30m').describe('Life of an access token, unless its API or application says otherwise.'),
+  idTokenLife: duration(minute, day).prefault('30m').describe('Life of an ID token.'),
+  refreshTokenLife: duration(minute, 366 * day).prefault('14d').describe('Life of a refresh token; each use starts it anew.'),
+  refreshTokenFormat: z.enum(['jwt', 'opaque']).default('jwt')
+    .describe('jwt: signed (rt+jwt), so that a forged or expired one is refused without a query. opaque: a bare handle.'),
+  refreshGrace: duration(0, minute).prefault('30s')
+    .describe('How long the same client repeating the same refresh gets the same answer again; 0 turns that off.'),
+  authorizationCodeLife: duration(10, 10 * minute).prefault('60s').describe('Life of an authorization code (RFC 6749 §4.1.2).'),
+});
+
+const session = z.strictObject({
+  life: duration(minute, 366 * day).prefault('14d').describe('How long a sign-in at the issuer lasts.'),
+});
+
+const passwords = z.strictObject({
+  bcryptCost: count(4, 15).default(12)
+    .describe('Work factor of password hashes, 10 to 15; 4 to 9 only where the issuer is a loopback host.'),
+  // bcrypt reads 72 bytes and no more.
+  minLength: count(8, 72).default(12).describe('Shortest password that a person may choose, in characters.'),
+});
+
+const branding = z.strictObject({
+  name: z.string().min(1).max(60).default('Signet').describe('Name shown on the pages that people see.'),
+  logoFile: z.string().min(1).optional().describe('Logo shown on those pages: an .svg or .png file of at most 100 kB.'),
+  color: pattern(/^#[0-9a-f]{6}$/i, 'must be a colour in quotes, such as "#1f5eff"').default('#1f5eff')
+    .describe('Colour of buttons and links, as #rrggbb.'),
+});
+
+const proxy = z.strictObject({
+  trusted: z.array(text(networkRule)).default([])
+    .describe('Addresses or networks of reverse proxies whose X-Forwarded-For is believed.'),
+});
+
+const log = z.strictObject({
+  level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').describe('Least serious lines to write.'),
+});
+
+const audit = z.strictObject({
+  activityRetention: duration(day, 10 * 366 * day).prefault('90d')
+    .describe('How long everyday events (sign-ins, issued tokens) are kept; administrative acts are kept for good.'),
+});
+
+const redirectUris = () => z.array(text(redirectUriRule)).default([]);
+
+export const application = z
+  .strictObject({
+    clientId: pattern(/^[A-Za-z0-9._~-]{1,128}$/, 'must be 1 to 128 letters, digits or . _ ~ -')
+      .describe('The client_id. Public, and never reused for another application.'),
+    name: z.string().min(1).max(100).describe('Name that people see when they are asked for consent.'),
+    type: z.enum(['spa', 'web', 'native', 'service'])
+      .describe('spa: in the browser. web: a server with a secret. native: on a device. service: no person, a secret.'),
+    secret: z.string().min(32, { error: 'must be at least 32 characters: openssl rand -base64 32' }).optional().meta(secret)
+      .describe('The client secret in plain text; stored hashed. Prefer secretFile or secretSha256.'),
+    secretFile: z.string().min(1).optional().describe('File with the client secret.'),
+    secretSha256: pattern(/^[0-9a-f]{64}$/i, 'must be the SHA-256 of the secret, 64 hex digits').optional().meta(secret)
+      .describe('SHA-256 of the client secret in hex, so that the file holds no secret.'),
+    redirectUris: redirectUris().describe('Where people return after sign-in; compared exactly. Required except for service.'),
+    postLogoutRedirectUris: redirectUris().describe('Where people may return after sign-out.'),
+    origins: z.array(text(originRule)).default([])
+      .describe('Origins whose pages may call the token endpoint (CORS), such as https://app.example.com.'),
+    firstParty: z.boolean().default(false).describe('Whether people use it without being asked for consent.'),
+    pkce: z.enum(['required', 'optional']).default('required')
+      .describe('Whether sign-in needs PKCE (RFC 7636). optional is for type web only.'),
+    access: z.record(z.string(), z.array(z.string())).default({})
+      .describe('The APIs it may call: for each audience, the scopes it may ask for.'),
+    defaultAudience: z.string().optional().describe('Audience of an access token when the request names no resource.'),
+    accessTokenLife: accessTokenLife().optional().describe('Life of its access tokens, instead of tokens.accessTokenLife.'),
+    refreshTokens: z.boolean().optional().describe('Whether it may have refresh tokens. Default: true, except for service.'),
+  })
+  .superRefine((app, ctx) => {
+    const given = (['secret', 'secretFile', 'secretSha256'] as const).filter((name) => app[name] !== undefined);
+    const confidential = app.type === 'web' || app.type === 'service';
+    if (!confidential && given.length > 0) {
+      ctx.addIssue({
+        code: 'custom',
+        path: [given[0] ?? 'secret'],
+        message: `is not for type ${app.type}: what ships to people cannot keep a secret; remove it`,
+      });
+    }
+    if (confidential && given.length !== 1) {
+      const found = given.length === 0 ? 'it has none' : `it has ${given.join(' and ')}`;
+      ctx.addIssue(`of type ${app.type} needs exactly one of secret, secretFile and secretSha256; ${found}`);
+    }
+  }, when('type', 'secret', 'secretFile', 'secretSha256'))
+  .superRefine((app, ctx) => {
+    const refuse = (path: PropertyKey[], message: string) => ctx.addIssue({ code: 'custom', path, message });
+    if (app.type === 'service') {
+      for (const name of ['redirectUris', 'postLogoutRedirectUris'] as const) {
+        if (app[name].length > 0) refuse([name], 'is not for type service: nobody signs in there; remove it');
+      }
+      return;
+    }
+    if (app.redirectUris.length === 0) refuse(['redirectUris'], `needs at least one URI for type ${app.type}`);
+    const rule = schemeRule(app.type);
+    for (const name of ['redirectUris', 'postLogoutRedirectUris'] as const) {
+      for (const [index, uri] of app[name].entries()) {
+        const problem = rule(uri);
+        if (problem) refuse([name, index], problem);
+      }
+    }
+  }, when('type', 'redirectUris', 'postLogoutRedirectUris'))
+  .superRefine(({ type, pkce }, ctx) => {
+    if (pkce === 'required' || type === 'web') return;
+    ctx.addIssue({ code: 'custom', path: ['pkce'], message: `may be optional for type web only, not for ${type}` });
+  }, when('type', 'pkce'))
+  .superRefine(({ type, refreshTokens }, ctx) => {
+    if (type !== 'service' || !refreshTokens) return;
+    ctx.addIssue({ code: 'custom', path: ['refreshTokens'], message: 'is not for type service (RFC 6749 §4.4.3); remove it' });
+  }, when('type', 'refreshTokens'))
+  .superRefine(({ access, defaultAudience }, ctx) => {
+    if (defaultAudience === undefined || Object.hasOwn(access, defaultAudience)) return;
+    ctx.addIssue({ code: 'custom', path: ['defaultAudience'], message: 'must be one of the audiences under access' });
+  }, when('access', 'defaultAudience'));
+
+/** Scopes that mean something to the issuer itself; an API cannot have them. */
+const reservedScopes = ['openid', 'profile', 'email', 'roles', 'offline_access'];
+
+const scopeName = pattern(/^[\x21\x23-\x5b\x5d-\x7e]+$/, 'must not contain spaces, quotes or backslashes (RFC 6749 §3.3)')
+  .refine((scope) => !reservedScopes.includes(scope), {
+    error: `is reserved, like all of ${reservedScopes.join(', ')}; give the scope another name`,
+  });
+
+export const api = z.strictObject({
+  audience: text(audienceRule).describe('Absolute URI that names the API; becomes "aud".'),
+  name: z.string().min(1).max(100).describe('Name that people see when they are asked for consent.'),
+  scopes: z.record(scopeName, z.string().min(1)).default({})
+    .describe('For each scope, what it allows, in words for the consent page.'),
+  accessTokenLife: accessTokenLife().optional().describe('Life of access tokens for this API, instead of tokens.accessTokenLife.'),
+});
+
+export const settings = z
+  .strictObject({
+    issuer: text(issuerRule).optional()
+      .describe('Public URL of this server, without trailing slash; becomes "iss". Default: http://localhost:<listen.port>.'),
+    listen: listen.prefault({}).describe('Where the server listens.'),
+    database: database.prefault({}).describe('Where everything is stored.'),
+    keys: keys.prefault({}).describe('Signing keys and their rotation.'),
+    tokens: tokens.prefault({}).describe('Lives and formats of tokens.'),
+    session: session.prefault({}).describe('The sign-in that several applications share.'),
+    passwords: passwords.prefault({}).describe('Local accounts.'),
+    branding: branding.prefault({}).describe('How the pages look.'),
+    proxy: proxy.prefault({}).describe('Reverse proxies in front of the server.'),
+    log: log.prefault({}).describe('The log on standard error.'),
+    audit: audit.prefault({}).describe('The record of who did what.'),
+    applications: z.array(application).default([]).describe('Applications (clients) declared here; read-only elsewhere.'),
+    apis: z.array(api).default([]).describe('APIs (resource servers) that access tokens are for.'),
+  })
+  .superRefine((config, ctx) => {
+    if (config.issuer !== undefined || config.listen.port !== 0) return;
+    ctx.addIssue({ code: 'custom', path: ['issuer'], message: 'is missing: with listen.port 0 the URL cannot be known beforehand' });
+  }, when('issuer', 'listen'))
+  .superRefine((config, ctx) => {
+    if (config.passwords.bcryptCost >= 10 || isLoopbackHost(new URL(issuerOf(config)).hostname)) return;
+    ctx.addIssue({
+      code: 'custom',
+      path: ['passwords', 'bcryptCost'],
+      message: 'must be at least 10; less is for an issuer on a loopback host only',
+    });
+  }, when('issuer', 'listen', 'passwords'))
+  .superRefine(({ applications }, ctx) => {
+    for (const index of repeated(applications.map((app) => app.clientId))) {
+      ctx.addIssue({ code: 'custom', path: ['applications', index, 'clientId'], message: 'is used by an application above' });
+    }
+  }, whenList('applications'))
+  .superRefine((config, ctx) => {
+    for (const index of repeated(config.apis.map((one) => one.audience))) {
+      ctx.addIssue({ code: 'custom', path: ['apis', index, 'audience'], message: 'is used by an API above' });
+    }
+    // The issuer is the audience of its own refresh tokens; an access token must never be mistaken for one.
+    for (const [index, { audience }] of config.apis.entries()) {
+      if (audience !== config.issuer) continue;
+      ctx.addIssue({ code: 'custom', path: ['apis', index, 'audience'], message: 'must not be the issuer itself' });
+    }
+  }, whenList('apis'))
+  .superRefine(({ applications, apis }, ctx) => {
+    const scopesOf = new Map(apis.map((one) => [one.audience, one.scopes]));
+    for (const [index, app] of applications.entries()) {
+      if (!isSound(ctx, ['applications', index, 'access'])) continue;
+      for (const [audience, wanted] of Object.entries(app.access)) {
+        const path = ['applications', index, 'access', audience];
+        const scopes = scopesOf.get(audience);
+        if (!scopes) ctx.addIssue({ code: 'custom', path, message: 'names an audience that no entry of apis declares' });
+        for (const scope of scopes ? wanted : []) {
+          if (Object.hasOwn(scopes ?? {}, scope)) continue;
+          ctx.addIssue({ code: 'custom', path, message: `asks for scope ${scope}, which that API does not declare` });
+        }
+      }
+    }
+  }, {
+    when: (payload) => whenList('applications').when(payload) && when('apis').when(payload),
+  });
+
+export type Settings = z.output<typeof settings>;
+
+/** The issuer, configured or by default. */
+export function issuerOf(config: Pick<Settings, 'issuer' | 'listen'>): string {
+  return config.issuer ?? `http://localhost:${config.listen.port}`;
+}
+
+/** The JSON Schema of signet.yaml, for editors: committed as signet.schema.json. */
+export function configJsonSchema(): Record<string, unknown> {
+  const schema = z.toJSONSchema(settings, { io: 'input', target: 'draft-7' });
+  return { ...schema, title: 'signet.yaml' };
+}
+
+// An entry with a problem of its own does not keep the others from being compared; an entry that is no object does.
+function whenList(field: string) {
+  return {
+    when: ({ issues }: z.core.ParsePayload) =>
+      !issues.some(({ code, path = [] }) =>
+        code === 'invalid_type' && (path.length === 0 || (path[0] === field && path.length < 3))),
+  };
+}
+
+function isSound({ issues }: z.core.ParsePayload, at: PropertyKey[]): boolean {
+  return !issues.some(({ path = [] }) => at.every((name, index) => path[index] === name));
+}
+
+/** Positions of the values that an earlier position already has. */
+function repeated(values: readonly unknown[]): number[] {
+  return [...values.keys()].filter((index) => typeof values[index] === 'string' && values.indexOf(values[index]) < index);
+}

@@ -1,0 +1,277 @@
+// signet.yaml and the SIGNET_* environment become one frozen Config here, and this is the only module that reads
+// process.env. All problems are listed at once. Settings and their checks: config-schema.ts; reading: config-sources.ts.
+
+import { createHash } from 'node:crypto';
+import { readFileSync, statSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import type { z } from 'zod';
+import { isLoopbackHost } from './config-rules.ts';
+import { configJsonSchema, issuerOf, settings, type api, type application, type Settings } from './config-schema.ts';
+import {
+  codeOf, formatPath, isObject, listSettings, merge, nearestName, readEnvironment, readYaml,
+  type ConfigProblem, type Path, type Report, type Source, type Values,
+} from './config-sources.ts';
+import { AppError } from './errors.ts';
+
+export { configJsonSchema, isLoopbackHost, type ConfigProblem };
+
+/** Everything configured. Durations are in seconds, files are absolute paths, the whole is frozen. */
+export interface Config extends Omit<Settings, 'applications'> {
+  /** Public URL of this server, without trailing slash. */
+  issuer: string;
+  listen: { host: string; port: number };
+  applications: ApplicationConfig[];
+}
+
+export interface ApplicationConfig extends Omit<z.output<typeof application>, 'secret' | 'secretFile' | 'secretSha256'> {
+  /** SHA-256 of the client secret, hex. Present for the types web and service, and for no other. */
+  secretHash?: string;
+  refreshTokens: boolean;
+}
+
+export type ApiConfig = z.output<typeof api>;
+
+export interface LoadOptions {
+  /** The file named by --config. Default: SIGNET_CONFIG, else signet.yaml where that exists. */
+  file?: string;
+  /** What signet.yaml would hold, instead of a file: for tests and for embedding. */
+  values?: Values;
+  /** Default: process.env. */
+  env?: NodeJS.ProcessEnv;
+  /** Where relative names start when no file is read. Default: the working directory. */
+  cwd?: string;
+}
+
+/** Every problem of a configuration, found in one go. */
+export class ConfigError extends AppError {
+  readonly problems: readonly ConfigProblem[];
+
+  constructor(problems: readonly ConfigProblem[]) {
+    const lines = problems.map((problem) => `\n  ${formatProblem(problem)}`);
+    super(
+      'config_invalid',
+      500,
+      `the configuration has ${problems.length === 1 ? 'a problem' : `${problems.length} problems`}:${lines.join('')}`,
+      { hint: 'correct what is listed, then run: signet config check' },
+    );
+    this.problems = problems;
+  }
+}
+
+/**
+ * Reads, checks and freezes the configuration. The environment goes before the file, the file before the defaults.
+ * Relative file names start at the directory of the configuration file, or at `cwd` where none is read.
+ *
+ * @throws {ConfigError} code `config_invalid`, with every problem in `problems` and in the message; never a secret.
+ */
+export function loadConfig({ file, values, env = process.env, cwd = process.cwd() }: LoadOptions = {}): Config {
+  const problems: ConfigProblem[] = [];
+  const report: Report = (source, path, message) => problems.push({ source, path: formatPath(path), message });
+
+  const named = file ?? (env['SIGNET_CONFIG'] || undefined);
+  const yamlFile = resolve(cwd, named ?? 'signet.yaml');
+  const fromFile = values
+    ? { values, find: () => undefined, found: false }
+    : readYaml(yamlFile, { cwd, named: named !== undefined }, report);
+  const base = fromFile.found ? dirname(yamlFile) : cwd;
+  const fromEnvironment = readEnvironment(env, base, report);
+
+  const given = merge(dropEmptySections(fromFile.values), fromEnvironment.values);
+  const find = (path: Path) => fromEnvironment.find(path) ?? fromFile.find(path) ?? '';
+  const reportAt = (path: Path, message: string) => report(find(path), path, message);
+
+  const parsed = settings.safeParse(given, { error: sentence });
+  for (const issue of parsed.error?.issues ?? []) reportIssue(issue, reportAt);
+  const secretHashes = hashSecrets(given, base, reportAt);
+  checkLogo(given, base, reportAt);
+  if (!parsed.data || problems.length > 0) throw new ConfigError(problems);
+
+  const config = deepFreeze(complete(parsed.data, secretHashes, base));
+  sources.set(config, sourceOf(given, { fromEnvironment, fromFile }));
+  return config;
+}
+
+export interface SettingDescription {
+  path: string;
+  /** Ready to be shown: secrets are masked. */
+  value: unknown;
+  /** `default`, `SIGNET_LISTEN_PORT`, or `signet.yaml:12`. */
+  source: string;
+}
+
+/** Every setting with its value and where that came from, for `signet config check`. Secrets are masked. */
+export function describeConfig(config: Config): SettingDescription[] {
+  const source = sources.get(config) ?? (() => 'default');
+  const described = listSettings().map(({ path }) => ({
+    path: formatPath(path),
+    value: masked(path, path.reduce<unknown>((value, name) => (isObject(value) ? value[name] : undefined), config)),
+    source: source(path),
+  }));
+  const declared = (['applications', 'apis'] as const).flatMap((list) =>
+    config[list].map((entry, index) => ({
+      path: formatPath([list, index]),
+      value: 'secretHash' in entry && entry.secretHash ? { ...entry, secretHash: mask } : entry,
+      source: source([list, index]),
+    })));
+  return [...described.filter(({ value }) => value !== undefined), ...declared];
+}
+
+const mask = '(set, not shown)';
+
+function masked(path: readonly string[], value: unknown): unknown {
+  const name = formatPath(path);
+  if (name === 'keys.masterKey') return value === undefined ? undefined : mask;
+  if (name !== 'database.url') return value;
+  // A password may also stand in the query (postgres://host/db?password=…), so that is left out as a whole.
+  return String(value).replace(/\?.*$/s, '?…').replace(/^(\w+:\/\/[^/@]*?):.*@/s, '$1:…@');
+}
+
+// Which values were given, kept beside the Config so that its shape stays that of the schema.
+const sources = new WeakMap<Config, (path: Path) => string>();
+
+function sourceOf(given: Values, from: { fromEnvironment: Source; fromFile: Source }): (path: Path) => string {
+  return (path) => {
+    if (valueAt(given, path) === undefined) return 'default';
+    return from.fromEnvironment.find(path) ?? from.fromFile.find(path) ?? 'given';
+  };
+}
+
+function valueAt(values: unknown, path: Path): unknown {
+  return path.reduce<unknown>((value, step) => (value as Record<PropertyKey, unknown> | undefined)?.[step], values);
+}
+
+function complete(parsed: Settings, secretHashes: ReadonlyMap<number, string>, base: string): Config {
+  const issuer = issuerOf(parsed);
+  const { keys, branding } = parsed;
+  return {
+    ...parsed,
+    issuer,
+    listen: {
+      host: parsed.listen.host ?? (isLoopbackHost(new URL(issuer).hostname) ? '127.0.0.1' : '0.0.0.0'),
+      port: parsed.listen.port,
+    },
+    database: { url: absoluteDatabaseUrl(parsed.database.url, base) },
+    keys: {
+      ...keys,
+      masterKeyFile: resolve(base, keys.masterKeyFile),
+      ...(keys.previousMasterKeyFile && { previousMasterKeyFile: resolve(base, keys.previousMasterKeyFile) }),
+    },
+    branding: { ...branding, ...(branding.logoFile && { logoFile: resolve(base, branding.logoFile) }) },
+    applications: parsed.applications.map(({ secret, secretFile, secretSha256, ...app }, index) => ({
+      ...app,
+      ...(secretHashes.has(index) && { secretHash: secretHashes.get(index) }),
+      refreshTokens: app.refreshTokens ?? app.type !== 'service',
+    })),
+  };
+}
+
+function absoluteDatabaseUrl(url: string, base: string): string {
+  const file = /^sqlite:(.+)$/s.exec(url)?.[1];
+  return file === undefined || file === ':memory:' ? url : `sqlite:${resolve(base, file)}`;
+}
+
+// `keys:` with every line below it commented out is a section that is not there.
+function dropEmptySections(values: Values): Values {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== null));
+}
+
+type ReportAt = (path: Path, message: string) => void;
+
+/** The hash of each application's secret, by its position. Works on unchecked values, to report with everything else. */
+function hashSecrets(given: Values, base: string, report: ReportAt): Map<number, string> {
+  const hashes = new Map<number, string>();
+  const applications: unknown[] = Array.isArray(given['applications']) ? given['applications'] : [];
+  for (const [index, app] of applications.entries()) {
+    if (!isObject(app)) continue;
+    const { secret, secretFile, secretSha256 } = app;
+    if (typeof secretSha256 === 'string') hashes.set(index, secretSha256.toLowerCase());
+    if (typeof secret === 'string') hashes.set(index, sha256(secret));
+    if (typeof secretFile !== 'string') continue;
+    const path = ['applications', index, 'secretFile'];
+    const content = readOr(() => readFileSync(resolve(base, secretFile), 'utf8'), path, report)?.replace(/\r?\n$/, '');
+    if (content === undefined) continue;
+    if (content.length < 32) report(path, 'holds fewer than 32 characters; make a secret with: openssl rand -base64 32');
+    hashes.set(index, sha256(content));
+  }
+  return hashes;
+}
+
+const largestLogoBytes = 100_000;
+
+function checkLogo(given: Values, base: string, report: ReportAt): void {
+  const path = ['branding', 'logoFile'];
+  const name = valueAt(given, path);
+  if (typeof name !== 'string') return;
+  const file = resolve(base, name);
+  const size = readOr(() => statSync(file).size, path, report);
+  if (size === undefined) return;
+  if (size > largestLogoBytes) return report(path, `is ${size} bytes; at most ${largestLogoBytes} are allowed`);
+  const content = readOr(() => readFileSync(file, 'latin1'), path, report);
+  if (content === undefined) return;
+  const isPng = /\.png$/i.test(file) && content.startsWith('\x89PNG\r\n\x1a\n');
+  const isSvg = /\.svg$/i.test(file) && /<svg[\s>]/.test(content);
+  if (!isPng && !isSvg) report(path, 'must be a PNG or SVG image whose name ends in .png or .svg');
+}
+
+function readOr<T>(read: () => T, path: Path, report: ReportAt): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    report(path, `names a file that cannot be read (${codeOf(error)}); check its name and who may read it`);
+    return undefined;
+  }
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+function reportIssue(issue: z.core.$ZodIssue, report: ReportAt): void {
+  if (issue.code !== 'unrecognized_keys') return report(issue.path, issue.message);
+  for (const key of issue.keys) {
+    const near = nearestName(issue.path, key);
+    report([...issue.path, key], near ? `is not a setting; did you mean ${near}?` : 'is not a setting; remove it');
+  }
+}
+
+const expected: Record<string, string> = {
+  string: 'must be text',
+  number: 'must be a number',
+  int: 'must be a whole number',
+  boolean: 'must be true or false',
+  array: 'must be a list',
+  object: 'must hold names and values',
+  record: 'must hold names and values',
+};
+
+/** What zod found, in our words; undefined leaves it to a sentence in the schema. */
+function sentence(issue: z.core.$ZodRawIssue): string | undefined {
+  switch (issue.code) {
+    case 'invalid_type': {
+      if (issue.input === undefined) return 'is missing; add it';
+      if (issue.input === null) return 'has no value; write one or remove the line';
+      const isPlain = ['number', 'boolean'].includes(typeof issue.input);
+      return `${expected[issue.expected] ?? 'has the wrong type'}${issue.expected === 'string' && isPlain ? '; put it in quotes' : ''}`;
+    }
+    case 'invalid_value':
+      return `must be ${issue.values.length > 1 ? 'one of ' : ''}${issue.values.map(String).join(', ')}`;
+    case 'too_small':
+      return issue.origin === 'string' ? `must have at least ${issue.minimum} characters` : `must be at least ${issue.minimum}`;
+    case 'too_big':
+      return issue.origin === 'string' ? `must have at most ${issue.maximum} characters` : `must be at most ${issue.maximum}`;
+    case 'invalid_key':
+      return issue.issues[0]?.message;
+    default:
+      return undefined;
+  }
+}
+
+function formatProblem({ source, path, message }: ConfigProblem): string {
+  return `${[source, path].filter((part) => part !== '').join(' ')}: ${message}`.replace(/^: /, '');
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value !== 'object' || value === null) return value;
+  for (const inner of Object.values(value)) deepFreeze(inner);
+  return Object.freeze(value);
+}
