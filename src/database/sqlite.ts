@@ -11,6 +11,7 @@ import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promi
 
 import { AppError } from '../errors.ts';
 import type { Database, Queryable, Result, Value } from './database.ts';
+import { runTransaction } from './run-transaction.ts';
 
 const busyDeadlineMs = 5_000;
 const busyRetryMs = 5;
@@ -84,23 +85,12 @@ export async function openSqlite(path: string): Promise<Database> {
   function transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T> {
     refuseInsideTransaction();
     return inTurn(async () => {
-      await unlessBusy(() => aside.run('begin immediate'));
       const state = { open: true };
-      const tx: Queryable = {
-        async query<Row>(sql: string, values: readonly Value[] = []) {
-          if (!state.open) throw new Error('this transaction is over: await every query inside it');
-          return aside.run<Row>(sql, values);
-        },
-      };
+      const run: Queryable['query'] = (sql, values) => unlessBusy(() => aside.run(sql, values));
       try {
-        const result = await currentTransaction.run(state, () => work(tx));
+        return await runTransaction(run, 'begin immediate', (tx) => currentTransaction.run(state, () => work(tx)));
+      } finally {
         state.open = false;
-        aside.run('commit');
-        return result;
-      } catch (error) {
-        state.open = false;
-        if (aside.inTransaction()) aside.run('rollback');
-        throw error;
       }
     });
   }

@@ -32,9 +32,15 @@ create table oidc_models (
   grant_id text,
   account_id text,
   consumed_at bigint,
+  -- A refresh token's successor names the token it replaced; the unique index below lets it have one.
+  rotated_from text,
+  rotated_at bigint,
+  sealed_answer text,
   expires_at bigint not null,
   primary key (model, id)
 );
+create unique index oidc_models_successor on oidc_models (rotated_from) where rotated_from is not null;
+create index oidc_models_answer on oidc_models (rotated_at) where sealed_answer is not null;
 create index oidc_models_uid on oidc_models (uid) where uid is not null;
 create index oidc_models_grant on oidc_models (grant_id) where grant_id is not null;
 create index oidc_models_account on oidc_models (account_id) where account_id is not null;
@@ -64,6 +70,9 @@ create table signing_keys (
 -- The database keeps the rule: one key signs.
 create unique index one_active_key on signing_keys ((1))
   where activated_at is not null and retired_at is null and revoked_at is null;
+-- And one key is next: of two replicas that prepare together, one prepares.
+create unique index one_prepared_key on signing_keys ((1))
+  where activated_at is null and destroyed_at is null and revoked_at is null;
 
 create table audit_events (
   id text primary key,
@@ -76,6 +85,7 @@ create table audit_events (
   address text,
   detail text not null,
   seq bigint,
+  previous_hash text,
   hash text
 );
 create index audit_events_at on audit_events (at);
