@@ -1,0 +1,332 @@
+// Who did what. Two kinds of rows in one table. Administrative and key events are appended in the transaction of the
+// act and chained: each row's hash covers the hash before it, so a row that was changed, removed or moved is found.
+// Activity (sign-ins, refusals, tokens issued) is written in batches behind the request, unchained, and swept in time.
+
+import { createHash, randomBytes } from 'node:crypto';
+
+import type { Database, Queryable, Value } from './database/database.ts';
+import type { Log } from './log.ts';
+
+export interface AuditEvent {
+  /** noun.verb: 'key.activated', 'signin.refused'. */
+  event: string;
+  /** Who acted: a person's or client's id, 'cli', 'schedule'. */
+  actor?: string | undefined;
+  /** Whom or what it was done to: an account id, a kid. */
+  subject?: string | undefined;
+  clientId?: string | undefined;
+  requestId?: string | undefined;
+  address?: string | undefined;
+  /** Further facts. Never a secret: see `secretIn`. */
+  detail?: Record<string, unknown> | undefined;
+}
+
+export interface AuditRow extends AuditEvent {
+  id: string;
+  /** Epoch milliseconds. */
+  at: number;
+  /** Place in the chain, from 1; null for activity. */
+  seq: number | null;
+  detail: Record<string, unknown>;
+}
+
+export interface AuditQuery {
+  /** Epoch milliseconds, inclusive. */
+  since?: number | undefined;
+  /** Epoch milliseconds, exclusive. */
+  until?: number | undefined;
+  event?: string | undefined;
+  subject?: string | undefined;
+  /** At most 1000; default 100. */
+  limit?: number | undefined;
+}
+
+export type Verdict =
+  | { ok: true; checked: number; /** Hash of the last row: noted elsewhere, it also proves that no end was cut off and rewritten. */ head: string }
+  | { ok: false; seq: number; problem: 'changed' | 'removed' | 'reordered' | 'added' };
+
+export interface Audit {
+  /** Writes an administrative or key event in the transaction of the act itself. @throws {TypeError} a secret in `detail` */
+  append(tx: Queryable, event: AuditEvent): Promise<void>;
+  /** Notes activity. Returns at once and never throws: what cannot be kept is counted and logged. */
+  record(event: AuditEvent): void;
+  /** Newest first, including what was recorded until now. */
+  list(query?: AuditQuery): Promise<AuditRow[]>;
+  /** Walks the whole chain and stops at the first row that is not as it was written. */
+  verify(): Promise<Verdict>;
+  /** Deletes up to `limit` rows of activity older than the retention time; answers how many. The chain stays. */
+  sweepExpired(now: number, limit: number): Promise<number>;
+  /** Writes what is still in memory. */
+  close(): Promise<void>;
+}
+
+export interface AuditOptions {
+  now?: () => number;
+  log: Log;
+  /** Seconds that activity is kept. Default 90 days. */
+  keepActivity?: number;
+}
+
+interface Row {
+  id: string;
+  at: number;
+  event: string;
+  actor: string | null;
+  subject: string | null;
+  client_id: string | null;
+  request_id: string | null;
+  address: string | null;
+  detail: string;
+}
+
+interface ChainedRow extends Row {
+  seq: number;
+  previous_hash: string;
+  hash: string;
+}
+
+const columns = ['id', 'at', 'event', 'actor', 'subject', 'client_id', 'request_id', 'address', 'detail'] as const;
+const batchRows = 200;
+const batchMs = 200;
+// A minute or so of a busy server: beyond that a database that is away must not eat the memory of one that serves.
+const bufferRows = 20_000;
+const pageRows = 500;
+
+export function createAudit(db: Database, { now = Date.now, log, keepActivity = 90 * 86_400 }: AuditOptions): Audit {
+  const buffer: Row[] = [];
+  let dropped = 0;
+  let failing = false;
+  let closed = false;
+  let timer: NodeJS.Timeout | undefined;
+  let writing: Promise<void> | undefined;
+
+  function writeSoon(): void {
+    timer ??= setTimeout(() => {
+      timer = undefined;
+      void flush();
+    }, batchMs).unref();
+  }
+
+  /** Writes what is buffered, one batch after the other. Never rejects: a batch that fails stays for the next time. */
+  function flush(): Promise<void> {
+    writing ??= writeBatches().finally(() => { writing = undefined; });
+    return writing;
+  }
+
+  async function writeBatches(): Promise<void> {
+    while (buffer.length > 0) {
+      const batch = buffer.slice(0, batchRows);
+      try {
+        await insert(db, batch);
+      } catch (error) {
+        if (!failing) log.error('audit.write_failed', { error, waiting: buffer.length });
+        failing = true;
+        if (!closed) writeSoon();
+        return;
+      }
+      buffer.splice(0, batch.length);
+      failing = false;
+    }
+    if (dropped === 0) return;
+    log.error('audit.events_dropped', { dropped });
+    dropped = 0;
+  }
+
+  return {
+    async append(tx, event) {
+      const row = toRow(event, now());
+      // Whoever holds this row appends; the next one waits for the commit, so the chain never forks.
+      const { rows } = await tx.query<{ seq: number; hash: string }>(
+        'update audit_head set seq = seq + 1 where id = 1 returning seq, hash');
+      const { seq, hash: previous } = rows[0]!;
+      const hash = hashOf(row, seq, previous);
+      await tx.query(
+        `insert into audit_events (${columns.join(', ')}, seq, previous_hash, hash)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+        [...values(row), seq, previous, hash]);
+      await tx.query('update audit_head set hash = $1 where id = 1', [hash]);
+    },
+
+    record(event) {
+      if (closed || buffer.length >= bufferRows) {
+        dropped += 1;
+        return;
+      }
+      buffer.push(toRowWithoutSecrets(event, now(), log));
+      if (buffer.length >= batchRows) void flush();
+      else writeSoon();
+    },
+
+    async list({ since, until, event, subject, limit = 100 } = {}) {
+      await flush();
+      const conditions: string[] = [];
+      const parameters: Value[] = [];
+      const where = (condition: string, value: Value | undefined) => {
+        if (value !== undefined) conditions.push(`${condition} $${parameters.push(value)}`);
+      };
+      where('at >=', since);
+      where('at <', until);
+      where('event =', event);
+      where('subject =', subject);
+      const { rows } = await db.query<Row & { seq: number | null }>(
+        `select ${columns.join(', ')}, seq from audit_events
+         ${conditions.length > 0 ? `where ${conditions.join(' and ')}` : ''}
+         order by at desc, id desc limit $${parameters.push(Math.min(limit, 1000))}`,
+        parameters);
+      return rows.map(fromRow);
+    },
+
+    verify: () => verifyChain(db),
+
+    async sweepExpired(at, limit) {
+      const { rowCount } = await db.query(
+        `delete from audit_events where id in
+           (select id from audit_events where seq is null and at < $1 order by at limit $2)`,
+        [at - keepActivity * 1000, limit]);
+      return rowCount;
+    },
+
+    async close() {
+      closed = true;
+      clearTimeout(timer);
+      await flush();
+      // A flush that was under way when we arrived may have ended before the last rows came in.
+      await flush();
+    },
+  };
+}
+
+async function insert(db: Database, batch: Row[]): Promise<void> {
+  const tuple = (_row: Row, index: number) =>
+    `(${columns.map((_column, at) => `$${index * columns.length + at + 1}`).join(', ')})`;
+  // The id makes a repeat harmless: a batch may have been committed although its answer was lost.
+  await db.query(
+    `insert into audit_events (${columns.join(', ')}) values ${batch.map(tuple).join(', ')} on conflict (id) do nothing`,
+    batch.flatMap(values));
+}
+
+async function verifyChain(db: Database): Promise<Verdict> {
+  let last = { seq: 0, hash: '' };
+  for (;;) {
+    const page = await chainAfter(db, last.seq);
+    for (const row of page) {
+      if (row.seq !== last.seq + 1) return { ok: false, seq: last.seq + 1, problem: 'removed' };
+      if (row.hash !== hashOf(row, row.seq, row.previous_hash)) {
+        return { ok: false, seq: row.seq, problem: await whatHappenedTo(db, row) };
+      }
+      // This row is as it was written, so the one before it is not: it was rewritten together with its own hash.
+      if (row.previous_hash !== last.hash) return { ok: false, seq: Math.max(last.seq, 1), problem: 'changed' };
+      last = row;
+    }
+    if (page.length > 0) continue;
+
+    const end = await headOfChain(db);
+    if (end.seq < last.seq) return { ok: false, seq: end.seq + 1, problem: 'added' };
+    if (end.seq > last.seq) {
+      // Either somebody appended since the last page was read, or the end was cut off.
+      if ((await chainAfter(db, last.seq)).length > 0) continue;
+      return { ok: false, seq: last.seq + 1, problem: 'removed' };
+    }
+    if (end.hash !== last.hash) return { ok: false, seq: last.seq, problem: 'changed' };
+    return { ok: true, checked: last.seq, head: last.hash };
+  }
+}
+
+// The hash covers the place, so a row that was only moved still tells where it belongs.
+async function whatHappenedTo(db: Database, row: ChainedRow): Promise<'changed' | 'removed' | 'reordered'> {
+  const { seq: end } = await headOfChain(db);
+  const belongsAt = (candidate: ChainedRow, place: number) =>
+    hashOf(candidate, place, candidate.previous_hash) === candidate.hash;
+  let place = 1;
+  while (place <= end && !belongsAt(row, place)) place += 1;
+  if (place > end) return 'changed';
+
+  // Moved here: by an exchange with the row that belongs here, or to close the gap which that row left.
+  for (let page = await chainAfter(db, row.seq); page.length > 0; page = await chainAfter(db, page.at(-1)!.seq)) {
+    if (page.some((candidate) => belongsAt(candidate, row.seq))) return 'reordered';
+  }
+  return 'removed';
+}
+
+async function chainAfter(db: Database, seq: number): Promise<ChainedRow[]> {
+  const { rows } = await db.query<ChainedRow>(
+    `select ${columns.join(', ')}, seq, previous_hash, hash from audit_events where seq > $1 order by seq limit ${pageRows}`,
+    [seq]);
+  return rows;
+}
+
+async function headOfChain(db: Database): Promise<{ seq: number; hash: string }> {
+  const { rows } = await db.query<{ seq: number; hash: string }>('select seq, hash from audit_head where id = 1');
+  return rows[0] ?? { seq: 0, hash: '' };
+}
+
+function hashOf(row: Row, seq: number, previous: string): string {
+  // An array of columns in a fixed order has one JSON form; `detail` goes in as the text that is stored.
+  return createHash('sha256').update(JSON.stringify([previous, seq, ...values(row)])).digest('base64url');
+}
+
+function values(row: Row): Value[] {
+  return columns.map((column) => row[column]);
+}
+
+function toRow(event: AuditEvent, at: number): Row {
+  const detail = event.detail ?? {};
+  const secret = secretIn(detail);
+  if (secret !== undefined) throw new TypeError(`audit event ${event.event}: detail may not contain ${secret}`);
+  return {
+    // Sorts by time, which keeps the index compact and rows of one millisecond apart.
+    id: at.toString(16).padStart(12, '0') + randomBytes(10).toString('hex'),
+    at,
+    event: event.event,
+    actor: event.actor ?? null,
+    subject: event.subject ?? null,
+    client_id: event.clientId ?? null,
+    request_id: event.requestId ?? null,
+    address: event.address ?? null,
+    detail: JSON.stringify(detail),
+  };
+}
+
+// A request must not fail because of how its event was written down: the event is kept, its detail is not.
+function toRowWithoutSecrets(event: AuditEvent, at: number, log: Log): Row {
+  try {
+    return toRow(event, at);
+  } catch (error) {
+    log.error('audit.detail_refused', { event: event.event, error });
+    return toRow({ ...event, detail: {} }, at);
+  }
+}
+
+function fromRow(row: Row & { seq: number | null }): AuditRow {
+  return {
+    id: row.id,
+    at: row.at,
+    seq: row.seq,
+    event: row.event,
+    actor: row.actor ?? undefined,
+    subject: row.subject ?? undefined,
+    clientId: row.client_id ?? undefined,
+    requestId: row.request_id ?? undefined,
+    address: row.address ?? undefined,
+    detail: JSON.parse(row.detail) as Record<string, unknown>,
+  };
+}
+
+const secretNouns = /^(password|passphrase|secret|token|code|cookie)s?$/;
+const privateParameters = new Set(['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth']); // RFC 7518 §6.3.2
+
+/**
+ * The path of the first member that looks like a secret, at any depth. A name is judged by its last word, so
+ * `client_secret` and `refreshToken` are refused while `token_type` and `codeChallengeMethod` are facts.
+ */
+function secretIn(value: unknown, path = 'detail'): string | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  for (const [name, member] of Object.entries(value)) {
+    const here = `${path}.${name}`;
+    const lastWord = name.split(/[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])/).at(-1)!.toLowerCase();
+    if (privateParameters.has(name) || secretNouns.test(lastWord)) return here;
+    const deeper = secretIn(member, here);
+    if (deeper !== undefined) return deeper;
+  }
+  return undefined;
+}

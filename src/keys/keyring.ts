@@ -1,0 +1,368 @@
+// The signing keys as they are stored, and the only ways to change them (owns the table signing_keys). Every act is one
+// transaction that checks its precondition in the statement that writes, so of two replicas that decide the same thing
+// one does it, and the audit row commits with it. What is due, and when, is lifecycle.ts; private halves open only here.
+
+import { createHash } from 'node:crypto';
+
+import type { Audit } from '../audit.ts';
+import type { Database, Queryable } from '../database/database.ts';
+import { AppError } from '../errors.ts';
+import { afterlife, isPublished, readyAt, spentAt, stateOf } from './lifecycle.ts';
+import type { KeyState, KeyTimes, Milliseconds, Policy, Seconds } from './lifecycle.ts';
+import type { Seal } from './seal.ts';
+import { createSigner, generateKey } from './signer.ts';
+import type { NewKey, PublicJwk, Signer } from './signer.ts';
+
+/** Announced on the database after every change. */
+export const keysChannel = 'signet_keys';
+
+export interface SigningKey extends KeyTimes {
+  alg: 'RS256';
+  publicJwk: PublicJwk;
+  state: KeyState;
+  revokedReason: string | null;
+}
+
+/** What to sign with and what to publish. */
+export interface SigningKeys {
+  active: Signer;
+  /** The JWKS: the active key, then retired ones (newest first), then the prepared one. The first key signs. */
+  published: PublicJwk[];
+  /** Changes when anything above does. */
+  version: string;
+}
+
+/** Who acts, for the audit trail. */
+export interface Act {
+  /** Default 'schedule'. */
+  actor?: string | undefined;
+  requestId?: string | undefined;
+  address?: string | undefined;
+  /** Why an unsafe step is taken all the same. Verifiers will refuse good tokens. */
+  force?: string | undefined;
+}
+
+export interface Keyring {
+  /** Every key there ever was, newest first; public halves only. */
+  list(): Promise<SigningKey[]>;
+  /** @throws {AppError} no_active_key | master_key_wrong */
+  signingKeys(): Promise<SigningKeys>;
+  /** Makes the first key and signs with it at once: nobody holds a JWKS yet. @throws {AppError} key_already_active */
+  bootstrap(act?: Act): Promise<string>;
+  /** Makes and publishes the next key; answers its kid. @throws {AppError} key_already_prepared */
+  prepare(act?: Act): Promise<string>;
+  /**
+   * Signs with a prepared key from now on. The key before it is retired, its private half gone, in the same transaction.
+   * @throws {AppError} key_unknown | key_not_prepared | key_step_unsafe (not published for long enough)
+   */
+  activate(kid: string, act?: Act): Promise<void>;
+  /** Hands over from the active key to the prepared one. @throws {AppError} key_not_active | key_without_successor, and as activate */
+  retire(kid: string, act?: Act): Promise<void>;
+  /** Takes a retired key out of the JWKS. @throws {AppError} key_unknown | key_not_retired | key_step_unsafe (tokens still live) */
+  destroy(kid: string, act?: Act): Promise<void>;
+  /**
+   * The emergency: the key leaves the JWKS at once. Where it was the active one, the prepared key (or a new one) signs
+   * from the same transaction on. @throws {AppError} key_unknown | key_already_gone
+   */
+  revoke(kid: string, reason: string, act?: Act): Promise<void>;
+  /** Tells the active key that something it signs may live this long; never lowered. Answers whether that was news. */
+  recordLife(seconds: Seconds, act?: Act): Promise<boolean>;
+  /** Seals every private half under the current master key; answers how many were under a previous one. */
+  rekey(act?: Act): Promise<number>;
+  /** Opens every sealed private half, so that a wrong master key stops a start. @throws {AppError} master_key_wrong */
+  checkMasterKey(): Promise<void>;
+}
+
+export interface KeyringOptions {
+  db: Database;
+  seal: Seal;
+  audit: Pick<Audit, 'append'>;
+  policy: Policy;
+  /** Default: the database's clock, so that replicas whose clocks differ still agree on every timestamp. */
+  now?: () => Milliseconds | Promise<Milliseconds>;
+  generate?: () => Promise<NewKey>;
+}
+
+interface Row {
+  kid: string;
+  alg: 'RS256';
+  public_jwk: string;
+  prepared_at: number;
+  activated_at: number | null;
+  retired_at: number | null;
+  destroyed_at: number | null;
+  revoked_at: number | null;
+  revoked_reason: string | null;
+  longest_life: number;
+}
+
+const columns = 'kid, alg, public_jwk, prepared_at, activated_at, retired_at, destroyed_at, revoked_at, revoked_reason, '
+  + 'longest_life';
+
+// The states of lifecycle.ts, as conditions.
+const isPrepared = 'activated_at is null and destroyed_at is null and revoked_at is null';
+const isActive = 'activated_at is not null and retired_at is null and revoked_at is null';
+const isRetired = 'retired_at is not null and destroyed_at is null and revoked_at is null';
+
+/** Whether the database holds signing keys: then the master key that opens them must already exist. */
+export async function hasSigningKeys(db: Queryable): Promise<boolean> {
+  const { rowCount } = await db.query('select kid from signing_keys limit 1');
+  return rowCount > 0;
+}
+
+export function createKeyring(options: KeyringOptions): Keyring {
+  const { db, seal, audit, policy, now = () => db.now(), generate = generateKey } = options;
+  // Kept from one call to the next, so that the private half is opened once and not at every tick.
+  let signer: Signer | undefined;
+
+  /** One transaction, then word to the other replicas. */
+  async function change<T>(work: (tx: Queryable, at: Milliseconds) => Promise<T>): Promise<T> {
+    const at = await now();
+    const result = await db.transaction((tx) => work(tx, at));
+    // The change is committed, whether or not the word gets through: whoever misses it notices at the next poll.
+    await db.announce(keysChannel).catch(() => undefined);
+    return result;
+  }
+
+  function note(tx: Queryable, event: string, kid: string | undefined, act: Act, detail: Record<string, unknown> = {}) {
+    const { actor = 'schedule', requestId, address, force } = act;
+    return audit.append(tx, {
+      event, actor, requestId, address, subject: kid, detail: force === undefined ? detail : { ...detail, forced: force },
+    });
+  }
+
+  function open(kid: string, sealed: string): Buffer {
+    return seal.open(sealed, placeOf(kid));
+  }
+
+  /** Refuses to act beside keys that this master key does not open: it would add one that the others cannot. */
+  async function checkMasterKey(tx: Queryable): Promise<void> {
+    for (const row of await sealedHalves(tx)) open(row.kid, row.sealed_private);
+  }
+
+  /** Inserts a new key; false where a key in that place already exists. */
+  async function insert(tx: Queryable, key: NewKey, preparedAt: Milliseconds, activatedAt: Milliseconds | null): Promise<boolean> {
+    const { kid, alg } = key.publicJwk;
+    const { rowCount } = await tx.query(
+      `insert into signing_keys (kid, alg, public_jwk, sealed_private, prepared_at, activated_at, longest_life)
+       values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing`,
+      [kid, alg, JSON.stringify(key.publicJwk), seal.seal(key.pkcs8, placeOf(kid)), preparedAt, activatedAt, policy.longestLife]);
+    return rowCount === 1;
+  }
+
+  async function promote(tx: Queryable, kid: string, at: Milliseconds, preparedBefore: Milliseconds): Promise<boolean> {
+    const { rowCount } = await tx.query(
+      `update signing_keys set activated_at = $2,
+         longest_life = case when longest_life < $3 then $3 else longest_life end
+       where kid = $1 and prepared_at <= $4 and ${isPrepared}`,
+      [kid, at, policy.longestLife, preparedBefore]);
+    return rowCount === 1;
+  }
+
+  async function activate(tx: Queryable, kid: string, at: Milliseconds, act: Act): Promise<void> {
+    await checkMasterKey(tx);
+    const retired = await tx.query<{ kid: string }>(
+      `update signing_keys set retired_at = $1, sealed_private = null where ${isActive} returning kid`, [at]);
+    const previous = retired.rows[0]?.kid;
+    // Where nothing signs there is nothing to wait for: verifiers will have to fetch the key in any case.
+    const atOnce = act.force !== undefined || previous === undefined;
+    if (!await promote(tx, kid, at, atOnce ? at : at - policy.publishAhead * 1000)) {
+      const key = await find(tx, kid);
+      if (key.state !== 'prepared') {
+        throw new AppError('key_not_prepared', 409, `key ${kid} is ${key.state}; only a prepared key can be activated`);
+      }
+      const ready = moment(readyAt(key, policy));
+      throw new AppError('key_step_unsafe', 409,
+        `key ${kid} has been published since ${moment(key.preparedAt)}; until ${ready} a verifier may not have it and would `
+        + `refuse what it signs`, { hint: `wait until ${ready}, or force it and say why` });
+    }
+    if (previous !== undefined) await note(tx, 'key.retired', previous, act, { successor: kid });
+    await note(tx, 'key.activated', kid, act, { previous });
+  }
+
+  return {
+    list: () => listKeys(db),
+
+    async signingKeys() {
+      const { rows } = await db.query<Row & { sealed_private: string | null }>(
+        `select ${columns}, sealed_private from signing_keys where destroyed_at is null and revoked_at is null`);
+      const row = rows.find((candidate) => stateOf(fromRow(candidate)) === 'active');
+      if (!row?.sealed_private) {
+        throw new AppError('no_active_key', 503, 'no signing key is active', { hint: 'run: signet keys list' });
+      }
+      const keys = rows.map(fromRow).filter(isPublished).sort(inSigningOrder);
+      const published = keys.map((key) => key.publicJwk);
+      if (signer?.kid !== row.kid) signer = createSigner(published[0]!, open(row.kid, row.sealed_private));
+      return { active: signer, published, version: versionOf(keys) };
+    },
+
+    async bootstrap(act = {}) {
+      const key = await generate();
+      return change(async (tx, at) => {
+        await checkMasterKey(tx);
+        const { kid } = key.publicJwk;
+        if (!await insert(tx, key, at, at)) throw new AppError('key_already_active', 409, 'a signing key is already active');
+        await note(tx, 'key.activated', kid, act, { first: true });
+        return kid;
+      });
+    },
+
+    async prepare(act = {}) {
+      const key = await generate();
+      return change(async (tx, at) => {
+        await checkMasterKey(tx);
+        const { kid } = key.publicJwk;
+        if (!await insert(tx, key, at, null)) {
+          throw new AppError('key_already_prepared', 409, 'a key is already prepared; only one can be next', {
+            hint: 'activate it, or revoke it first',
+          });
+        }
+        await note(tx, 'key.prepared', kid, act);
+        return kid;
+      });
+    },
+
+    activate: (kid, act = {}) => change((tx, at) => activate(tx, kid, at, act)),
+
+    retire: (kid, act = {}) => change(async (tx, at) => {
+      const { state } = await find(tx, kid);
+      if (state !== 'active') {
+        throw new AppError('key_not_active', 409, `key ${kid} is ${state}; only the active key can be retired`);
+      }
+      const successor = (await listKeys(tx)).find((key) => key.state === 'prepared');
+      if (!successor) {
+        throw new AppError('key_without_successor', 409, `key ${kid} cannot be retired: no key is prepared to sign after it`, {
+          hint: 'prepare one first, and let verifiers fetch it',
+        });
+      }
+      await activate(tx, successor.kid, at, act);
+    }),
+
+    destroy: (kid, act = {}) => change(async (tx, at) => {
+      const { rowCount } = await tx.query(
+        `update signing_keys set destroyed_at = $2
+         where kid = $1 and ${isRetired} and ($3 = 1 or retired_at + (longest_life + $4) * 1000 <= $2)`,
+        [kid, at, act.force === undefined ? 0 : 1, afterlife(policy)]);
+      if (rowCount === 0) {
+        const key = await find(tx, kid);
+        const { state, retiredAt } = key;
+        if (state !== 'retired' || retiredAt === null) {
+          throw new AppError('key_not_retired', 409, `key ${kid} is ${state}; only a retired key can be destroyed`);
+        }
+        const spent = moment(spentAt({ ...key, retiredAt }, policy));
+        throw new AppError('key_step_unsafe', 409,
+          `until ${spent} tokens signed by key ${kid} may still be valid, and verifiers would refuse them`,
+          { hint: `wait until ${spent}, or force it and say why` });
+      }
+      await note(tx, 'key.destroyed', kid, act);
+    }),
+
+    async revoke(kid, reason, act = {}) {
+      // Made beforehand where it will be needed: nobody should wait for a prime number inside a transaction.
+      const prepared = (await listKeys(db)).some((key) => key.state === 'prepared' && key.kid !== kid);
+      const spare = prepared ? undefined : await generate();
+      return change(async (tx, at) => {
+        await checkMasterKey(tx);
+        const revoked = await tx.query<{ activated_at: number | null; retired_at: number | null }>(
+          `update signing_keys set revoked_at = $2, revoked_reason = $3, sealed_private = null
+           where kid = $1 and destroyed_at is null and revoked_at is null returning activated_at, retired_at`,
+          [kid, at, reason]);
+        const before = revoked.rows[0];
+        if (!before) {
+          const { state } = await find(tx, kid);
+          throw new AppError('key_already_gone', 409, `key ${kid} is ${state}; there is nothing left to revoke`);
+        }
+        const was = before.activated_at === null ? 'prepared' : before.retired_at === null ? 'active' : 'retired';
+        await note(tx, 'key.revoked', kid, act, { reason, was });
+        if (was !== 'active') return;
+
+        let successor = (await listKeys(tx)).find((key) => key.state === 'prepared')?.kid;
+        if (successor === undefined || !await promote(tx, successor, at, at)) {
+          const key = spare ?? await generate();
+          await insert(tx, key, at, at);
+          successor = key.publicJwk.kid;
+        }
+        await note(tx, 'key.activated', successor, act, { previous: kid, emergency: true });
+      });
+    },
+
+    async recordLife(seconds, act = {}) {
+      return change(async (tx) => {
+        const { rows } = await tx.query<{ kid: string }>(
+          `update signing_keys set longest_life = $1 where longest_life < $1 and ${isActive} returning kid`, [seconds]);
+        const raised = rows[0];
+        if (raised) await note(tx, 'key.life_raised', raised.kid, act, { longestLifeSeconds: seconds });
+        return raised !== undefined;
+      });
+    },
+
+    rekey: (act = {}) => change(async (tx) => {
+      const moved = (await sealedHalves(tx)).filter((row) => !seal.isCurrent(row.sealed_private));
+      for (const { kid, sealed_private: before } of moved) {
+        // A key retired in the meantime has lost its private half, and must not get it back.
+        await tx.query('update signing_keys set sealed_private = $3 where kid = $1 and sealed_private = $2',
+          [kid, before, seal.seal(open(kid, before), placeOf(kid))]);
+      }
+      if (moved.length > 0) await note(tx, 'key.rekeyed', undefined, act, { kids: moved.map((row) => row.kid) });
+      return moved.length;
+    }),
+
+    checkMasterKey: () => checkMasterKey(db),
+  };
+}
+
+async function listKeys(db: Queryable): Promise<SigningKey[]> {
+  const { rows } = await db.query<Row>(`select ${columns} from signing_keys order by prepared_at desc, kid`);
+  return rows.map(fromRow);
+}
+
+async function find(db: Queryable, kid: string): Promise<SigningKey> {
+  const { rows } = await db.query<Row>(`select ${columns} from signing_keys where kid = $1`, [kid]);
+  const [row] = rows;
+  if (!row) throw new AppError('key_unknown', 404, `there is no key ${kid}`, { hint: 'run: signet keys list' });
+  return fromRow(row);
+}
+
+async function sealedHalves(db: Queryable): Promise<{ kid: string; sealed_private: string }[]> {
+  const { rows } = await db.query<{ kid: string; sealed_private: string }>(
+    'select kid, sealed_private from signing_keys where sealed_private is not null');
+  return rows;
+}
+
+function fromRow(row: Row): SigningKey {
+  const times = {
+    kid: row.kid,
+    preparedAt: row.prepared_at,
+    activatedAt: row.activated_at,
+    retiredAt: row.retired_at,
+    destroyedAt: row.destroyed_at,
+    revokedAt: row.revoked_at,
+    longestLife: row.longest_life,
+  };
+  return {
+    ...times,
+    state: stateOf(times),
+    alg: row.alg,
+    publicJwk: JSON.parse(row.public_jwk) as PublicJwk,
+    revokedReason: row.revoked_reason,
+  };
+}
+
+// oidc-provider signs with the first key that fits the alg: order is meaning.
+function inSigningOrder(a: SigningKey, b: SigningKey): number {
+  const rank = { active: 0, retired: 1, prepared: 2, destroyed: 3, revoked: 3 };
+  return rank[a.state] - rank[b.state] || (b.retiredAt ?? 0) - (a.retiredAt ?? 0);
+}
+
+function versionOf(keys: SigningKey[]): string {
+  return createHash('sha256').update(JSON.stringify(keys.map(({ kid, state }) => [kid, state]))).digest('base64url');
+}
+
+/** Associated data of a sealed private half: in another key's row it does not open. */
+function placeOf(kid: string): string {
+  return `signing key ${kid}`;
+}
+
+function moment(at: Milliseconds): string {
+  return new Date(at).toISOString();
+}

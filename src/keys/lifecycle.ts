@@ -1,0 +1,116 @@
+// The life of a signing key, decided without a clock or a database: prepared (published, not signing) → active →
+// retired (verifies only) → destroyed; or revoked, from any of the first three. States are read from timestamps, so no
+// status can disagree with its history. keyring.ts does what is decided here; rotation.ts asks when.
+
+export type Milliseconds = number;
+export type Seconds = number;
+
+export interface KeyTimes {
+  kid: string;
+  preparedAt: Milliseconds;
+  activatedAt: Milliseconds | null;
+  retiredAt: Milliseconds | null;
+  destroyedAt: Milliseconds | null;
+  revokedAt: Milliseconds | null;
+  /** The longest life of anything this key may have signed. */
+  longestLife: Seconds;
+}
+
+export type KeyState = 'prepared' | 'active' | 'retired' | 'destroyed' | 'revoked';
+
+export interface Policy {
+  /** Seconds a key signs before the next one takes over. */
+  rotateEvery: Seconds;
+  /** Seconds a key is in the JWKS before it signs. */
+  publishAhead: Seconds;
+  /** Seconds a verifier may keep a JWKS: our Cache-Control. */
+  jwksMaxAge: Seconds;
+  /** Seconds until every replica has noticed a change. */
+  pollEvery: Seconds;
+  /** Seconds a replica's clock may differ from the database's. */
+  clockSkew: Seconds;
+  /** The longest life of anything signed now: access, ID and refresh tokens, and a session whose ID token is a hint. */
+  longestLife: Seconds;
+}
+
+export type Step =
+  | { do: 'bootstrap' }
+  | { do: 'prepare' }
+  | { do: 'activate'; kid: string }
+  | { do: 'destroy'; kid: string }
+  | { do: 'wait'; until: Milliseconds; next: 'prepare' | 'activate' | 'destroy' };
+
+export function stateOf(key: KeyTimes): KeyState {
+  if (key.revokedAt !== null) return 'revoked';
+  if (key.destroyedAt !== null) return 'destroyed';
+  if (key.retiredAt !== null) return 'retired';
+  if (key.activatedAt !== null) return 'active';
+  return 'prepared';
+}
+
+/** Whether the key belongs in the JWKS. */
+export function isPublished(key: KeyTimes): boolean {
+  const state = stateOf(key);
+  return state === 'prepared' || state === 'active' || state === 'retired';
+}
+
+/** From when a prepared key may sign: by then every cache that obeys our max-age, and most that do not, have it. */
+export function readyAt(key: KeyTimes, policy: Policy): Milliseconds {
+  return key.preparedAt + policy.publishAhead * 1000;
+}
+
+/**
+ * From when nothing that a retired key signed can still be valid. Beyond the longest life: a replica signs on until it
+ * notices (pollEvery), by its own clock (clockSkew), and a cache in between may repeat an older answer (jwksMaxAge).
+ */
+export function spentAt(key: KeyTimes & { retiredAt: Milliseconds }, policy: Policy): Milliseconds {
+  return key.retiredAt + (key.longestLife + afterlife(policy)) * 1000;
+}
+
+/** Seconds that a retired key stays published beyond the longest life it signed. */
+export function afterlife(policy: Policy): Seconds {
+  return policy.pollEvery + policy.jwksMaxAge + policy.clockSkew;
+}
+
+/**
+ * The one thing to do now, or until when there is nothing to do. Call again after each step.
+ *
+ * Signing comes before tidying: a key is destroyed only when the active one needs nothing.
+ */
+export function nextStep(keys: readonly KeyTimes[], now: Milliseconds, policy: Policy): Step {
+  const prepared = keys.find((key) => stateOf(key) === 'prepared');
+  const active = keys.find((key) => stateOf(key) === 'active');
+  if (!active) return prepared ? { do: 'activate', kid: prepared.kid } : { do: 'bootstrap' };
+
+  const rotationDue = active.activatedAt! + policy.rotateEvery * 1000;
+  const rotation = prepared
+    ? { at: Math.max(readyAt(prepared, policy), rotationDue), step: { do: 'activate', kid: prepared.kid } as const }
+    : { at: rotationDue - policy.publishAhead * 1000, step: { do: 'prepare' } as const };
+  if (now >= rotation.at) return rotation.step;
+
+  const [spent] = keys.filter(isRetired).map((key) => ({ kid: key.kid, at: spentAt(key, policy) })).sort((a, b) => a.at - b.at);
+  if (spent && now >= spent.at) return { do: 'destroy', kid: spent.kid };
+  if (spent && spent.at < rotation.at) return { do: 'wait', until: spent.at, next: 'destroy' };
+  return { do: 'wait', until: rotation.at, next: rotation.step.do };
+}
+
+/** What is wrong with a policy: sentences with the arithmetic in them, for whoever wrote the numbers. */
+export function checkPolicy(policy: Policy): string[] {
+  const { rotateEvery, publishAhead, jwksMaxAge, pollEvery, clockSkew } = policy;
+  const problems: string[] = [];
+  const leastAhead = jwksMaxAge + pollEvery + clockSkew;
+  if (publishAhead < leastAhead) {
+    problems.push(`publishAhead is ${publishAhead} s, but a new key must be published for at least ${leastAhead} s before `
+      + `it signs: a verifier may keep a JWKS for ${jwksMaxAge} s (jwksMaxAge), a replica may notice ${pollEvery} s late `
+      + `(pollEvery) and clocks may differ by ${clockSkew} s (clockSkew); ${jwksMaxAge} + ${pollEvery} + ${clockSkew} = ${leastAhead}`);
+  }
+  if (rotateEvery < publishAhead) {
+    problems.push(`rotateEvery is ${rotateEvery} s, but the next key is published ${publishAhead} s (publishAhead) before it `
+      + `takes over: rotating sooner than that cannot be kept; ${rotateEvery} < ${publishAhead}`);
+  }
+  return problems;
+}
+
+function isRetired(key: KeyTimes): key is KeyTimes & { retiredAt: Milliseconds } {
+  return stateOf(key) === 'retired';
+}
