@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import type { Middleware } from 'koa';
 import { AppError } from '../errors.ts';
-import { brandCss, defaultColour } from './brand.ts';
+import { brandCss } from './brand.ts';
 import type { Branding } from './brand.ts';
 import { viewsFolder } from './views.ts';
 
@@ -38,9 +38,9 @@ const logoTypes: Record<string, string> = { '.svg': 'image/svg+xml', '.png': 'im
 
 export function createAssets(branding: Branding): Assets {
   const stylesheet = asset('signet.css', 'text/css; charset=utf-8', readFileSync(join(viewsFolder(), 'assets/signet.css')));
-  const brand = asset('brand.css', 'text/css; charset=utf-8', Buffer.from(brandCss(branding.colour)));
+  const brand = asset('brand.css', 'text/css; charset=utf-8', Buffer.from(brandCss(branding.color)));
   const logo = branding.logoFile === undefined ? undefined : readLogo(branding.logoFile);
-  const icon = logo ?? asset('icon.svg', 'image/svg+xml', sealIcon(branding.colour));
+  const icon = logo ?? asset('icon.svg', 'image/svg+xml', sealIcon(branding.color));
 
   const assets = new Map([stylesheet, brand, icon].map((each) => [each.url, each]));
   return {
@@ -102,7 +102,7 @@ function readLogo(file: string): Asset {
 }
 
 // The icon in the tab has no page around it whose colours it could take, so it is drawn with them.
-function sealIcon(colour: string = defaultColour): Buffer {
+function sealIcon(color: string): Buffer {
   const drawing = readFileSync(join(viewsFolder(), 'assets/seal.svg'), 'utf8');
-  return Buffer.from(drawing.replaceAll('currentColor', colour));
+  return Buffer.from(drawing.replaceAll('currentColor', color));
 }

@@ -7,12 +7,10 @@ export interface Branding {
   /** What the service is called on its pages: "Acme". */
   name: string;
   /** The colour of the main button and of accents, as #rrggbb. */
-  colour?: string;
+  color: string;
   /** An .svg or .png file, read at start. Without one the pages carry the seal of Signet. */
   logoFile?: string;
 }
-
-export const defaultColour = '#3b4cca';
 
 type Rgb = readonly [red: number, green: number, blue: number];
 
@@ -25,8 +23,8 @@ const lightCard: Rgb = [255, 255, 255];
 const darkCard: Rgb = [28, 30, 36];
 
 /** The style sheet that carries the brand: custom properties only, for light and for dark. */
-export function brandCss(colour: string = defaultColour): string {
-  const brand = parseColour(colour);
+export function brandCss(color: string): string {
+  const brand = parseColor(color);
   const accentOnDark = untilReadable(brand, white, darkCard);
   return [
     `:root { ${declarations(brand, untilReadable(brand, black, lightCard))} }`,
@@ -37,7 +35,7 @@ export function brandCss(colour: string = defaultColour): string {
 
 /** Contrast ratio of two colours, 1 to 21 (WCAG 2.2, relative luminance). */
 export function contrast(one: string, other: string): number {
-  return ratio(parseColour(one), parseColour(other));
+  return ratio(parseColor(one), parseColor(other));
 }
 
 function declarations(button: Rgb, accent: Rgb): string {
@@ -47,29 +45,29 @@ function declarations(button: Rgb, accent: Rgb): string {
   return `--brand: ${hex(button)}; --brand-pointed: ${hex(pointedAt)}; --on-brand: ${hex(text)}; --accent: ${hex(accent)};`;
 }
 
-function untilReadable(colour: Rgb, towards: Rgb, against: Rgb): Rgb {
+function untilReadable(color: Rgb, towards: Rgb, against: Rgb): Rgb {
   for (let share = 0; share < 1; share += 0.04) {
-    const candidate = mix(colour, towards, share);
+    const candidate = mix(color, towards, share);
     if (ratio(candidate, against) >= readable) return candidate;
   }
   return towards;
 }
 
-function parseColour(colour: string): Rgb {
-  const digits = /^#([0-9a-f]{6})$/i.exec(colour)?.[1];
+function parseColor(color: string): Rgb {
+  const digits = /^#([0-9a-f]{6})$/i.exec(color)?.[1];
   if (digits === undefined) {
-    throw new AppError('invalid_colour', 500, `${colour} is not a colour that the pages can use; write it as #rrggbb`);
+    throw new AppError('invalid_color', 500, `${color} is not a colour that the pages can use; write it as #rrggbb`);
   }
   const value = Number.parseInt(digits, 16);
   return [value >> 16, (value >> 8) & 255, value & 255];
 }
 
-function hex(colour: Rgb): string {
-  return `#${colour.map((channel) => channel.toString(16).padStart(2, '0')).join('')}`;
+function hex(color: Rgb): string {
+  return `#${color.map((channel) => channel.toString(16).padStart(2, '0')).join('')}`;
 }
 
-function mix(colour: Rgb, other: Rgb, share: number): Rgb {
-  const channel = (index: 0 | 1 | 2) => Math.round(colour[index] * (1 - share) + other[index] * share);
+function mix(color: Rgb, other: Rgb, share: number): Rgb {
+  const channel = (index: 0 | 1 | 2) => Math.round(color[index] * (1 - share) + other[index] * share);
   return [channel(0), channel(1), channel(2)];
 }
 

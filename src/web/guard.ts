@@ -1,0 +1,231 @@
+// What stands between the network and our own pages: the headers every answer carries, the headers of a page, who may
+// post a form, how a form is read, and whose address a request counts for. oidc-provider parses and caps the bodies of
+// its own endpoints (56 KiB, lib/shared/selective_body.js) and writes its own pages: both are left alone here.
+
+import { randomBytes } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { BlockList, isIP, isIPv4 } from 'node:net';
+import type { Context, Middleware } from 'koa';
+import { AppError } from '../errors.ts';
+
+const oneYearSeconds = 31_536_000;
+
+/** Gives each request a name of our own, at `ctx.state.requestId` and in the answer. One sent by the client is ignored:
+ * it could be made to match somebody else's line in the log. */
+export function requestId(): Middleware {
+  return (ctx, next) => {
+    // 64 bits in hexadecimal: short enough to be read out over the telephone.
+    const id = randomBytes(8).toString('hex');
+    ctx.state.requestId = id;
+    ctx.set('X-Request-Id', id);
+    return next();
+  };
+}
+
+/**
+ * The headers that fit every answer, page or not. Koa drops all headers of a request that fails, so whatever answers
+ * errors belongs inside this one.
+ *
+ * There is no Cross-Origin-Opener-Policy, on purpose: any value but the default cuts a popup off from the window that
+ * opened it, for good, and an application that signs people in by popup would wait for ever (oidc-client-ts,
+ * `signinPopup`). What it would protect, a script in our page, does not exist.
+ */
+export function securityHeaders({ issuer }: { issuer: string }): Middleware {
+  const headers: Record<string, string> = {
+    'X-Content-Type-Options': 'nosniff',
+    'X-Frame-Options': 'DENY',
+    'Referrer-Policy': 'no-referrer',
+    'Permissions-Policy': 'camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()',
+  };
+  // Without includeSubDomains: other services under this name are not ours to decide for.
+  if (new URL(issuer).protocol === 'https:') headers['Strict-Transport-Security'] = `max-age=${oneYearSeconds}`;
+
+  return (ctx, next) => {
+    ctx.set(headers);
+    return next();
+  };
+}
+
+export interface PageOptions {
+  /** HTTP status. Default 200. */
+  status?: number;
+  /** See pageCsp. */
+  formAction?: readonly string[];
+}
+
+/** Answers with a page of ours (pages.ts) and the headers that only our own pages can bear. */
+export function sendPage(ctx: Context, html: string, { status = 200, formAction = [] }: PageOptions = {}): void {
+  ctx.status = status;
+  ctx.type = 'text/html; charset=utf-8';
+  ctx.set({
+    'Content-Security-Policy': pageCsp({ formAction }),
+    'Cache-Control': 'no-store',
+    'Cross-Origin-Resource-Policy': 'same-origin',
+    // Not no-referrer: under that, a browser posts our form with "Origin: null" (Fetch, "append a request Origin
+    // header"), which requireSameOrigin could not tell from a stranger's. Other origins learn nothing from either.
+    'Referrer-Policy': 'same-origin',
+  });
+  ctx.body = html;
+}
+
+/**
+ * The content security policy of a page: no script, no inline style, no outside resource, no frame around it.
+ *
+ * Chromium holds `form-action` against every redirect that follows the POST, and a sign-in ends at the application's
+ * redirect URI. So a page whose form leads there names it.
+ *
+ * @param formAction URIs that the answer to a form may lead to. Only their origins count. Where one has no origin that
+ *   CSP can spell (a private-use scheme, an IPv6 literal) the directive is left out, since it would break the sign-in.
+ */
+export function pageCsp({ formAction = [] }: { formAction?: readonly string[] } = {}): string {
+  const origins = formAction.map(spellableOrigin);
+  return [
+    "default-src 'none'",
+    "style-src 'self'",
+    "img-src 'self'",
+    ...(origins.includes(undefined) ? [] : [["form-action 'self'", ...new Set(origins)].join(' ')]),
+    "frame-ancestors 'none'",
+    "base-uri 'none'",
+  ].join('; ');
+}
+
+function spellableOrigin(uri: string): string | undefined {
+  const url = URL.parse(uri);
+  if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:')) return undefined;
+  // The host-source grammar knows letters, digits, hyphens and dots (CSP 3, §2.3.1).
+  return /^[a-z0-9.-]+$/.test(url.hostname) ? url.origin : undefined;
+}
+
+/**
+ * Lets a form through only from a page of this issuer. Browsers say where a request comes from in Sec-Fetch-Site, which
+ * no page can forge; older ones at least send Origin. A request with neither is not a person at our form.
+ * @throws {AppError} cross_site_form (403)
+ */
+export function requireSameOrigin({ issuer }: { issuer: string }): Middleware {
+  const { origin } = new URL(issuer);
+  return (ctx, next) => {
+    if (ctx.method === 'GET' || ctx.method === 'HEAD') return next();
+    const site = ctx.get('Sec-Fetch-Site');
+    const ours = site === '' ? ctx.get('Origin') === origin : site === 'same-origin';
+    if (!ours) {
+      throw new AppError('cross_site_form', 403, 'This form was not sent from our own page. Go back to the application and start again.');
+    }
+    return next();
+  };
+}
+
+/**
+ * Reads the form in a request's body. Duplicates are refused, as RFC 6749 §3.1 does for parameters: two readers might
+ * each take another one.
+ * @throws {AppError} unsupported_form (415), form_too_large (413), duplicate_field or malformed_form (400)
+ */
+export async function readForm(ctx: Context, { maxBytes = 16_384 } = {}): Promise<ReadonlyMap<string, string>> {
+  const charset = ctx.request.charset.toLowerCase();
+  const plain = ctx.get('Content-Encoding') === '' && (charset === '' || charset === 'utf-8');
+  if (!plain || !ctx.is('application/x-www-form-urlencoded')) {
+    throw new AppError('unsupported_form', 415, 'Forms are read as application/x-www-form-urlencoded in UTF-8 only.');
+  }
+
+  const text = decodeUtf8(await readBody(ctx, maxBytes));
+  const form = new Map<string, string>();
+  for (const [field, value] of new URLSearchParams(text)) {
+    if (form.has(field)) throw new AppError('duplicate_field', 400, 'A field of this form was sent twice.');
+    form.set(field, value);
+  }
+  return form;
+}
+
+async function readBody(ctx: Context, maxBytes: number): Promise<Buffer> {
+  if ((ctx.request.length ?? 0) > maxBytes) throw tooLarge(ctx, maxBytes);
+  const chunks: Buffer[] = [];
+  let received = 0;
+  try {
+    // Leaving the loop early must not destroy the socket: the refusal still has to travel over it.
+    for await (const chunk of ctx.req.iterator({ destroyOnReturn: false })) {
+      received += chunk.length;
+      if (received > maxBytes) throw tooLarge(ctx, maxBytes);
+      chunks.push(chunk);
+    }
+  } catch (cause) {
+    if (cause instanceof AppError) throw cause;
+    throw new AppError('malformed_form', 400, 'The form did not arrive whole.', { cause });
+  }
+  return Buffer.concat(chunks, received);
+}
+
+function tooLarge(ctx: Context, maxBytes: number): AppError {
+  // The rest of the body is still on its way; closing the connection spares us from reading it.
+  ctx.set('Connection', 'close');
+  return new AppError('form_too_large', 413, `This form is larger than the ${maxBytes} bytes that are read.`);
+}
+
+function decodeUtf8(bytes: Buffer): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new AppError('malformed_form', 400, 'The form is not valid UTF-8.', { cause });
+  }
+}
+
+/**
+ * The address a request counts for. X-Forwarded-For is read from the right, where our own proxies write, and only as far
+ * as they are trusted: everything further left is whatever the client liked to claim.
+ * @param trustedProxies addresses and networks: "10.0.0.0/8", "::1"
+ */
+export function clientAddress(req: IncomingMessage, trustedProxies: readonly string[]): string {
+  const peer = parseAddress(req.socket.remoteAddress ?? '') ?? 'unknown';
+  if (trustedProxies.length === 0) return peer;
+
+  const trusted = networks(trustedProxies);
+  const hops = [req.headers['x-forwarded-for'] ?? []].flat().join(',').split(',');
+  let client = peer;
+  while (isIP(client) !== 0 && trusted.check(client, isIPv4(client) ? 'ipv4' : 'ipv6')) {
+    const hop = parseAddress(hops.pop()?.trim() ?? '');
+    if (hop === undefined) break;
+    client = hop;
+  }
+  return client;
+}
+
+/** What attempts are counted by: an IPv4 address whole, the /64 of an IPv6 address, since one subscriber holds all of it. */
+export function addressPrefix(address: string): string {
+  return isIP(address) === 6 ? `${ipv6Groups(address).slice(0, 4).join(':')}::/64` : address;
+}
+
+function networks(entries: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const entry of entries) {
+    const [address = '', bits] = entry.split('/');
+    const family = isIPv4(address) ? 'ipv4' : 'ipv6';
+    try {
+      if (bits === undefined) list.addAddress(address, family);
+      else list.addSubnet(address, Number(bits), family);
+    } catch (cause) {
+      throw new AppError('invalid_proxy', 500, `${entry} is not an address or a network such as 10.0.0.0/8`, { cause });
+    }
+  }
+  return list;
+}
+
+// Proxies write "192.0.2.1", "192.0.2.1:4711", "2001:db8::1" or "[2001:db8::1]:4711"; a dual-stack socket says
+// "::ffff:192.0.2.1". One address gets one spelling, or it would have several counters.
+function parseAddress(text: string): string | undefined {
+  const bare = /^\[(.+)\](?::\d+)?$/.exec(text)?.[1] ?? /^([\d.]+):\d+$/.exec(text)?.[1] ?? text;
+  const address = bare.split('%')[0] ?? '';
+  if (isIP(address) !== 6) return isIPv4(address) ? address : undefined;
+
+  const groups = ipv6Groups(address);
+  if (groups.slice(0, 6).join(':') !== '0:0:0:0:0:ffff') return canonicalIpv6(address);
+  return groups.slice(6).map((group) => Number.parseInt(group, 16)).map((word) => `${word >> 8}.${word & 255}`).join('.');
+}
+
+function ipv6Groups(address: string): string[] {
+  const [head = '', tail = ''] = canonicalIpv6(address).split('::');
+  const left = head === '' ? [] : head.split(':');
+  const right = tail === '' ? [] : tail.split(':');
+  return [...left, ...Array<string>(8 - left.length - right.length).fill('0'), ...right];
+}
+
+function canonicalIpv6(address: string): string {
+  return new URL(`http://[${address}]`).hostname.slice(1, -1);
+}
