@@ -12,19 +12,24 @@ export interface Result<Row> {
 
 /** Where a statement can run: the database itself (a transaction of its own), or an open transaction. */
 export interface Queryable {
+  /** @throws {AppError} `unique_violation` (409), `database_busy` or `database_unavailable` (503). */
   query<Row = Record<string, Value>>(sql: string, values?: readonly Value[]): Promise<Result<Row>>;
 }
 
 export interface Database extends Queryable {
   readonly engine: 'sqlite' | 'postgres';
-  /** Runs `work` in one transaction: committed when it resolves, rolled back when it rejects. Not to be nested. */
+  /**
+   * Runs `work` in one transaction: committed when it resolves, rolled back when it rejects or when any of its
+   * statements failed. Inside, everything goes through `tx`: not to be nested. PostgreSQL may run `work` again after a
+   * deadlock, so it does nothing that a rollback would not undo.
+   */
   transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T>;
   /** The database's own clock, epoch milliseconds. */
   now(): Promise<number>;
   /** Tells every process on this database that `channel` changed: PostgreSQL NOTIFY; on SQLite the commit is the announcement. */
   announce(channel: string): Promise<void>;
   /**
-   * Calls `listener` soon after another process announced `channel`, until the returned function is called. A hint,
+   * Calls `listener` soon after any process announced `channel` (on SQLite: wrote anything), until the returned function is called. A hint,
    * never a guarantee: it may come twice or, after a lost connection, not at all, so callers also poll.
    */
   listen(channel: string, listener: () => void): Promise<() => Promise<void>>;

@@ -4,6 +4,8 @@
 import pg from 'pg';
 import type { Client, ClientConfig } from 'pg';
 
+import { createQueue } from './queue.ts';
+
 const firstPauseMs = 250;
 const longestPauseMs = 15_000;
 
@@ -13,6 +15,7 @@ interface Listening {
 }
 
 export function createListening(config: ClientConfig): Listening {
+  const inTurn = createQueue(); // `pg` wants one query at a time on a connection
   const listeners = new Map<string, Set<() => void>>();
   let current: Promise<Client> | undefined;
   let pauseMs = firstPauseMs;
@@ -64,7 +67,7 @@ export function createListening(config: ClientConfig): Listening {
     async listen(channel, listener) {
       const known = listeners.get(channel) ?? new Set();
       listeners.set(channel, known.add(listener));
-      await subscribe(await session(), channel);
+      await inTurn(async () => subscribe(await session(), channel));
       return async () => {
         known.delete(listener);
       };

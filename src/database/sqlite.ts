@@ -11,6 +11,7 @@ import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promi
 
 import { AppError } from '../errors.ts';
 import type { Database, Queryable, Result, Value } from './database.ts';
+import { createQueue } from './queue.ts';
 import { runTransaction } from './run-transaction.ts';
 
 const busyDeadlineMs = 5_000;
@@ -55,17 +56,17 @@ export async function openSqlite(path: string): Promise<Database> {
   // Group commit: what is written in one turn of the event loop, or while the queue was held, shares one fsync.
   async function commitGroup(): Promise<void> {
     await nextTurn();
-    let writes: Write[] = [];
+    const begun = unlessBusy(() => main.run('begin immediate'));
+    await Promise.allSettled([begun]);
+    const writes = group;
+    group = [];
     try {
-      await unlessBusy(() => main.run('begin immediate'));
-      writes = group;
-      group = [];
-      const settle = writes.map((write) => attempt(write));
+      await begun;
+      const answers = writes.map(attempt);
       main.run('commit');
-      for (const answer of settle) answer();
+      for (const answer of answers) answer();
     } catch (error) {
       if (main.inTransaction()) main.run('rollback');
-      if (writes.length === 0) [writes, group] = [group, []];
       for (const write of writes) write.reject(error);
     }
   }
@@ -209,16 +210,6 @@ function toSqlite(value: Value): string | number | bigint | null {
 function onlyReads(sql: string): boolean {
   if (/^\s*select\b/i.test(sql)) return true;
   return /^\s*with\b/i.test(sql) && !/\b(insert|update|delete|replace)\b/i.test(sql);
-}
-
-function createQueue(): <T>(work: () => Promise<T>) => Promise<T> {
-  let last: Promise<unknown> = Promise.resolve();
-  return (work) => {
-    const result = last.then(work);
-    // Whoever asked hears of the failure; the next in the queue only waits for the end.
-    last = result.catch(() => {});
-    return result;
-  };
 }
 
 /** Runs `work`, again while another process holds the file; the event loop goes on meanwhile. */

@@ -1,0 +1,56 @@
+// Expired rows are deleted while serving, a batch at a time, so that no request waits behind a long delete. Which rows
+// are expired is known to the module that owns the table; this is only the clock.
+
+import type { Log } from '../log.ts';
+
+/** Deletes at most `limit` rows that expired before `now` (epoch milliseconds) and says how many there were. */
+export type Sweep = (now: number, limit: number) => Promise<number>;
+
+export interface SweeperOptions {
+  sweeps: Sweep[];
+  everyMs: number;
+  log: Log;
+  now?: () => number;
+}
+
+const batchSize = 500;
+const batchesAtMost = 200;
+
+/** Sweeps every `everyMs`, until `stop()`, which waits for a batch that is under way. */
+export function startSweeper({ sweeps, everyMs, log, now = Date.now }: SweeperOptions): { stop(): Promise<void> } {
+  let stopped = false;
+  let round = Promise.resolve();
+  let timer = scheduled();
+
+  function scheduled(): NodeJS.Timeout {
+    return setTimeout(() => {
+      round = sweepAll().then(() => {
+        if (!stopped) timer = scheduled();
+      });
+    }, everyMs).unref();
+  }
+
+  async function sweepAll(): Promise<void> {
+    for (const sweep of sweeps) {
+      try {
+        await sweepOne(sweep);
+      } catch (error) {
+        log.warn('sweep.failed', { error }); // the rows are still there at the next round
+      }
+    }
+  }
+
+  async function sweepOne(sweep: Sweep): Promise<void> {
+    for (let batch = 0; batch < batchesAtMost && !stopped; batch += 1) {
+      if ((await sweep(now(), batchSize)) < batchSize) return;
+    }
+  }
+
+  return {
+    async stop() {
+      stopped = true;
+      clearTimeout(timer);
+      await round;
+    },
+  };
+}
