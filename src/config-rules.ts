@@ -23,8 +23,8 @@ export const issuerRule: Rule = (value) => {
   // Verifiers compare "iss" character by character (OpenID Connect Discovery §4.3), so there is one spelling.
   if (value !== url.origin) return `must be written as ${url.origin}`;
   if (url.protocol === 'http:' && !isLoopbackHost(url.hostname)) {
-    return `must be https: over http anybody on the way to ${url.hostname} can read passwords and replace the signing ` +
-      `keys; write https://${url.host} and end TLS in front of this server (http is for localhost only)`;
+    return `must be https: over http anybody on the way to ${url.hostname} can read passwords and replace the ` +
+      `signing keys; write https://${url.host} and end TLS in front of this server (http is for localhost only)`;
   }
   return undefined;
 };
@@ -39,8 +39,7 @@ export const redirectUriRule: Rule = (value) => {
   if (!isWeb(url)) return undefined;
   // Comparison is exact (RFC 9700 §2.1): a spelling that no browser would send could never match.
   if (value !== url.href && `${value}/` !== url.href) return `must be written as ${url.href}`;
-  if (url.protocol === 'http:' && !isLoopbackHost(url.hostname)) return 'must be https; http is for loopback hosts only';
-  return undefined;
+  return transportProblem(url);
 };
 
 /** Private-use schemes (RFC 8252 §7.1) belong to native applications and are named after a domain, hence the dot. */
@@ -60,12 +59,11 @@ export const originRule: Rule = (value) => {
   if (value.includes('*')) return 'must not contain a wildcard; list every origin';
   if (url.username || url.password) return 'must not carry a user name or password';
   if (value !== url.origin) return `must be the bare origin, written as ${url.origin}`;
-  if (url.protocol === 'http:' && !isLoopbackHost(url.hostname)) return 'must be https; http is for loopback hosts only';
-  return undefined;
+  return transportProblem(url);
 };
 
 export const audienceRule: Rule = (value) => {
-  if (/\s/.test(value) || !parse(value)) return 'must be an absolute URI, such as https://orders.example.com (RFC 8707 §2)';
+  if (/\s/.test(value) || !parse(value)) return 'must be an absolute URI, such as https://orders.example.com';
   if (value.includes('#')) return 'must not have a fragment (RFC 8707 §2)';
   return undefined;
 };
@@ -81,7 +79,8 @@ export const networkRule: Rule = (value) => {
   const family = isIP(address);
   if (!family || rest.length > 0) return 'must be an IP address or a network, such as 10.0.0.0/8';
   if (prefix === undefined) return undefined;
-  if (!/^\d{1,3}$/.test(prefix) || Number(prefix) > (family === 4 ? 32 : 128)) return 'has a prefix that is not a length';
+  const bits = family === 4 ? 32 : 128;
+  if (!/^\d{1,3}$/.test(prefix) || Number(prefix) > bits) return `must have a prefix of 1 to ${bits} after the slash`;
   if (Number(prefix) === 0) return 'would believe everybody; name the network of the proxy';
   return undefined;
 };
@@ -115,6 +114,11 @@ export function formatDuration(seconds: number): string {
 
 function parse(value: string): URL | undefined {
   return URL.parse(value) ?? undefined;
+}
+
+function transportProblem(url: URL): string | undefined {
+  if (url.protocol === 'https:' || isLoopbackHost(url.hostname)) return undefined;
+  return 'must be https; http is for loopback hosts only';
 }
 
 function isWeb(url: URL): boolean {

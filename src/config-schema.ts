@@ -3,13 +3,14 @@
 
 import { z } from 'zod';
 import {
-  audienceRule, databaseUrlRule, durationPattern, formatDuration, isLoopbackHost, issuerRule, masterKeyRule, networkRule,
-  originRule, redirectUriRule, schemeRule, toSeconds, type Rule,
+  audienceRule, databaseUrlRule, durationPattern, formatDuration, isLoopbackHost, issuerRule, masterKeyRule,
+  networkRule, originRule, redirectUriRule, schemeRule, toSeconds, type Rule,
 } from './config-rules.ts';
 
 const minute = 60;
 const hour = 60 * minute;
 const day = 24 * hour;
+const year = 366 * day;
 
 /** A secret may come from anywhere but is never shown. JSON Schema's own word for that is writeOnly. */
 const secret = { writeOnly: true };
@@ -17,15 +18,17 @@ const secret = { writeOnly: true };
 const text = (rule: Rule) =>
   z.string().superRefine((value, ctx) => {
     const problem = rule(value);
-    if (problem) ctx.addIssue(problem);
+    if (problem) ctx.addIssue(issue([], problem));
   });
+
+const issue = (path: PropertyKey[], message: string) => ({ code: 'custom' as const, path, message });
 
 const pattern = (expression: RegExp, message: string) => z.string().regex(expression, { error: message });
 
 const count = (min: number, max: number) => z.int().min(min).max(max);
 
 /** Written as 45s, 30m, 12h, 90d or a number of seconds; read as seconds. */
-const duration = (min: number, max: number) =>
+const duration = (min: number, max: number, description: string) =>
   z
     .union([z.int().nonnegative(), z.string().regex(durationPattern)], {
       error: 'must be a duration such as 45s, 30m, 12h or 90d, or a whole number of seconds',
@@ -33,10 +36,11 @@ const duration = (min: number, max: number) =>
     .transform((value) => (typeof value === 'number' ? value : toSeconds(value)))
     .refine((seconds) => seconds >= min && seconds <= max, {
       error: `must be between ${formatDuration(min)} and ${formatDuration(max)}`,
-    });
+    })
+    .describe(`${description} From ${formatDuration(min)} to ${formatDuration(max)}.`);
 
 // Short enough that a leaked token is soon worthless: the verifier is offline and asks nobody.
-const accessTokenLife = () => duration(minute, hour);
+const accessTokenLife = (description: string) => duration(minute, hour, description);
 
 /** Lets a rule that compares fields run as soon as these are right, so that all problems come out at once. */
 const when = (...fields: string[]) => ({
@@ -65,52 +69,44 @@ const keys = z
     previousMasterKeyFile: z.string().min(1).optional()
       .describe('File with the master key used before, while signing keys are being sealed anew.'),
     modulusLength: z.literal([2048, 3072, 4096]).default(2048).describe('Bits of a new RSA signing key.'),
-    rotateEvery: duration(hour, 2 * 366 * day).prefault('90d').describe('How long one key signs before the next takes over.'),
-    publishAhead: duration(1, 90 * day).prefault('24h')
-      .describe('How long a new key is published before it signs. At least jwksMaxAge + pollEvery + clockSkew.'),
-    jwksMaxAge: duration(1, day).prefault('5m').describe('How long verifiers may cache the JWKS (Cache-Control: max-age).'),
-    pollEvery: duration(1, hour).prefault('10s').describe('How often a server looks for changes that another process made.'),
-    clockSkew: duration(0, hour).prefault('60s').describe('How far the clocks of servers and verifiers may be apart.'),
+    rotateEvery: duration(hour, 2 * year, 'How long one key signs before the next takes over.').prefault('90d'),
+    publishAhead: duration(1, 90 * day, 'How long a new key is published before it signs. No less than jwksMaxAge + ' +
+      'pollEvery + clockSkew.').prefault('24h'),
+    jwksMaxAge: duration(1, day, 'How long verifiers may cache the JWKS (Cache-Control: max-age).').prefault('5m'),
+    pollEvery: duration(1, hour, 'How often a server looks for changes that another process made.').prefault('10s'),
+    clockSkew: duration(0, hour, 'How far the clocks of servers and verifiers may be apart.').prefault('60s'),
     promote: z.enum(['on-time', 'when-seen']).default('on-time')
-      .describe('When a published key starts to sign: at its time, or not before the verifiers were seen to fetch it.'),
-    promoteTimeLimit: duration(minute, 366 * day).prefault('7d')
-      .describe('With promote: when-seen, how long past its time a key waits before it signs anyway.'),
+      .describe('When a published key starts to sign: at its time, or not before verifiers were seen to fetch it.'),
+    promoteTimeLimit: duration(minute, year, 'With when-seen, how long past its time a key waits and then signs.')
+      .prefault('7d'),
   })
   .superRefine(({ publishAhead, jwksMaxAge, pollEvery, clockSkew }, ctx) => {
     // A verifier that fetched the JWKS just before the key was published must have fetched it again before it signs.
     const needed = jwksMaxAge + pollEvery + clockSkew;
     if (publishAhead >= needed) return;
-    ctx.addIssue({
-      code: 'custom',
-      path: ['publishAhead'],
-      message: `is ${publishAhead} s, shorter than jwksMaxAge + pollEvery + clockSkew = ${jwksMaxAge} + ${pollEvery} + ` +
-        `${clockSkew} = ${needed} s: a verifier would meet tokens of a key it cannot know yet; raise it to at least ` +
-        formatDuration(needed),
-    });
+    const sum = `${jwksMaxAge} + ${pollEvery} + ${clockSkew} = ${needed} s`;
+    ctx.addIssue(issue(['publishAhead'], `is ${publishAhead} s, but jwksMaxAge + pollEvery + clockSkew = ${sum}: ` +
+      `a verifier would meet tokens of a key that it cannot know yet; raise it to at least ${formatDuration(needed)}`));
   }, when('publishAhead', 'jwksMaxAge', 'pollEvery', 'clockSkew'))
   .superRefine(({ rotateEvery, publishAhead }, ctx) => {
     if (rotateEvery > publishAhead) return;
-    ctx.addIssue({
-      code: 'custom',
-      path: ['rotateEvery'],
-      message: `is ${rotateEvery} s but must be longer than publishAhead (${publishAhead} s): the next key is published ` +
-        'while the present one signs',
-    });
+    ctx.addIssue(issue(['rotateEvery'], `is ${rotateEvery} s, not longer than publishAhead (${publishAhead} s), but ` +
+      'the next key is published while the present one signs'));
   }, when('rotateEvery', 'publishAhead'));
 
 const tokens = z.strictObject({
-  accessTokenLife: accessTokenLife().prefault('30m').describe('Life of an access token, unless its API or application says otherwise.'),
-  idTokenLife: duration(minute, day).prefault('30m').describe('Life of an ID token.'),
-  refreshTokenLife: duration(minute, 366 * day).prefault('14d').describe('Life of a refresh token; each use starts it anew.'),
+  accessTokenLife: accessTokenLife('Life of access tokens where API and application say nothing.').prefault('30m'),
+  idTokenLife: duration(minute, day, 'Life of an ID token.').prefault('30m'),
+  refreshTokenLife: duration(minute, year, 'Life of a refresh token; each use starts it anew.').prefault('14d'),
   refreshTokenFormat: z.enum(['jwt', 'opaque']).default('jwt')
-    .describe('jwt: signed (rt+jwt), so that a forged or expired one is refused without a query. opaque: a bare handle.'),
-  refreshGrace: duration(0, minute).prefault('30s')
-    .describe('How long the same client repeating the same refresh gets the same answer again; 0 turns that off.'),
-  authorizationCodeLife: duration(10, 10 * minute).prefault('60s').describe('Life of an authorization code (RFC 6749 §4.1.2).'),
+    .describe('jwt: signed, so that a forged or expired one is refused without a query. opaque: a bare handle.'),
+  refreshGrace: duration(0, minute, 'How long a client that repeats a refresh gets the same answer again; 0 is off.')
+    .prefault('30s'),
+  authorizationCodeLife: duration(10, 10 * minute, 'Life of an authorization code (RFC 6749 §4.1.2).').prefault('60s'),
 });
 
 const session = z.strictObject({
-  life: duration(minute, 366 * day).prefault('14d').describe('How long a sign-in at the issuer lasts.'),
+  life: duration(minute, year, 'How long a sign-in at the issuer lasts.').prefault('14d'),
 });
 
 const passwords = z.strictObject({
@@ -137,8 +133,8 @@ const log = z.strictObject({
 });
 
 const audit = z.strictObject({
-  activityRetention: duration(day, 10 * 366 * day).prefault('90d')
-    .describe('How long everyday events (sign-ins, issued tokens) are kept; administrative acts are kept for good.'),
+  activityRetention: duration(day, 10 * year, 'How long everyday events (sign-ins, tokens) are kept; others stay.')
+    .prefault('90d'),
 });
 
 const redirectUris = () => z.array(text(redirectUriRule)).default([]);
@@ -150,12 +146,13 @@ export const application = z
     name: z.string().min(1).max(100).describe('Name that people see when they are asked for consent.'),
     type: z.enum(['spa', 'web', 'native', 'service'])
       .describe('spa: in the browser. web: a server with a secret. native: on a device. service: no person, a secret.'),
-    secret: z.string().min(32, { error: 'must be at least 32 characters: openssl rand -base64 32' }).optional().meta(secret)
+    secret: z.string().min(32, { error: 'must have 32 characters or more: openssl rand -base64 32' })
+      .optional().meta(secret)
       .describe('The client secret in plain text; stored hashed. Prefer secretFile or secretSha256.'),
     secretFile: z.string().min(1).optional().describe('File with the client secret.'),
     secretSha256: pattern(/^[0-9a-f]{64}$/i, 'must be the SHA-256 of the secret, 64 hex digits').optional().meta(secret)
       .describe('SHA-256 of the client secret in hex, so that the file holds no secret.'),
-    redirectUris: redirectUris().describe('Where people return after sign-in; compared exactly. Required except for service.'),
+    redirectUris: redirectUris().describe('Where people return after sign-in; compared exactly. Not for service.'),
     postLogoutRedirectUris: redirectUris().describe('Where people may return after sign-out.'),
     origins: z.array(text(originRule)).default([])
       .describe('Origins whose pages may call the token endpoint (CORS), such as https://app.example.com.'),
@@ -165,26 +162,24 @@ export const application = z
     access: z.record(z.string(), z.array(z.string())).default({})
       .describe('The APIs it may call: for each audience, the scopes it may ask for.'),
     defaultAudience: z.string().optional().describe('Audience of an access token when the request names no resource.'),
-    accessTokenLife: accessTokenLife().optional().describe('Life of its access tokens, instead of tokens.accessTokenLife.'),
-    refreshTokens: z.boolean().optional().describe('Whether it may have refresh tokens. Default: true, except for service.'),
+    accessTokenLife: accessTokenLife('Life of its access tokens, instead of tokens.accessTokenLife.').optional(),
+    refreshTokens: z.boolean().optional().describe('Whether it may have refresh tokens. Default: all but service.'),
   })
   .superRefine((app, ctx) => {
     const given = (['secret', 'secretFile', 'secretSha256'] as const).filter((name) => app[name] !== undefined);
     const confidential = app.type === 'web' || app.type === 'service';
     if (!confidential && given.length > 0) {
-      ctx.addIssue({
-        code: 'custom',
-        path: [given[0] ?? 'secret'],
-        message: `is not for type ${app.type}: what ships to people cannot keep a secret; remove it`,
-      });
+      const message = `is not for type ${app.type}: what ships to people cannot keep a secret; remove it`;
+      ctx.addIssue(issue([given[0] ?? 'secret'], message));
     }
     if (confidential && given.length !== 1) {
       const found = given.length === 0 ? 'it has none' : `it has ${given.join(' and ')}`;
-      ctx.addIssue(`of type ${app.type} needs exactly one of secret, secretFile and secretSha256; ${found}`);
+      const message = `of type ${app.type} needs exactly one of secret, secretFile and secretSha256; ${found}`;
+      ctx.addIssue(issue([], message));
     }
   }, when('type', 'secret', 'secretFile', 'secretSha256'))
   .superRefine((app, ctx) => {
-    const refuse = (path: PropertyKey[], message: string) => ctx.addIssue({ code: 'custom', path, message });
+    const refuse = (path: PropertyKey[], message: string) => ctx.addIssue(issue(path, message));
     if (app.type === 'service') {
       for (const name of ['redirectUris', 'postLogoutRedirectUris'] as const) {
         if (app[name].length > 0) refuse([name], 'is not for type service: nobody signs in there; remove it');
@@ -202,21 +197,21 @@ export const application = z
   }, when('type', 'redirectUris', 'postLogoutRedirectUris'))
   .superRefine(({ type, pkce }, ctx) => {
     if (pkce === 'required' || type === 'web') return;
-    ctx.addIssue({ code: 'custom', path: ['pkce'], message: `may be optional for type web only, not for ${type}` });
+    ctx.addIssue(issue(['pkce'], `may be optional for type web only, not for ${type}`));
   }, when('type', 'pkce'))
   .superRefine(({ type, refreshTokens }, ctx) => {
     if (type !== 'service' || !refreshTokens) return;
-    ctx.addIssue({ code: 'custom', path: ['refreshTokens'], message: 'is not for type service (RFC 6749 §4.4.3); remove it' });
+    ctx.addIssue(issue(['refreshTokens'], 'is not for type service (RFC 6749 §4.4.3); remove it'));
   }, when('type', 'refreshTokens'))
   .superRefine(({ access, defaultAudience }, ctx) => {
     if (defaultAudience === undefined || Object.hasOwn(access, defaultAudience)) return;
-    ctx.addIssue({ code: 'custom', path: ['defaultAudience'], message: 'must be one of the audiences under access' });
+    ctx.addIssue(issue(['defaultAudience'], 'must be one of the audiences under access'));
   }, when('access', 'defaultAudience'));
 
 /** Scopes that mean something to the issuer itself; an API cannot have them. */
 const reservedScopes = ['openid', 'profile', 'email', 'roles', 'offline_access'];
 
-const scopeName = pattern(/^[\x21\x23-\x5b\x5d-\x7e]+$/, 'must not contain spaces, quotes or backslashes (RFC 6749 §3.3)')
+const scopeName = pattern(/^[\x21\x23-\x5b\x5d-\x7e]+$/, 'must not have spaces, quotes or backslashes (RFC 6749 §3.3)')
   .refine((scope) => !reservedScopes.includes(scope), {
     error: `is reserved, like all of ${reservedScopes.join(', ')}; give the scope another name`,
   });
@@ -226,13 +221,13 @@ export const api = z.strictObject({
   name: z.string().min(1).max(100).describe('Name that people see when they are asked for consent.'),
   scopes: z.record(scopeName, z.string().min(1)).default({})
     .describe('For each scope, what it allows, in words for the consent page.'),
-  accessTokenLife: accessTokenLife().optional().describe('Life of access tokens for this API, instead of tokens.accessTokenLife.'),
+  accessTokenLife: accessTokenLife('Life of access tokens for this API, instead of tokens.accessTokenLife.').optional(),
 });
 
 export const settings = z
   .strictObject({
     issuer: text(issuerRule).optional()
-      .describe('Public URL of this server, without trailing slash; becomes "iss". Default: http://localhost:<listen.port>.'),
+      .describe('Public URL of this server, without trailing slash; becomes "iss". Default: localhost, listen.port.'),
     listen: listen.prefault({}).describe('Where the server listens.'),
     database: database.prefault({}).describe('Where everything is stored.'),
     keys: keys.prefault({}).describe('Signing keys and their rotation.'),
@@ -243,34 +238,30 @@ export const settings = z
     proxy: proxy.prefault({}).describe('Reverse proxies in front of the server.'),
     log: log.prefault({}).describe('The log on standard error.'),
     audit: audit.prefault({}).describe('The record of who did what.'),
-    applications: z.array(application).default([]).describe('Applications (clients) declared here; read-only elsewhere.'),
+    applications: z.array(application).default([]).describe('Applications (clients); these are read-only elsewhere.'),
     apis: z.array(api).default([]).describe('APIs (resource servers) that access tokens are for.'),
   })
   .superRefine((config, ctx) => {
     if (config.issuer !== undefined || config.listen.port !== 0) return;
-    ctx.addIssue({ code: 'custom', path: ['issuer'], message: 'is missing: with listen.port 0 the URL cannot be known beforehand' });
+    ctx.addIssue(issue(['issuer'], 'is missing: with listen.port 0 the URL cannot be known beforehand'));
   }, when('issuer', 'listen'))
   .superRefine((config, ctx) => {
     if (config.passwords.bcryptCost >= 10 || isLoopbackHost(new URL(issuerOf(config)).hostname)) return;
-    ctx.addIssue({
-      code: 'custom',
-      path: ['passwords', 'bcryptCost'],
-      message: 'must be at least 10; less is for an issuer on a loopback host only',
-    });
+    ctx.addIssue(issue(['passwords', 'bcryptCost'], 'must be at least 10; less is for a loopback issuer only'));
   }, when('issuer', 'listen', 'passwords'))
   .superRefine(({ applications }, ctx) => {
     for (const index of repeated(applications.map((app) => app.clientId))) {
-      ctx.addIssue({ code: 'custom', path: ['applications', index, 'clientId'], message: 'is used by an application above' });
+      ctx.addIssue(issue(['applications', index, 'clientId'], 'is used by an application above'));
     }
   }, whenList('applications'))
   .superRefine((config, ctx) => {
     for (const index of repeated(config.apis.map((one) => one.audience))) {
-      ctx.addIssue({ code: 'custom', path: ['apis', index, 'audience'], message: 'is used by an API above' });
+      ctx.addIssue(issue(['apis', index, 'audience'], 'is used by an API above'));
     }
     // The issuer is the audience of its own refresh tokens; an access token must never be mistaken for one.
     for (const [index, { audience }] of config.apis.entries()) {
       if (audience !== config.issuer) continue;
-      ctx.addIssue({ code: 'custom', path: ['apis', index, 'audience'], message: 'must not be the issuer itself' });
+      ctx.addIssue(issue(['apis', index, 'audience'], 'must not be the issuer itself'));
     }
   }, whenList('apis'))
   .superRefine(({ applications, apis }, ctx) => {
@@ -280,10 +271,10 @@ export const settings = z
       for (const [audience, wanted] of Object.entries(app.access)) {
         const path = ['applications', index, 'access', audience];
         const scopes = scopesOf.get(audience);
-        if (!scopes) ctx.addIssue({ code: 'custom', path, message: 'names an audience that no entry of apis declares' });
+        if (!scopes) ctx.addIssue(issue(path, 'names an audience that no entry of apis declares'));
         for (const scope of scopes ? wanted : []) {
           if (Object.hasOwn(scopes ?? {}, scope)) continue;
-          ctx.addIssue({ code: 'custom', path, message: `asks for scope ${scope}, which that API does not declare` });
+          ctx.addIssue(issue(path, `asks for scope ${scope}, which that API does not declare`));
         }
       }
     }
@@ -319,5 +310,5 @@ function isSound({ issues }: z.core.ParsePayload, at: PropertyKey[]): boolean {
 
 /** Positions of the values that an earlier position already has. */
 function repeated(values: readonly unknown[]): number[] {
-  return [...values.keys()].filter((index) => typeof values[index] === 'string' && values.indexOf(values[index]) < index);
+  return [...values.keys()].filter((at) => typeof values[at] === 'string' && values.indexOf(values[at]) < at);
 }

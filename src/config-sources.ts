@@ -1,10 +1,10 @@
-// Where configured values come from: signet.yaml and the SIGNET_* environment (environment wins), with the place of each
-// kept for messages. What the values mean is config-schema.ts's business. No message repeats a value: it may be a secret.
+// Where configured values come from: signet.yaml and the SIGNET_* environment, each with its place, for messages.
+// What the values mean is config-schema.ts's business. No message repeats a value: it may be a secret.
 
 import { readFileSync } from 'node:fs';
-import { relative, resolve } from 'node:path';
-import { closest } from 'fastest-levenshtein';
-import { isNode, LineCounter, parseDocument, visit, type Document } from 'yaml';
+import { resolve } from 'node:path';
+import { closest, distance } from 'fastest-levenshtein';
+import { isNode, LineCounter, parseDocument, visit, type Alias, type Document } from 'yaml';
 import { settings } from './config-schema.ts';
 
 export interface ConfigProblem {
@@ -24,6 +24,10 @@ export type Report = (source: string, path: Path, message: string) => void;
 export interface Source {
   values: Values;
   find(path: Path): string | undefined;
+}
+
+export interface FileSource extends Source {
+  found: boolean;
 }
 
 /** A setting that the environment may set; applications and apis are lists and come from the file alone. */
@@ -51,36 +55,34 @@ export function listSettings(): Setting[] {
   return found;
 }
 
-/** Reads a YAML file. A missing one is an empty one, unless somebody named it. */
-export function readYaml(file: string, { cwd, named }: { cwd: string; named: boolean }, report: Report): Source & { found: boolean } {
-  const label = relative(cwd, file) || file;
+/** Reads a YAML file, called `label` in messages. A missing one is an empty one where it is `optional`. */
+export function readYaml(file: string, as: { label: string; optional: boolean }, report: Report): FileSource {
+  const { label, optional } = as;
   const nothing = { values: {}, find: () => undefined, found: false };
   let content: string;
   try {
     content = readFileSync(file, 'utf8');
   } catch (error) {
-    if (!named && isMissing(error)) return nothing;
+    if (optional && codeOf(error) === 'ENOENT') return nothing;
     report(label, [], `cannot be read (${codeOf(error)}); check its name and who may read it`);
     return nothing;
   }
 
   const lines = new LineCounter();
-  const document = parseDocument(content, { lineCounter: lines, prettyErrors: false, stringKeys: true, logLevel: 'silent' });
+  const document = parseDocument(content, { lineCounter: lines, prettyErrors: false, stringKeys: true });
   const place = (offset: number) => {
     const { line, col } = lines.linePos(offset);
     return `${label}:${line}:${col}`;
   };
   // A warning, such as an unknown !tag, means that a value was read as something else than what was written.
   const faults = [...document.errors, ...document.warnings];
-  let aliases = 0;
   for (const { code, pos } of faults) report(place(pos[0]), [], yamlProblem(code));
-  visit(document, {
-    Alias(_key, alias) {
-      aliases += 1;
-      report(place(alias.range?.[0] ?? 0), [], 'refers to an anchor, which is not read here; put text that begins with * in quotes');
-    },
-  });
-  if (faults.length + aliases > 0) return { ...nothing, found: true };
+  const aliases: Alias[] = [];
+  visit(document, { Alias: (_key, alias) => void aliases.push(alias) });
+  for (const { range } of aliases) {
+    report(place(range?.[0] ?? 0), [], 'begins with *, a reference to an anchor; these are not read, put text in quotes');
+  }
+  if (faults.length + aliases.length > 0) return { ...nothing, found: true };
 
   const values: unknown = document.toJS();
   if (values !== null && !isObject(values)) {
@@ -140,15 +142,15 @@ export function merge(under: Values, over: Values): Values {
   return merged;
 }
 
-/** The nearest known name at `path` of the schema, for a message about an unknown one. */
-export function nearestName(path: Path, name: string): string | undefined {
-  let schema = unwrap(settings);
-  for (const step of path) {
-    const next = schema.def.shape?.[String(step)] ?? schema.def.element;
-    if (!next) return undefined;
-    schema = unwrap(next);
-  }
-  return nearest(name, Object.keys(schema.def.shape ?? {}));
+/** What to say of a name that the schema does not know at `path`. */
+export function unknownName(path: Path, name: string): string {
+  const fields = path.reduce<Schema>((schema, step) => {
+    const inner = schema.def.shape?.[String(step)] ?? schema.def.element;
+    return inner ? unwrap(inner) : schema;
+  }, unwrap(settings));
+  const known = Object.keys(fields.def.shape ?? {});
+  const near = nearest(name, known);
+  return near ? `is not a setting; did you mean ${near}?` : `is not a setting; known here: ${known.join(', ')}`;
 }
 
 export function formatPath(path: Path): string {
@@ -164,7 +166,11 @@ export function isObject(value: unknown): value is Values {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-export function codeOf(error: unknown): string {
+export function unreadableFile(error: unknown): string {
+  return `names a file that cannot be read (${codeOf(error)}); check its name and who may read it`;
+}
+
+function codeOf(error: unknown): string {
   return String((error as { code?: unknown }).code ?? 'unreadable');
 }
 
@@ -208,12 +214,12 @@ function readValue(name: string, setting: Setting, file: string, report: Report)
   try {
     return readFileSync(file, 'utf8').replace(/\r?\n$/, '');
   } catch (error) {
-    report(name, setting.path, `names a file that cannot be read (${codeOf(error)}); check its name and who may read it`);
+    report(name, setting.path, unreadableFile(error));
     return undefined;
   }
 }
 
-// Kubernetes describes a Service called "signet" to its neighbours in variables such as SIGNET_PORT=tcp://10.0.0.1:3000.
+// Kubernetes describes a Service called "signet" to its neighbours, in variables such as SIGNET_PORT=tcp://10.0.0.1:80.
 const serviceLink = /^SIGNET_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?)$/;
 
 function isForeign(name: string, value: string | undefined): boolean {
@@ -228,14 +234,18 @@ function unknownVariable(name: string, known: string[]): string {
   }
   const suffix = name.endsWith('_FILE') ? '_FILE' : '';
   const near = nearest(name.slice(0, name.length - suffix.length), known);
-  return near ? `is not a setting; did you mean ${near}${suffix}?` : 'is not a setting; remove it';
+  if (near) return `is not a setting; did you mean ${near}${suffix}?`;
+  return 'is not a setting; remove it (signet config check lists those there are)';
 }
 
-// SIGNET_PORT is a shortened SIGNET_LISTEN_PORT, however many letters lie between them.
+// The nearest name, unless more than half of it would have to be typed anew: then it is no guess worth printing.
 function nearest(name: string, known: string[]): string | undefined {
-  if (known.length === 0) return undefined;
-  const ending = name.replace(/^SIGNET_/, '_');
-  return known.find((one) => ending.startsWith('_') && one.endsWith(ending)) ?? closest(name, known);
+  // SIGNET_PORT is a shortened SIGNET_LISTEN_PORT, however many letters lie between them.
+  const shortened = known.find((one) => one.startsWith('SIGNET_') && one.endsWith(name.slice('SIGNET'.length)));
+  if (shortened) return shortened;
+  const near = closest(name, known);
+  const letters = near.replace(/^SIGNET_/, '').length;
+  return distance(name.toLowerCase(), near.toLowerCase()) * 2 <= letters ? near : undefined;
 }
 
 function put(values: Values, path: readonly string[], value: unknown): void {
@@ -250,10 +260,6 @@ function lineOf(document: Document, lines: LineCounter, label: string, path: Pat
     if (isNode(node) && node.range) return `${label}:${lines.linePos(node.range[0]).line}`;
   }
   return label;
-}
-
-function isMissing(error: unknown): boolean {
-  return codeOf(error) === 'ENOENT';
 }
 
 // The library's own sentences quote the text around the fault, which may be a secret.

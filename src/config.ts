@@ -1,5 +1,5 @@
-// signet.yaml and the SIGNET_* environment become one frozen Config here, and this is the only module that reads
-// process.env. All problems are listed at once. Settings and their checks: config-schema.ts; reading: config-sources.ts.
+// signet.yaml and the SIGNET_* environment become one frozen Config here, and no other module reads process.env.
+// All problems are listed at once. Settings and their checks: config-schema.ts; reading: config-sources.ts.
 
 import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
@@ -8,7 +8,7 @@ import type { z } from 'zod';
 import { isLoopbackHost } from './config-rules.ts';
 import { configJsonSchema, issuerOf, settings, type api, type application, type Settings } from './config-schema.ts';
 import {
-  codeOf, formatPath, isObject, listSettings, merge, nearestName, readEnvironment, readYaml,
+  formatPath, isObject, listSettings, merge, readEnvironment, readYaml, unknownName, unreadableFile,
   type ConfigProblem, type Path, type Report, type Source, type Values,
 } from './config-sources.ts';
 import { AppError } from './errors.ts';
@@ -23,7 +23,9 @@ export interface Config extends Omit<Settings, 'applications'> {
   applications: ApplicationConfig[];
 }
 
-export interface ApplicationConfig extends Omit<z.output<typeof application>, 'secret' | 'secretFile' | 'secretSha256'> {
+type Declared = z.output<typeof application>;
+
+export interface ApplicationConfig extends Omit<Declared, 'secret' | 'secretFile' | 'secretSha256'> {
   /** SHA-256 of the client secret, hex. Present for the types web and service, and for no other. */
   secretHash?: string;
   refreshTokens: boolean;
@@ -72,7 +74,7 @@ export function loadConfig({ file, values, env = process.env, cwd = process.cwd(
   const yamlFile = resolve(cwd, named ?? 'signet.yaml');
   const fromFile = values
     ? { values, find: () => undefined, found: false }
-    : readYaml(yamlFile, { cwd, named: named !== undefined }, report);
+    : readYaml(yamlFile, { label: named ?? 'signet.yaml', optional: named === undefined }, report);
   const base = fromFile.found ? dirname(yamlFile) : cwd;
   const fromEnvironment = readEnvironment(env, base, report);
 
@@ -177,7 +179,7 @@ function dropEmptySections(values: Values): Values {
 
 type ReportAt = (path: Path, message: string) => void;
 
-/** The hash of each application's secret, by its position. Works on unchecked values, to report with everything else. */
+/** The hash of each application's secret, by position. Takes unchecked values, to report along with everything else. */
 function hashSecrets(given: Values, base: string, report: ReportAt): Map<number, string> {
   const hashes = new Map<number, string>();
   const applications: unknown[] = Array.isArray(given['applications']) ? given['applications'] : [];
@@ -190,7 +192,7 @@ function hashSecrets(given: Values, base: string, report: ReportAt): Map<number,
     const path = ['applications', index, 'secretFile'];
     const content = readOr(() => readFileSync(resolve(base, secretFile), 'utf8'), path, report)?.replace(/\r?\n$/, '');
     if (content === undefined) continue;
-    if (content.length < 32) report(path, 'holds fewer than 32 characters; make a secret with: openssl rand -base64 32');
+    if (content.length < 32) report(path, 'must hold 32 characters or more: openssl rand -base64 32');
     hashes.set(index, sha256(content));
   }
   return hashes;
@@ -217,7 +219,7 @@ function readOr<T>(read: () => T, path: Path, report: ReportAt): T | undefined {
   try {
     return read();
   } catch (error) {
-    report(path, `names a file that cannot be read (${codeOf(error)}); check its name and who may read it`);
+    report(path, unreadableFile(error));
     return undefined;
   }
 }
@@ -229,8 +231,7 @@ function sha256(text: string): string {
 function reportIssue(issue: z.core.$ZodIssue, report: ReportAt): void {
   if (issue.code !== 'unrecognized_keys') return report(issue.path, issue.message);
   for (const key of issue.keys) {
-    const near = nearestName(issue.path, key);
-    report([...issue.path, key], near ? `is not a setting; did you mean ${near}?` : 'is not a setting; remove it');
+    report([...issue.path, key], unknownName(issue.path, key));
   }
 }
 
@@ -250,15 +251,16 @@ function sentence(issue: z.core.$ZodRawIssue): string | undefined {
     case 'invalid_type': {
       if (issue.input === undefined) return 'is missing; add it';
       if (issue.input === null) return 'has no value; write one or remove the line';
-      const isPlain = ['number', 'boolean'].includes(typeof issue.input);
-      return `${expected[issue.expected] ?? 'has the wrong type'}${issue.expected === 'string' && isPlain ? '; put it in quotes' : ''}`;
+      const wanted = expected[issue.expected] ?? 'has the wrong type';
+      const lacksQuotes = issue.expected === 'string' && ['number', 'boolean'].includes(typeof issue.input);
+      return lacksQuotes ? `${wanted}; put it in quotes` : wanted;
     }
     case 'invalid_value':
       return `must be ${issue.values.length > 1 ? 'one of ' : ''}${issue.values.map(String).join(', ')}`;
     case 'too_small':
-      return issue.origin === 'string' ? `must have at least ${issue.minimum} characters` : `must be at least ${issue.minimum}`;
+      return issue.origin === 'string' ? `needs ${issue.minimum} characters or more` : `must be at least ${issue.minimum}`;
     case 'too_big':
-      return issue.origin === 'string' ? `must have at most ${issue.maximum} characters` : `must be at most ${issue.maximum}`;
+      return issue.origin === 'string' ? `may have ${issue.maximum} at most` : `must be at most ${issue.maximum}`;
     case 'invalid_key':
       return issue.issues[0]?.message;
     default:
