@@ -1,0 +1,189 @@
+// The clock of key rotation: at each tick it takes the steps that are due, and hands the keys on when they changed,
+// whoever changed them: this process, another replica, or the command line. What is due is lifecycle.ts; doing it is
+// keyring.ts. A tick that fails leaves the server signing with the keys it has.
+
+import type { Database } from '../database/database.ts';
+import { isAppError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import { keysChannel } from './keyring.ts';
+import type { Keyring, SigningKeys } from './keyring.ts';
+import { nextStep, stateOf } from './lifecycle.ts';
+import type { Milliseconds, Policy, Step } from './lifecycle.ts';
+
+export interface Rotation {
+  /** Looks now; resolves when it has. Never rejects: see `health`. Ticks do not overlap, and one that is asked for meanwhile follows. */
+  tick(): Promise<void>;
+  health(): RotationHealth;
+  /** Resolves when the tick under way has ended. */
+  stop(): Promise<void>;
+}
+
+export interface RotationHealth {
+  ok: boolean;
+  /** When a tick last succeeded. */
+  lastTickAt: Milliseconds;
+  failingSince: Milliseconds | null;
+  /** Code of the last failure; the message is in the log. */
+  failure: string | null;
+  /** Our clock minus the database's; more than `clockSkew` either way is not ok. */
+  clockOffset: Milliseconds;
+  /** What this process signs with. */
+  activeKid: string;
+  /** What is due next, and when. */
+  next: { step: 'prepare' | 'activate' | 'destroy'; at: Milliseconds } | null;
+}
+
+export interface RotationOptions {
+  keyring: Keyring;
+  db: Database;
+  policy: Policy;
+  /** Takes over new keys; called once before startRotation resolves, and then whenever they changed. */
+  apply: (keys: SigningKeys) => void | Promise<void>;
+  log: Log;
+  /** The time that decides what is due. Default: the database's clock. */
+  now?: () => Milliseconds | Promise<Milliseconds>;
+  /** Default: the policy's pollEvery. */
+  everyMs?: number;
+}
+
+// A tick takes one step after the other, and no run of the life cycle has more than these in a row.
+const stepsAtMost = 20;
+
+/**
+ * Brings the keys up to date, hands them to `apply`, and keeps doing so. The first tick is part of the start: what is
+ * wrong with it (a master key that does not open the keys, no database) is thrown, and nothing has been touched.
+ */
+export async function startRotation(options: RotationOptions): Promise<Rotation> {
+  const { keyring, db, policy, apply, log, now = () => db.now(), everyMs = policy.pollEvery * 1000 } = options;
+  let applied = '';
+  let activeKid = '';
+  let next: RotationHealth['next'] = null;
+  let lastTickAt = 0;
+  let failing: { since: Milliseconds; code: string } | undefined;
+  let clockOffset = 0;
+  let stopped = false;
+  let running: Promise<void> | undefined;
+  let following: Promise<void> | undefined;
+
+  async function look(): Promise<void> {
+    // A step that cannot be taken must not hide what others changed: a revocation, say. So it fails the tick at its end.
+    const [steps] = await Promise.allSettled([takeDueSteps()]);
+    const keys = await keyring.signingKeys();
+    if (keys.version !== applied) {
+      await apply(keys);
+      applied = keys.version;
+      activeKid = keys.active.kid;
+      log.info('keys.applied', { active: activeKid, published: keys.published.map(({ kid }) => kid) });
+    }
+    if (steps.status === 'rejected') throw steps.reason;
+    await compareClocks();
+  }
+
+  async function takeDueSteps(): Promise<void> {
+    for (let taken = 0; taken < stepsAtMost; taken += 1) {
+      const keys = await keyring.list();
+      const step = nextStep(keys, await now(), policy);
+      if (step.do === 'wait') {
+        next = { step: step.next, at: step.until };
+        // Recorded before this process signs anything that lives so long.
+        const active = keys.find((key) => stateOf(key) === 'active');
+        if (active && active.longestLife < policy.longestLife) await keyring.recordLife(policy.longestLife);
+        return;
+      }
+      await take(step).catch((error: unknown) => {
+        // Another replica was first; what it did is in the rows that we read next.
+        if (!isAppError(error) || error.status !== 409) throw error;
+        log.debug('rotation.step_taken_elsewhere', { step: step.do, code: error.code });
+      });
+    }
+  }
+
+  async function take(step: Exclude<Step, { do: 'wait' }>): Promise<void> {
+    switch (step.do) {
+      case 'bootstrap':
+        log.info('key.activated', { kid: await keyring.bootstrap(), by: 'schedule' });
+        return;
+      case 'prepare':
+        log.info('key.prepared', { kid: await keyring.prepare(), by: 'schedule' });
+        return;
+      case 'activate':
+        await keyring.activate(step.kid);
+        log.info('key.activated', { kid: step.kid, previous: activeKid, by: 'schedule' });
+        return;
+      case 'destroy':
+        await keyring.destroy(step.kid);
+        log.info('key.destroyed', { kid: step.kid, by: 'schedule' });
+        return;
+    }
+  }
+
+  async function compareClocks(): Promise<void> {
+    const asked = Date.now();
+    const theirs = await db.now();
+    // The answer was true somewhere between asking and hearing: the middle is off by half the round trip at most.
+    const offset = Math.round((asked + Date.now()) / 2 - theirs);
+    const wasOff = isOff(clockOffset);
+    clockOffset = offset;
+    if (isOff(offset) === wasOff) return;
+    if (wasOff) log.info('rotation.clock_right', { offsetMs: offset });
+    else log.warn('rotation.clock_off', { offsetMs: offset, allowedMs: policy.clockSkew * 1000 });
+  }
+
+  function isOff(offset: Milliseconds): boolean {
+    return Math.abs(offset) > policy.clockSkew * 1000;
+  }
+
+  async function lookAndRemember(): Promise<void> {
+    try {
+      await look();
+    } catch (error) {
+      if (!failing) log.error('rotation.failed', { error, signingWith: activeKid });
+      failing ??= { since: Date.now(), code: codeOf(error) };
+      return;
+    }
+    lastTickAt = Date.now();
+    if (!failing) return;
+    log.info('rotation.recovered', { failedForMs: lastTickAt - failing.since });
+    failing = undefined;
+  }
+
+  function tick(): Promise<void> {
+    if (stopped) return Promise.resolve();
+    // Whoever asks during a tick may have changed what it has already read: theirs is the next one.
+    if (running) return following ??= running.then(() => { following = undefined; return tick(); });
+    running = lookAndRemember().finally(() => { running = undefined; });
+    return running;
+  }
+
+  await keyring.checkMasterKey();
+  await look();
+  lastTickAt = Date.now();
+  const timer = setInterval(() => void tick(), everyMs).unref();
+  const unlisten = await db.listen(keysChannel, () => void tick());
+
+  return {
+    tick,
+
+    health: () => ({
+      ok: failing === undefined && !isOff(clockOffset),
+      lastTickAt,
+      failingSince: failing?.since ?? null,
+      failure: failing?.code ?? null,
+      clockOffset,
+      activeKid,
+      next,
+    }),
+
+    async stop() {
+      stopped = true;
+      clearInterval(timer);
+      await unlisten();
+      await running;
+    },
+  };
+}
+
+function codeOf(error: unknown): string {
+  if (isAppError(error)) return error.code;
+  return error instanceof Error ? error.name : 'unknown';
+}
