@@ -1,0 +1,135 @@
+// The life cycle against a model of the world: replicas that notice late, verifiers that keep a JWKS as long as they may,
+// an operator who prepares and activates at random moments. The model takes the steps; only the rules are the product's.
+
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+
+import { checkPolicy, isPublished, nextStep, readyAt, stateOf } from '../../src/keys/lifecycle.ts';
+import type { KeyTimes, Policy } from '../../src/keys/lifecycle.ts';
+
+const soundPolicy: fc.Arbitrary<Policy> = fc.record({
+  jwksMaxAge: fc.integer({ min: 0, max: 600 }),
+  pollEvery: fc.integer({ min: 1, max: 120 }),
+  clockSkew: fc.integer({ min: 0, max: 120 }),
+  longestLife: fc.integer({ min: 1, max: 5_000 }),
+  spareAhead: fc.integer({ min: 0, max: 2_000 }),
+  spareRotation: fc.integer({ min: 0, max: 5_000 }),
+}).map(({ spareAhead, spareRotation, ...rest }) => {
+  const publishAhead = rest.jwksMaxAge + rest.pollEvery + rest.clockSkew + spareAhead;
+  return { ...rest, publishAhead, rotateEvery: publishAhead + spareRotation };
+});
+
+type Command = { after: number; act: 'tick' | 'prepare' | 'activate' | 'revoke' | 'longer lives' };
+const commands = fc.array(fc.record({
+  after: fc.integer({ min: 0, max: 4_000_000 }),
+  act: fc.constantFrom('tick', 'tick', 'tick', 'prepare', 'activate', 'revoke', 'longer lives') as fc.Arbitrary<Command['act']>,
+}), { minLength: 1, maxLength: 40 });
+
+interface World {
+  keys: KeyTimes[];
+  policy: Policy;
+  end: number;
+  activeCounts: number[];
+}
+
+const start = 1_700_000_000_000;
+
+function live(initial: Policy, script: Command[]): World {
+  const policy = { ...initial };
+  const keys: KeyTimes[] = [];
+  const activeCounts: number[] = [];
+  let now = start;
+
+  const inState = (state: string) => keys.find((key) => stateOf(key) === state);
+  const add = (activatedAt: number | null) => keys.push({
+    kid: `k${keys.length}`, preparedAt: now, activatedAt, retiredAt: null, destroyedAt: null, revokedAt: null,
+    longestLife: policy.longestLife,
+  });
+  const promote = (key: KeyTimes) => {
+    const before = inState('active');
+    if (before) before.retiredAt = now;
+    key.activatedAt = now;
+    key.longestLife = Math.max(key.longestLife, policy.longestLife);
+  };
+  const tick = () => {
+    for (let step = nextStep(keys, now, policy); step.do !== 'wait'; step = nextStep(keys, now, policy)) {
+      const { kid } = { kid: undefined, ...step };
+      const key = keys.find((candidate) => candidate.kid === kid);
+      if (step.do === 'bootstrap') add(now);
+      if (step.do === 'prepare') add(null);
+      if (step.do === 'activate') promote(key!);
+      if (step.do === 'destroy') key!.destroyedAt = now;
+    }
+  };
+
+  tick();
+  for (const { after, act } of script) {
+    now += after;
+    if (act === 'prepare' && !inState('prepared')) add(null);
+    const next = inState('prepared');
+    if (act === 'activate' && next && readyAt(next, policy) <= now) promote(next);
+    if (act === 'longer lives') {
+      policy.longestLife += 1_000;
+      inState('active')!.longestLife = policy.longestLife;
+    }
+    if (act === 'revoke') {
+      inState('active')!.revokedAt = now;
+      if (next) next.activatedAt = now;
+      else add(now);
+    }
+    tick();
+    activeCounts.push(keys.filter((key) => stateOf(key) === 'active').length);
+  }
+  return { keys, policy, end: now, activeCounts };
+}
+
+describe('whatever the policy, the moments and the commands', () => {
+  test('a token is verifiable from its issue to its expiry by any verifier that obeys the JWKS max-age', () => {
+    let signingKeys = 0;
+    fc.assert(fc.property(soundPolicy, commands, (policy, script) => {
+      expect(checkPolicy(policy)).toEqual([]);
+      const ordinary = script.filter(({ act }) => act !== 'revoke');
+      const world = live(policy, ordinary);
+      const lag = policy.pollEvery * 1000;
+      const staleness = policy.jwksMaxAge * 1000 + lag; // a cache at its oldest, filled by a replica at its latest
+
+      for (const key of world.keys.filter(({ activatedAt }) => activatedAt !== null)) {
+        const leavesJwks = key.destroyedAt ?? Infinity;
+        // The first token that any replica signs with it, and the last: by one that notices late, its clock fast.
+        const firstIssue = key.activatedAt!;
+        const lastIssue = (key.retiredAt ?? world.end) + lag;
+        const lastExpiry = lastIssue + (policy.clockSkew + key.longestLife) * 1000;
+        // Before the first key there was no JWKS to hold: who fetches then, fetches it.
+        if (key.preparedAt !== start) expect(firstIssue - staleness).toBeGreaterThanOrEqual(key.preparedAt);
+        expect(lastExpiry).toBeLessThanOrEqual(leavesJwks);
+        signingKeys += 1;
+      }
+    }), { numRuns: 500 });
+    expect(signingKeys).toBeGreaterThan(1_000);
+  });
+
+  test('one key is active, never two and never none, also through revocations', () => {
+    fc.assert(fc.property(soundPolicy, commands, (policy, script) => {
+      expect(new Set(live(policy, script).activeCounts)).toEqual(new Set([1]));
+    }), { numRuns: 500 });
+  });
+
+  test('waiting until the moment it names makes something due, and nothing is due before', () => {
+    fc.assert(fc.property(soundPolicy, commands, (policy, script) => {
+      const world = live(policy, script);
+      const step = nextStep(world.keys, world.end, world.policy);
+      expect(step.do).toBe('wait');
+      if (step.do !== 'wait') return;
+      expect(nextStep(world.keys, step.until - 1, world.policy)).toEqual(step);
+      expect(nextStep(world.keys, step.until, world.policy).do).toBe(step.next);
+    }), { numRuns: 500 });
+  });
+
+  test('spent keys do leave: a quiet year ends with no more than the keys that can still matter', () => {
+    fc.assert(fc.property(soundPolicy, commands, (policy, script) => {
+      const world = live(policy, [...script, { after: 365 * 86_400_000, act: 'tick' }]);
+      // The long silence makes one rotation due at once and one retirement fresh; all older ones are gone.
+      expect(world.keys.filter(isPublished).length).toBeLessThanOrEqual(3);
+    }), { numRuns: 200 });
+  });
+});

@@ -1,0 +1,109 @@
+import { describe, expect, test } from 'vitest';
+
+import { checkPolicy, nextStep, spentAt, stateOf } from '../../src/keys/lifecycle.ts';
+import type { KeyTimes, Policy, Step } from '../../src/keys/lifecycle.ts';
+
+const minute = 60_000;
+const hour = 60 * minute;
+const day = 24 * hour;
+
+const policy: Policy = {
+  rotateEvery: 90 * 86_400,
+  publishAhead: 86_400,
+  jwksMaxAge: 300,
+  pollEvery: 30,
+  clockSkew: 30,
+  longestLife: 14 * 86_400,
+};
+const afterlife = 6 * minute; // 300 + 30 + 30 s
+
+function key(kid: string, times: Partial<KeyTimes>): KeyTimes {
+  return {
+    kid, preparedAt: 0, activatedAt: null, retiredAt: null, destroyedAt: null, revokedAt: null, longestLife: 14 * 86_400,
+    ...times,
+  };
+}
+
+const active = key('a', { activatedAt: 0 });
+const prepared = key('b', { preparedAt: 89 * day });
+const retired = key('r', { activatedAt: -90 * day, retiredAt: 0 });
+
+describe('what is due', () => {
+  const table: [moment: string, keys: KeyTimes[], now: number, due: Step][] = [
+    ['with no key at all', [], 0, { do: 'bootstrap' }],
+    ['with the only key revoked', [key('a', { activatedAt: 0, revokedAt: 5 })], 9, { do: 'bootstrap' }],
+    ['with only a retired key', [retired], 9, { do: 'bootstrap' }],
+    ['with nothing active, a prepared key signs at once', [prepared], 89 * day, { do: 'activate', kid: 'b' }],
+    ['just after the first key', [active], 0, { do: 'wait', until: 89 * day, next: 'prepare' }],
+    ['a millisecond before the next key is due', [active], 89 * day - 1, { do: 'wait', until: 89 * day, next: 'prepare' }],
+    ['when the next key is due', [active], 89 * day, { do: 'prepare' }],
+    ['long after it was due', [active], 200 * day, { do: 'prepare' }],
+    ['once it is published', [active, prepared], 89 * day, { do: 'wait', until: 90 * day, next: 'activate' }],
+    ['a millisecond before rotation', [active, prepared], 90 * day - 1, { do: 'wait', until: 90 * day, next: 'activate' }],
+    ['at rotation', [active, prepared], 90 * day, { do: 'activate', kid: 'b' }],
+    ['published late: the whole lead all the same', [active, key('b', { preparedAt: 95 * day })], 95 * day,
+      { do: 'wait', until: 96 * day, next: 'activate' }],
+    ['published late, lead over', [active, key('b', { preparedAt: 95 * day })], 96 * day, { do: 'activate', kid: 'b' }],
+    ['prepared early by hand: it waits for its turn', [active, key('b', { preparedAt: day })], 3 * day,
+      { do: 'wait', until: 90 * day, next: 'activate' }],
+    ['beside a retired key', [active, retired], 0, { do: 'wait', until: 14 * day + afterlife, next: 'destroy' }],
+    ['a millisecond before its last token ends', [active, retired], 14 * day + afterlife - 1,
+      { do: 'wait', until: 14 * day + afterlife, next: 'destroy' }],
+    ['when nothing it signed can be valid', [active, retired], 14 * day + afterlife, { do: 'destroy', kid: 'r' }],
+    ['a key that once signed longer lives', [active, { ...retired, longestLife: 30 * 86_400 }], 14 * day + afterlife,
+      { do: 'wait', until: 30 * day + afterlife, next: 'destroy' }],
+    ['two retired keys: the one that is spent first', [active, retired, key('s', { activatedAt: -9, retiredAt: -5 })], 20 * day,
+      { do: 'destroy', kid: 's' }],
+    ['a rotation goes before tidying', [active, prepared, retired], 90 * day, { do: 'activate', kid: 'b' }],
+    ['what is destroyed stays so', [active, { ...retired, destroyedAt: 15 * day }], 20 * day,
+      { do: 'wait', until: 89 * day, next: 'prepare' }],
+    ['a revoked key asks for nothing', [active, { ...retired, revokedAt: 1 }], 20 * day,
+      { do: 'wait', until: 89 * day, next: 'prepare' }],
+    ['a revoked prepared key is replaced', [active, { ...prepared, revokedAt: 89 * day }], 89 * day, { do: 'prepare' }],
+  ];
+
+  test.each(table)('%s', (_moment, keys, now, due) => {
+    expect(nextStep(keys, now, policy)).toEqual(due);
+  });
+});
+
+describe('a key', () => {
+  test('has the state that its last timestamp says', () => {
+    const states = [
+      key('k', {}),
+      key('k', { activatedAt: 1 }),
+      key('k', { activatedAt: 1, retiredAt: 2 }),
+      key('k', { activatedAt: 1, retiredAt: 2, destroyedAt: 3 }),
+      key('k', { revokedAt: 1 }),
+      key('k', { activatedAt: 1, revokedAt: 2 }),
+      key('k', { activatedAt: 1, retiredAt: 2, revokedAt: 3 }),
+    ].map(stateOf);
+    expect(states).toEqual(['prepared', 'active', 'retired', 'destroyed', 'revoked', 'revoked', 'revoked']);
+  });
+
+  test('is spent when its longest token, the slowest replica, the oldest cache and the worst clock are through', () => {
+    expect(spentAt({ ...retired, retiredAt: 1000 }, policy)).toBe(1000 + (14 * 86_400 + 30 + 300 + 30) * 1000);
+  });
+});
+
+describe('a policy', () => {
+  test('with the defaults is sound', () => {
+    expect(checkPolicy(policy)).toEqual([]);
+  });
+
+  test('that publishes too late is refused, with the sum in the sentence', () => {
+    const [problem, ...others] = checkPolicy({ ...policy, publishAhead: 359 });
+    expect(others).toEqual([]);
+    expect(problem).toContain('publishAhead is 359 s');
+    expect(problem).toContain('300 + 30 + 30 = 360');
+    expect(checkPolicy({ ...policy, publishAhead: 360 })).toEqual([]);
+  });
+
+  test('that rotates faster than it publishes is refused', () => {
+    expect(checkPolicy({ ...policy, rotateEvery: 3600 })).toEqual([expect.stringContaining('3600 < 86400')]);
+  });
+
+  test('tells all its problems at once', () => {
+    expect(checkPolicy({ ...policy, publishAhead: 100, rotateEvery: 10 })).toHaveLength(2);
+  });
+});
