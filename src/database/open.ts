@@ -13,7 +13,7 @@ export async function openDatabase(url: string): Promise<Database> {
     const { openSqlite } = await import('./sqlite.ts');
     return openSqlite(rest);
   }
-  if ((scheme === 'postgres' || scheme === 'postgresql') && URL.canParse(url)) {
+  if ((scheme === 'postgres' || scheme === 'postgresql') && rest?.startsWith('//') && URL.canParse(url)) {
     const { openPostgres } = await import('./postgres.ts');
     return openPostgres(url);
   }

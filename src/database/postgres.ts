@@ -30,10 +30,17 @@ export async function openPostgres(url: string): Promise<Database> {
   // An idle connection died. The pool has already dropped it and the next query opens another: nothing to tell.
   pool.on('error', () => {});
   const listening = createListening(config);
+  const unanswered = new Set<Promise<unknown>>();
 
   const query: Queryable['query'] = (sql, values) => retried(() => connected((client) => run(client, sql, values)));
 
-  async function connected<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
+  function connected<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
+    const answer = lend(work);
+    unanswered.add(answer);
+    return answer.finally(() => unanswered.delete(answer));
+  }
+
+  async function lend<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
     const client = await pool.connect().catch((cause) => {
       throw toAppError(cause);
     });
@@ -84,6 +91,8 @@ export async function openPostgres(url: string): Promise<Database> {
 
     async close() {
       await listening.close();
+      // A pool that is told to end forgets who is still waiting for a connection.
+      await Promise.allSettled(unanswered);
       await pool.end();
     },
   };

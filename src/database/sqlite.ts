@@ -9,12 +9,11 @@ import { DatabaseSync } from 'node:sqlite';
 import type { StatementSync } from 'node:sqlite';
 import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises';
 
-import { AppError } from '../errors.ts';
+import { AppError, isAppError } from '../errors.ts';
 import type { Database, Queryable, Result, Value } from './database.ts';
 import { createQueue } from './queue.ts';
 import { runTransaction } from './run-transaction.ts';
 
-const busyDeadlineMs = 5_000;
 const busyRetryMs = 5;
 const listenEveryMs = 500;
 const statementsKept = 500;
@@ -33,12 +32,18 @@ interface Write {
   reject(error: unknown): void;
 }
 
+export interface SqliteOptions {
+  /** How long a write waits while another process holds the file, before it fails as `database_busy`. Default 5000. */
+  busyDeadlineMs?: number;
+}
+
 /** Opens the database file at `path`; a missing file, and its directory, are created for the owner alone. */
-export async function openSqlite(path: string): Promise<Database> {
+export async function openSqlite(path: string, { busyDeadlineMs = 5_000 }: SqliteOptions = {}): Promise<Database> {
   const file = resolve(path);
-  const main = await connect(file);
+  const unlessBusy = retryWhileBusy(busyDeadlineMs);
+  const main = await unlessBusy(() => connect(file));
   // A transaction has this connection to itself: what other requests run on `main` between its awaits is not part of it.
-  const aside = await connect(file);
+  const aside = await unlessBusy(() => connect(file));
   const inTurn = createQueue();
   const currentTransaction = new AsyncLocalStorage<{ open: boolean }>();
   const listeners = new Set<NodeJS.Timeout>();
@@ -66,8 +71,8 @@ export async function openSqlite(path: string): Promise<Database> {
       main.run('commit');
       for (const answer of answers) answer();
     } catch (error) {
-      if (main.inTransaction()) main.run('rollback');
       for (const write of writes) write.reject(error);
+      if (main.inTransaction()) main.run('rollback');
     }
   }
 
@@ -135,7 +140,7 @@ export async function openSqlite(path: string): Promise<Database> {
   };
 }
 
-async function connect(file: string): Promise<Connection> {
+function connect(file: string): Connection {
   const database = openFile(file);
   const statements = new Map<string, Statement>();
 
@@ -168,11 +173,16 @@ async function connect(file: string): Promise<Connection> {
     close: () => database.close(),
   };
 
-  await unlessBusy(() => connection.run('pragma journal_mode = wal'));
-  // A commit that was answered survives a power cut; group commit is what makes that affordable.
-  connection.run('pragma synchronous = full');
-  connection.run('pragma foreign_keys = on');
-  return connection;
+  try {
+    connection.run('pragma journal_mode = wal');
+    // A commit that was answered survives a power cut; group commit is what makes that affordable.
+    connection.run('pragma synchronous = full');
+    connection.run('pragma foreign_keys = on');
+    return connection;
+  } catch (error) {
+    connection.close();
+    throw error;
+  }
 }
 
 function openFile(file: string): DatabaseSync {
@@ -212,18 +222,19 @@ function onlyReads(sql: string): boolean {
   return /^\s*with\b/i.test(sql) && !/\b(insert|update|delete|replace)\b/i.test(sql);
 }
 
-/** Runs `work`, again while another process holds the file; the event loop goes on meanwhile. */
-async function unlessBusy<T>(work: () => T): Promise<T> {
-  const deadline = performance.now() + busyDeadlineMs;
-  for (;;) {
-    try {
-      return work();
-    } catch (error) {
-      if (!(error instanceof AppError && error.code === 'database_busy')) throw error;
-      if (performance.now() > deadline) throw error;
+/** Runs the work it is given, and again while another process holds the file; the event loop goes on meanwhile. */
+function retryWhileBusy(deadlineMs: number): <T>(work: () => T) => Promise<T> {
+  return async (work) => {
+    const deadline = performance.now() + deadlineMs;
+    for (;;) {
+      try {
+        return work();
+      } catch (error) {
+        if (!isAppError(error, 'database_busy') || performance.now() > deadline) throw error;
+      }
+      await delay(busyRetryMs * (0.5 + Math.random()));
     }
-    await delay(busyRetryMs * (0.5 + Math.random()));
-  }
+  };
 }
 
 // Result codes: https://www.sqlite.org/rescode.html. The low byte of an extended code is the primary code.

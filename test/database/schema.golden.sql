@@ -1,0 +1,109 @@
+CREATE TABLE accounts (
+  id text primary key,
+  email text not null,
+  email_key text not null,
+  name text,
+  roles text not null,
+  password_hash text,
+  password_must_change bigint not null,
+  disabled_at bigint,
+  created_at bigint not null,
+  updated_at bigint not null,
+  last_sign_in_at bigint
+);
+
+CREATE UNIQUE INDEX accounts_email_key on accounts (email_key);
+
+CREATE TABLE audit_events (
+  id text primary key,
+  at bigint not null,
+  event text not null,
+  actor text,
+  subject text,
+  client_id text,
+  request_id text,
+  address text,
+  detail text not null,
+  seq bigint,
+  previous_hash text,
+  hash text
+);
+
+CREATE INDEX audit_events_at on audit_events (at);
+
+CREATE UNIQUE INDEX audit_events_seq on audit_events (seq) where seq is not null;
+
+CREATE TABLE audit_head (
+  id bigint primary key,
+  seq bigint not null,
+  hash text not null
+);
+
+CREATE TABLE clients (
+  id text primary key,
+  metadata text not null,
+  secret_hash text,
+  disabled_at bigint,
+  created_at bigint not null,
+  updated_at bigint not null
+);
+
+CREATE TABLE oidc_models (
+  model text not null,
+  id text not null,
+  payload text not null,
+  uid text,
+  grant_id text,
+  account_id text,
+  consumed_at bigint,
+
+  rotated_from text,
+  rotated_at bigint,
+  sealed_answer text,
+  expires_at bigint not null,
+  primary key (model, id)
+);
+
+CREATE INDEX oidc_models_account on oidc_models (account_id) where account_id is not null;
+
+CREATE INDEX oidc_models_answer on oidc_models (rotated_at) where sealed_answer is not null;
+
+CREATE INDEX oidc_models_expiry on oidc_models (expires_at);
+
+CREATE INDEX oidc_models_grant on oidc_models (grant_id) where grant_id is not null;
+
+CREATE UNIQUE INDEX oidc_models_successor on oidc_models (rotated_from) where rotated_from is not null;
+
+CREATE INDEX oidc_models_uid on oidc_models (uid) where uid is not null;
+
+CREATE TABLE schema_migrations (
+      version bigint primary key, name text not null, checksum text not null, applied_at bigint not null);
+
+CREATE TABLE sign_in_attempts (
+  key text primary key,
+  failures bigint not null,
+  blocked_until bigint not null,
+  expires_at bigint not null
+);
+
+CREATE INDEX sign_in_attempts_expiry on sign_in_attempts (expires_at);
+
+CREATE TABLE signing_keys (
+  kid text primary key,
+  alg text not null,
+  public_jwk text not null,
+  sealed_private text,
+  prepared_at bigint not null,
+  activated_at bigint,
+  retired_at bigint,
+  destroyed_at bigint,
+  revoked_at bigint,
+  revoked_reason text,
+  longest_life bigint not null
+);
+
+CREATE UNIQUE INDEX one_active_key on signing_keys ((1))
+  where activated_at is not null and retired_at is null and revoked_at is null;
+
+CREATE UNIQUE INDEX one_prepared_key on signing_keys ((1))
+  where activated_at is null and destroyed_at is null and revoked_at is null;
