@@ -10,7 +10,7 @@ import {
 const minute = 60;
 const hour = 60 * minute;
 const day = 24 * hour;
-const year = 366 * day;
+const year = 365 * day;
 
 /** A secret may come from anywhere but is never shown. JSON Schema's own word for that is writeOnly. */
 const secret = { writeOnly: true };
@@ -27,12 +27,12 @@ const pattern = (expression: RegExp, message: string) => z.string().regex(expres
 
 const count = (min: number, max: number) => z.int().min(min).max(max);
 
+const durationForm = 'must be a duration such as 45s, 30m, 12h or 90d, or a whole number of seconds';
+
 /** Written as 45s, 30m, 12h, 90d or a number of seconds; read as seconds. */
 const duration = (min: number, max: number, description: string) =>
   z
-    .union([z.int().nonnegative(), z.string().regex(durationPattern)], {
-      error: 'must be a duration such as 45s, 30m, 12h or 90d, or a whole number of seconds',
-    })
+    .union([z.int().nonnegative(), pattern(durationPattern, durationForm)], { error: durationForm })
     .transform((value) => (typeof value === 'number' ? value : toSeconds(value)))
     .refine((seconds) => seconds >= min && seconds <= max, {
       error: `must be between ${formatDuration(min)} and ${formatDuration(max)}`,
@@ -111,7 +111,7 @@ const session = z.strictObject({
 
 const passwords = z.strictObject({
   bcryptCost: count(4, 15).default(12)
-    .describe('Work factor of password hashes, 10 to 15; 4 to 9 only where the issuer is a loopback host.'),
+    .describe('Work factor of password hashes; less than 10 only where the issuer is a loopback host.'),
   // bcrypt reads 72 bytes and no more.
   minLength: count(8, 72).default(12).describe('Shortest password that a person may choose, in characters.'),
 });
@@ -258,12 +258,15 @@ export const settings = z
     for (const index of repeated(config.apis.map((one) => one.audience))) {
       ctx.addIssue(issue(['apis', index, 'audience'], 'is used by an API above'));
     }
+  }, whenList('apis'))
+  .superRefine((config, ctx) => {
     // The issuer is the audience of its own refresh tokens; an access token must never be mistaken for one.
+    const issuer = issuerOf(config);
     for (const [index, { audience }] of config.apis.entries()) {
-      if (audience !== config.issuer) continue;
+      if (audience !== issuer) continue;
       ctx.addIssue(issue(['apis', index, 'audience'], 'must not be the issuer itself'));
     }
-  }, whenList('apis'))
+  }, { when: (payload) => whenList('apis').when(payload) && when('issuer', 'listen').when(payload) })
   .superRefine(({ applications, apis }, ctx) => {
     const scopesOf = new Map(apis.map((one) => [one.audience, one.scopes]));
     for (const [index, app] of applications.entries()) {
@@ -278,9 +281,7 @@ export const settings = z
         }
       }
     }
-  }, {
-    when: (payload) => whenList('applications').when(payload) && when('apis').when(payload),
-  });
+  }, { when: (payload) => whenList('applications').when(payload) && when('apis').when(payload) });
 
 export type Settings = z.output<typeof settings>;
 

@@ -80,7 +80,7 @@ export function readYaml(file: string, as: { label: string; optional: boolean },
   const aliases: Alias[] = [];
   visit(document, { Alias: (_key, alias) => void aliases.push(alias) });
   for (const { range } of aliases) {
-    report(place(range?.[0] ?? 0), [], 'begins with *, a reference to an anchor; these are not read, put text in quotes');
+    report(place(range?.[0] ?? 0), [], 'begins with * and so refers to an anchor, which is not read; put it in quotes');
   }
   if (faults.length + aliases.length > 0) return { ...nothing, found: true };
 

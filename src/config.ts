@@ -258,9 +258,9 @@ function sentence(issue: z.core.$ZodRawIssue): string | undefined {
     case 'invalid_value':
       return `must be ${issue.values.length > 1 ? 'one of ' : ''}${issue.values.map(String).join(', ')}`;
     case 'too_small':
-      return issue.origin === 'string' ? `needs ${issue.minimum} characters or more` : `must be at least ${issue.minimum}`;
+      return `must be at least ${issue.minimum}${issue.origin === 'string' ? ' characters long' : ''}`;
     case 'too_big':
-      return issue.origin === 'string' ? `may have ${issue.maximum} at most` : `must be at most ${issue.maximum}`;
+      return `must be at most ${issue.maximum}${issue.origin === 'string' ? ' characters long' : ''}`;
     case 'invalid_key':
       return issue.issues[0]?.message;
     default:
