@@ -1,0 +1,158 @@
+// People. Owns the table accounts. What a password is and how it is checked is signin/password.ts; here it is a hash.
+// The id is random and means nothing, so that it can be "sub" for ever: an e-mail address changes hands.
+
+import { randomUUID } from 'node:crypto';
+import type { Audit } from './audit.ts';
+import type { Database } from './database/database.ts';
+import { AppError, isAppError } from './errors.ts';
+
+export interface Account {
+  id: string;
+  email: string;
+  name?: string;
+  roles: readonly string[];
+  /** bcrypt; absent where the person signs in elsewhere. */
+  passwordHash?: string;
+  /** A one-time password: good for choosing another one, nothing else. */
+  passwordMustChange: boolean;
+  disabledAt?: Date;
+  createdAt: Date;
+  lastSignInAt?: Date;
+}
+
+export interface NewAccount {
+  email: string;
+  name?: string;
+  roles: readonly string[];
+  passwordHash?: string;
+  passwordMustChange?: boolean;
+}
+
+export interface Accounts {
+  find(id: string): Promise<Account | undefined>;
+  findByEmail(email: string): Promise<Account | undefined>;
+  list(): Promise<Account[]>;
+  create(account: NewAccount, actor: string): Promise<Account>;
+  /** Creates the account only where there is none at all: two servers starting together make one administrator. */
+  createFirst(account: NewAccount): Promise<Account | undefined>;
+  setPassword(id: string, passwordHash: string, options: { mustChange: boolean; actor: string }): Promise<void>;
+  /** The same password under another cost; not an event, and only if nobody changed it meanwhile. */
+  rehash(id: string, from: string, to: string): Promise<void>;
+  setDisabled(id: string, disabled: boolean, actor: string): Promise<void>;
+  signedIn(id: string): Promise<void>;
+}
+
+interface Row {
+  id: string;
+  email: string;
+  name: string | null;
+  roles: string;
+  password_hash: string | null;
+  password_must_change: number;
+  disabled_at: number | null;
+  created_at: number;
+  last_sign_in_at: number | null;
+}
+
+const columns = `id, email, name, roles, password_hash, password_must_change, disabled_at, created_at, last_sign_in_at`;
+
+export function createAccounts(db: Database, audit: Audit, now: () => number = Date.now): Accounts {
+  async function one(where: string, value: string): Promise<Account | undefined> {
+    const { rows: [row] } = await db.query<Row>(`select ${columns} from accounts where ${where} = $1`, [value]);
+    return row && fromRow(row);
+  }
+
+  async function insert(account: NewAccount, actor: string, onlyFirst: boolean): Promise<Account | undefined> {
+    const id = randomUUID();
+    const email = checkedEmail(account.email);
+    try {
+      const made = await db.transaction(async (tx) => {
+        const { rows: [row] } = await tx.query<Row>(
+          `insert into accounts
+             (id, email, email_key, name, roles, password_hash, password_must_change, created_at, updated_at)
+           select $1, $2, $3, $4, $5, $6, cast($7 as bigint), cast($8 as bigint), cast($8 as bigint)
+           where $9 = 'any' or not exists (select 1 from accounts)
+           returning ${columns}`,
+          [id, email, emailKey(email), account.name ?? null, JSON.stringify(account.roles),
+            account.passwordHash ?? null, account.passwordMustChange ? 1 : 0, now(), onlyFirst ? 'first' : 'any']);
+        if (row) await audit.append(tx, { event: 'account.created', actor, subject: id, detail: { roles: account.roles } });
+        return row;
+      });
+      return made && fromRow(made);
+    } catch (error) {
+      if (!isAppError(error, 'unique_violation')) throw error;
+      if (onlyFirst) return undefined;
+      throw new AppError('account_exists', 409, `an account with the e-mail address ${email} exists already`, {
+        cause: error, hint: 'signet accounts list shows them all.',
+      });
+    }
+  }
+
+  async function change(id: string, event: string, actor: string, sql: string, values: (string | number | null)[]) {
+    await db.transaction(async (tx) => {
+      const { rowCount } = await tx.query(sql, [id, ...values, now()]);
+      if (rowCount === 0) throw new AppError('account_unknown', 404, `there is no account ${id}`);
+      await audit.append(tx, { event, actor, subject: id });
+    });
+  }
+
+  return {
+    find: (id) => one('id', id),
+    findByEmail: (email) => one('email_key', emailKey(email)),
+
+    async list() {
+      const { rows } = await db.query<Row>(`select ${columns} from accounts order by email_key`);
+      return rows.map(fromRow);
+    },
+
+    async create(account, actor) {
+      return (await insert(account, actor, false))!;
+    },
+
+    createFirst: (account) => insert(account, 'signet', true),
+
+    async setPassword(id, passwordHash, { mustChange, actor }) {
+      await change(id, 'account.password_set', actor,
+        'update accounts set password_hash = $2, password_must_change = $3, updated_at = $4 where id = $1',
+        [passwordHash, mustChange ? 1 : 0]);
+    },
+
+    async rehash(id, from, to) {
+      await db.query('update accounts set password_hash = $3 where id = $1 and password_hash = $2', [id, from, to]);
+    },
+
+    async setDisabled(id, disabled, actor) {
+      await change(id, disabled ? 'account.disabled' : 'account.enabled', actor,
+        'update accounts set disabled_at = $2, updated_at = $3 where id = $1', [disabled ? now() : null]);
+    },
+
+    async signedIn(id) {
+      await db.query('update accounts set last_sign_in_at = $2 where id = $1', [id, now()]);
+    },
+  };
+}
+
+/** Equal for two spellings of one mailbox as people mean it: letter case and Unicode form aside. */
+export function emailKey(email: string): string {
+  return email.trim().normalize('NFKC').toLowerCase();
+}
+
+function checkedEmail(email: string): string {
+  const trimmed = email.trim();
+  if (trimmed.length <= 254 && /^[^\s@<>"']+@[^\s@<>"']+$/u.test(trimmed)) return trimmed;
+  throw new AppError('email_invalid', 400, `${JSON.stringify(email.slice(0, 80))} is not an e-mail address`);
+}
+
+function fromRow(row: Row): Account {
+  return {
+    id: row.id,
+    email: row.email,
+    roles: JSON.parse(row.roles) as string[],
+    passwordMustChange: row.password_must_change === 1,
+    createdAt: new Date(row.created_at),
+    ...(row.name === null ? {} : { name: row.name }),
+    ...(row.password_hash === null ? {} : { passwordHash: row.password_hash }),
+    ...(row.disabled_at === null ? {} : { disabledAt: new Date(row.disabled_at) }),
+    ...(row.last_sign_in_at === null ? {} : { lastSignInAt: new Date(row.last_sign_in_at) }),
+  };
+}

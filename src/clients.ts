@@ -1,0 +1,159 @@
+// Applications (OAuth clients). Owns the table clients. Two sources: declared in signet.yaml, and then read-only here,
+// or registered by an administrator. Secrets are 256 bits of randomness, so a plain SHA-256 keeps them: bcrypt would
+// protect nothing more and cap the token endpoint at a few hundred requests a second.
+
+import { hash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
+import type { ApplicationConfig } from './config.ts';
+import type { Audit } from './audit.ts';
+import type { Database } from './database/database.ts';
+import { AppError, isAppError } from './errors.ts';
+
+export interface Application extends ApplicationConfig {
+  /** Whether it stands in signet.yaml, where alone it can be changed. */
+  declared: boolean;
+  disabledAt?: Date;
+}
+
+/** What an administrator says of a new application; the identifier and the secret are made here. */
+export type NewApplication = Omit<ApplicationConfig, 'clientId' | 'secretHash'> & { clientId?: string };
+
+export interface Clients {
+  /** The application, unless unknown or disabled. From memory for `cacheSeconds`, so that issuing costs no query. */
+  find(clientId: string): Promise<Application | undefined>;
+  list(): Promise<Application[]>;
+  /** Registers an application; `secret` is returned this once and nowhere kept. */
+  register(application: NewApplication, actor: string): Promise<{ application: Application; secret?: string }>;
+  /** Replaces the secret; the old one stops at once. */
+  renewSecret(clientId: string, actor: string): Promise<string>;
+  setDisabled(clientId: string, disabled: boolean, actor: string): Promise<void>;
+}
+
+interface Row {
+  id: string;
+  metadata: string;
+  secret_hash: string | null;
+  disabled_at: number | null;
+}
+
+const columns = 'id, metadata, secret_hash, disabled_at';
+
+export function createClients(
+  db: Database,
+  declared: readonly ApplicationConfig[],
+  audit: Audit,
+  { now = Date.now, cacheSeconds = 5 }: { now?: () => number; cacheSeconds?: number } = {},
+): Clients {
+  const fromFile = new Map(declared.map((application) => [application.clientId, { ...application, declared: true }]));
+  const recent = new Map<string, { application: Application | undefined; readAt: number }>();
+
+  async function read(clientId: string): Promise<Application | undefined> {
+    const { rows: [row] } = await db.query<Row>(`select ${columns} from clients where id = $1`, [clientId]);
+    return row && fromRow(row);
+  }
+
+  async function find(clientId: string): Promise<Application | undefined> {
+    const inFile = fromFile.get(clientId);
+    if (inFile) return inFile;
+    const known = recent.get(clientId);
+    if (known && now() - known.readAt < cacheSeconds * 1000) return known.application;
+    const application = await read(clientId);
+    const usable = application?.disabledAt ? undefined : application;
+    // Unknown names are not remembered: whoever invents them would fill the memory.
+    if (application) recent.set(clientId, { application: usable, readAt: now() });
+    else recent.delete(clientId);
+    return usable;
+  }
+
+  /** The row to change, or the reason why there is none. */
+  function refuseDeclared(clientId: string): void {
+    if (!fromFile.has(clientId)) return;
+    throw new AppError('application_declared', 409, `application ${clientId} is declared in signet.yaml`, {
+      hint: 'Change it there and restart; what is declared in the file is read-only elsewhere.',
+    });
+  }
+
+  async function change(clientId: string, event: string, actor: string, sql: string, values: (string | number | null)[]) {
+    refuseDeclared(clientId);
+    await db.transaction(async (tx) => {
+      const { rowCount } = await tx.query(sql, values);
+      if (rowCount === 0) throw unknownApplication(clientId);
+      await audit.append(tx, { event, actor, clientId });
+    });
+    recent.delete(clientId);
+  }
+
+  return {
+    find,
+
+    async list() {
+      const { rows } = await db.query<Row>(`select ${columns} from clients order by id`);
+      return [...fromFile.values(), ...rows.map(fromRow)];
+    },
+
+    async register({ clientId = randomUUID(), ...metadata }, actor) {
+      refuseDeclared(clientId);
+      const secret = needsSecret(metadata.type) ? newSecret() : undefined;
+      const secretHash = secret && hashSecret(secret);
+      try {
+        await db.transaction(async (tx) => {
+          await tx.query(
+            `insert into clients (id, metadata, secret_hash, created_at, updated_at) values ($1, $2, $3, $4, $4)`,
+            [clientId, JSON.stringify(metadata), secretHash ?? null, now()]);
+          await audit.append(tx, { event: 'application.registered', actor, clientId, detail: { type: metadata.type } });
+        });
+      } catch (error) {
+        if (!isAppError(error, 'unique_violation')) throw error;
+        throw new AppError('application_exists', 409, `an application with the client id ${clientId} exists already`, {
+          cause: error, hint: 'Choose another --id, or leave it out to have one made.',
+        });
+      }
+      return { application: { ...metadata, clientId, secretHash, declared: false }, secret };
+    },
+
+    async renewSecret(clientId, actor) {
+      const application = fromFile.get(clientId) ?? (await read(clientId));
+      if (!application) throw unknownApplication(clientId);
+      if (!needsSecret(application.type)) {
+        throw new AppError('application_public', 409, `application ${clientId} is of type ${application.type}: it has no secret`);
+      }
+      const secret = newSecret();
+      await change(clientId, 'application.secret_renewed', actor,
+        'update clients set secret_hash = $2, updated_at = $3 where id = $1', [clientId, hashSecret(secret), now()]);
+      return secret;
+    },
+
+    async setDisabled(clientId, disabled, actor) {
+      await change(clientId, disabled ? 'application.disabled' : 'application.enabled', actor,
+        'update clients set disabled_at = $2, updated_at = $3 where id = $1', [clientId, disabled ? now() : null, now()]);
+    },
+  };
+}
+
+/** Whether an application of this type authenticates with a secret (RFC 6749 §2.1, confidential). */
+export function needsSecret(type: ApplicationConfig['type']): boolean {
+  return type === 'web' || type === 'service';
+}
+
+/** Compares in constant time, on digests, so that neither content nor length of the secret can be timed. */
+export function secretMatches(secretHash: string, presented: string): boolean {
+  return timingSafeEqual(Buffer.from(secretHash, 'hex'), hash('sha256', presented, 'buffer'));
+}
+
+const newSecret = () => randomBytes(32).toString('base64url');
+const hashSecret = (secret: string) => hash('sha256', secret, 'hex');
+
+function unknownApplication(clientId: string): AppError {
+  return new AppError('application_unknown', 404, `there is no application ${clientId}`, {
+    hint: 'signet clients list shows them all.',
+  });
+}
+
+function fromRow(row: Row): Application {
+  return {
+    ...(JSON.parse(row.metadata) as Omit<ApplicationConfig, 'clientId'>),
+    clientId: row.id,
+    secretHash: row.secret_hash ?? undefined,
+    declared: false,
+    ...(row.disabled_at === null ? {} : { disabledAt: new Date(row.disabled_at) }),
+  };
+}

@@ -1,0 +1,44 @@
+// What tokens and userinfo say about a person, and which scope opens which claim.
+
+import type { AccountClaims, KoaContextWithOIDC } from 'oidc-provider';
+import type { Account } from '../accounts.ts';
+
+/** Scope → claims (OIDC Core §5.4); `roles` is ours. */
+export const claimsOfScope = {
+  openid: ['sub', 'sid'],
+  profile: ['name', 'preferred_username'],
+  email: ['email', 'email_verified'],
+  roles: ['roles'],
+};
+
+/** The scopes that concern the person, not an API. */
+export const oidcScopes = [...Object.keys(claimsOfScope), 'offline_access'];
+
+/** Phrases for the consent page; `openid` alone reveals nothing that needs a phrase. */
+export const profilePhrases: Record<string, string> = {
+  profile: 'Your name',
+  email: 'Your e-mail address',
+  roles: 'Your roles',
+};
+
+/** For ID token and userinfo; oidc-provider picks what the granted scopes allow. */
+export function claimsOf(account: Account): AccountClaims {
+  return {
+    sub: account.id,
+    name: account.name,
+    preferred_username: account.email,
+    email: account.email,
+    // A local account's address was typed in by an administrator, and nobody has proved to receive mail there.
+    email_verified: false,
+    roles: account.roles,
+  };
+}
+
+/**
+ * The claims of a person's access token beside those of RFC 9068 §2.2 that oidc-provider writes: `email` and `roles`,
+ * for APIs to decide with; `auth_time` and `sid`, of the sign-in behind it.
+ */
+export function accessTokenClaims(ctx: KoaContextWithOIDC, account: Account, sid: string | undefined) {
+  const { AuthorizationCode: code, RefreshToken: refreshToken } = ctx.oidc.entities;
+  return { email: account.email, roles: account.roles, auth_time: (code ?? refreshToken)?.authTime, sid };
+}

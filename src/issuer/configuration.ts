@@ -1,0 +1,216 @@
+// Everything that oidc-provider is told, on one screen. What a line means is next door: tokens.ts, claims.ts,
+// consent.ts, refresh.ts, models.ts.
+
+import { errors, interactionPolicy, type Client, type Configuration, type KoaContextWithOIDC } from 'oidc-provider';
+import type { Accounts } from '../accounts.ts';
+import type { Apis } from '../apis.ts';
+import type { Application } from '../clients.ts';
+import { needsSecret } from '../clients.ts';
+import type { Config } from '../config.ts';
+import type { SigningKeys } from '../keys/keyring.ts';
+import { accessTokenClaims, claimsOf, claimsOfScope, oidcScopes } from './claims.ts';
+import { loadGrant } from './consent.ts';
+import { cookieName } from './cookies.ts';
+import type { Models } from './models.ts';
+import { PublishedKey } from './provider.ts';
+
+/** Pages that oidc-provider asks for while it answers a request itself. */
+export interface ProviderPages {
+  error(ctx: KoaContextWithOIDC, out: { error: string; error_description?: string }, error: Error): void;
+  signOut(ctx: KoaContextWithOIDC, form: string): void;
+  signedOut(ctx: KoaContextWithOIDC): void;
+}
+
+export interface ConfigurationParts {
+  config: Config;
+  accounts: Accounts;
+  apis: Apis;
+  models: Models;
+  pages: ProviderPages;
+  cookieKeys: string[];
+}
+
+const hour = 3600;
+/** A grant outlives its refresh tokens' renewals for so long; then the person signs in again. */
+export const grantLifeSeconds = 90 * 24 * hour;
+
+export function configurationFor(
+  { config, accounts, apis, models, pages, cookieKeys }: ConfigurationParts,
+  keys: SigningKeys,
+): Configuration {
+  const { tokens, session } = config;
+  const secure = config.issuer.startsWith('https:');
+
+  return {
+    adapter: (model: string) => models.adapter(model),
+    // Order is meaning: oidc-provider signs with the first key that fits. Active, then retired, then prepared.
+    jwks: { keys: keys.published.map((jwk) =>
+      new PublishedKey(jwk, jwk.kid === keys.active.kid ? keys.active.sign : undefined)) as never },
+    enabledJWA: {
+      idTokenSigningAlgValues: ['RS256'],
+      clientAuthSigningAlgValues: ['RS256'],
+      requestObjectSigningAlgValues: ['RS256'],
+      introspectionSigningAlgValues: ['RS256'],
+      userinfoSigningAlgValues: ['RS256'],
+      authorizationSigningAlgValues: ['RS256'],
+    },
+
+    responseTypes: ['code'],
+    clientAuthMethods: ['none', 'client_secret_basic', 'client_secret_post'],
+    scopes: oidcScopes,
+    claims: claimsOfScope as never,
+    // Most libraries expect e-mail and name in the ID token and never call userinfo.
+    conformIdTokenClaims: false,
+    pkce: { required: (_ctx, client) => applicationOf(client).pkce !== 'optional' },
+    allowOmittingSingleRegisteredRedirectUri: false,
+    acceptQueryParamAccessTokens: false,
+    enableHttpPostMethods: false,
+    clientBasedCORS: (_ctx, origin, client) => applicationOf(client).origins.includes(origin),
+    extraClientMetadata: { properties: ['application'], validator: () => undefined },
+
+    features: {
+      devInteractions: { enabled: false },
+      clientCredentials: { enabled: true },
+      userinfo: { enabled: true },
+      revocation: { enabled: true },
+      pushedAuthorizationRequests: { enabled: false },
+      dPoP: { enabled: false },
+      rpInitiatedLogout: {
+        enabled: true,
+        logoutSource: pages.signOut,
+        postLogoutSuccessSource: pages.signedOut,
+      },
+      resourceIndicators: {
+        enabled: true,
+        defaultResource: (_ctx, client, oneOf) => defaultAudience(client, oneOf),
+        // A refresh or code that was granted an API yields a token for it, also where the request does not say so again.
+        useGrantedResource: () => true,
+        getResourceServerInfo: (ctx, audience, client) => resourceServer(ctx, audience, client),
+      },
+      // Experimental upstream: the version is pinned and test/issuer/canary.test.ts holds what we rely on.
+      externalSigningSupport: { enabled: true, ack: 'experimental-01' },
+    } as Configuration['features'],
+
+    async findAccount(_ctx, id) {
+      const account = await accounts.find(id);
+      if (!account || account.disabledAt) return undefined;
+      return { accountId: account.id, account, claims: async () => claimsOf(account) };
+    },
+    loadExistingGrant: (ctx) => loadGrant(ctx, applicationOf(ctx.oidc.client!).firstParty),
+    issueRefreshToken: async (_ctx, client) => client.grantTypeAllowed('refresh_token'),
+    // A browser application's tokens end at sign-out. offline_access, which a person consents to, is for after it; a
+    // native application has no sign-out page to visit, and is signed out on its own device.
+    expiresWithSession: async (ctx, token) =>
+      applicationOf(ctx.oidc.client!).type === 'spa' ||
+      (applicationOf(ctx.oidc.client!).type === 'web' && !token.scopes.has('offline_access')),
+    rotateRefreshToken: true,
+    interactions: { url: (_ctx, { uid }) => `/sign-in/${uid}`, policy: promptPolicy() },
+    renderError: pages.error,
+
+    ttl: {
+      AccessToken: (_ctx, token) => (token as LivedToken).resourceServer?.accessTokenTTL ?? tokens.accessTokenLife,
+      ClientCredentials: (_ctx, token) => (token as LivedToken).resourceServer?.accessTokenTTL ?? tokens.accessTokenLife,
+      AuthorizationCode: tokens.authorizationCodeLife,
+      IdToken: tokens.idTokenLife,
+      RefreshToken: tokens.refreshTokenLife,
+      Session: session.life,
+      Interaction: hour,
+      Grant: grantLifeSeconds,
+    },
+    formats: {
+      customizers: {
+        jwt(ctx, token, jwt) {
+          jwt.payload.aud = audiencesOf(config.issuer, token as never);
+          const { account } = (ctx.oidc.account ?? {}) as { account?: Parameters<typeof accessTokenClaims>[1] };
+          if (account) Object.assign(jwt.payload, accessTokenClaims(ctx, account, (token as { sid?: string }).sid));
+        },
+      },
+    },
+    cookies: {
+      keys: cookieKeys,
+      names: {
+        session: cookieName('session', secure),
+        interaction: cookieName('interaction', secure),
+        resume: cookieName('resume', secure),
+      },
+      long: { httpOnly: true, sameSite: 'lax', secure, signed: true, path: '/' },
+      short: { httpOnly: true, sameSite: 'lax', secure, path: '/' },
+    },
+  };
+
+  function resourceServer(ctx: KoaContextWithOIDC, audience: string, client: Client) {
+    const application = applicationOf(client);
+    const api = apis.find(audience);
+    const granted = application.access[audience];
+    if (!api || !granted) throw new errors.InvalidTarget();
+    if (ctx.oidc.params?.grant_type === 'client_credentials') narrowServiceScope(ctx, granted);
+    const withUserinfo = ctx.oidc.route === 'token' && ctx.oidc.params?.resource === undefined;
+    return {
+      audience,
+      scope: [...granted, ...(withUserinfo ? oidcScopes : [])].join(' '),
+      accessTokenFormat: 'jwt' as const,
+      accessTokenTTL: application.accessTokenLife ?? api.accessTokenLife ?? tokens.accessTokenLife,
+    };
+  }
+}
+
+interface LivedToken {
+  resourceServer?: { accessTokenTTL?: number };
+}
+
+/** Our application behind one of oidc-provider's clients. */
+export function applicationOf(client: Client): Application {
+  return (client as unknown as { application: Application }).application;
+}
+
+/** Our application in the words of client metadata (RFC 7591 §2). */
+export function toMetadata(application: Application) {
+  const { clientId, name, type, redirectUris, postLogoutRedirectUris, refreshTokens, secretHash } = application;
+  const people = type !== 'service';
+  return {
+    client_id: clientId,
+    client_name: name,
+    application_type: type === 'native' ? 'native' : 'web',
+    token_endpoint_auth_method: needsSecret(type) ? 'client_secret_basic' : 'none',
+    client_secret: needsSecret(type) ? secretHash : undefined,
+    grant_types: people ? ['authorization_code', ...(refreshTokens ? ['refresh_token'] : [])] : ['client_credentials'],
+    response_types: people ? ['code'] : [],
+    redirect_uris: redirectUris,
+    post_logout_redirect_uris: postLogoutRedirectUris,
+    id_token_signed_response_alg: 'RS256',
+    application,
+  };
+}
+
+/** Named by the application, or its only one: then a request need not name it. */
+function defaultAudience(client: Client, oneOf?: readonly string[]): string | string[] | undefined {
+  const { access, defaultAudience: named } = applicationOf(client);
+  const audiences = Object.keys(access);
+  const preferred = named ?? (audiences.length === 1 ? audiences[0] : undefined);
+  if (!oneOf) return preferred;
+  return preferred && oneOf.includes(preferred) ? preferred : [...oneOf];
+}
+
+// A service that names no scope gets all it is allowed (RFC 6749 §3.3); one that asks for more gets nothing.
+function narrowServiceScope(ctx: KoaContextWithOIDC, granted: string[]): void {
+  const params = ctx.oidc.params!;
+  if (params.scope === undefined) {
+    params.scope = granted.join(' ');
+    return;
+  }
+  const refused = String(params.scope).split(' ').find((scope) => !granted.includes(scope));
+  if (refused !== undefined) throw new errors.InvalidScope('requested scope is not granted to this client', refused);
+}
+
+/** The API, and the issuer itself where the token also opens userinfo (RFC 9068 §3, OIDC Core §5.3). */
+function audiencesOf(issuer: string, { aud, scope }: { aud?: string; scope?: string }): string | string[] {
+  if (aud === undefined) return issuer;
+  return scope?.split(' ').includes('openid') ? [aud, issuer] : aud;
+}
+
+// oidc-provider asks every native application for consent; ours are asked like the others, if not first-party.
+function promptPolicy() {
+  const policy = interactionPolicy.base();
+  policy.get('consent')!.checks.remove('native_client_prompt');
+  return policy;
+}

@@ -1,0 +1,203 @@
+// Owns the current Provider: builds it, hands it requests, and replaces it when the keys change. All protocol state is
+// in storage, so a sign-in or a code begun under one Provider finishes under the next.
+
+import { hash } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Context } from 'koa';
+import { errors, type Interaction, type InteractionResults, type KoaContextWithOIDC, type Provider } from 'oidc-provider';
+import type { Accounts } from '../accounts.ts';
+import type { Apis } from '../apis.ts';
+import type { Audit } from '../audit.ts';
+import type { Application, Clients } from '../clients.ts';
+import type { Config } from '../config.ts';
+import type { Database } from '../database/database.ts';
+import { AppError } from '../errors.ts';
+import { createSeal, type MasterKeys, type Seal } from '../keys/seal.ts';
+import type { SigningKeys } from '../keys/keyring.ts';
+import type { Log } from '../log.ts';
+import { configurationFor, toMetadata, type ProviderPages } from './configuration.ts';
+import { describeConsent, recordConsent, type ConsentRequest } from './consent.ts';
+import { auditProvider } from './events.ts';
+import { createModels } from './models.ts';
+import { createProvider, type RequestState } from './provider.ts';
+import { createRefreshRotation } from './refresh.ts';
+import { createTokenFormats, type TokenFormats } from './tokens.ts';
+
+export interface Issuer {
+  /** Answers a protocol request. The outer context must not be written to afterwards. */
+  handle(ctx: Context): Promise<void>;
+  /** The sign-in that this browser is in the middle of. @throws {AppError} sign_in_lost */
+  pendingSignIn(ctx: Context): Promise<PendingSignIn>;
+  /** Keeps a fact about the pending sign-in until its next step, with the sign-in and not with the browser. */
+  noteSignIn(ctx: Context, note: SignInNote): Promise<void>;
+  /** Ends the pending step; where to send the browser next. */
+  finishSignIn(ctx: Context, answer: SignInAnswer): Promise<string>;
+  /** Signs with, and publishes, other keys from now on. */
+  useKeys(keys: SigningKeys): void;
+  sweep(now: number, limit: number): Promise<number>;
+  close(): void;
+}
+
+export interface PendingSignIn {
+  uid: string;
+  /** What is asked of the person now. */
+  step: 'login' | 'consent';
+  application: Application;
+  /** OIDC Core §3.1.2.1. */
+  loginHint?: string;
+  /** The origin that the browser returns to: the page's form-action must allow it. Absent for a private-use scheme. */
+  returnOrigin?: string;
+  accountId?: string;
+  consent?: ConsentRequest;
+  note?: SignInNote;
+}
+
+/** Facts kept between two steps of one sign-in. */
+export interface SignInNote {
+  /** Who proved a one-time password and has now to choose another one. */
+  mustChangePassword?: string;
+}
+
+export type SignInAnswer =
+  /** `amr`: how the person was authenticated (RFC 8176). */
+  | { accountId: string; amr: string[] }
+  | { consent: 'allow' | 'deny' }
+  | { cancelled: true };
+
+export interface IssuerParts {
+  config: Config;
+  db: Database;
+  accounts: Accounts;
+  clients: Clients;
+  apis: Apis;
+  audit: Audit;
+  seal: Seal;
+  log: Log;
+  pages: ProviderPages;
+  now?: () => number;
+}
+
+export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer {
+  const { config, db, accounts, clients, apis, audit, seal, log, pages, now = Date.now } = parts;
+  const models = createModels(db, findClientMetadata, now);
+  // Sealed once per refresh, so under a key of its own: see createSeal on how often one key may be used.
+  const answerSeal = createSeal(seal.derive('refresh answers') as unknown as MasterKeys);
+  const rotation = createRefreshRotation(models, answerSeal, config.tokens.refreshGrace, now);
+  const states = new WeakMap<IncomingMessage, RequestState>();
+  const cookieKeys = seal.derive('cookies').map((key) => key.toString('base64url'));
+  let current = build(firstKeys);
+
+  interface Built {
+    provider: Provider;
+    formats: TokenFormats;
+    callback: (req: IncomingMessage, res: ServerResponse) => Promise<void>;
+  }
+
+  function build(keys: SigningKeys): Built {
+    const formats = createTokenFormats(config.issuer, keys, config.tokens.refreshTokenFormat);
+    const configuration = configurationFor({ config, accounts, apis, models, pages, cookieKeys }, keys);
+    const provider = createProvider(config.issuer, configuration, {
+      formats, rotation, stateOf: (req) => states.get(req),
+    });
+    provider.silent = true;
+    provider.use((ctx, next) => cacheMetadata(ctx, next, config.keys.jwksMaxAge));
+    provider.use((ctx, next) => answerUnknownPath(ctx as never, next, pages));
+    auditProvider(provider, audit, log);
+    return { provider, formats, callback: provider.callback() as Built['callback'] };
+  }
+
+  async function findClientMetadata(clientId: string) {
+    const application = await clients.find(clientId);
+    return application && (toMetadata(application) as never);
+  }
+
+  async function interactionOf(ctx: Context): Promise<Interaction> {
+    states.set(ctx.req, ctx.state as RequestState);
+    try {
+      return await current.provider.interactionDetails(ctx.req, ctx.res);
+    } catch (cause) {
+      if (!(cause instanceof errors.SessionNotFound)) throw cause;
+      throw new AppError('sign_in_lost', 400, 'this sign-in cannot be continued', { cause });
+    }
+  }
+
+  return {
+    async handle(ctx) {
+      states.set(ctx.req, ctx.state as RequestState);
+      ctx.respond = false;
+      await current.callback(ctx.req, ctx.res);
+    },
+
+    async pendingSignIn(ctx) {
+      const interaction = await interactionOf(ctx);
+      const { uid, prompt, params, session, result } = interaction;
+      const application = await clients.find(String(params.client_id));
+      if (!application) throw new AppError('sign_in_lost', 400, 'the application of this sign-in is gone');
+      return {
+        uid,
+        step: prompt.name as PendingSignIn['step'],
+        application,
+        loginHint: params.login_hint as string | undefined,
+        returnOrigin: webOrigin(String(params.redirect_uri)),
+        accountId: session?.accountId,
+        consent: prompt.name === 'consent' ? describeConsent(interaction, apis) : undefined,
+        note: (result as { note?: SignInNote } | undefined)?.note,
+      };
+    },
+
+    async noteSignIn(ctx, note) {
+      await current.provider.interactionResult(ctx.req, ctx.res, { note });
+    },
+
+    async finishSignIn(ctx, answer) {
+      const finish = (result: InteractionResults, merge: boolean) =>
+        current.provider.interactionResult(ctx.req, ctx.res, result, { mergeWithLastSubmission: merge });
+      if ('accountId' in answer) return finish({ login: { accountId: answer.accountId, amr: answer.amr } }, false);
+      if ('consent' in answer && answer.consent === 'allow') {
+        const grantId = await recordConsent(current.provider, await interactionOf(ctx));
+        return finish({ consent: { grantId } }, true);
+      }
+      const description = 'cancelled' in answer ? 'the person cancelled the sign-in' : 'the person declined the request';
+      return finish({ error: 'access_denied', error_description: description }, false);
+    },
+
+    useKeys(keys) {
+      const previous = current;
+      current = build(keys);
+      previous.formats.close();
+    },
+
+    sweep: (at, limit) => models.sweep(at, at - config.tokens.refreshGrace * 1000, limit),
+    close: () => current.formats.close(),
+  };
+}
+
+const metadataPaths = new Set(['/jwks', '/.well-known/openid-configuration', '/.well-known/oauth-authorization-server']);
+
+// oidc-provider answers these from memory but says nothing of caching. The JWKS's max-age is a promise that key
+// rotation counts on (keys/lifecycle.ts), so it is the configured one and nothing else.
+async function cacheMetadata(ctx: Context, next: () => Promise<void>, maxAgeSeconds: number): Promise<void> {
+  await next();
+  if (!metadataPaths.has(ctx.path) || ctx.status !== 200 || ctx.method === 'OPTIONS') return;
+  const type = ctx.response.get('Content-Type');
+  const body = JSON.stringify(ctx.body);
+  ctx.body = body;
+  ctx.set('Content-Type', type);
+  ctx.set('Cache-Control', `public, max-age=${maxAgeSeconds}`);
+  ctx.set('ETag', `"${hash('sha256', body, 'base64url').slice(0, 27)}"`);
+  if (ctx.fresh) ctx.status = 304;
+}
+
+async function answerUnknownPath(ctx: KoaContextWithOIDC, next: () => Promise<void>, pages: ProviderPages) {
+  await next();
+  if (ctx.status !== 404 || ctx.body) return;
+  const out = { error: 'not_found', error_description: 'there is nothing at this address' };
+  if (ctx.accepts('json', 'html') === 'html') pages.error(ctx, out, new Error(out.error));
+  else ctx.body = out;
+  ctx.status = 404;
+}
+
+function webOrigin(uri: string): string | undefined {
+  const url = URL.parse(uri);
+  return url && (url.protocol === 'https:' || url.protocol === 'http:') ? url.origin : undefined;
+}

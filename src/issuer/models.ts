@@ -1,0 +1,168 @@
+// oidc-provider's storage. Owns the table oidc_models. Codes, refresh tokens and cookies are credentials: only their
+// SHA-256 is stored. Single use is enforced in the statement, since oidc-provider reads first and consumes later, so
+// two requests may both have read a code as unspent (RFC 6749 §4.1.2, RFC 9700 §4.14.2).
+
+import { hash } from 'node:crypto';
+import { errors, type Adapter, type AdapterPayload } from 'oidc-provider';
+import type { Database } from '../database/database.ts';
+
+export interface Models {
+  /** The adapter for one of oidc-provider's models, as its configuration wants it. */
+  adapter(model: string): Adapter;
+  /** A refresh token as stored, and what became of it. */
+  findRefreshToken(handle: string): Promise<StoredRefreshToken | undefined>;
+  /**
+   * Spends `spent` by storing its one successor, together with the sealed answer. Both happen or neither does.
+   * False when another request was first, or the token is gone.
+   */
+  rotate(spent: string, successor: Successor, now: number): Promise<boolean>;
+  /** Deletes up to `limit` expired rows and forgets answers older than `answersBefore`; how many rows were touched. */
+  sweep(now: number, answersBefore: number, limit: number): Promise<number>;
+  /** Ends all grants and sessions of a person; how many rows went. */
+  forgetAccount(accountId: string): Promise<number>;
+}
+
+export interface StoredRefreshToken {
+  payload: AdapterPayload;
+  /** When it was exchanged for its successor, epoch milliseconds. */
+  rotatedAt: number | undefined;
+  /** The token response given then, sealed; gone after the grace. */
+  sealedAnswer: string | undefined;
+  /** Whether the successor has itself been used: then its owner did receive it. */
+  successorSpent: boolean;
+}
+
+export interface Successor {
+  handle: string;
+  payload: AdapterPayload;
+  lifeSeconds: number;
+  sealedAnswer: string | null;
+}
+
+interface Row {
+  payload: string;
+  consumed_at: number | null;
+}
+
+// A Grant's id is a reference, found in the payloads of others, and opens nothing by itself.
+const idOf = (model: string, id: string) => (model === 'Grant' ? id : hash('sha256', id, 'base64url'));
+
+export function createModels(
+  db: Database,
+  findClient: (clientId: string) => Promise<AdapterPayload | undefined>,
+  now: () => number = Date.now,
+): Models {
+  const insert = (model: string, id: string, payload: AdapterPayload, expiresIn: number) =>
+    db.query(
+      `insert into oidc_models (model, id, payload, uid, grant_id, account_id, expires_at)
+       values ($1, $2, $3, $4, $5, $6, $7)
+       on conflict (model, id) do update set payload = excluded.payload, uid = excluded.uid,
+         grant_id = excluded.grant_id, account_id = excluded.account_id, expires_at = excluded.expires_at`,
+      [model, idOf(model, id), stored(payload), payload.uid ?? null, payload.grantId ?? null,
+        payload.accountId ?? null, now() + expiresIn * 1000],
+    );
+
+  const adapter = (model: string): Adapter => ({
+    async upsert(id, payload, expiresIn) {
+      await insert(model, id, payload, expiresIn!);
+    },
+    async find(id) {
+      const { rows: [row] } = await db.query<Row>(
+        'select payload, consumed_at from oidc_models where model = $1 and id = $2', [model, idOf(model, id)]);
+      return row && loaded(row, id);
+    },
+    async findByUid(uid) {
+      const { rows: [row] } = await db.query<Row>(
+        'select payload, consumed_at from oidc_models where model = $1 and uid = $2', [model, uid]);
+      return row && loaded(row);
+    },
+    async findByUserCode() {
+      return undefined;
+    },
+    async consume(id) {
+      const { rowCount } = await db.query(
+        'update oidc_models set consumed_at = $1 where model = $2 and id = $3 and consumed_at is null',
+        [now(), model, idOf(model, id)]);
+      if (rowCount === 0) throw new errors.InvalidGrant('already used');
+    },
+    async destroy(id) {
+      await db.query('delete from oidc_models where model = $1 and id = $2', [model, idOf(model, id)]);
+    },
+    async revokeByGrantId(grantId) {
+      await db.query('delete from oidc_models where model = $1 and grant_id = $2', [model, grantId]);
+    },
+  });
+
+  const clientAdapter = { ...adapter('Client'), find: findClient, upsert: refuseClientWrite, destroy: refuseClientWrite };
+
+  return {
+    adapter: (model) => (model === 'Client' ? clientAdapter : adapter(model)),
+
+    async findRefreshToken(handle) {
+      const { rows: [row] } = await db.query<Row & {
+        rotated_at: number | null; sealed_answer: string | null; successor_spent: number;
+      }>(
+        `select token.payload, token.consumed_at, successor.rotated_at, successor.sealed_answer,
+           case when heir.id is null then 0 else 1 end as successor_spent
+         from oidc_models token
+         left join oidc_models successor on successor.rotated_from = token.id
+         left join oidc_models heir on heir.rotated_from = successor.id
+         where token.model = 'RefreshToken' and token.id = $1`,
+        [idOf('RefreshToken', handle)]);
+      return row && {
+        payload: loaded(row, handle),
+        rotatedAt: row.rotated_at ?? undefined,
+        sealedAnswer: row.sealed_answer ?? undefined,
+        successorSpent: Number(row.successor_spent) === 1,
+      };
+    },
+
+    async rotate(spent, successor, at) {
+      const { handle, payload, lifeSeconds, sealedAnswer } = successor;
+      const { rowCount } = await db.query(
+        `insert into oidc_models
+           (model, id, payload, grant_id, account_id, rotated_from, rotated_at, sealed_answer, expires_at)
+         select 'RefreshToken', $1, $2, $3, $4, id, cast($6 as bigint), $7, cast($8 as bigint)
+         from oidc_models where model = 'RefreshToken' and id = $5
+         on conflict (rotated_from) where rotated_from is not null do nothing`,
+        [idOf('RefreshToken', handle), stored(payload), payload.grantId ?? null, payload.accountId ?? null,
+          idOf('RefreshToken', spent), at, sealedAnswer, at + lifeSeconds * 1000]);
+      return rowCount === 1;
+    },
+
+    async sweep(at, answersBefore, limit) {
+      const expired = await db.query(
+        `delete from oidc_models where (model, id) in
+           (select model, id from oidc_models where expires_at <= $1 order by expires_at limit $2)`, [at, limit]);
+      const answers = await db.query(
+        `update oidc_models set sealed_answer = null where (model, id) in
+           (select model, id from oidc_models where sealed_answer is not null and rotated_at <= $1 limit $2)`,
+        [answersBefore, limit]);
+      return expired.rowCount + answers.rowCount;
+    },
+
+    async forgetAccount(accountId) {
+      const { rowCount } = await db.query('delete from oidc_models where account_id = $1', [accountId]);
+      return rowCount;
+    },
+  };
+}
+
+function refuseClientWrite(): never {
+  throw new Error('applications are written by clients.ts alone');
+}
+
+// The id is the credential, so it must not ride along in the payload; the same goes for the session cookie's value,
+// which oidc-provider copies into an interaction and never reads again.
+function stored({ jti: _id, session, ...payload }: AdapterPayload & { session?: Record<string, unknown> }): string {
+  if (!session) return JSON.stringify(payload);
+  const { cookie: _cookie, ...rest } = session;
+  return JSON.stringify({ ...payload, session: rest });
+}
+
+function loaded(row: Row, id?: string): AdapterPayload {
+  const payload = JSON.parse(row.payload) as AdapterPayload;
+  if (id !== undefined) payload.jti = id;
+  if (row.consumed_at !== null) payload.consumed = Math.floor(row.consumed_at / 1000);
+  return payload;
+}

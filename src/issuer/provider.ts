@@ -1,0 +1,161 @@
+// oidc-provider with our tokens: the few places where its models are extended rather than configured. Everything that
+// is said to it by configuration is in configuration.ts.
+
+import { createPublicKey } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { ExternalSigningKey, Provider, type Adapter, type Configuration, type KoaContextWithOIDC } from 'oidc-provider';
+import { secretMatches } from '../clients.ts';
+import type { PublicJwk, Signer } from '../keys/signer.ts';
+import { signInCookies } from './cookies.ts';
+import type { RefreshRotation } from './refresh.ts';
+import type { TokenFormats } from './tokens.ts';
+
+/** What a request carries from the outer application into oidc-provider's own context. */
+export interface RequestState {
+  requestId: string;
+  address: string;
+}
+
+export interface ProviderParts {
+  formats: TokenFormats;
+  rotation: RefreshRotation;
+  stateOf(req: IncomingMessage): RequestState | undefined;
+}
+
+/** What we rely on of oidc-provider's models and its types leave out; test/issuer/canary.test.ts holds it. */
+interface Model {
+  jti: string;
+  grantId?: string;
+  scopes: Set<string>;
+  remainingTTL: number;
+  resourceServer?: unknown;
+  generateTokenId(): string;
+  getValueAndPayload(): Promise<{ payload: Record<string, never> }>;
+  consume(): Promise<void>;
+  save(): Promise<string>;
+}
+
+interface ModelClass {
+  new (input: object): Model;
+  find(value: string, options?: object): Promise<Model | undefined>;
+  adapter: Adapter;
+}
+
+export function createProvider(issuer: string, configuration: Configuration, parts: ProviderParts): Provider {
+  const provider = new Provider(issuer, configuration);
+  trustOnlyTheIssuer(provider, new URL(issuer));
+
+  const createContext = provider.createContext.bind(provider);
+  provider.createContext = <S>(req: IncomingMessage, res: ServerResponse) => {
+    const ctx = createContext<S>(req, res);
+    Object.assign(ctx.state as object, parts.stateOf(req));
+    ctx.cookies = signInCookies(ctx.cookies, ctx.path, req.headers.cookie ?? '', ctx.secure);
+    return ctx;
+  };
+
+  Object.defineProperties(provider, {
+    AccessToken: { value: accessTokenModel(provider.AccessToken as never, parts.formats) },
+    RefreshToken: { value: refreshTokenModel(provider.RefreshToken as never, parts) },
+  });
+  Object.defineProperties(provider.Client.prototype, {
+    // Metadata holds the digest of the secret (clients.ts), so the comparison is ours.
+    compareClientSecret: { value(this: { clientSecret: string }, presented: string) {
+      return secretMatches(this.clientSecret, presented);
+    } },
+    // Every application may learn the session's id: sign-out and revocation refer to it.
+    includeSid: { value: () => true },
+  });
+
+  provider.use((ctx, next) => parts.rotation.settle(ctx as unknown as KoaContextWithOIDC, next));
+  return provider;
+}
+
+/** Access tokens are always JWTs. Without an API they are addressed to the issuer, for its userinfo endpoint. */
+function accessTokenModel(Base: ModelClass, formats: TokenFormats): ModelClass {
+  return class AccessToken extends Base {
+    static override async find(token: string) {
+      const claims = await formats.openAccessToken(token);
+      if (!claims) return undefined;
+      const { jti, sub: accountId, client_id: clientId, scope, iat, exp } = claims;
+      return new this({ jti, accountId, clientId, scope, iat, exp, grantId: grantIdOf(String(jti)) });
+    }
+
+    override generateTokenId() {
+      return `${this.grantId}.${super.generateTokenId()}`;
+    }
+
+    // oidc-provider makes a JWT for a resource server only; where there is none, the issuer is the one.
+    override get resourceServer() {
+      return super.resourceServer ?? { accessTokenFormat: 'jwt', scopes: this.scopes };
+    }
+
+    override set resourceServer(resourceServer) {
+      super.resourceServer = resourceServer;
+    }
+  };
+}
+
+/** The grant is named in the first half of `jti`, so that a token leads to it without a table of tokens. */
+export function grantIdOf(jti: string): string {
+  return jti.split('.')[0]!;
+}
+
+/** On the wire a signed handle (tokens.ts); spent and replaced in one statement (refresh.ts). */
+function refreshTokenModel(Base: ModelClass, { formats, rotation }: ProviderParts): ModelClass {
+  return class RefreshToken extends Base {
+    static override async find(token: string, options?: object) {
+      const handle = await formats.openRefreshToken(token);
+      return handle === undefined ? undefined : super.find(handle, options);
+    }
+
+    static override get adapter() {
+      return { ...super.adapter, find: (handle: string) => rotation.find(Provider.ctx!, handle) };
+    }
+
+    override async consume() {
+      await rotation.begin(Provider.ctx!, this.jti);
+    }
+
+    override async save() {
+      this.jti ??= this.generateTokenId();
+      const { payload } = await this.getValueAndPayload();
+      const held = rotation.hold(Provider.ctx, { handle: this.jti, payload, lifeSeconds: this.remainingTTL });
+      if (!held) await super.save();
+      return formats.wrapRefreshToken(this.jti, payload.iat!, payload.exp!);
+    }
+  };
+}
+
+// Links, `iss` and the Secure attribute follow the configured issuer. Host and X-Forwarded-* are whatever the sender
+// likes, so oidc-provider never gets to see them.
+function trustOnlyTheIssuer(provider: Provider, { protocol, host, origin }: URL): void {
+  Object.defineProperties(provider.request, {
+    protocol: { get: () => protocol.slice(0, -1) },
+    secure: { get: () => protocol === 'https:' },
+    host: { get: () => host },
+    origin: { get: () => origin },
+    href: { get(this: { url: string }) { return origin + this.url; } },
+  });
+}
+
+/** A published key as oidc-provider wants it; only the active one can sign, and no private half is ever exported. */
+export class PublishedKey extends ExternalSigningKey {
+  readonly #jwk: PublicJwk;
+  readonly #sign: Signer['sign'] | undefined;
+
+  constructor(jwk: PublicJwk, sign?: Signer['sign']) {
+    super();
+    this.#jwk = jwk;
+    this.#sign = sign;
+    Object.assign(this, { kid: jwk.kid, alg: jwk.alg });
+  }
+
+  override keyObject() {
+    return createPublicKey({ key: { ...this.#jwk }, format: 'jwk' });
+  }
+
+  override async sign(data: Uint8Array) {
+    if (!this.#sign) throw new Error(`key ${this.#jwk.kid} is published for verification only`);
+    return this.#sign(data);
+  }
+}

@@ -1,0 +1,218 @@
+// The composition root: config → database → keys → issuer → routes → listen. Everything is wired here and nowhere else.
+// Whoever opens something registers its closing; closing runs last-in, first-out.
+
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import Koa from 'koa';
+import { createAccounts, type Accounts } from './accounts.ts';
+import { createApis, type Apis } from './apis.ts';
+import { createAudit, type Audit } from './audit.ts';
+import { createClients, type Clients } from './clients.ts';
+import type { Config } from './config.ts';
+import type { Database } from './database/database.ts';
+import { migrate } from './database/migrate.ts';
+import { openDatabase } from './database/open.ts';
+import { startSweeper } from './database/sweep.ts';
+import { AppError } from './errors.ts';
+import { createIssuer, type Issuer } from './issuer/issuer.ts';
+import { createKeyring, hasSigningKeys, type Keyring } from './keys/keyring.ts';
+import type { Policy } from './keys/lifecycle.ts';
+import { startRotation } from './keys/rotation.ts';
+import { createSeal, loadMasterKey, type Seal } from './keys/seal.ts';
+import type { Log } from './log.ts';
+import { createAttempts } from './signin/attempts.ts';
+import { createCompleteSignIn } from './signin/complete.ts';
+import { createPasswords, oneTimePassword, type Passwords } from './signin/password.ts';
+import { signInRoutes } from './signin/routes.ts';
+import { createAssets } from './web/assets.ts';
+import { clientAddress, requestId, securityHeaders, sendPage } from './web/guard.ts';
+import { createPages } from './web/pages.ts';
+import { answerErrors, createProviderPages } from './web/refusals.ts';
+
+const sweepEveryMs = 60_000;
+const stopWithinMs = 10_000;
+
+/** What every command works with: the same modules on the same database, whether or not a server runs. */
+export interface Store {
+  db: Database;
+  seal: Seal;
+  audit: Audit;
+  policy: Policy;
+  keyring: Keyring;
+  accounts: Accounts;
+  clients: Clients;
+  apis: Apis;
+  passwords: Passwords;
+  close(): Promise<void>;
+}
+
+export interface RunningServer {
+  /** Where it listens: http://host:port, which behind a proxy is not the issuer. */
+  url: string;
+  /** Made at the first start, and told this once. */
+  firstAdministrator?: { email: string; oneTimePassword: string };
+  /** Finishes what is under way, then closes everything. */
+  close(): Promise<void>;
+}
+
+export async function openStore(config: Config, log: Log): Promise<Store> {
+  const closers = createClosers();
+  try {
+    const db = await openDatabase(config.database.url);
+    closers.push(() => db.close());
+    await migrate(db);
+
+    const { masterKeyFile: file, masterKey: value, previousMasterKeyFile: previousFile } = config.keys;
+    const masterKeys = await loadMasterKey({ file, value, previousFile }, { createIfMissing: !(await hasSigningKeys(db)) });
+    const seal = createSeal(masterKeys);
+
+    const audit = createAudit(db, { log, keepActivity: config.audit.activityRetention });
+    closers.push(() => audit.close());
+    const policy = keyPolicy(config);
+    return {
+      db, seal, audit, policy,
+      keyring: createKeyring({ db, seal, audit, policy }),
+      accounts: createAccounts(db, audit),
+      clients: createClients(db, config.applications, audit),
+      apis: createApis(config.apis),
+      passwords: createPasswords({ cost: config.passwords.bcryptCost, minLength: config.passwords.minLength }),
+      close: closers.run,
+    };
+  } catch (error) {
+    await closers.run();
+    throw error;
+  }
+}
+
+export async function startServer(config: Config, log: Log): Promise<RunningServer> {
+  const closers = createClosers();
+  try {
+    const store = await openStore(config, log);
+    closers.push(store.close);
+    const { db, audit, accounts, clients, apis, keyring, policy, seal, passwords } = store;
+    const firstAdministrator = createFirstAdministrator(store, config);
+
+    const pages = createPages({ branding: config.branding, issuer: config.issuer });
+    const providerPages = createProviderPages(pages);
+    let issuer: Issuer | undefined;
+    const rotation = await startRotation({
+      keyring, db, policy, log,
+      apply(keys) {
+        if (issuer) return issuer.useKeys(keys);
+        issuer = createIssuer({ config, db, accounts, clients, apis, audit, seal, log, pages: providerPages }, keys);
+      },
+    });
+    closers.push(() => rotation.stop());
+    closers.push(() => issuer!.close());
+
+    const attempts = createAttempts(db);
+    const sweeper = startSweeper({
+      everyMs: sweepEveryMs, log,
+      sweeps: [issuer!.sweep, attempts.sweepExpired, audit.sweepExpired],
+    });
+    closers.push(() => sweeper.stop());
+
+    const app = new Koa();
+    app.silent = true;
+    app.use(requestId());
+    app.use(securityHeaders({ issuer: config.issuer }));
+    app.use(answerErrors(pages, log));
+    app.use((ctx, next) => {
+      // The absolute form (RFC 9112 §3.2.2) names a host in the target. Nothing here may depend on what it says.
+      if (!ctx.req.url?.startsWith('/')) throw new AppError('invalid_target', 400, 'The request target must be a path.');
+      ctx.state.address = clientAddress(ctx.req, config.proxy.trusted);
+      return next();
+    });
+    app.use(createAssets(config.branding).middleware);
+    app.use(async (ctx, next) => {
+      if (ctx.method !== 'GET' && ctx.method !== 'HEAD') return next();
+      if (ctx.path === '/') return sendPage(ctx, pages.home(homeOf(config.issuer)));
+      if (ctx.path === '/health/live') return answerHealth(ctx, true, {});
+      if (ctx.path === '/health/ready') {
+        const { ok, failure, clockOffset } = rotation.health();
+        const database = await db.now().then(() => 'ok', () => 'unreachable');
+        return answerHealth(ctx, ok && database === 'ok', { database, keys: { ok, failure, clockOffset } });
+      }
+      return next();
+    });
+    app.use(signInRoutes({
+      issuerUrl: config.issuer, issuer: issuer!, accounts, passwords, attempts, pages, audit,
+      complete: createCompleteSignIn(issuer!, accounts, audit),
+      minPasswordLength: config.passwords.minLength,
+    }).routes());
+    app.use((ctx) => issuer!.handle(ctx));
+
+    const server = createServer(app.callback());
+    await listen(server, config.listen);
+    closers.push(() => stopListening(server));
+    return { url: urlOf(server), firstAdministrator: await firstAdministrator, close: closers.run };
+  } catch (error) {
+    await closers.run();
+    throw error;
+  }
+}
+
+/** The longest life of anything signed now; the session counts, since its ID token comes back as a hint at sign-out. */
+function keyPolicy({ keys, tokens, session, apis, applications }: Config): Policy {
+  const accessTokenLives = [...apis, ...applications].map(({ accessTokenLife }) => accessTokenLife ?? 0);
+  const longestLife = Math.max(
+    tokens.accessTokenLife, ...accessTokenLives, tokens.idTokenLife, tokens.refreshTokenLife, session.life);
+  const { rotateEvery, publishAhead, jwksMaxAge, pollEvery, clockSkew } = keys;
+  return { rotateEvery, publishAhead, jwksMaxAge, pollEvery, clockSkew, longestLife };
+}
+
+async function createFirstAdministrator({ accounts, passwords }: Store, { issuer }: Config) {
+  if ((await accounts.list()).length > 0) return undefined;
+  const email = `admin@${new URL(issuer).hostname}`;
+  const password = oneTimePassword();
+  const created = await accounts.createFirst({
+    email, name: 'Administrator', roles: ['admin'],
+    passwordHash: await passwords.hash(password), passwordMustChange: true,
+  });
+  return created && { email, oneTimePassword: password };
+}
+
+function homeOf(issuer: string) {
+  return { issuer, discovery: `${issuer}/.well-known/openid-configuration`, jwks: `${issuer}/jwks` };
+}
+
+function answerHealth(ctx: Koa.Context, ok: boolean, detail: object): void {
+  ctx.status = ok ? 200 : 503;
+  ctx.set('Cache-Control', 'no-store');
+  ctx.body = { status: ok ? 'ok' : 'degraded', ...detail };
+}
+
+async function listen(server: Server, { host, port }: Config['listen']): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => {
+      const reason = cause.code === 'EADDRINUSE' ? 'is in use by another process' : `cannot be used (${cause.code})`;
+      reject(new AppError('listen_failed', 500, `port ${port} on ${host} ${reason}`, {
+        cause, hint: 'Set listen.port or SIGNET_LISTEN_PORT to another one, and the issuer with it.',
+      }));
+    });
+    server.listen(port, host, resolve);
+  });
+}
+
+async function stopListening(server: Server): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeIdleConnections();
+  const late = setTimeout(() => server.closeAllConnections(), stopWithinMs);
+  await closed;
+  clearTimeout(late);
+}
+
+function urlOf(server: Server): string {
+  const { address, family, port } = server.address() as AddressInfo;
+  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+}
+
+function createClosers() {
+  const steps: Array<() => unknown> = [];
+  return {
+    push: (step: () => unknown) => steps.push(step),
+    run: async () => {
+      for (let step = steps.pop(); step; step = steps.pop()) await step();
+    },
+  };
+}

@@ -1,0 +1,103 @@
+// Guessing passwords is made slow; locking somebody out by guessing is not made easy. Owns the table sign_in_attempts.
+//
+// Three counters, each with its own allowance and longest wait:
+//   account and address together   the ordinary guesser: soon minutes
+//   the account alone              many addresses, one victim: seconds at most, so that the victim is never shut out
+//   the address alone              one address, many accounts: up to a minute (an office shares its address)
+// A person who signed in from an address before is not held up there by what others do to the account elsewhere.
+//
+// An attempt is counted before the password is looked at, in the statement that also checks the wait: a thousand
+// parallel guesses find one counter, not a thousand free ones.
+
+import { hash } from 'node:crypto';
+import type { Database } from '../database/database.ts';
+
+export interface Attempts {
+  /** Counts an attempt. Where it comes too early: seconds to wait, and it is not to be looked at. */
+  begin(emailKey: string, addressPrefix: string): Promise<{ waitSeconds: number }>;
+  /** Forgets the failures of this account at this address, and remembers the address as the person's own. */
+  succeeded(emailKey: string, addressPrefix: string): Promise<void>;
+  sweepExpired(now: number, limit: number): Promise<number>;
+}
+
+interface Counter {
+  kind: 'pair' | 'account' | 'address';
+  /** Failures without any wait. */
+  free: number;
+  /** Seconds that the wait never exceeds. */
+  longest: number;
+}
+
+const pair: Counter = { kind: 'pair', free: 4, longest: 900 };
+const account: Counter = { kind: 'account', free: 20, longest: 5 };
+const address: Counter = { kind: 'address', free: 50, longest: 60 };
+
+const dayMs = 86_400_000;
+const forgetAfterMs = dayMs;
+const ownAddressMs = 90 * dayMs;
+
+export function createAttempts(db: Database, now: () => number = Date.now): Attempts {
+  /** Seconds to wait: 0 when the attempt was counted. */
+  async function count({ kind, free, longest }: Counter, key: string): Promise<number> {
+    const at = now();
+    // The wait doubles with each failure beyond the free ones: 1 s, 2 s, 4 s … `longest`.
+    const { rowCount } = await db.query(
+      `insert into sign_in_attempts (key, failures, blocked_until, expires_at)
+       values ($1, 1, 0, cast($2 as bigint) + cast($3 as bigint))
+       on conflict (key) do update set
+         failures = sign_in_attempts.failures + 1,
+         expires_at = excluded.expires_at,
+         blocked_until = case
+           when sign_in_attempts.failures + 1 <= $4 then 0
+           when sign_in_attempts.failures + 1 - $4 > 12 then cast($2 as bigint) + cast($5 as bigint)
+           when (1 << cast(sign_in_attempts.failures - $4 as integer)) * 1000 > $5 then cast($2 as bigint) + cast($5 as bigint)
+           else cast($2 as bigint) + (1 << cast(sign_in_attempts.failures - $4 as integer)) * 1000
+         end
+       where sign_in_attempts.blocked_until <= $2`,
+      [keyOf(kind, key), at, forgetAfterMs, free, longest * 1000]);
+    if (rowCount === 1) return 0;
+    const { rows: [row] } = await db.query<{ blocked_until: number }>(
+      'select blocked_until from sign_in_attempts where key = $1', [keyOf(kind, key)]);
+    return Math.max(1, Math.ceil(((row?.blocked_until ?? at) - at) / 1000));
+  }
+
+  async function isOwnAddress(key: string): Promise<boolean> {
+    const { rowCount } = await db.query(
+      'select 1 as known from sign_in_attempts where key = $1 and expires_at > $2', [keyOf('own', key), now()]);
+    return rowCount > 0;
+  }
+
+  return {
+    async begin(emailKey, addressPrefix) {
+      const both = `${emailKey} ${addressPrefix}`;
+      const known = await isOwnAddress(both);
+      const counters: Array<[Counter, string]> = known
+        ? [[pair, both]]
+        : [[address, addressPrefix], [pair, both], [account, emailKey]];
+      for (const [counter, key] of counters) {
+        const waitSeconds = await count(counter, key);
+        if (waitSeconds > 0) return { waitSeconds };
+      }
+      return { waitSeconds: 0 };
+    },
+
+    async succeeded(emailKey, addressPrefix) {
+      const both = `${emailKey} ${addressPrefix}`;
+      await db.query('delete from sign_in_attempts where key = $1', [keyOf('pair', both)]);
+      await db.query(
+        `insert into sign_in_attempts (key, failures, blocked_until, expires_at) values ($1, 0, 0, $2)
+         on conflict (key) do update set expires_at = excluded.expires_at`,
+        [keyOf('own', both), now() + ownAddressMs]);
+    },
+
+    async sweepExpired(at, limit) {
+      const { rowCount } = await db.query(
+        `delete from sign_in_attempts where key in
+           (select key from sign_in_attempts where expires_at <= $1 order by expires_at limit $2)`, [at, limit]);
+      return rowCount;
+    },
+  };
+}
+
+// Hashed: what people mistype into the e-mail field, at times a password, must not be kept.
+const keyOf = (kind: Counter['kind'] | 'own', key: string) => `${kind}:${hash('sha256', key, 'base64url')}`;

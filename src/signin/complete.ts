@@ -1,0 +1,31 @@
+// The end of every way to sign in: from proof of who somebody is to the browser's way back, with the audit event.
+
+import type { Context } from 'koa';
+import type { Account, Accounts } from '../accounts.ts';
+import type { Audit } from '../audit.ts';
+import type { Issuer, PendingSignIn } from '../issuer/issuer.ts';
+import type { RequestState } from '../issuer/provider.ts';
+
+export interface CompleteSignIn {
+  (ctx: Context, pending: PendingSignIn, account: Account, amr: string[]): Promise<void>;
+}
+
+export function createCompleteSignIn(issuer: Issuer, accounts: Accounts, audit: Audit): CompleteSignIn {
+  return async (ctx, pending, account, amr) => {
+    const returnTo = await issuer.finishSignIn(ctx, { accountId: account.id, amr });
+    await accounts.signedIn(account.id);
+    const { requestId, address } = ctx.state as RequestState;
+    audit.record({
+      event: 'signin.succeeded', subject: account.id, clientId: pending.application.clientId, requestId, address,
+      detail: { amr },
+    });
+    redirect(ctx, returnTo);
+  };
+}
+
+/** After a form: the next request is a GET, whatever this one was (RFC 9110 §15.4.4). */
+export function redirect(ctx: Context, location: string): void {
+  ctx.body = null;
+  ctx.status = 303;
+  ctx.set({ Location: location, 'Cache-Control': 'no-store' });
+}

@@ -1,0 +1,110 @@
+// What a person reads when something cannot go on: our own errors and oidc-provider's, in sentences that say what to do,
+// with the request id that leads an operator to the log line. Never a stack, never a parameter echoed unescaped.
+
+import type { Context, Middleware } from 'koa';
+import type { KoaContextWithOIDC } from 'oidc-provider';
+import { AppError, isAppError } from '../errors.ts';
+import type { ProviderPages } from '../issuer/configuration.ts';
+import type { Log } from '../log.ts';
+import { sendPage } from './guard.ts';
+import type { LostPage, Pages } from './pages.ts';
+
+interface Wording {
+  title: string;
+  message: string;
+}
+
+const broken: Wording = {
+  title: 'Something went wrong on our side',
+  message: 'Please try again in a moment. If it happens again, tell your administrator the number below.',
+};
+
+const wordings: Record<string, Wording> = {
+  invalid_client: {
+    title: 'This application is not known here',
+    message: 'It asked to sign you in under a name that is not registered. Its owner has to register it first.',
+  },
+  invalid_redirect_uri: {
+    title: 'This sign-in was stopped to protect you',
+    message: 'The application asked to send you to an address that is not registered for it. Do not sign in from where '
+      + 'you came; tell the owner of the application.',
+  },
+  not_found: {
+    title: 'There is nothing here',
+    message: 'Check the address, or go back to the application and start again from there.',
+  },
+  temporarily_unavailable: {
+    title: 'Signing in is not possible right now',
+    message: 'We are working on it. Please try again in a few minutes.',
+  },
+};
+
+/** The pages that oidc-provider asks for. */
+export function createProviderPages(pages: Pages): ProviderPages {
+  return {
+    error(ctx, out, error) {
+      if (error.name === 'SessionNotFound') return showLost(ctx, pages);
+      showRefusal(ctx, pages, ctx.status, out.error, out.error_description);
+    },
+    signOut(ctx, form) {
+      const { client, session } = ctx.oidc;
+      const html = pages.signOut({ form, application: client?.clientName });
+      const returnTo = (session?.state as { postLogoutRedirectUri?: string } | undefined)?.postLogoutRedirectUri;
+      sendPage(ctx, html, { formAction: returnTo ? [returnTo] : [] });
+    },
+    signedOut(ctx) {
+      sendPage(ctx, pages.signedOut({ application: ctx.oidc.client?.clientName }));
+    },
+  };
+}
+
+/** Turns whatever is thrown inside into an answer, and logs once what is our own fault. */
+export function answerErrors(pages: Pages, log: Log): Middleware {
+  return async (ctx, next) => {
+    try {
+      await next();
+    } catch (error) {
+      const known = isAppError(error) ? error : new AppError('server_error', 500, 'unexpected', { cause: error });
+      if (known.status >= 500) {
+        log.error('request.failed', { path: ctx.path, method: ctx.method, requestId: ctx.state.requestId, error });
+      }
+      if (known.code === 'sign_in_lost') return showLost(ctx, pages);
+      if (ctx.accepts('html', 'json') === 'json') {
+        ctx.status = known.status;
+        ctx.body = {
+          error: known.code,
+          error_description: known.status < 500 ? known.message : broken.message,
+          request_id: ctx.state.requestId,
+        };
+        return;
+      }
+      const { title, message } = known.status < 500
+        ? { title: 'This cannot go on', message: known.message }
+        : known.status === 503 ? wordings.temporarily_unavailable! : broken;
+      sendPage(ctx, pages.error({ title, message, requestId: ctx.state.requestId, code: known.code }), { status: known.status });
+    }
+  };
+}
+
+function showRefusal(ctx: Context | KoaContextWithOIDC, pages: Pages, status: number, code: string, description?: string) {
+  const { title, message } = wordings[code] ?? (code === 'server_error' ? broken : {
+    title: 'The application asked for something we cannot do',
+    message: `${sentence(description ?? code)} This is for the owner of the application to correct.`,
+  });
+  sendPage(ctx as Context, pages.error({ title, message, requestId: ctx.state.requestId, code }), { status });
+}
+
+function showLost(ctx: Context | KoaContextWithOIDC, pages: Pages): void {
+  sendPage(ctx as Context, pages.lost({ reason: whyLost(ctx.get('Cookie')) }), { status: 400 });
+}
+
+// A sign-in's cookie goes when it is finished, the session's stays. A browser without any was never allowed to keep one.
+function whyLost(cookies: string): LostPage['reason'] {
+  if (cookies === '') return 'cookies';
+  return /(?:^|;\s*)(?:__Host-)?signet_session=/.test(cookies) ? 'finished' : 'expired';
+}
+
+function sentence(text: string): string {
+  const trimmed = text.trim().replace(/\.$/, '');
+  return `${trimmed.charAt(0).toUpperCase()}${trimmed.slice(1)}.`;
+}
