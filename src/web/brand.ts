@@ -17,6 +17,8 @@ type Rgb = readonly [red: number, green: number, blue: number];
 const black: Rgb = [0, 0, 0];
 const white: Rgb = [255, 255, 255];
 const readable = 4.5;
+// What a shape needs in order to be seen (WCAG 2.2, 1.4.11). A button's text is measured against the button.
+const visible = 3;
 
 // The card of views/assets/signet.css in either scheme: what accents are read against.
 const lightCard: Rgb = [255, 255, 255];
@@ -25,10 +27,13 @@ const darkCard: Rgb = [28, 30, 36];
 /** The style sheet that carries the brand: custom properties only, for light and for dark. */
 export function brandCss(color: string): string {
   const brand = parseColor(color);
-  const accentOnDark = untilReadable(brand, white, darkCard);
+  const seal = until(visible, brand, black, lightCard);
+  const sealOnDark = until(visible, brand, white, darkCard);
+  const light = declarations({ button: brand, seal, accent: until(readable, brand, black, lightCard) });
+  const dark = declarations({ button: sealOnDark, seal: sealOnDark, accent: until(readable, brand, white, darkCard) });
   return [
-    `:root { ${declarations(brand, untilReadable(brand, black, lightCard))} }`,
-    `@media (prefers-color-scheme: dark) { :root { ${declarations(accentOnDark, accentOnDark)} } }`,
+    `:root { ${light} }`,
+    `@media (prefers-color-scheme: dark) { :root { ${dark} } }`,
     '',
   ].join('\n');
 }
@@ -38,17 +43,18 @@ export function contrast(one: string, other: string): number {
   return ratio(parseColor(one), parseColor(other));
 }
 
-function declarations(button: Rgb, accent: Rgb): string {
+function declarations({ button, seal, accent }: { button: Rgb; seal: Rgb; accent: Rgb }): string {
   const text = ratio(button, white) >= ratio(button, black) ? white : black;
   // Away from the text, so that pointing at the button never makes it harder to read.
   const pointedAt = mix(button, text === white ? black : white, 0.14);
-  return `--brand: ${hex(button)}; --brand-pointed: ${hex(pointedAt)}; --on-brand: ${hex(text)}; --accent: ${hex(accent)};`;
+  const colors = { brand: button, 'brand-pointed': pointedAt, 'on-brand': text, seal, accent };
+  return Object.entries(colors).map(([name, color]) => `--${name}: ${hex(color)};`).join(' ');
 }
 
-function untilReadable(color: Rgb, towards: Rgb, against: Rgb): Rgb {
+function until(wanted: number, color: Rgb, towards: Rgb, against: Rgb): Rgb {
   for (let share = 0; share < 1; share += 0.04) {
     const candidate = mix(color, towards, share);
-    if (ratio(candidate, against) >= readable) return candidate;
+    if (ratio(candidate, against) >= wanted) return candidate;
   }
   return towards;
 }

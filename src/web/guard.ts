@@ -72,28 +72,31 @@ export function sendPage(ctx: Context, html: string, { status = 200, formAction 
  * The content security policy of a page: no script, no inline style, no outside resource, no frame around it.
  *
  * Chromium holds `form-action` against every redirect that follows the POST, and a sign-in ends at the application's
- * redirect URI. So a page whose form leads there names it.
+ * redirect URI. So a page whose form leads there names it, and, where the application's callback sends people on to
+ * another origin, that one as well.
  *
- * @param formAction URIs that the answer to a form may lead to. Only their origins count. Where one has no origin that
- *   CSP can spell (a private-use scheme, an IPv6 literal) the directive is left out, since it would break the sign-in.
+ * @param formAction URIs that the answer to a form may lead to. Of a web address only the origin counts, of a
+ *   private-use scheme (RFC 8252 §7.1) only the scheme.
  */
 export function pageCsp({ formAction = [] }: { formAction?: readonly string[] } = {}): string {
-  const origins = formAction.map(spellableOrigin);
+  const sources = formAction.map(cspSource);
   return [
     "default-src 'none'",
     "style-src 'self'",
     "img-src 'self'",
-    ...(origins.includes(undefined) ? [] : [["form-action 'self'", ...new Set(origins)].join(' ')]),
+    // Where CSP has no word for one of the places, saying nothing is what lets the sign-in end.
+    ...(sources.includes(undefined) ? [] : [["form-action 'self'", ...new Set(sources)].join(' ')]),
     "frame-ancestors 'none'",
     "base-uri 'none'",
   ].join('; ');
 }
 
-function spellableOrigin(uri: string): string | undefined {
+function cspSource(uri: string): string | undefined {
   const url = URL.parse(uri);
-  if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:')) return undefined;
-  // The host-source grammar knows letters, digits, hyphens and dots (CSP 3, §2.3.1).
-  return /^[a-z0-9.-]+$/.test(url.hostname) ? url.origin : undefined;
+  if (url === null) return undefined;
+  if (url.protocol !== 'https:' && url.protocol !== 'http:') return url.protocol;
+  // An IPv6 literal is not in the grammar of a host-source (CSP 3 §2.3.1), and Chromium ignores one.
+  return url.hostname.startsWith('[') ? undefined : url.origin;
 }
 
 /**

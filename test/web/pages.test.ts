@@ -1,0 +1,223 @@
+import { describe, expect, test } from 'vitest';
+import { createPages } from '../../src/web/pages.ts';
+import type { Pages } from '../../src/web/pages.ts';
+import { elementsOf, textOf } from './html.ts';
+
+const pages = createPages({ branding: { name: 'Acme', color: '#1f5eff' }, issuer: 'https://id.example.com' });
+const hostile = `<script>alert(1)</script>"'&<img src=x onerror=alert(1)>`;
+
+// Each page in each of its states, every text in it being `text`.
+function everyPage(text: string, from: Pages = pages): Record<string, string> {
+  const form = '<form id="op.logoutForm" method="post" action="/session/end/confirm"><input type="hidden" name="xsrf" value="x"/></form>';
+  const asked = { action: `/interaction/${text}`, application: text };
+  return {
+    'sign-in': from.signIn(asked),
+    'sign-in after a failure': from.signIn({ ...asked, email: text, problem: text, microsoft: { href: `/${text}`, label: text } }),
+    'new password': from.newPassword({ ...asked, email: text, minLength: 12 }),
+    'new password after a failure': from.newPassword({ ...asked, email: text, minLength: 12, problem: text }),
+    'consent': from.consent({
+      ...asked, email: text, origin: text, profile: [text], offline: true,
+      apis: [{ name: text, scopes: [{ scope: text, description: text }] }],
+    }),
+    'consent to little': from.consent({ ...asked, email: text, apis: [], profile: [], offline: false }),
+    'sign-out': from.signOut({ form, application: text, email: text }),
+    'sign-out, nobody asked': from.signOut({ form }),
+    'signed out': from.signedOut({ application: text }),
+    'signed out, nobody asked': from.signedOut({}),
+    'error': from.error({ title: text, message: text, requestId: text, code: text }),
+    'error without a code': from.error({ title: text, message: text, requestId: text }),
+    'lost: expired': from.lost({ reason: 'expired' }),
+    'lost: finished': from.lost({ reason: 'finished' }),
+    'lost: cookies': from.lost({ reason: 'cookies' }),
+    'home': from.home({ issuer: text, discovery: text, jwks: text }),
+  };
+}
+
+const ordinary = Object.entries(everyPage('Orders'));
+const attacked = Object.entries(everyPage(hostile));
+
+describe('a text that tries to be markup', () => {
+  test.each(attacked)('stays text (%s)', (_name, html) => {
+    const plain = everyPage('Orders')[_name] ?? '';
+    expect(elementsOf(html).map(({ tag }) => tag)).toEqual(elementsOf(plain).map(({ tag }) => tag));
+    expect(elementsOf(html).map(({ attributes }) => [...attributes.keys()]))
+      .toEqual(elementsOf(plain).map(({ attributes }) => [...attributes.keys()]));
+  });
+
+  test('is shown as it was written', () => {
+    const html = pages.signIn({ action: '/x', application: '<script>', email: `"ada' o"@example.com` });
+    expect(textOf(html, 'title')).toBe('Sign in to <script> · Acme');
+    expect(textOf(html, 'main')).toContain('to continue to <script>');
+    expect(elementsOf(html).find(({ attributes }) => attributes.get('id') === 'email')?.attributes.get('value'))
+      .toBe(`"ada' o"@example.com`);
+  });
+
+  test('cannot come in by the name of the service either', () => {
+    const named = createPages({ branding: { name: hostile, color: '#1f5eff' }, issuer: 'https://id.example.com' });
+    expect(textOf(named.signedOut({}), 'title')).toBe(`Signed out · ${hostile}`);
+    for (const html of Object.values(everyPage('Orders', named))) elementsOf(html);
+  });
+});
+
+describe('under a policy that allows neither script nor inline style', () => {
+  test.each(ordinary)('a page holds none and needs none (%s)', (_name, html) => {
+    for (const { tag, attributes } of elementsOf(html)) {
+      expect(['script', 'style', 'iframe', 'object', 'embed', 'base']).not.toContain(tag);
+      for (const name of attributes.keys()) expect(name).not.toMatch(/^(on.*|style|formaction|srcset)$/);
+    }
+  });
+
+  test.each(ordinary)('everything it loads is ours (%s)', (_name, html) => {
+    const loaded = elementsOf(html).filter(({ tag }) => tag === 'link' || tag === 'img');
+    expect(loaded).toHaveLength(3);
+    for (const { attributes } of loaded) {
+      expect(attributes.get('href') ?? attributes.get('src')).toMatch(/^\/assets\/[a-z]+\.[0-9a-f]{16}\.(css|svg|png)$/);
+    }
+  });
+});
+
+describe('somebody who cannot see the page', () => {
+  test.each(ordinary)('hears its language, its title, one heading and its parts (%s)', (_name, html) => {
+    const elements = elementsOf(html);
+    const count = (tag: string) => elements.filter((element) => element.tag === tag).length;
+    expect(elements.find(({ tag }) => tag === 'html')?.attributes.get('lang')).toBe('en');
+    expect(textOf(html, 'title')).toMatch(/^\S.* · Acme$/);
+    expect(textOf(html, 'h1')).not.toBe('');
+    expect([count('h1'), count('main'), count('header'), count('footer')]).toEqual([1, 1, 1, 1]);
+    expect(html).not.toMatch(/undefined|null|NaN|\[object/);
+  });
+
+  test.each(ordinary)('is told what each field is for (%s)', (_name, html) => {
+    const elements = elementsOf(html);
+    const labelled = new Set(elements.filter(({ tag }) => tag === 'label').map(({ attributes }) => attributes.get('for')));
+    for (const { attributes } of shownInputs(html)) {
+      expect(labelled).toContain(attributes.get('id'));
+      expect(attributes.get('autocomplete')).toBeTruthy();
+    }
+  });
+
+  test.each(ordinary)('never meets an id twice, nor a reference to one that is missing (%s)', (_name, html) => {
+    const attributes = elementsOf(html).map((element) => element.attributes);
+    const ids = attributes.flatMap((each) => each.get('id') ?? []);
+    expect(new Set(ids).size).toBe(ids.length);
+    const references = attributes.flatMap((each) => [each.get('aria-describedby'), each.get('for'), each.get('form')]);
+    for (const id of references.flatMap((each) => each?.split(' ') ?? [])) expect(ids).toContain(id);
+  });
+
+  test.each(ordinary)('can name every button and link, and drawings stay silent (%s)', (_name, html) => {
+    for (const { tag, attributes, end } of elementsOf(html)) {
+      if (tag === 'button' || tag === 'a') expect(html.slice(end).split(`</${tag}>`)[0]?.replace(/<[^>]*>/g, '').trim()).toBeTruthy();
+      if (tag === 'svg') expect(attributes.get('aria-hidden')).toBe('true');
+      if (tag === 'img') expect(attributes.has('alt')).toBe(true);
+    }
+  });
+
+  test.each(['sign-in after a failure', 'new password after a failure'])('hears at once what went wrong (%s)', (name) => {
+    const html = everyPage('Orders')[name] ?? '';
+    const alert = elementsOf(html).filter(({ attributes }) => attributes.get('role') === 'alert');
+    expect(alert.map(({ attributes }) => attributes.get('id'))).toEqual(['problem']);
+    expect(textOf(html, 'title')).toMatch(/^Error: /);
+    for (const { attributes } of shownInputs(html)) {
+      expect(attributes.get('aria-invalid')).toBe('true');
+      expect(attributes.get('aria-describedby')?.split(' ')).toContain('problem');
+    }
+  });
+});
+
+describe('somebody with a keyboard', () => {
+  test.each(ordinary)('finds at most one place chosen for them, in reading order (%s)', (_name, html) => {
+    const attributes = elementsOf(html).map((element) => element.attributes);
+    expect(attributes.filter((each) => each.has('autofocus')).length).toBeLessThanOrEqual(1);
+    expect(attributes.some((each) => each.has('tabindex'))).toBe(false);
+  });
+
+  test('begins at the first field that is still empty', () => {
+    const focused = (html: string) => elementsOf(html).find(({ attributes }) => attributes.has('autofocus'))?.attributes.get('name');
+    expect(focused(pages.signIn({ action: '/x', application: 'Orders' }))).toBe('email');
+    expect(focused(pages.signIn({ action: '/x', application: 'Orders', email: 'ada@example.com' }))).toBe('password');
+  });
+});
+
+describe('what the forms send', () => {
+  test('a sign-in posts the e-mail address and the password, in words that password managers know', () => {
+    const html = pages.signIn({ action: '/interaction/1/password', application: 'Orders' });
+    expect(shownInputs(html).map(({ attributes }) => [attributes.get('name'), attributes.get('type'), attributes.get('autocomplete')]))
+      .toEqual([['email', 'email', 'username'], ['password', 'password', 'current-password']]);
+    expect(forms(html)).toEqual([['post', '/interaction/1/password'], ['post', '/interaction/1/password']]);
+  });
+
+  test('leaving a sign-in does not send what was typed', () => {
+    const html = pages.signIn({ action: '/x', application: 'Orders' });
+    const last = html.slice(html.lastIndexOf('<form'));
+    expect(elementsOf(last).filter(({ tag }) => tag === 'input')).toEqual([]);
+    expect(last).toContain('name="cancel" value="yes"');
+  });
+
+  test('a new password is asked for twice, and never printed', () => {
+    const html = pages.newPassword({ action: '/x', application: 'Orders', email: 'ada@example.com', minLength: 12 });
+    expect(shownInputs(html).map(({ attributes }) => [attributes.get('name'), attributes.get('minlength'), attributes.get('value')]))
+      .toEqual([['new_password', '12', undefined], ['new_password_again', '12', undefined]]);
+  });
+
+  test('consent is one of two answers', () => {
+    const html = pages.consent({ action: '/x', application: 'Orders', email: 'ada@example.com', apis: [], profile: [], offline: false });
+    expect(buttons(html)).toEqual([['decision', 'allow'], ['decision', 'deny']]);
+  });
+
+  test("signing out goes through the provider's own form, as it stands", () => {
+    const form = '<form id="op.logoutForm" method="post" action="/session/end/confirm"><input type="hidden" name="xsrf" value="abc"/></form>';
+    const html = pages.signOut({ form });
+    expect(html).toContain(form);
+    expect(buttons(html)).toEqual([['logout', 'yes'], [undefined, undefined]]);
+    expect(elementsOf(html).filter(({ tag }) => tag === 'button').map(({ attributes }) => attributes.get('form')))
+      .toEqual(['op.logoutForm', 'op.logoutForm']);
+  });
+});
+
+describe('what the pages say', () => {
+  test('who is asking, and where one is', () => {
+    const html = pages.signIn({ action: '/x', application: 'Orders' });
+    expect(textOf(html, 'main')).toContain('to continue to Orders');
+    expect(textOf(html, 'footer')).toBe('You are at id.example.com');
+  });
+
+  test('consent names the account, what is seen, what may be done, and where one goes', () => {
+    const text = textOf(pages.consent({
+      action: '/x', application: 'Parcels', email: 'ada@example.com', origin: 'https://parcels.example.com', offline: true,
+      apis: [{ name: 'Orders', scopes: [{ scope: 'orders:read', description: 'See your orders' }] }], profile: ['Your e-mail address'],
+    }), 'main');
+    for (const part of ['Parcels', 'ada@example.com', 'Your e-mail address', 'See your orders', 'orders:read', 'https://parcels.example.com', 'while you are not using it']) {
+      expect(text).toContain(part);
+    }
+  });
+
+  test('an error carries the reference that finds it in the log', () => {
+    expect(textOf(pages.error({ title: 'No', message: 'It failed.', requestId: '9f2c4e81d07b36aa' }), 'dl')).toContain('9f2c4e81d07b36aa');
+  });
+
+  test('each way to lose a sign-in has its own story and its own way on', () => {
+    const stories = (['expired', 'finished', 'cookies'] as const).map((reason) => pages.lost({ reason }));
+    expect(new Set(stories.map((html) => textOf(html, 'h1'))).size).toBe(3);
+    for (const html of stories) expect(textOf(html, 'ol')).not.toBe('');
+    expect(textOf(pages.lost({ reason: 'cookies' }), 'ol')).toContain('id.example.com');
+  });
+});
+
+test('an issuer with a path has its assets below that path', () => {
+  const below = createPages({ branding: { name: 'Acme', color: '#1f5eff' }, issuer: 'https://example.com/id' });
+  const html = below.signedOut({});
+  expect(elementsOf(html).filter(({ tag }) => tag === 'link').map(({ attributes }) => attributes.get('href')))
+    .toEqual([1, 2, 3].map(() => expect.stringMatching(/^\/id\/assets\//)));
+});
+
+function shownInputs(html: string) {
+  return elementsOf(html).filter(({ tag, attributes }) => tag === 'input' && attributes.get('type') !== 'hidden' && !attributes.has('hidden'));
+}
+
+function forms(html: string) {
+  return elementsOf(html).filter(({ tag }) => tag === 'form').map(({ attributes }) => [attributes.get('method'), attributes.get('action')]);
+}
+
+function buttons(html: string) {
+  return elementsOf(html).filter(({ tag }) => tag === 'button').map(({ attributes }) => [attributes.get('name'), attributes.get('value')]);
+}
