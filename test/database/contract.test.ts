@@ -55,7 +55,7 @@ describe.each(engines)('a database on $name', ({ name, freshUrl }) => {
     });
 
     test('a whole number stays whole: written to text it has no decimal point', async () => {
-      const { rows } = await db.query('select cast(cast($1 as bigint) as text) as written, cast($1 as bigint) / 2 as half', [5]);
+      const { rows } = await db.query('select cast($1 as text) as written, $2 / 2 as half', [5, 5]);
       expect(rows).toEqual([{ written: '5', half: 2 }]);
     });
 

@@ -130,7 +130,7 @@ describe('another process that holds the file', () => {
     const program = `
       import { openSqlite } from ${JSON.stringify(database)};
       const db = await openSqlite(process.argv[1]);
-      for (let id = 1000; id < 1200; id += 1) {
+      for (let id = 1_000_000; id < 1_000_200; id += 1) {
         if (id % 2) await db.query('insert into notes (id) values ($1)', [id]);
         else await db.transaction((tx) => tx.query('insert into notes (id) values ($1)', [id]));
       }
