@@ -1,0 +1,100 @@
+// A whole server for flow tests: the real composition root on a port of its own, with a database of its own.
+
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import bcrypt from 'bcrypt';
+import { loadConfig } from '../../src/config.ts';
+import { createLog } from '../../src/log.ts';
+import { openStore, startServer, type RunningServer, type Store } from '../../src/server.ts';
+
+export const ordersApi = 'https://orders.example.com';
+export const stockApi = 'https://stock.example.com';
+export const callback = 'https://app.example.com/callback';
+export const spaOrigin = 'https://app.example.com';
+export const secret = 'correct-horse-battery-staple-0123456789';
+export const person = { email: 'ada@example.com', password: 'a long enough password' };
+
+/** Applications and APIs that the flow tests use; a test adds its own with `values`. */
+export const declared = {
+  applications: [
+    { clientId: 'spa', name: 'Orders', type: 'spa', redirectUris: [callback], origins: [spaOrigin], firstParty: true,
+      postLogoutRedirectUris: ['https://app.example.com/'],
+      access: { [ordersApi]: ['orders:read', 'orders:write'], [stockApi]: ['stock:read'] } },
+    { clientId: 'web', name: 'Back office', type: 'web', secret, redirectUris: [callback], firstParty: true,
+      access: { [ordersApi]: ['orders:read'] } },
+    { clientId: 'web-no-pkce', name: 'Old portal', type: 'web', secret, redirectUris: [callback], firstParty: true,
+      pkce: 'optional' },
+    { clientId: 'third-party', name: 'Reports', type: 'web', secret, redirectUris: ['https://reports.example.net/cb'],
+      access: { [ordersApi]: ['orders:read'] } },
+    { clientId: 'service', name: 'Nightly job', type: 'service', secret, access: { [ordersApi]: ['orders:read'] } },
+  ],
+  apis: [
+    { audience: ordersApi, name: 'Orders', scopes: { 'orders:read': 'See your orders', 'orders:write': 'Place orders' } },
+    { audience: stockApi, name: 'Stock', scopes: { 'stock:read': 'See the stock' }, accessTokenLife: '5m' },
+  ],
+};
+
+export interface TestServer extends RunningServer {
+  issuer: string;
+  /** The account of `person`. */
+  accountId: string;
+  /** The same modules on the same database, as the command line has them. */
+  store: Store;
+  /** Everything logged so far. */
+  logged(): string;
+}
+
+export interface TestServerOptions {
+  /** A database URL; by default a fresh SQLite file. */
+  database?: string;
+  /** Goes over what is declared here, section by section. */
+  values?: Record<string, unknown>;
+  /** Where keys and SQLite live; by default a fresh directory, removed at close. */
+  directory?: string;
+}
+
+export async function startSignet({ database, values = {}, directory }: TestServerOptions = {}): Promise<TestServer> {
+  const home = directory ?? (await mkdtemp(join(tmpdir(), 'signet-test-')));
+  const port = await freePort();
+  const config = loadConfig({
+    env: {}, cwd: home,
+    values: {
+      listen: { port, host: '127.0.0.1' },
+      passwords: { bcryptCost: 4 },
+      ...(database ? { database: { url: database } } : {}),
+      ...declared,
+      ...values,
+    },
+  });
+  const lines: string[] = [];
+  const log = createLog('debug', (line) => lines.push(line));
+  const server = await startServer(config, log);
+  const store = await openStore(config, log);
+  const known = await store.accounts.findByEmail(person.email);
+  const account = known ?? (await store.accounts.create(
+    { email: person.email, name: 'Ada', roles: ['buyer'], passwordHash: await bcrypt.hash(person.password, 4) }, 'test'));
+
+  return {
+    ...server,
+    issuer: config.issuer,
+    accountId: account.id,
+    store,
+    logged: () => lines.join(''),
+    async close() {
+      await store.close();
+      await server.close();
+      if (!directory) await rm(home, { recursive: true, force: true });
+    },
+  };
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
