@@ -9,6 +9,7 @@ import { join } from 'node:path';
 
 import { startPostgres } from './postgres.ts';
 import type { PostgresServer } from './postgres.ts';
+import { onProcessEnd } from './process-end.ts';
 
 export default async function setup(): Promise<() => Promise<void>> {
   let postgres: Promise<PostgresServer> | undefined;
@@ -21,6 +22,8 @@ export default async function setup(): Promise<() => Promise<void>> {
   });
   await new Promise<void>((resolve) => door.listen(0, '127.0.0.1', resolve));
   const directory = mkdtempSync(join(tmpdir(), 'signet-test-'));
+  const remove = () => rmSync(directory, { recursive: true, force: true });
+  const forget = onProcessEnd(remove);
   process.env.SIGNET_TEST_DIRECTORY = directory;
   process.env.SIGNET_TEST_POSTGRES = `http://127.0.0.1:${(door.address() as AddressInfo).port}/`;
 
@@ -29,6 +32,7 @@ export default async function setup(): Promise<() => Promise<void>> {
     door.close();
     const server = await postgres?.catch(() => undefined); // the tests have reported why it did not start
     await server?.stop();
-    rmSync(directory, { recursive: true, force: true });
+    forget();
+    remove();
   };
 }

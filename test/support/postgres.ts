@@ -2,16 +2,17 @@
 // off, because nothing here outlives the run. Most tests want a database of the shared server: see engines.ts.
 
 import { spawn, spawnSync } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
+import type { SpawnOptions } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { chownSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import pg from 'pg';
 
 import { findPostgres } from '../../scripts/services.ts';
+import { onProcessEnd } from './process-end.ts';
 
 export interface PostgresServer {
   /** The maintenance database, as a superuser. */
@@ -31,43 +32,31 @@ export async function startPostgres(): Promise<PostgresServer> {
   if (owner) chownSync(directory, owner.uid, owner.gid);
   const data = join(directory, 'data');
   const asOwner = { ...owner, cwd: directory, env: { PATH: process.env.PATH, LC_ALL: 'C' } };
-
-  const initdb = spawnSync(
-    join(bin, 'initdb'),
-    ['-D', data, '-U', 'signet', '--auth=trust', '--encoding=UTF8', '--locale=C', '--no-sync', '--no-instructions'],
-    { ...asOwner, encoding: 'utf8' },
-  );
-  if (initdb.status !== 0) throw new Error(`initdb failed: ${initdb.stderr || initdb.error}`);
+  // pg_ctl waits until the last file is written, so that all of them can be removed; where no server runs, it just says so.
+  const remove = () => {
+    spawnSync(join(bin, 'pg_ctl'), ['stop', '-D', data, '-m', 'immediate', '-w'], asOwner);
+    rmSync(directory, { recursive: true, force: true });
+  };
+  const forget = onProcessEnd(remove);
+  const stop = async () => {
+    forget();
+    remove();
+  };
 
   const port = await freePort();
-  const settings = {
-    port,
-    listen_addresses: '127.0.0.1',
-    unix_socket_directories: directory,
-    max_connections: 200,
-    shared_buffers: '32MB',
-    fsync: 'off',
-    synchronous_commit: 'off',
-    full_page_writes: 'off',
-  };
-  const server = spawn(
-    join(bin, 'postgres'),
-    ['-D', data, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])],
-    { ...asOwner, stdio: ['ignore', 'ignore', 'pipe'] },
-  );
-  const forget = removeWhenProcessEnds(server, directory);
-  await readiness(server);
-
+  try {
+    initialise(bin, data, asOwner);
+    await start(bin, data, port, asOwner);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
   const url = `postgres://signet@127.0.0.1:${port}/postgres`;
   return {
     url,
     port,
     createDatabase: () => createDatabase(url),
-    async stop() {
-      await terminated(server);
-      rmSync(directory, { recursive: true, force: true });
-      forget();
-    },
+    stop,
   };
 }
 
@@ -98,7 +87,28 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-function readiness(server: ChildProcess): Promise<void> {
+function initialise(bin: string, data: string, asOwner: SpawnOptions): void {
+  const { status, stderr, error } = spawnSync(
+    join(bin, 'initdb'),
+    ['-D', data, '-U', 'signet', '--auth=trust', '--encoding=UTF8', '--locale=C', '--no-sync'],
+    { ...asOwner, encoding: 'utf8' },
+  );
+  if (status !== 0) throw new Error(`initdb failed: ${stderr || error}`);
+}
+
+function start(bin: string, data: string, port: number, asOwner: SpawnOptions): Promise<void> {
+  const settings = {
+    port,
+    listen_addresses: '127.0.0.1',
+    unix_socket_directories: dirname(data),
+    max_connections: 200,
+    shared_buffers: '32MB',
+    fsync: 'off',
+    synchronous_commit: 'off',
+    full_page_writes: 'off',
+  };
+  const args = ['-D', data, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])];
+  const server = spawn(join(bin, 'postgres'), args, { ...asOwner, stdio: ['ignore', 'ignore', 'pipe'] });
   return new Promise((resolve, reject) => {
     let output = '';
     server.stderr!.on('data', (chunk: Buffer) => {
@@ -108,36 +118,4 @@ function readiness(server: ChildProcess): Promise<void> {
     server.once('error', reject);
     server.once('exit', () => reject(new Error(`PostgreSQL did not start: ${output}`)));
   });
-}
-
-// SIGINT is PostgreSQL's fast shutdown, SIGQUIT the immediate one.
-async function terminated(server: ChildProcess): Promise<void> {
-  if (server.exitCode !== null || server.signalCode !== null) return;
-  const exited = new Promise((resolve) => server.once('exit', resolve));
-  server.kill('SIGINT');
-  const impatience = setTimeout(() => server.kill('SIGQUIT'), 5_000);
-  await exited;
-  clearTimeout(impatience);
-}
-
-/** The server goes even where nobody gets to call stop(): a failed run, Ctrl-C, a CI job that is cancelled. */
-function removeWhenProcessEnds(server: ChildProcess, directory: string): () => void {
-  const remove = () => {
-    server.kill('SIGQUIT');
-    rmSync(directory, { recursive: true, force: true });
-  };
-  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-  const onSignal = (signal: NodeJS.Signals) => {
-    remove();
-    forget();
-    // Where nobody else answers the signal, it does what it would have done without us.
-    if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
-  };
-  const forget = () => {
-    process.off('exit', remove);
-    for (const signal of signals) process.off(signal, onSignal);
-  };
-  process.once('exit', remove);
-  for (const signal of signals) process.once(signal, onSignal);
-  return forget;
 }
