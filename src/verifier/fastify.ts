@@ -1,0 +1,56 @@
+// Fastify 4 and 5: `{ onRequest: [requireToken(verifier), requireScope('orders:read')] }`; the token is at
+// `request.token`.
+
+import type {} from 'fastify'; // types only: the augmentation below needs them loaded
+import { authenticate, type IncomingRequest, refusalFor, roleCheck, scopeCheck } from './guard.ts';
+import type { AccessToken } from './claims.ts';
+import type { Verifier } from './verifier.ts';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The verified access token; there once `requireToken` has run. */
+    token?: AccessToken;
+  }
+}
+
+/** The parts of a Fastify request and reply that are used. */
+export interface TokenRequest {
+  readonly raw: IncomingRequest;
+  token?: AccessToken;
+}
+export interface TokenReply {
+  code(status: number): this;
+  headers(values: Record<string, string>): this;
+  send(body: unknown): this;
+}
+
+export type TokenHook = (request: TokenRequest, reply: TokenReply) => Promise<unknown>;
+
+/** Answers 401 (400, 503) unless the request has a valid access token, which it puts at `request.token`. */
+export function requireToken(verifier: Verifier): TokenHook {
+  return guard(async (request) => { request.token = await authenticate(verifier, request.raw); });
+}
+
+/** Answers 403 unless the token has every one of `scopes`. After `requireToken`. */
+export function requireScope(...scopes: string[]): TokenHook {
+  const check = scopeCheck(scopes);
+  return guard((request) => check(request.token));
+}
+
+/** Answers 403 unless the person has every one of `roles`. After `requireToken`. */
+export function requireRole(...roles: string[]): TokenHook {
+  const check = roleCheck(roles);
+  return guard((request) => check(request.token));
+}
+
+function guard(check: (request: TokenRequest) => void | Promise<void>): TokenHook {
+  return async (request, reply) => {
+    try {
+      await check(request);
+    } catch (error) {
+      const { status, headers, body } = refusalFor(error);
+      return reply.code(status).headers(headers).send(body);
+    }
+    return undefined;
+  };
+}

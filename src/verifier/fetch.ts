@@ -1,0 +1,69 @@
+// One bounded GET of a JSON document from the issuer: https (or loopback), no redirects, a size limit, an abort signal.
+// The address comes from configuration or from the issuer's own discovery document, never from a token.
+
+const maxBytes = 512 * 1024;
+
+export interface Fetched {
+  /** The parsed document; undefined when the one we have is still current (304). */
+  document: unknown;
+  etag: string | undefined;
+  /** What Cache-Control allows; undefined when it says nothing. */
+  maxAgeSeconds: number | undefined;
+}
+
+export async function fetchJson(
+  url: string, { userAgent, signal, etag }: { userAgent: string; signal: AbortSignal; etag?: string | undefined },
+): Promise<Fetched> {
+  const headers: Record<string, string> = { accept: 'application/json', 'user-agent': userAgent };
+  if (etag !== undefined) headers['if-none-match'] = etag;
+  // A redirect would let whoever can answer once move the keys to another place.
+  const response = await fetch(url, { headers, signal, redirect: 'error' });
+  const unchanged = response.status === 304 && etag !== undefined;
+  if (!unchanged && response.status !== 200) {
+    await response.body?.cancel();
+    throw new Error(`GET ${url} answered ${response.status}`);
+  }
+  return {
+    document: unchanged ? undefined : JSON.parse(await readBounded(response, url)),
+    etag: response.headers.get('etag') ?? (unchanged ? etag : undefined),
+    maxAgeSeconds: readMaxAge(response.headers.get('cache-control')),
+  };
+}
+
+async function readBounded(response: Response, url: string): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of response.body ?? []) {
+    size += chunk.byteLength;
+    if (size > maxBytes) throw new Error(`GET ${url} answered more than ${maxBytes} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function readMaxAge(cacheControl: string | null): number | undefined {
+  if (cacheControl === null) return undefined;
+  if (/(?:^|[\s,])no-(?:store|cache)(?:$|[\s,])/i.test(cacheControl)) return 0;
+  const seconds = /(?:^|[\s,])max-age="?(\d{1,9})/i.exec(cacheControl)?.[1];
+  return seconds === undefined ? undefined : Number(seconds);
+}
+
+/**
+ * A URL to fetch keys from: https, or http on this very machine, where nobody is between.
+ * @throws {TypeError} naming what is wrong
+ */
+export function checkAddress(name: string, value: string, allowHttp: boolean): URL {
+  if (!URL.canParse(value)) throw new TypeError(`${name} must be an absolute URL`);
+  const url = new URL(value);
+  if (url.username !== '' || url.password !== '' || url.hash !== '') {
+    throw new TypeError(`${name} must not have a user, a password or a fragment`);
+  }
+  if (url.protocol === 'https:') return url;
+  if (url.protocol === 'http:' && (allowHttp || isLoopback(url.hostname))) return url;
+  throw new TypeError(`${name} must be https: over http anyone on the way could hand out keys of their own`);
+}
+
+// WHATWG URL has already turned 127.1, 0x7f000001 and the like into dotted decimals.
+function isLoopback(hostname: string): boolean {
+  return /^(?:.+\.)?localhost$/.test(hostname) || hostname === '[::1]' || /^127(?:\.\d+){3}$/.test(hostname);
+}

@@ -1,0 +1,56 @@
+// Koa: `app.use(requireToken(verifier))`; the token is at `ctx.state.token`.
+
+import type {} from 'koa'; // types only: the augmentation below needs them loaded
+import { authenticate, type IncomingRequest, refusalFor, roleCheck, scopeCheck } from './guard.ts';
+import type { AccessToken } from './claims.ts';
+import type { Verifier } from './verifier.ts';
+
+declare module 'koa' {
+  interface DefaultState {
+    /** The verified access token; there once `requireToken` has run. */
+    token?: AccessToken;
+  }
+}
+
+/** The part of a Koa context that is used. */
+export interface TokenContext {
+  readonly req: IncomingRequest;
+  readonly state: { token?: AccessToken };
+  status: number;
+  body: unknown;
+  set(headers: { [name: string]: string }): void;
+}
+
+export type TokenMiddleware = (ctx: TokenContext, next: () => Promise<unknown>) => Promise<void>;
+
+/** Answers 401 (400, 503) unless the request has a valid access token, which it puts at `ctx.state.token`. */
+export function requireToken(verifier: Verifier): TokenMiddleware {
+  return guard(async (ctx) => { ctx.state.token = await authenticate(verifier, ctx.req); });
+}
+
+/** Answers 403 unless the token has every one of `scopes`. After `requireToken`. */
+export function requireScope(...scopes: string[]): TokenMiddleware {
+  const check = scopeCheck(scopes);
+  return guard((ctx) => check(ctx.state.token));
+}
+
+/** Answers 403 unless the person has every one of `roles`. After `requireToken`. */
+export function requireRole(...roles: string[]): TokenMiddleware {
+  const check = roleCheck(roles);
+  return guard((ctx) => check(ctx.state.token));
+}
+
+function guard(check: (ctx: TokenContext) => void | Promise<void>): TokenMiddleware {
+  return async (ctx, next) => {
+    try {
+      await check(ctx);
+    } catch (error) {
+      const { status, headers, body } = refusalFor(error);
+      ctx.status = status;
+      ctx.set(headers);
+      ctx.body = body;
+      return;
+    }
+    await next();
+  };
+}

@@ -1,0 +1,147 @@
+import { createServer, request as httpRequest, type RequestListener, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import express from 'express';
+import fastify from 'fastify';
+import Koa from 'koa';
+import { createVerifier, type Verifier } from '../../src/verifier/index.ts';
+import * as forExpress from '../../src/verifier/express.ts';
+import * as forFastify from '../../src/verifier/fastify.ts';
+import * as forKoa from '../../src/verifier/koa.ts';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { audience, discoveryPath, json, startTestIssuer, type TestIssuer } from './issuer.ts';
+
+// The same small service three times: `/` needs a token, `/write` a scope, `/admin` a role; `/forgotten` asks for a
+// scope without asking for a token.
+const services: Record<string, (verifier: Verifier) => Promise<RequestListener>> = {
+  async Koa(verifier) {
+    const { requireRole, requireScope, requireToken } = forKoa;
+    const app = new Koa();
+    const on = (path: string, middleware: Koa.Middleware): Koa.Middleware => (ctx, next) => (ctx.path === path ? middleware(ctx, next) : next());
+    app.use(on('/forgotten', requireScope('orders:read')));
+    app.use(requireToken(verifier));
+    app.use(on('/write', requireScope('orders:read', 'orders:delete')));
+    app.use(on('/admin', requireRole('admin')));
+    app.use((ctx) => { ctx.body = { sub: ctx.state.token?.sub }; });
+    return app.callback();
+  },
+  async Express(verifier) {
+    const { requireRole, requireScope, requireToken } = forExpress;
+    const app = express();
+    app.get('/forgotten', requireScope('orders:read'));
+    app.use(requireToken(verifier));
+    app.get('/write', requireScope('orders:read', 'orders:delete'));
+    app.get('/admin', requireRole('admin'));
+    app.use((req, res) => { res.json({ sub: req.token?.sub }); });
+    return app;
+  },
+  async Fastify(verifier) {
+    const { requireRole, requireScope, requireToken } = forFastify;
+    let handle: RequestListener = () => {};
+    const app = fastify({ serverFactory: (handler) => createServer(handle = handler) });
+    const answer = async (request: { token?: { sub: string } }) => ({ sub: request.token?.sub });
+    app.get('/', { onRequest: requireToken(verifier) }, answer);
+    app.get('/write', { onRequest: [requireToken(verifier), requireScope('orders:read', 'orders:delete')] }, answer);
+    app.get('/admin', { onRequest: requireToken(verifier), preHandler: requireRole('admin') }, answer);
+    app.get('/forgotten', { onRequest: requireScope('orders:read') }, answer);
+    await app.ready();
+    return handle;
+  },
+};
+
+let issuer: TestIssuer;
+beforeAll(async () => { issuer = await startTestIssuer(); });
+afterAll(() => issuer.close());
+
+describe.each(Object.entries(services))('a %s service', (_name, createService) => {
+  let verifier: Verifier;
+  let server: Server;
+  let url: string;
+
+  beforeAll(async () => {
+    verifier = createVerifier({ issuer: issuer.issuer, audience, now: () => issuer.clock.now });
+    server = createServer(await createService(verifier));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  });
+  afterAll(() => {
+    verifier.close();
+    server.closeAllConnections();
+    server.close();
+  });
+
+  const get = async (path: string, authorization?: string) => {
+    const response = await fetch(url + path, authorization === undefined ? {} : { headers: { authorization } });
+    return { status: response.status, challenge: response.headers.get('www-authenticate'), body: await response.json() as Record<string, unknown>, response };
+  };
+
+  test('hands the token to its handlers', async () => {
+    expect(await get('/', `bearer ${issuer.token()}`)).toMatchObject({ status: 200, body: { sub: 'person-1' }, challenge: null });
+  });
+
+  test('asks for a token where there is none, and gives no error code for that', async () => {
+    for (const authorization of [undefined, 'Basic abc']) {
+      expect(await get('/', authorization)).toMatchObject({
+        status: 401, challenge: 'Bearer realm="api"', body: { error: 'missing_token', error_description: 'a bearer token is required' },
+      });
+    }
+  });
+
+  test('refuses a token that is not good, saying why', async () => {
+    expect(await get('/', `Bearer ${issuer.token({ claims: { iat: 1, exp: 2 } })}`)).toMatchObject({
+      status: 401, challenge: 'Bearer error="invalid_token", error_description="the token has expired"',
+      body: { error: 'invalid_token', error_description: 'the token has expired' },
+    });
+  });
+
+  test('calls a header it cannot read a bad request, a repeated one too', async () => {
+    expect(await get('/', 'Bearer a b')).toMatchObject({ status: 400, body: { error: 'invalid_request' } });
+    const twice = await new Promise<number | undefined>((resolve, reject) => {
+      const headers = ['Host', 'localhost', 'Authorization', `Bearer ${issuer.token()}`, 'authorization', 'Bearer x'];
+      httpRequest(url, { headers }, (response) => { response.resume(); resolve(response.statusCode); }).on('error', reject).end();
+    });
+    expect(twice).toBe(400);
+  });
+
+  test('answers 403 where scope or role is missing, naming the scopes', async () => {
+    expect(await get('/write', `Bearer ${issuer.token()}`)).toMatchObject({
+      status: 403, challenge: expect.stringMatching(/^Bearer error="insufficient_scope", .*, scope="orders:read orders:delete"$/),
+      body: { error: 'insufficient_scope' },
+    });
+    expect(await get('/write', `Bearer ${issuer.token({ claims: { scope: 'orders:delete orders:read' } })}`)).toMatchObject({ status: 200 });
+    expect(await get('/admin', `Bearer ${issuer.token()}`)).toMatchObject({ status: 403, body: { error: 'insufficient_scope' } });
+    expect(await get('/admin', `Bearer ${issuer.token({ claims: { roles: ['admin'] } })}`)).toMatchObject({ status: 200 });
+  });
+
+  test('stays closed where requireToken was forgotten', async () => {
+    const { status, body } = await get('/forgotten', `Bearer ${issuer.token()}`);
+    expect(status).toBe(500);
+    expect(body).toEqual({ error: 'server_error', error_description: 'requireToken must run before requireScope and requireRole' });
+  });
+
+  test('answers 503 with Retry-After while nobody can tell', async () => {
+    const cut = createVerifier({ issuer: issuer.issuer, audience, now: () => issuer.clock.now });
+    issuer.instead.set(discoveryPath, (_request, response) => json(response, {}, 500));
+    const other = createServer(await createService(cut)).listen(0, '127.0.0.1');
+    await new Promise((resolve) => other.once('listening', resolve));
+    const response = await fetch(`http://127.0.0.1:${(other.address() as AddressInfo).port}/`, { headers: { authorization: `Bearer ${issuer.token()}` } });
+    expect(response.status).toBe(503);
+    expect(response.headers.get('retry-after')).toBe('5');
+    expect(response.headers.get('www-authenticate')).toBeNull();
+    expect(await response.json()).toEqual({
+      error: 'temporarily_unavailable', error_description: 'the keys of the issuer are not available at the moment',
+    });
+    issuer.instead.clear();
+    cut.close();
+    other.closeAllConnections();
+    other.close();
+  });
+});
+
+test('a scope or role that could never match is refused when the route is made', () => {
+  for (const { requireScope, requireRole } of [forKoa, forExpress, forFastify]) {
+    expect(() => requireScope()).toThrow(TypeError);
+    expect(() => requireScope('orders:read orders:write')).toThrow(TypeError);
+    expect(() => requireRole()).toThrow(TypeError);
+    expect(() => requireRole('')).toThrow(TypeError);
+  }
+});

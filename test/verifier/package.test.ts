@@ -1,0 +1,89 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import packageJson from '../../package.json' with { type: 'json' };
+import { audience, startTestIssuer, type TestIssuer } from './issuer.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const tarball = join(root, 'dist', `signet-${packageJson.version}.tgz`);
+
+describe('the verifier as a package of its own', () => {
+  let issuer: TestIssuer;
+  let service: string;
+
+  beforeAll(async () => {
+    issuer = await startTestIssuer();
+    service = mkdtempSync(join(tmpdir(), 'signet-service-'));
+    execFileSync(process.execPath, ['scripts/build-verifier.ts'], { cwd: root });
+    writeFileSync(join(service, 'package.json'), JSON.stringify({ name: 'service', type: 'module', private: true }));
+    execFileSync('npm', ['install', tarball, '--prefer-offline', '--no-audit', '--no-fund'], { cwd: service, stdio: 'pipe' });
+  });
+  afterAll(async () => {
+    rmSync(service, { recursive: true, force: true });
+    await issuer.close();
+  });
+
+  const installed = (path: string) => join(service, 'node_modules', path);
+  const write = (name: string, text: string) => writeFileSync(join(service, name), text);
+
+  test('is small, and holds the verifier alone', () => {
+    const files = execFileSync('tar', ['-tzf', tarball], { encoding: 'utf8' }).trim().split('\n');
+    const outside = files.filter((file) => !/^package\/(?:lib\/[a-z]+\.(?:js|d\.ts)|package\.json|README\.md|LICENSE)$/.test(file));
+    expect(outside).toEqual([]);
+    for (const entry of ['index', 'koa', 'express', 'fastify']) expect(files).toContain(`package/lib/${entry}.js`);
+    expect(statSync(tarball).size).toBeLessThan(32_000);
+  });
+
+  test('depends on jose and on nothing else', () => {
+    const manifest = JSON.parse(readFileSync(installed('signet/package.json'), 'utf8')) as { dependencies: object };
+    expect(manifest.dependencies).toEqual({ jose: packageJson.dependencies.jose });
+    const lock = JSON.parse(readFileSync(join(service, 'package-lock.json'), 'utf8')) as { packages: object };
+    expect(Object.keys(lock.packages).sort()).toEqual(['', 'node_modules/jose', 'node_modules/signet']);
+  });
+
+  test('verifies a token in a plain Node process', () => {
+    write('service.js', `
+      import { createVerifier } from 'signet/verifier';
+      import { requireToken } from 'signet/verifier/koa';
+      import { requireScope } from 'signet/verifier/express';
+      import { requireRole } from 'signet/verifier/fastify';
+      const [jwks, issuer, audience, jwt, at] = process.argv.slice(2);
+      const verifier = createVerifier({ issuer, audience, jwks: JSON.parse(jwks), now: () => Number(at) });
+      const { sub } = await verifier.verify(jwt, { scope: 'orders:read' });
+      const refused = await verifier.verify(jwt + '=').catch((error) => error.code);
+      console.log(JSON.stringify([sub, refused, typeof requireToken(verifier), typeof requireScope('a'), typeof requireRole('a')]));
+    `);
+    const jwks = JSON.stringify({ keys: issuer.keys });
+    const said = execFileSync('node', ['service.js', jwks, issuer.issuer, audience, issuer.token(), String(issuer.clock.now)], { cwd: service, encoding: 'utf8' });
+    expect(JSON.parse(said)).toEqual(['person-1', 'malformed', 'function', 'function', 'function']);
+  });
+
+  test('has types that hold in a strict project without node\'s own', () => {
+    write('service.ts', `
+      import { type AccessToken, bearerToken, createVerifier, VerificationError, type Verifier } from 'signet/verifier';
+      import { requireToken } from 'signet/verifier/express';
+      const verifier: Verifier = createVerifier({ issuer: 'https://id.example.com', audience: null, service: 'orders' });
+      export async function subject(header: string | undefined): Promise<string> {
+        try {
+          const token: AccessToken = await verifier.verify(bearerToken(header), { scope: 'orders:read' });
+          return token.sub;
+        } catch (error) {
+          if (error instanceof VerificationError && error.code === 'expired') return 'expired';
+          throw error;
+        }
+      }
+      export const guard = requireToken(verifier);
+      // @ts-expect-error: audience is required
+      createVerifier({ issuer: 'https://id.example.com' });
+      // @ts-expect-error: undefined is not the way out
+      createVerifier({ issuer: 'https://id.example.com', audience: undefined });
+    `);
+    const options = { strict: true, module: 'nodenext', target: 'es2022', lib: ['es2023', 'dom'], types: [], noEmit: true };
+    write('tsconfig.json', JSON.stringify({ compilerOptions: options, files: ['service.ts'] }));
+    const tsc = join(root, 'node_modules/typescript/bin/tsc');
+    expect(execFileSync(process.execPath, [tsc, '-p', service], { encoding: 'utf8' })).toBe('');
+  });
+});
