@@ -42,11 +42,12 @@ export interface AuditQuery {
 }
 
 export type Verdict =
-  | { ok: true; checked: number; /** Hash of the last row: noted elsewhere, it also proves that no end was cut off and rewritten. */ head: string }
+  /** `head` is the last row's hash. Noted elsewhere, it also betrays somebody who rewrote the whole chain. */
+  | { ok: true; checked: number; head: string }
   | { ok: false; seq: number; problem: 'changed' | 'removed' | 'reordered' | 'added' };
 
 export interface Audit {
-  /** Writes an administrative or key event in the transaction of the act itself. @throws {TypeError} a secret in `detail` */
+  /** Writes an administrative or key event in the transaction of the act. @throws {TypeError} a secret in `detail` */
   append(tx: Queryable, event: AuditEvent): Promise<void>;
   /** Notes activity. Returns at once and never throws: what cannot be kept is counted and logged. */
   record(event: AuditEvent): void;
@@ -86,7 +87,7 @@ interface ChainedRow extends Row {
 }
 
 const columns = ['id', 'at', 'event', 'actor', 'subject', 'client_id', 'request_id', 'address', 'detail'] as const;
-const batchRows = 200;
+const batchRows = 256;
 const batchMs = 200;
 // A minute or so of a busy server: beyond that a database that is away must not eat the memory of one that serves.
 const bufferRows = 20_000;
@@ -115,7 +116,8 @@ export function createAudit(db: Database, { now = Date.now, log, keepActivity = 
 
   async function writeBatches(): Promise<void> {
     while (buffer.length > 0) {
-      const batch = buffer.slice(0, batchRows);
+      // Powers of two: a statement per number of rows would be hundreds for each connection to prepare and keep.
+      const batch = buffer.slice(0, Math.min(batchRows, 2 ** Math.floor(Math.log2(buffer.length))));
       try {
         await insert(db, batch);
       } catch (error) {
@@ -127,9 +129,19 @@ export function createAudit(db: Database, { now = Date.now, log, keepActivity = 
       buffer.splice(0, batch.length);
       failing = false;
     }
-    if (dropped === 0) return;
-    log.error('audit.events_dropped', { dropped });
+    admitDropped();
+  }
+
+  function admitDropped(): void {
+    if (dropped > 0) log.error('audit.events_dropped', { dropped });
     dropped = 0;
+  }
+
+  /** Resolves when all that was recorded until now is written, or cannot be. */
+  async function settled(): Promise<void> {
+    await flush();
+    // One that was already under way may have ended just before the last rows came in.
+    await flush();
   }
 
   return {
@@ -153,12 +165,12 @@ export function createAudit(db: Database, { now = Date.now, log, keepActivity = 
         return;
       }
       buffer.push(toRowWithoutSecrets(event, now(), log));
-      if (buffer.length >= batchRows) void flush();
+      if (buffer.length >= batchRows && !failing) void flush();
       else writeSoon();
     },
 
     async list({ since, until, event, subject, limit = 100 } = {}) {
-      await flush();
+      await settled();
       const conditions: string[] = [];
       const parameters: Value[] = [];
       const where = (condition: string, value: Value | undefined) => {
@@ -189,9 +201,9 @@ export function createAudit(db: Database, { now = Date.now, log, keepActivity = 
     async close() {
       closed = true;
       clearTimeout(timer);
-      await flush();
-      // A flush that was under way when we arrived may have ended before the last rows came in.
-      await flush();
+      await settled();
+      dropped += buffer.splice(0).length;
+      admitDropped();
     },
   };
 }
@@ -201,7 +213,8 @@ async function insert(db: Database, batch: Row[]): Promise<void> {
     `(${columns.map((_column, at) => `$${index * columns.length + at + 1}`).join(', ')})`;
   // The id makes a repeat harmless: a batch may have been committed although its answer was lost.
   await db.query(
-    `insert into audit_events (${columns.join(', ')}) values ${batch.map(tuple).join(', ')} on conflict (id) do nothing`,
+    `insert into audit_events (${columns.join(', ')}) values ${batch.map(tuple).join(', ')}
+     on conflict (id) do nothing`,
     batch.flatMap(values));
 }
 
@@ -250,7 +263,8 @@ async function whatHappenedTo(db: Database, row: ChainedRow): Promise<'changed' 
 
 async function chainAfter(db: Database, seq: number): Promise<ChainedRow[]> {
   const { rows } = await db.query<ChainedRow>(
-    `select ${columns.join(', ')}, seq, previous_hash, hash from audit_events where seq > $1 order by seq limit ${pageRows}`,
+    `select ${columns.join(', ')}, seq, previous_hash, hash from audit_events
+     where seq > $1 order by seq limit ${pageRows}`,
     [seq]);
   return rows;
 }
@@ -274,8 +288,7 @@ function toRow(event: AuditEvent, at: number): Row {
   const secret = secretIn(detail);
   if (secret !== undefined) throw new TypeError(`audit event ${event.event}: detail may not contain ${secret}`);
   return {
-    // Sorts by time, which keeps the index compact and rows of one millisecond apart.
-    id: at.toString(16).padStart(12, '0') + randomBytes(10).toString('hex'),
+    id: rowId(at),
     at,
     event: event.event,
     actor: event.actor ?? null,
@@ -287,12 +300,24 @@ function toRow(event: AuditEvent, at: number): Row {
   };
 }
 
+// Sorts by time and, within a process, by order of events, so that what happened in one millisecond is told in order.
+let counter = 0;
+
+function rowId(at: number): string {
+  counter = (counter + 1) % 0x1_000_000;
+  return hex(at, 12) + hex(counter, 6) + randomBytes(7).toString('hex');
+}
+
+function hex(value: number, digits: number): string {
+  return value.toString(16).padStart(digits, '0');
+}
+
 // A request must not fail because of how its event was written down: the event is kept, its detail is not.
 function toRowWithoutSecrets(event: AuditEvent, at: number, log: Log): Row {
   try {
     return toRow(event, at);
   } catch (error) {
-    log.error('audit.detail_refused', { event: event.event, error });
+    log.error('audit.detail_refused', { auditEvent: event.event, error });
     return toRow({ ...event, detail: {} }, at);
   }
 }

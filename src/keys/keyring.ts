@@ -1,6 +1,6 @@
 // The signing keys as they are stored, and the only ways to change them (owns the table signing_keys). Every act is one
 // transaction that checks its precondition in the statement that writes, so of two replicas that decide the same thing
-// one does it, and the audit row commits with it. What is due, and when, is lifecycle.ts; private halves open only here.
+// one does it, and the audit row commits with it. What is due, and when: lifecycle.ts. Private halves open only here.
 
 import { createHash } from 'node:crypto';
 
@@ -52,13 +52,19 @@ export interface Keyring {
   /** Makes and publishes the next key; answers its kid. @throws {AppError} key_already_prepared */
   prepare(act?: Act): Promise<string>;
   /**
-   * Signs with a prepared key from now on. The key before it is retired, its private half gone, in the same transaction.
+   * Signs with a prepared key from now on. The key before it is retired in the same transaction, its private half gone.
    * @throws {AppError} key_unknown | key_not_prepared | key_step_unsafe (not published for long enough)
    */
   activate(kid: string, act?: Act): Promise<void>;
-  /** Hands over from the active key to the prepared one. @throws {AppError} key_not_active | key_without_successor, and as activate */
+  /**
+   * Hands over from the active key to the prepared one.
+   * @throws {AppError} key_unknown | key_not_active | key_without_successor | key_step_unsafe
+   */
   retire(kid: string, act?: Act): Promise<void>;
-  /** Takes a retired key out of the JWKS. @throws {AppError} key_unknown | key_not_retired | key_step_unsafe (tokens still live) */
+  /**
+   * Takes a retired key out of the JWKS.
+   * @throws {AppError} key_unknown | key_not_retired | key_step_unsafe (what it signed may still be valid)
+   */
   destroy(kid: string, act?: Act): Promise<void>;
   /**
    * The emergency: the key leaves the JWKS at once. Where it was the active one, the prepared key (or a new one) signs
@@ -96,22 +102,22 @@ interface Row {
   longest_life: number;
 }
 
-const columns = 'kid, alg, public_jwk, prepared_at, activated_at, retired_at, destroyed_at, revoked_at, revoked_reason, '
-  + 'longest_life';
+const columns = 'kid, alg, public_jwk, prepared_at, activated_at, retired_at, destroyed_at, '
+  + 'revoked_at, revoked_reason, longest_life';
 
 // The states of lifecycle.ts, as conditions.
 const isPrepared = 'activated_at is null and destroyed_at is null and revoked_at is null';
 const isActive = 'activated_at is not null and retired_at is null and revoked_at is null';
 const isRetired = 'retired_at is not null and destroyed_at is null and revoked_at is null';
 
-/** Whether the database holds signing keys: then the master key that opens them must already exist. */
+/** Whether anything in the database is sealed: then the master key that opens it must already exist. */
 export async function hasSigningKeys(db: Queryable): Promise<boolean> {
-  const { rowCount } = await db.query('select kid from signing_keys limit 1');
+  const { rowCount } = await db.query('select kid from signing_keys where sealed_private is not null limit 1');
   return rowCount > 0;
 }
 
 export function createKeyring(options: KeyringOptions): Keyring {
-  const { db, seal, audit, policy, now = () => db.now(), generate = generateKey } = options;
+  const { db, seal, audit, policy, now = () => db.now(), generate = () => generateKey() } = options;
   // Kept from one call to the next, so that the private half is opened once and not at every tick.
   let signer: Signer | undefined;
 
@@ -125,10 +131,8 @@ export function createKeyring(options: KeyringOptions): Keyring {
   }
 
   function note(tx: Queryable, event: string, kid: string | undefined, act: Act, detail: Record<string, unknown> = {}) {
-    const { actor = 'schedule', requestId, address, force } = act;
-    return audit.append(tx, {
-      event, actor, requestId, address, subject: kid, detail: force === undefined ? detail : { ...detail, forced: force },
-    });
+    const { actor = 'schedule', requestId, address, force: forced } = act;
+    return audit.append(tx, { event, actor, requestId, address, subject: kid, detail: { ...detail, forced } });
   }
 
   function open(kid: string, sealed: string): Buffer {
@@ -141,12 +145,13 @@ export function createKeyring(options: KeyringOptions): Keyring {
   }
 
   /** Inserts a new key; false where a key in that place already exists. */
-  async function insert(tx: Queryable, key: NewKey, preparedAt: Milliseconds, activatedAt: Milliseconds | null): Promise<boolean> {
+  async function insert(tx: Queryable, key: NewKey, preparedAt: number, activatedAt: number | null): Promise<boolean> {
     const { kid, alg } = key.publicJwk;
+    const sealed = seal.seal(key.pkcs8, placeOf(kid));
     const { rowCount } = await tx.query(
       `insert into signing_keys (kid, alg, public_jwk, sealed_private, prepared_at, activated_at, longest_life)
        values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing`,
-      [kid, alg, JSON.stringify(key.publicJwk), seal.seal(key.pkcs8, placeOf(kid)), preparedAt, activatedAt, policy.longestLife]);
+      [kid, alg, JSON.stringify(key.publicJwk), sealed, preparedAt, activatedAt, policy.longestLife]);
     return rowCount === 1;
   }
 
@@ -159,10 +164,12 @@ export function createKeyring(options: KeyringOptions): Keyring {
     return rowCount === 1;
   }
 
-  async function activate(tx: Queryable, kid: string, at: Milliseconds, act: Act): Promise<void> {
+  /** Answers the kid of the key that signed until now. */
+  async function activate(tx: Queryable, kid: string, at: Milliseconds, act: Act): Promise<string | undefined> {
     await checkMasterKey(tx);
     const retired = await tx.query<{ kid: string }>(
-      `update signing_keys set retired_at = $1, sealed_private = null where ${isActive} returning kid`, [at]);
+      `update signing_keys set retired_at = $1, sealed_private = null where ${isActive} and kid <> $2 returning kid`,
+      [at, kid]);
     const previous = retired.rows[0]?.kid;
     // Where nothing signs there is nothing to wait for: verifiers will have to fetch the key in any case.
     const atOnce = act.force !== undefined || previous === undefined;
@@ -173,11 +180,12 @@ export function createKeyring(options: KeyringOptions): Keyring {
       }
       const ready = moment(readyAt(key, policy));
       throw new AppError('key_step_unsafe', 409,
-        `key ${kid} has been published since ${moment(key.preparedAt)}; until ${ready} a verifier may not have it and would `
-        + `refuse what it signs`, { hint: `wait until ${ready}, or force it and say why` });
+        `key ${kid} has been published since ${moment(key.preparedAt)}; until ${ready} a verifier may not have it, `
+        + `and would refuse what it signs`, { hint: `wait until ${ready}, or force it and say why` });
     }
     if (previous !== undefined) await note(tx, 'key.retired', previous, act, { successor: kid });
     await note(tx, 'key.activated', kid, act, { previous });
+    return previous;
   }
 
   return {
@@ -201,7 +209,9 @@ export function createKeyring(options: KeyringOptions): Keyring {
       return change(async (tx, at) => {
         await checkMasterKey(tx);
         const { kid } = key.publicJwk;
-        if (!await insert(tx, key, at, at)) throw new AppError('key_already_active', 409, 'a signing key is already active');
+        if (!await insert(tx, key, at, at)) {
+          throw new AppError('key_already_active', 409, 'a signing key is already active');
+        }
         await note(tx, 'key.activated', kid, act, { first: true });
         return kid;
       });
@@ -222,7 +232,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
       });
     },
 
-    activate: (kid, act = {}) => change((tx, at) => activate(tx, kid, at, act)),
+    activate: (kid, act = {}) => change(async (tx, at) => void await activate(tx, kid, at, act)),
 
     retire: (kid, act = {}) => change(async (tx, at) => {
       const { state } = await find(tx, kid);
@@ -231,11 +241,12 @@ export function createKeyring(options: KeyringOptions): Keyring {
       }
       const successor = (await listKeys(tx)).find((key) => key.state === 'prepared');
       if (!successor) {
-        throw new AppError('key_without_successor', 409, `key ${kid} cannot be retired: no key is prepared to sign after it`, {
+        throw new AppError('key_without_successor', 409, `key ${kid} cannot be retired: no other key is prepared`, {
           hint: 'prepare one first, and let verifiers fetch it',
         });
       }
-      await activate(tx, successor.kid, at, act);
+      const previous = await activate(tx, successor.kid, at, act);
+      if (previous !== kid) throw new AppError('key_not_active', 409, `key ${kid} was replaced in the meantime`);
     }),
 
     destroy: (kid, act = {}) => change(async (tx, at) => {

@@ -88,7 +88,9 @@ export function nextStep(keys: readonly KeyTimes[], now: Milliseconds, policy: P
     : { at: rotationDue - policy.publishAhead * 1000, step: { do: 'prepare' } as const };
   if (now >= rotation.at) return rotation.step;
 
-  const [spent] = keys.filter(isRetired).map((key) => ({ kid: key.kid, at: spentAt(key, policy) })).sort((a, b) => a.at - b.at);
+  const [spent] = keys.filter(isRetired)
+    .map((key) => ({ kid: key.kid, at: spentAt(key, policy) }))
+    .sort((a, b) => a.at - b.at);
   if (spent && now >= spent.at) return { do: 'destroy', kid: spent.kid };
   if (spent && spent.at < rotation.at) return { do: 'wait', until: spent.at, next: 'destroy' };
   return { do: 'wait', until: rotation.at, next: rotation.step.do };
@@ -100,13 +102,16 @@ export function checkPolicy(policy: Policy): string[] {
   const problems: string[] = [];
   const leastAhead = jwksMaxAge + pollEvery + clockSkew;
   if (publishAhead < leastAhead) {
-    problems.push(`publishAhead is ${publishAhead} s, but a new key must be published for at least ${leastAhead} s before `
-      + `it signs: a verifier may keep a JWKS for ${jwksMaxAge} s (jwksMaxAge), a replica may notice ${pollEvery} s late `
-      + `(pollEvery) and clocks may differ by ${clockSkew} s (clockSkew); ${jwksMaxAge} + ${pollEvery} + ${clockSkew} = ${leastAhead}`);
+    problems.push(
+      `publishAhead is ${publishAhead} s, but a new key must be published for ${leastAhead} s before it signs: `
+      + `a verifier may keep a JWKS for ${jwksMaxAge} s (jwksMaxAge), `
+      + `a replica may notice ${pollEvery} s late (pollEvery), and clocks may differ by ${clockSkew} s (clockSkew); `
+      + `${jwksMaxAge} + ${pollEvery} + ${clockSkew} = ${leastAhead}`);
   }
   if (rotateEvery < publishAhead) {
-    problems.push(`rotateEvery is ${rotateEvery} s, but the next key is published ${publishAhead} s (publishAhead) before it `
-      + `takes over: rotating sooner than that cannot be kept; ${rotateEvery} < ${publishAhead}`);
+    problems.push(
+      `rotateEvery is ${rotateEvery} s, but the next key is published ${publishAhead} s before it signs (publishAhead), `
+      + `so keys cannot follow one another sooner; ${rotateEvery} < ${publishAhead}`);
   }
   return problems;
 }

@@ -11,7 +11,7 @@ import { nextStep, stateOf } from './lifecycle.ts';
 import type { Milliseconds, Policy, Step } from './lifecycle.ts';
 
 export interface Rotation {
-  /** Looks now; resolves when it has. Never rejects: see `health`. Ticks do not overlap, and one that is asked for meanwhile follows. */
+  /** Looks now; resolves when it has, and never rejects: see `health`. Asked for during a tick, another one follows. */
   tick(): Promise<void>;
   health(): RotationHealth;
   /** Resolves when the tick under way has ended. */
@@ -66,7 +66,7 @@ export async function startRotation(options: RotationOptions): Promise<Rotation>
   let following: Promise<void> | undefined;
 
   async function look(): Promise<void> {
-    // A step that cannot be taken must not hide what others changed: a revocation, say. So it fails the tick at its end.
+    // A step that cannot be taken must not hide what others changed, a revocation say: it fails the tick at its end.
     const [steps] = await Promise.allSettled([takeDueSteps()]);
     const keys = await keyring.signingKeys();
     if (keys.version !== applied) {
@@ -158,8 +158,8 @@ export async function startRotation(options: RotationOptions): Promise<Rotation>
   await keyring.checkMasterKey();
   await look();
   lastTickAt = Date.now();
-  const timer = setInterval(() => void tick(), everyMs).unref();
   const unlisten = await db.listen(keysChannel, () => void tick());
+  const timer = setInterval(() => void tick(), everyMs).unref();
 
   return {
     tick,

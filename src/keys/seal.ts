@@ -150,7 +150,8 @@ async function readPrivately(file: string): Promise<string | undefined> {
   } catch (cause) {
     if (cause instanceof AppError) throw cause;
     if (hasCode(cause, 'ENOENT')) return undefined;
-    throw new AppError('master_key_unreadable', 500, `the master key ${file} cannot be read: ${reason(cause)}`, { cause });
+    const message = `the master key ${file} cannot be read: ${reason(cause)}`;
+    throw new AppError('master_key_unreadable', 500, message, { cause });
   }
 }
 
@@ -159,7 +160,8 @@ async function readPrivately(file: string): Promise<string | undefined> {
 function parseKey(text: string, where: string): Buffer {
   const trimmed = text.trim();
   if (!/^(?:[A-Za-z0-9_-]{43}|[A-Za-z0-9+/]{43}=)$/.test(trimmed)) {
-    throw new AppError('master_key_malformed', 500, `${where} is not ${keyBytes} random bytes in base64`, { hint: howToMake });
+    const message = `${where} is not ${keyBytes} random bytes in base64`;
+    throw new AppError('master_key_malformed', 500, message, { hint: howToMake });
   }
   return Buffer.from(trimmed, 'base64url');
 }
@@ -167,7 +169,7 @@ function parseKey(text: string, where: string): Buffer {
 function wrongKey(what: string, id: string, ours: string[]): AppError {
   return new AppError('master_key_wrong', 500,
     `${what} is sealed under master key ${id}, but this process was given ${ours.join(' and ')}`,
-    { hint: 'start with the master key that belongs to this database, or name it as the previous one and run: signet keys rekey' });
+    { hint: 'start with the master key of this database, or name it as the previous one and run: signet keys rekey' });
 }
 
 function damaged(what: string, cause?: unknown): AppError {

@@ -1,5 +1,5 @@
-// The life cycle against a model of the world: replicas that notice late, verifiers that keep a JWKS as long as they may,
-// an operator who prepares and activates at random moments. The model takes the steps; only the rules are the product's.
+// The life cycle against a model of the world: replicas that notice late, verifiers that keep a JWKS as long as they
+// may, an operator who acts at random moments. The model takes the steps; only the rules are the product's.
 
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -22,7 +22,7 @@ const soundPolicy: fc.Arbitrary<Policy> = fc.record({
 type Command = { after: number; act: 'tick' | 'prepare' | 'activate' | 'revoke' | 'longer lives' };
 const commands = fc.array(fc.record({
   after: fc.integer({ min: 0, max: 4_000_000 }),
-  act: fc.constantFrom('tick', 'tick', 'tick', 'prepare', 'activate', 'revoke', 'longer lives') as fc.Arbitrary<Command['act']>,
+  act: fc.constantFrom<Command['act'][]>('tick', 'tick', 'tick', 'prepare', 'activate', 'revoke', 'longer lives'),
 }), { minLength: 1, maxLength: 40 });
 
 interface World {

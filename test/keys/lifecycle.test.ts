@@ -19,7 +19,8 @@ const afterlife = 6 * minute; // 300 + 30 + 30 s
 
 function key(kid: string, times: Partial<KeyTimes>): KeyTimes {
   return {
-    kid, preparedAt: 0, activatedAt: null, retiredAt: null, destroyedAt: null, revokedAt: null, longestLife: 14 * 86_400,
+    kid, preparedAt: 0, activatedAt: null, retiredAt: null, destroyedAt: null, revokedAt: null,
+    longestLife: 14 * 86_400,
     ...times,
   };
 }
@@ -35,11 +36,13 @@ describe('what is due', () => {
     ['with only a retired key', [retired], 9, { do: 'bootstrap' }],
     ['with nothing active, a prepared key signs at once', [prepared], 89 * day, { do: 'activate', kid: 'b' }],
     ['just after the first key', [active], 0, { do: 'wait', until: 89 * day, next: 'prepare' }],
-    ['a millisecond before the next key is due', [active], 89 * day - 1, { do: 'wait', until: 89 * day, next: 'prepare' }],
+    ['a millisecond before the next key is due', [active], 89 * day - 1,
+      { do: 'wait', until: 89 * day, next: 'prepare' }],
     ['when the next key is due', [active], 89 * day, { do: 'prepare' }],
     ['long after it was due', [active], 200 * day, { do: 'prepare' }],
     ['once it is published', [active, prepared], 89 * day, { do: 'wait', until: 90 * day, next: 'activate' }],
-    ['a millisecond before rotation', [active, prepared], 90 * day - 1, { do: 'wait', until: 90 * day, next: 'activate' }],
+    ['a millisecond before rotation', [active, prepared], 90 * day - 1,
+      { do: 'wait', until: 90 * day, next: 'activate' }],
     ['at rotation', [active, prepared], 90 * day, { do: 'activate', kid: 'b' }],
     ['published late: the whole lead all the same', [active, key('b', { preparedAt: 95 * day })], 95 * day,
       { do: 'wait', until: 96 * day, next: 'activate' }],
@@ -52,8 +55,8 @@ describe('what is due', () => {
     ['when nothing it signed can be valid', [active, retired], 14 * day + afterlife, { do: 'destroy', kid: 'r' }],
     ['a key that once signed longer lives', [active, { ...retired, longestLife: 30 * 86_400 }], 14 * day + afterlife,
       { do: 'wait', until: 30 * day + afterlife, next: 'destroy' }],
-    ['two retired keys: the one that is spent first', [active, retired, key('s', { activatedAt: -9, retiredAt: -5 })], 20 * day,
-      { do: 'destroy', kid: 's' }],
+    ['two retired keys: the one that is spent first', [active, retired, key('s', { activatedAt: -9, retiredAt: -5 })],
+      20 * day, { do: 'destroy', kid: 's' }],
     ['a rotation goes before tidying', [active, prepared, retired], 90 * day, { do: 'activate', kid: 'b' }],
     ['what is destroyed stays so', [active, { ...retired, destroyedAt: 15 * day }], 20 * day,
       { do: 'wait', until: 89 * day, next: 'prepare' }],
