@@ -1,14 +1,15 @@
 // What our tokens are: access tokens per RFC 9068, refresh tokens as signed handles, and how each is recognised when it
 // comes back. Nothing may accept one kind as another: `typ` tells them apart, then the audience does.
 
-import { compactVerify, importJWK, type CryptoKey, type JWK } from 'jose';
+import { compactVerify, decodeJwt, decodeProtectedHeader, importJWK, type CryptoKey } from 'jose';
 import type { SigningKeys } from '../keys/keyring.ts';
+import type { PublicJwk } from '../keys/signer.ts';
 import { createVerifier, type Verifier } from '../verifier/index.ts';
 
 export interface TokenFormats {
   /** A refresh token for the wire: `handle` inside a JWT of type rt+jwt, addressed to the issuer itself. */
   wrapRefreshToken(handle: string, issuedAt: number, expiresAt: number): Promise<string>;
-  /** The handle, if the token is one of ours and not expired; a forged one costs no query. */
+  /** The handle inside, unless the token is expired or not one of ours. Whether the handle is good, storage knows. */
   openRefreshToken(token: string): Promise<string | undefined>;
   /** Claims of an access token addressed to the issuer (its userinfo endpoint), or undefined. */
   openAccessToken(token: string): Promise<Record<string, unknown> | undefined>;
@@ -23,16 +24,14 @@ export function createTokenFormats(
   refreshTokenFormat: 'jwt' | 'opaque',
 ): TokenFormats {
   const header = encode({ alg: keys.active.alg, typ: refreshTokenType, kid: keys.active.kid });
-  const imported = new Map<string, Promise<CryptoKey>>();
+  const imports = new Map<string, Promise<CryptoKey>>();
   const userinfo: Verifier = createVerifier({ issuer, audience: issuer, jwks: { keys: [...keys.published] } });
 
-  function keyOf(kid: unknown): Promise<CryptoKey> {
-    const jwk = keys.published.find((key) => key.kid === kid);
-    if (!jwk) throw new Error('unknown kid');
-    const known = imported.get(jwk.kid);
+  function imported(jwk: PublicJwk): Promise<CryptoKey> {
+    const known = imports.get(jwk.kid);
     if (known) return known;
-    const key = importJWK(jwk as JWK, 'RS256') as Promise<CryptoKey>;
-    imported.set(jwk.kid, key);
+    const key = importJWK({ ...jwk }, jwk.alg) as Promise<CryptoKey>;
+    imports.set(jwk.kid, key);
     return key;
   }
 
@@ -45,15 +44,20 @@ export function createTokenFormats(
     },
 
     async openRefreshToken(token) {
-      // A handle is never in two formats: base64url has no dot. Both stay readable when the setting changes.
+      // A handle has no dot, so the two formats cannot be confused, and both stay good when the setting changes.
       if (!token.includes('.')) return token;
       try {
-        const { payload, protectedHeader } = await compactVerify(token, ({ kid }) => keyOf(kid), { algorithms: ['RS256'] });
-        const claims = JSON.parse(new TextDecoder().decode(payload)) as Record<string, unknown>;
-        const ours = protectedHeader.typ === refreshTokenType && claims.iss === issuer && claims.aud === issuer;
-        return ours && typeof claims.jti === 'string' && Number(claims.exp) > Date.now() / 1000 ? claims.jti : undefined;
+        const { alg, typ, kid } = decodeProtectedHeader(token);
+        const { iss, aud, exp, jti } = decodeJwt(token);
+        if (alg !== 'RS256' || typ !== refreshTokenType || iss !== issuer || aud !== issuer) return undefined;
+        if (jti === undefined || exp === undefined || exp <= Date.now() / 1000) return undefined;
+        // The handle is proof enough; the signature only saves a query on what is forged. So a key that this replica does
+        // not know, because it is newer than our last look or was revoked, ends nobody's session.
+        const key = keys.published.find((jwk) => jwk.kid === kid);
+        if (key) await compactVerify(token, await imported(key), { algorithms: ['RS256'] });
+        return jti;
       } catch {
-        return undefined; // Forged, foreign, or of a key long gone: to the client they are all "not found".
+        return undefined; // Forged or foreign: to the client it is "not found" either way.
       }
     },
 
