@@ -34,11 +34,12 @@ interface Asset {
 
 const prefix = '/assets/';
 const oneYearSeconds = 31_536_000;
+const css = 'text/css; charset=utf-8';
 const logoTypes: Record<string, string> = { '.svg': 'image/svg+xml', '.png': 'image/png' };
 
 export function createAssets(branding: Branding): Assets {
-  const stylesheet = asset('signet.css', 'text/css; charset=utf-8', readFileSync(join(viewsFolder(), 'assets/signet.css')));
-  const brand = asset('brand.css', 'text/css; charset=utf-8', Buffer.from(brandCss(branding.color)));
+  const stylesheet = asset('signet.css', css, readFileSync(join(viewsFolder(), 'assets/signet.css')));
+  const brand = asset('brand.css', css, Buffer.from(brandCss(branding.color)));
   const logo = branding.logoFile === undefined ? undefined : readLogo(branding.logoFile);
   const icon = logo ?? asset('icon.svg', 'image/svg+xml', sealIcon(branding.color));
 

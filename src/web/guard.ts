@@ -10,8 +10,10 @@ import { AppError } from '../errors.ts';
 
 const oneYearSeconds = 31_536_000;
 
-/** Gives each request a name of our own, at `ctx.state.requestId` and in the answer. One sent by the client is ignored:
- * it could be made to match somebody else's line in the log. */
+/**
+ * Gives each request a name of our own, at `ctx.state.requestId` and in the answer. One sent by the client is ignored:
+ * it could be made to match somebody else's line in the log.
+ */
 export function requestId(): Middleware {
   return (ctx, next) => {
     // 64 bits in hexadecimal: short enough to be read out over the telephone.
@@ -46,6 +48,9 @@ export function securityHeaders({ issuer }: { issuer: string }): Middleware {
   };
 }
 
+/** The part of a Koa context that an answer is given through; oidc-provider's has it, too. */
+type Answer = Pick<Context, 'status' | 'type' | 'body' | 'set'>;
+
 export interface PageOptions {
   /** HTTP status. Default 200. */
   status?: number;
@@ -54,7 +59,7 @@ export interface PageOptions {
 }
 
 /** Answers with a page of ours (pages.ts) and the headers that only our own pages can bear. */
-export function sendPage(ctx: Context, html: string, { status = 200, formAction = [] }: PageOptions = {}): void {
+export function sendPage(ctx: Answer, html: string, { status = 200, formAction = [] }: PageOptions = {}): void {
   ctx.status = status;
   ctx.type = 'text/html; charset=utf-8';
   ctx.set({
@@ -111,7 +116,8 @@ export function requireSameOrigin({ issuer }: { issuer: string }): Middleware {
     const site = ctx.get('Sec-Fetch-Site');
     const ours = site === '' ? ctx.get('Origin') === origin : site === 'same-origin';
     if (!ours) {
-      throw new AppError('cross_site_form', 403, 'This form was not sent from our own page. Go back to the application and start again.');
+      throw new AppError('cross_site_form', 403,
+        'This form was not sent from our own page. Go back to the application and start again.');
     }
     return next();
   };
@@ -171,8 +177,8 @@ function decodeUtf8(bytes: Buffer): string {
 }
 
 /**
- * The address a request counts for. X-Forwarded-For is read from the right, where our own proxies write, and only as far
- * as they are trusted: everything further left is whatever the client liked to claim.
+ * The address a request counts for. X-Forwarded-For is read from the right, where our own proxies write, and only as
+ * far as they are trusted: everything further left is whatever the client liked to claim.
  * @param trustedProxies addresses and networks: "10.0.0.0/8", "::1"
  */
 export function clientAddress(req: IncomingMessage, trustedProxies: readonly string[]): string {
@@ -190,7 +196,7 @@ export function clientAddress(req: IncomingMessage, trustedProxies: readonly str
   return client;
 }
 
-/** What attempts are counted by: an IPv4 address whole, the /64 of an IPv6 address, since one subscriber holds all of it. */
+/** What attempts are counted by: an IPv4 address whole, of IPv6 the /64, since one subscriber holds all of it. */
 export function addressPrefix(address: string): string {
   return isIP(address) === 6 ? `${ipv6Groups(address).slice(0, 4).join(':')}::/64` : address;
 }
@@ -219,7 +225,8 @@ function parseAddress(text: string): string | undefined {
 
   const groups = ipv6Groups(address);
   if (groups.slice(0, 6).join(':') !== '0:0:0:0:0:ffff') return canonicalIpv6(address);
-  return groups.slice(6).map((group) => Number.parseInt(group, 16)).map((word) => `${word >> 8}.${word & 255}`).join('.');
+  const words = groups.slice(6).map((group) => Number.parseInt(group, 16));
+  return words.map((word) => `${word >> 8}.${word & 255}`).join('.');
 }
 
 function ipv6Groups(address: string): string[] {

@@ -61,11 +61,13 @@ describe('an asset', () => {
 });
 
 describe('anything else under /assets/', () => {
-  test.each(['/assets/', '/assets/signet.css', '/assets/../package.json', '/assets/%2e%2e/package.json', '/assets/signet.0000000000000000.css'])(
-    'is not found, and not remembered (%s)', async (path) => {
-      const answer = await send(server.url, { path });
-      expect([answer.status, answer.headers['cache-control']]).toEqual([404, 'no-store']);
-    });
+  test.each([
+    '/assets/', '/assets/signet.css', '/assets/signet.0000000000000000.css',
+    '/assets/../package.json', '/assets/%2e%2e/package.json', '/assets//etc/passwd',
+  ])('is not found, and not remembered (%s)', async (path) => {
+    const answer = await send(server.url, { path });
+    expect([answer.status, answer.headers['cache-control']]).toEqual([404, 'no-store']);
+  });
 
   test('cannot be written to', async () => {
     const answer = await fetch(server.url + urls.stylesheet, { method: 'POST' });
@@ -77,20 +79,23 @@ describe('anything else under /assets/', () => {
   });
 });
 
-describe('a logo of one’s own', () => {
+describe("a logo of one's own", () => {
+  const drawing = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>';
+
   test('is served, and is the icon as well', async () => {
-    const own = createAssets({ ...branding, logoFile: logo('own.svg', '<svg xmlns="http://www.w3.org/2000/svg"/>') });
+    const own = createAssets({ ...branding, logoFile: logo('own.svg', drawing) });
     expect(own.urls.logo).toMatch(/^\/assets\/logo\.[0-9a-f]{16}\.svg$/);
     expect(own.urls.icon).toBe(own.urls.logo);
   });
 
   test('cannot run its scripts when it is opened by itself', async () => {
-    const own = createAssets({ ...branding, logoFile: logo('evil.svg', '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>') });
+    const own = createAssets({ ...branding, logoFile: logo('own.svg', drawing) });
     const other = await serve(own.middleware);
     try {
       const answer = await fetch(other.url + own.urls.logo);
       expect(answer.headers.get('content-type')).toBe('image/svg+xml');
-      expect(answer.headers.get('content-security-policy')).toBe("default-src 'none'; style-src 'unsafe-inline'; sandbox");
+      expect(answer.headers.get('content-security-policy'))
+        .toBe("default-src 'none'; style-src 'unsafe-inline'; sandbox");
     } finally {
       await other.close();
     }

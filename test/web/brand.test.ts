@@ -4,14 +4,18 @@ import { describe, expect, test } from 'vitest';
 import { brandCss, contrast } from '../../src/web/brand.ts';
 import { viewsFolder } from '../../src/web/views.ts';
 
-const colors = ['#1f5eff', '#000000', '#ffffff', '#f6d743', '#808080', '#ff0000', '#00ff00', '#0000ff', '#1c1e24', '#777777'];
+const colors = [
+  '#1f5eff', '#000000', '#ffffff', '#f6d743', '#808080', '#ff0000', '#00ff00', '#0000ff', '#1c1e24', '#777777',
+];
 const stylesheet = readFileSync(join(viewsFolder(), 'assets/signet.css'), 'utf8');
 
 /** The custom properties of a style sheet: those outside and those inside its dark block. */
 function properties(css: string): { light: Record<string, string>; dark: Record<string, string> } {
   const dark = /@media \(prefers-color-scheme: dark\) \{\s*:root \{(.*?)\}/s.exec(css)?.[1] ?? '';
   const light = /^:root \{(.*?)\}/sm.exec(css)?.[1] ?? '';
-  const read = (block: string) => Object.fromEntries([...block.matchAll(/--([a-z-]+): (#[0-9a-f]{3,6});/g)].map(([, name, value]) => [name, sixDigits(value ?? '')]));
+  const read = (block: string) => Object.fromEntries(
+    [...block.matchAll(/--([a-z-]+): (#[0-9a-f]{3,6});/g)].map(([, name, value = '']) => [name, sixDigits(value)]),
+  );
   return { light: read(light), dark: { ...read(light), ...read(dark) } };
 }
 

@@ -1,5 +1,5 @@
-// Reads our own pages for the tests: elements with their attributes, in order. Stricter than a browser on purpose: a "<"
-// that does not begin a well-formed tag (an unescaped value, an unquoted attribute) is an error and not text.
+// Reads our own pages for the tests: elements with their attributes, in order. Stricter than a browser on purpose: a
+// "<" that does not begin a well-formed tag (an unescaped value, an unquoted attribute) is an error and not text.
 
 export interface Element {
   tag: string;

@@ -37,9 +37,16 @@ export interface Answer {
   text: string;
 }
 
+export interface Question {
+  method?: string;
+  path?: string;
+  headers?: Record<string, string>;
+  body?: string | Buffer;
+}
+
 export function send(
   url: string,
-  { method = 'GET', path = '/', headers = {}, body = '' }: { method?: string; path?: string; headers?: Record<string, string>; body?: string | Buffer } = {},
+  { method = 'GET', path = '/', headers = {}, body = '' }: Question = {},
 ): Promise<Answer> {
   const length = method === 'POST' ? { 'content-length': Buffer.byteLength(body) } : {};
   return new Promise((resolve, reject) => {
