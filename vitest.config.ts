@@ -6,7 +6,8 @@ const closingLine: Reporter = {
   onTestRunEnd(modules, unhandledErrors) {
     const states = modules.flatMap((module) => Array.from(module.children.allTests(), (test) => test.result().state));
     const count = (state: string) => states.filter((each) => each === state).length;
-    const failed = count('failed') + modules.filter((module) => module.errors().length > 0).length + unhandledErrors.length;
+    const unloaded = modules.filter((module) => module.errors().length > 0).length;
+    const failed = count('failed') + unloaded + unhandledErrors.length;
     const skipped = count('skipped') > 0 ? `, ${count('skipped')} skipped` : '';
     console.log(`tests: ${count('passed')} passed, ${failed} failed${skipped}`);
   },

@@ -43,7 +43,8 @@ export function ensureServices(print: (line: string) => void): Missing[] {
 }
 
 function install(packages: string[], print: (line: string) => void): string | undefined {
-  if (!searchPath().some((directory) => isExecutable(join(directory, 'apt-get')))) return 'not found, and there is no apt-get';
+  const hasApt = searchPath().some((directory) => isExecutable(join(directory, 'apt-get')));
+  if (!hasApt) return 'not found, and there is no apt-get to install it';
   if (process.getuid?.() !== 0) return `not found, and only root can apt-get install ${packages.join(' ')}`;
   print(`installing ${packages.join(', ')} with apt-get`);
   if (packages.includes('postgresql')) keepClusterFromStarting();
@@ -53,7 +54,11 @@ function install(packages: string[], print: (line: string) => void): string | un
 
 function aptGet(args: string[]): string | undefined {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  const { status, stderr } = spawnSync('apt-get', ['-q', ...args], { env, encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'] });
+  const { status, stderr } = spawnSync('apt-get', ['-q', ...args], {
+    env,
+    encoding: 'utf8',
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
   if (status === 0) return undefined;
   return `apt-get ${args[0]} failed: ${stderr.trim().split('\n').at(-1)}`;
 }
@@ -72,7 +77,8 @@ function searchPath(): string[] {
 
 // A name alone proves nothing: Ubuntu's chromium-browser, for one, is a script that asks for a snap.
 function answersVersion(file: string, pattern: RegExp): boolean {
-  return isExecutable(file) && pattern.test(spawnSync(file, ['--version'], { encoding: 'utf8', timeout: 20_000 }).stdout ?? '');
+  if (!isExecutable(file)) return false;
+  return pattern.test(spawnSync(file, ['--version'], { encoding: 'utf8', timeout: 20_000 }).stdout ?? '');
 }
 
 function isExecutable(file: string): boolean {

@@ -26,11 +26,12 @@ export interface Database extends Queryable {
   transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T>;
   /** The database's own clock, epoch milliseconds. */
   now(): Promise<number>;
-  /** Tells every process on this database that `channel` changed: PostgreSQL NOTIFY; on SQLite the commit is the announcement. */
+  /** Tells every process on this database that `channel` changed. (On SQLite any commit is the announcement.) */
   announce(channel: string): Promise<void>;
   /**
-   * Calls `listener` soon after any process announced `channel` (on SQLite: wrote anything), until the returned function is called. A hint,
-   * never a guarantee: it may come twice or, after a lost connection, not at all, so callers also poll.
+   * Calls `listener` soon after any process announced `channel` (on SQLite: wrote anything), until the returned
+   * function is called. A hint, never a guarantee: it may come twice or, after a lost connection, not at all, so
+   * callers also poll.
    */
   listen(channel: string, listener: () => void): Promise<() => Promise<void>>;
   close(): Promise<void>;

@@ -1,5 +1,5 @@
 // Brings the schema to the version of this code. Migrations are numbered, forward only and frozen: what was applied
-// anywhere is never edited, so the same number means the same tables everywhere. All that is pending is one transaction.
+// anywhere is never edited, so the same number means the same tables everywhere. What is pending is one transaction.
 
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
@@ -62,7 +62,8 @@ async function appliedVersions(tx: Queryable, known: Migration[]): Promise<Set<n
   const newest = known.at(-1)?.version ?? 0;
   for (const { version, name, checksum } of rows) {
     if (version > newest) {
-      throw new AppError('database_too_new', 500, `the database is at version ${version}, this release knows ${newest}`, {
+      const versions = `the database is at version ${version}, this release knows ${newest}`;
+      throw new AppError('database_too_new', 500, versions, {
         hint: 'Run the newer release, or restore the backup made before the upgrade.',
       });
     }
@@ -88,5 +89,6 @@ async function readMigrations(directory: string): Promise<Migration[]> {
 // In a migration a statement ends with a semicolon at the end of a line, and a comment has a line of its own.
 function splitStatements(sql: string): string[] {
   const withoutComments = sql.replace(/^\s*--.*$/gm, '');
-  return withoutComments.split(/;[ \t]*$/m).map((statement) => statement.trim()).filter((statement) => statement !== '');
+  const statements = withoutComments.split(/;[ \t]*$/m).map((statement) => statement.trim());
+  return statements.filter((statement) => statement !== '');
 }

@@ -149,7 +149,8 @@ function toAppError(cause: unknown): unknown {
     return new AppError('unique_violation', 409, 'a row with this value already exists', { cause });
   }
   if (sqlState === '40001' || sqlState === '40P01') {
-    return new AppError('database_busy', 503, 'other requests kept changing the same rows', { cause, hint: 'Try again.' });
+    const message = 'other requests kept changing the same rows';
+    return new AppError('database_busy', 503, message, { cause, hint: 'Try again.' });
   }
   if (sqlState === undefined || serverRefuses(sqlState)) {
     // An attempt at several addresses of one name fails with an AggregateError, which has a code and no message.
@@ -163,7 +164,7 @@ function toAppError(cause: unknown): unknown {
 }
 
 // Shutting down or starting (57P…), out of connections or disk (53…), wrong password (28…), no such database (3D000).
-// 08P01 is the one of class 08 that the server sends to a living connection: a statement with the wrong number of values.
+// 08P01 is the one of class 08 that a living connection gives: the statement had the wrong number of values.
 function serverRefuses(sqlState: string): boolean {
   return /^(57P|53|28|3D000|08(?!P01))/.test(sqlState);
 }

@@ -42,7 +42,7 @@ export async function openSqlite(path: string, { busyDeadlineMs = 5_000 }: Sqlit
   const file = resolve(path);
   const unlessBusy = retryWhileBusy(busyDeadlineMs);
   const main = await unlessBusy(() => connect(file));
-  // A transaction has this connection to itself: what other requests run on `main` between its awaits is not part of it.
+  // A transaction has this one to itself: what other requests run on `main` between its awaits is not part of it.
   const aside = await unlessBusy(() => connect(file));
   const inTurn = createQueue();
   const currentTransaction = new AsyncLocalStorage<{ open: boolean }>();
@@ -257,7 +257,8 @@ function toAppError(cause: unknown): unknown {
     });
   }
   if (unusableFile.includes(code & 0xff)) {
-    return new AppError('database_unavailable', 503, `the database file cannot be used: ${(cause as Error).message}`, { cause });
+    const message = `the database file cannot be used: ${(cause as Error).message}`;
+    return new AppError('database_unavailable', 503, message, { cause });
   }
   return cause;
 }

@@ -80,7 +80,7 @@ describe.runIf(engines.includes(postgres))('PostgreSQL', () => {
     await until(async () => one.query('select 2').then(() => true, () => false));
   });
 
-  test('a connection lost in the middle of a statement is database_unavailable, and the next statement works', async () => {
+  test('a connection lost within a statement is database_unavailable, and the next statement works', async () => {
     const one = await open();
     const slow = one.query('select pg_sleep(20)');
     const lost = expect(slow).rejects.toMatchObject({ code: 'database_unavailable', status: 503 });
@@ -140,9 +140,10 @@ describe.runIf(engines.includes(postgres))('PostgreSQL', () => {
   });
 
   test('a database that does not exist, or a server that is not there, is said at once', async () => {
+    const unavailable = (why: string) => ({ code: 'database_unavailable', message: expect.stringContaining(why) });
     const wrongName = openDatabase(new URL('/not_there', url).href);
-    await expect(wrongName).rejects.toMatchObject({ code: 'database_unavailable', message: expect.stringContaining('not_there') });
+    await expect(wrongName).rejects.toMatchObject(unavailable('not_there'));
     const nobodyThere = openDatabase('postgres://signet:hunter2@127.0.0.1:1/signet');
-    await expect(nobodyThere).rejects.toMatchObject({ code: 'database_unavailable', message: expect.stringContaining('ECONNREFUSED') });
+    await expect(nobodyThere).rejects.toMatchObject(unavailable('ECONNREFUSED'));
   });
 });

@@ -186,7 +186,7 @@ test('a path may be relative to the working directory', async () => {
   expect(statSync(file).isFile()).toBe(true);
 });
 
-/** Commits since the last checkpoint: the frames of the write-ahead log that carry a size (sqlite.org/fileformat.html §4.1). */
+/** Commits since the last checkpoint: frames of the log that carry a size (sqlite.org/fileformat.html, §4.1). */
 function commits(file: string): number {
   const log = readFileSync(`${file}-wal`);
   const pageSize = log.readUInt32BE(8);

@@ -15,5 +15,6 @@ export async function launchChromium(): Promise<Browser> {
   // Chromium's sandbox refuses to run as root.
   const asRoot = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
   const quiet = ['--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
-  return chromium.launch({ executablePath, headless: true, args: [...asRoot, ...quiet, '--disable-gpu', '--disable-quic'] });
+  const args = [...asRoot, ...quiet, '--disable-gpu', '--disable-quic'];
+  return chromium.launch({ executablePath, headless: true, args });
 }

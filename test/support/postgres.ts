@@ -32,7 +32,7 @@ export async function startPostgres(): Promise<PostgresServer> {
   if (owner) chownSync(directory, owner.uid, owner.gid);
   const data = join(directory, 'data');
   const asOwner = { ...owner, cwd: directory, env: { PATH: process.env.PATH, LC_ALL: 'C' } };
-  // pg_ctl waits until the last file is written, so that all of them can be removed; where no server runs, it just says so.
+  // pg_ctl waits until the last file is written, so that all can be removed; where no server runs, it only says so.
   const remove = () => {
     spawnSync(join(bin, 'pg_ctl'), ['stop', '-D', data, '-m', 'immediate', '-w'], asOwner);
     rmSync(directory, { recursive: true, force: true });
