@@ -68,7 +68,8 @@ export interface Keyring {
   destroy(kid: string, act?: Act): Promise<void>;
   /**
    * The emergency: the key leaves the JWKS at once. Where it was the active one, the prepared key (or a new one) signs
-   * from the same transaction on. @throws {AppError} key_unknown | key_already_gone
+   * from the same transaction on. With `force`, also keys that the master key does not open.
+   * @throws {AppError} key_unknown | key_already_gone | master_key_wrong
    */
   revoke(kid: string, reason: string, act?: Act): Promise<void>;
   /** Tells the active key that something it signs may live this long; never lowered. Answers whether that was news. */
@@ -104,6 +105,8 @@ interface Row {
 
 const columns = 'kid, alg, public_jwk, prepared_at, activated_at, retired_at, destroyed_at, '
   + 'revoked_at, revoked_reason, longest_life';
+
+const whenever = Number.MAX_SAFE_INTEGER;
 
 // The states of lifecycle.ts, as conditions.
 const isPrepared = 'activated_at is null and destroyed_at is null and revoked_at is null';
@@ -173,7 +176,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
     const previous = retired.rows[0]?.kid;
     // Where nothing signs there is nothing to wait for: verifiers will have to fetch the key in any case.
     const atOnce = act.force !== undefined || previous === undefined;
-    if (!await promote(tx, kid, at, atOnce ? at : at - policy.publishAhead * 1000)) {
+    if (!await promote(tx, kid, at, atOnce ? whenever : at - policy.publishAhead * 1000)) {
       const key = await find(tx, kid);
       if (key.state !== 'prepared') {
         throw new AppError('key_not_prepared', 409, `key ${kid} is ${key.state}; only a prepared key can be activated`);
@@ -273,7 +276,8 @@ export function createKeyring(options: KeyringOptions): Keyring {
       const prepared = (await listKeys(db)).some((key) => key.state === 'prepared' && key.kid !== kid);
       const spare = prepared ? undefined : await generate();
       return change(async (tx, at) => {
-        await checkMasterKey(tx);
+        // By force also where the master key is lost or a row damaged: what does not open can still be given up.
+        if (act.force === undefined) await checkMasterKey(tx);
         const revoked = await tx.query<{ activated_at: number | null; retired_at: number | null }>(
           `update signing_keys set revoked_at = $2, revoked_reason = $3, sealed_private = null
            where kid = $1 and destroyed_at is null and revoked_at is null returning activated_at, retired_at`,
@@ -288,11 +292,12 @@ export function createKeyring(options: KeyringOptions): Keyring {
         if (was !== 'active') return;
 
         let successor = (await listKeys(tx)).find((key) => key.state === 'prepared')?.kid;
-        if (successor === undefined || !await promote(tx, successor, at, at)) {
+        if (successor === undefined || !await promote(tx, successor, at, whenever)) {
           const key = spare ?? await generate();
           await insert(tx, key, at, at);
           successor = key.publicJwk.kid;
         }
+        await checkMasterKey(tx); // the successor must open
         await note(tx, 'key.activated', successor, act, { previous: kid, emergency: true });
       });
     },

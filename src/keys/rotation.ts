@@ -3,11 +3,11 @@
 // keyring.ts. A tick that fails leaves the server signing with the keys it has.
 
 import type { Database } from '../database/database.ts';
-import { isAppError } from '../errors.ts';
+import { AppError, isAppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { keysChannel } from './keyring.ts';
 import type { Keyring, SigningKeys } from './keyring.ts';
-import { nextStep, stateOf } from './lifecycle.ts';
+import { checkPolicy, nextStep, stateOf } from './lifecycle.ts';
 import type { Milliseconds, Policy, Step } from './lifecycle.ts';
 
 export interface Rotation {
@@ -51,7 +51,8 @@ const stepsAtMost = 20;
 
 /**
  * Brings the keys up to date, hands them to `apply`, and keeps doing so. The first tick is part of the start: what is
- * wrong with it (a master key that does not open the keys, no database) is thrown, and nothing has been touched.
+ * wrong with it (a policy that would break verifiers, a master key that does not open the keys, no database) is thrown,
+ * and nothing has been touched.
  */
 export async function startRotation(options: RotationOptions): Promise<Rotation> {
   const { keyring, db, policy, apply, log, now = () => db.now(), everyMs = policy.pollEvery * 1000 } = options;
@@ -155,6 +156,8 @@ export async function startRotation(options: RotationOptions): Promise<Rotation>
     return running;
   }
 
+  const [problem] = checkPolicy(policy);
+  if (problem !== undefined) throw new AppError('key_policy_unsafe', 500, problem);
   await keyring.checkMasterKey();
   await look();
   lastTickAt = Date.now();

@@ -175,7 +175,7 @@ function wrongKey(what: string, id: string, ours: string[]): AppError {
 function damaged(what: string, cause?: unknown): AppError {
   return new AppError('sealed_value_damaged', 500,
     `${what} was changed after it was sealed, or was moved here from another place`,
-    { cause, hint: 'restore the database from a backup, or revoke the key' });
+    { cause, hint: 'restore the database from a backup, or revoke the key by force' });
 }
 
 function hasCode(error: unknown, code: string): boolean {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { afterAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
 import { createAudit } from '../../src/audit.ts';
 import type { Audit } from '../../src/audit.ts';
@@ -34,21 +34,24 @@ describe.each(engines)('signing keys on $name', ({ freshUrl }) => {
   const open = (on: Database, seal: Seal = createSeal(masterKeys), more = policy) =>
     createKeyring({ db: on, seal, audit, policy: more, now: () => clock, generate });
 
-  beforeEach(async () => {
-    await other?.close();
-    await db?.close();
+  beforeAll(async () => {
     const url = await freshUrl();
     db = await openDatabase(url);
     await migrate(db);
     other = await openDatabase(url);
-    clock = start;
-    audit = createAudit(db, { log: silentLog, now: () => clock });
-    generate = fromTestKeys();
-    keyring = open(db);
   });
   afterAll(async () => {
     await other.close();
     await db.close();
+  });
+  beforeEach(async () => {
+    await db.query('delete from signing_keys');
+    await db.query('delete from audit_events');
+    await db.query(`update audit_head set seq = 0, hash = ''`);
+    clock = start;
+    audit = createAudit(db, { log: silentLog, now: () => clock });
+    generate = fromTestKeys();
+    keyring = open(db);
   });
 
   const states = async () => Object.fromEntries((await keyring.list()).map(({ kid, state }) => [kid, state]));
@@ -314,6 +317,18 @@ describe.each(engines)('signing keys on $name', ({ freshUrl }) => {
       await expect(wrong.revoke(a, 'why')).rejects.toMatchObject(refused);
       await expect(wrong.rekey()).rejects.toMatchObject(refused);
       expect(await everything()).toBe(before);
+    });
+
+    test('is lost: by force, the keys that it sealed are given up and a new one signs', async () => {
+      const { a, b } = await readyToRotate();
+      const fresh = open(db, createSeal([randomBytes(32)]));
+      const lost = { actor: 'somebody', force: 'the master key is lost' };
+      await expect(fresh.revoke(a, 'lost', lost)).rejects.toMatchObject({ code: 'master_key_wrong' });
+      expect(await states()).toEqual({ [a]: 'active', [b]: 'prepared' });
+      await fresh.revoke(b, 'lost', lost);
+      await fresh.revoke(a, 'lost', lost);
+      expect((await fresh.signingKeys()).published).toHaveLength(1);
+      expect(await states()).toMatchObject({ [a]: 'revoked', [b]: 'revoked' });
     });
 
     test('is changed while old and new both open, after which the old one is not needed', async () => {

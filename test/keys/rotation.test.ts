@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
 import { createAudit } from '../../src/audit.ts';
 import type { Audit } from '../../src/audit.ts';
@@ -35,12 +35,17 @@ describe.each(engines)('the clock of rotation on $name', ({ freshUrl }) => {
   let closers: (() => Promise<void>)[];
   const log = createLog('debug', (line) => lines.push(JSON.parse(line)));
 
-  beforeEach(async () => {
-    closers = [];
+  beforeAll(async () => {
     url = await freshUrl();
     db = await openDatabase(url);
-    closers.push(() => db.close());
     await migrate(db);
+  });
+  afterAll(() => db.close());
+  beforeEach(async () => {
+    await db.query('delete from signing_keys');
+    await db.query('delete from audit_events');
+    await db.query(`update audit_head set seq = 0, hash = ''`);
+    closers = [];
     clock = start;
     lines = [];
     generate = fromTestKeys();
@@ -199,6 +204,14 @@ describe.each(engines)('the clock of rotation on $name', ({ freshUrl }) => {
       const wrong = openKeyring(db, { seal: createSeal([randomBytes(32)]) });
       await expect(begin({ keyring: wrong })).rejects.toMatchObject({ code: 'master_key_wrong' });
       expect((await db.query('select * from signing_keys')).rows).toEqual(before);
+    });
+
+    test('a policy that would break verifiers stops the start, and nothing is touched', async () => {
+      const hasty = { ...policy, publishAhead: 60 };
+      await expect(begin({ policy: hasty })).rejects.toMatchObject({
+        code: 'key_policy_unsafe', message: expect.stringContaining('300 + 30 + 30 = 360'),
+      });
+      expect((await db.query('select * from signing_keys')).rows).toEqual([]);
     });
 
     test('a step that cannot be taken does not hide a revocation', async () => {
