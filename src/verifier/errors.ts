@@ -38,7 +38,7 @@ export type VerificationErrorCode =
 
 const invalidToken = { status: 401, error: 'invalid_token' };
 
-// RFC 6750 §3.1 has no code of its own for roles; its insufficient_scope means "higher privileges than the token gives".
+// RFC 6750 §3.1 has no code for roles; its insufficient_scope means "higher privileges than the token gives".
 const answers: Record<VerificationErrorCode, { status: number; error: string }> = {
   missing_token: { status: 401, error: 'missing_token' },
   invalid_request: { status: 400, error: 'invalid_request' },

@@ -142,6 +142,7 @@ export function createRemoteKeys(options: RemoteKeysOptions): KeySource {
   }
 
   async function fetchKeys(): Promise<void> {
+    const askedAt = now(); // an answer is as old as its question
     const abort = new AbortController();
     const stop = () => abort.abort(new Error('the issuer did not answer in time'));
     const timeout = setTimeout(stop, options.timeoutSeconds * 1000);
@@ -155,8 +156,8 @@ export function createRemoteKeys(options: RemoteKeysOptions): KeySource {
       const keys = unchanged ?? await importKeys(verificationJwks(answer.document));
       const allowed = Math.max(answer.maxAgeSeconds ?? usualCacheSeconds, minCacheSeconds);
       const fresh = Math.min(allowed, options.maxCacheSeconds);
-      copy = { keys, etag: answer.etag, usableUntil: now() + options.lastKnownGoodSeconds * 1000 };
-      dueAt = now() + fresh * 1000 * refreshAfter;
+      copy = { keys, etag: answer.etag, usableUntil: askedAt + options.lastKnownGoodSeconds * 1000 };
+      dueAt = askedAt + fresh * 1000 * refreshAfter;
     } catch (error) {
       jwksUri = options.jwksUri; // it may have moved: ask discovery again
       dueAt = now() + cooldownMs;

@@ -96,8 +96,8 @@ export function createVerifier(options: VerifierOptions): Verifier {
       const token = readClaims(claims, expected, now() / 1000);
       const found = keys.find(kid);
       const key = found instanceof Promise ? await found : found;
-      // RS256 is fixed here, whatever the token says. Synchronous on purpose: it takes some 35 µs with 2048 bits, and the
-      // hop to WebCrypto's thread pool costs more than that, in time and in CPU.
+      // RS256 is fixed here, whatever the token says. Synchronous on purpose: with 2048 bits it takes some 35 µs, and
+      // the hop to WebCrypto's thread pool costs more than that, in time and in CPU.
       if (!verifySignature('sha256', signed, key, signature)) {
         throw new VerificationError('bad_signature', 'the signature is not valid');
       }

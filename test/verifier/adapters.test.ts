@@ -1,4 +1,5 @@
-import { createServer, request as httpRequest, type RequestListener, type Server } from 'node:http';
+import { createServer, request as httpRequest } from 'node:http';
+import type { IncomingMessage, RequestListener, Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import express from 'express';
 import fastify from 'fastify';
@@ -16,7 +17,8 @@ const services: Record<string, (verifier: Verifier) => Promise<RequestListener>>
   async Koa(verifier) {
     const { requireRole, requireScope, requireToken } = forKoa;
     const app = new Koa();
-    const on = (path: string, middleware: Koa.Middleware): Koa.Middleware => (ctx, next) => (ctx.path === path ? middleware(ctx, next) : next());
+    const on = (path: string, middleware: Koa.Middleware): Koa.Middleware =>
+      (ctx, next) => (ctx.path === path ? middleware(ctx, next) : next());
     app.use(on('/forgotten', requireScope('orders:read')));
     app.use(requireToken(verifier));
     app.use(on('/write', requireScope('orders:read', 'orders:delete')));
@@ -69,19 +71,23 @@ describe.each(Object.entries(services))('a %s service', (_name, createService) =
     server.close();
   });
 
-  const get = async (path: string, authorization?: string) => {
-    const response = await fetch(url + path, authorization === undefined ? {} : { headers: { authorization } });
-    return { status: response.status, challenge: response.headers.get('www-authenticate'), body: await response.json() as Record<string, unknown>, response };
+  const get = async (path: string, authorization?: string, base = url) => {
+    const response = await fetch(base + path, authorization === undefined ? {} : { headers: { authorization } });
+    const challenge = response.headers.get('www-authenticate');
+    const retryAfter = response.headers.get('retry-after');
+    return { status: response.status, challenge, retryAfter, body: await response.json() as unknown };
   };
 
   test('hands the token to its handlers', async () => {
-    expect(await get('/', `bearer ${issuer.token()}`)).toMatchObject({ status: 200, body: { sub: 'person-1' }, challenge: null });
+    const answer = { status: 200, body: { sub: 'person-1' }, challenge: null };
+    expect(await get('/', `bearer ${issuer.token()}`)).toMatchObject(answer);
   });
 
   test('asks for a token where there is none, and gives no error code for that', async () => {
     for (const authorization of [undefined, 'Basic abc']) {
       expect(await get('/', authorization)).toMatchObject({
-        status: 401, challenge: 'Bearer realm="api"', body: { error: 'missing_token', error_description: 'a bearer token is required' },
+        status: 401, challenge: 'Bearer realm="api"',
+        body: { error: 'missing_token', error_description: 'a bearer token is required' },
       });
     }
   });
@@ -97,25 +103,30 @@ describe.each(Object.entries(services))('a %s service', (_name, createService) =
     expect(await get('/', 'Bearer a b')).toMatchObject({ status: 400, body: { error: 'invalid_request' } });
     const twice = await new Promise<number | undefined>((resolve, reject) => {
       const headers = ['Host', 'localhost', 'Authorization', `Bearer ${issuer.token()}`, 'authorization', 'Bearer x'];
-      httpRequest(url, { headers }, (response) => { response.resume(); resolve(response.statusCode); }).on('error', reject).end();
+      const answered = (response: IncomingMessage) => resolve(response.resume().statusCode);
+      httpRequest(url, { headers }, answered).on('error', reject).end();
     });
     expect(twice).toBe(400);
   });
 
   test('answers 403 where scope or role is missing, naming the scopes', async () => {
-    expect(await get('/write', `Bearer ${issuer.token()}`)).toMatchObject({
-      status: 403, challenge: expect.stringMatching(/^Bearer error="insufficient_scope", .*, scope="orders:read orders:delete"$/),
-      body: { error: 'insufficient_scope' },
-    });
-    expect(await get('/write', `Bearer ${issuer.token({ claims: { scope: 'orders:delete orders:read' } })}`)).toMatchObject({ status: 200 });
-    expect(await get('/admin', `Bearer ${issuer.token()}`)).toMatchObject({ status: 403, body: { error: 'insufficient_scope' } });
-    expect(await get('/admin', `Bearer ${issuer.token({ claims: { roles: ['admin'] } })}`)).toMatchObject({ status: 200 });
+    const little = `Bearer ${issuer.token()}`;
+    const enough = `Bearer ${issuer.token({ claims: { scope: 'orders:delete orders:read', roles: ['admin'] } })}`;
+    const refusal = { status: 403, body: { error: 'insufficient_scope' } };
+    const { challenge } = await get('/write', little);
+    expect(challenge).toMatch(/^Bearer error="insufficient_scope", .*, scope="orders:read orders:delete"$/);
+    expect(await get('/write', little)).toMatchObject(refusal);
+    expect(await get('/write', enough)).toMatchObject({ status: 200 });
+    expect(await get('/admin', little)).toMatchObject(refusal);
+    expect(await get('/admin', enough)).toMatchObject({ status: 200 });
   });
 
   test('stays closed where requireToken was forgotten', async () => {
     const { status, body } = await get('/forgotten', `Bearer ${issuer.token()}`);
     expect(status).toBe(500);
-    expect(body).toEqual({ error: 'server_error', error_description: 'requireToken must run before requireScope and requireRole' });
+    expect(body).toEqual({
+      error: 'server_error', error_description: 'requireToken must run before requireScope and requireRole',
+    });
   });
 
   test('answers 503 with Retry-After while nobody can tell', async () => {
@@ -123,12 +134,12 @@ describe.each(Object.entries(services))('a %s service', (_name, createService) =
     issuer.instead.set(discoveryPath, (_request, response) => json(response, {}, 500));
     const other = createServer(await createService(cut)).listen(0, '127.0.0.1');
     await new Promise((resolve) => other.once('listening', resolve));
-    const response = await fetch(`http://127.0.0.1:${(other.address() as AddressInfo).port}/`, { headers: { authorization: `Bearer ${issuer.token()}` } });
-    expect(response.status).toBe(503);
-    expect(response.headers.get('retry-after')).toBe('5');
-    expect(response.headers.get('www-authenticate')).toBeNull();
-    expect(await response.json()).toEqual({
-      error: 'temporarily_unavailable', error_description: 'the keys of the issuer are not available at the moment',
+    const base = `http://127.0.0.1:${(other.address() as AddressInfo).port}`;
+    expect(await get('/', `Bearer ${issuer.token()}`, base)).toEqual({
+      status: 503, challenge: null, retryAfter: '5',
+      body: {
+        error: 'temporarily_unavailable', error_description: 'the keys of the issuer are not available at the moment',
+      },
     });
     issuer.instead.clear();
     cut.close();

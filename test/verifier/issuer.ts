@@ -13,11 +13,13 @@ export interface SigningKey {
   sign(signed: string): Buffer;
 }
 
-export const signingKeys: readonly SigningKey[] = testKeys.map(({ publicJwk, pkcs8 }) => {
+const signingKeys: readonly SigningKey[] = testKeys.map(({ publicJwk, pkcs8 }) => {
   const key = createPrivateKey({ key: Buffer.from(pkcs8), format: 'der', type: 'pkcs8' });
   const kid = String(publicJwk.kid);
   return { kid, publicJwk: { ...publicJwk }, sign: (signed) => rsaSign('sha256', Buffer.from(signed), key) };
 });
+
+export const [firstKey, secondKey, thirdKey] = signingKeys as unknown as [SigningKey, SigningKey, SigningKey];
 
 export const audience = 'https://orders.example.com';
 export const start = Date.UTC(2026, 0, 1);
@@ -48,8 +50,6 @@ export interface TestIssuer {
 export const discoveryPath = '/.well-known/openid-configuration';
 
 export async function startTestIssuer(): Promise<TestIssuer> {
-  const [firstKey] = signingKeys;
-  if (firstKey === undefined) throw new Error('the fixture has no keys');
   const requests: TestIssuer['requests'] = [];
   const instead = new Map<string, Answer>();
   const clock = { now: start };
@@ -83,12 +83,13 @@ export async function startTestIssuer(): Promise<TestIssuer> {
       const now = Math.floor(clock.now / 1000);
       return {
         iss: issuer, aud: audience, sub: 'person-1', client_id: 'spa', jti: 'token-1', iat: now, exp: now + 1800,
-        scope: 'orders:read orders:write', roles: ['clerk'], email: 'ada@example.com', auth_time: now - 60, sid: 'session-1',
-        ...changes,
+        scope: 'orders:read orders:write', roles: ['clerk'], email: 'ada@example.com', auth_time: now - 60,
+        sid: 'session-1', ...changes,
       };
     },
     token({ header = {}, claims = {}, key = firstKey } = {}) {
-      return signed(JSON.stringify({ alg: 'RS256', typ: 'at+jwt', kid: key.kid, ...header }), JSON.stringify(test.claims(claims)), key);
+      const fullHeader = { alg: 'RS256', typ: 'at+jwt', kid: key.kid, ...header };
+      return signed(JSON.stringify(fullHeader), JSON.stringify(test.claims(claims)), key);
     },
     tokenOf: (header, claims) => signed(header, claims, firstKey),
     async close() {

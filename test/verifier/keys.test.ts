@@ -3,9 +3,11 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { audience, base64url, discoveryPath, json, signingKeys, startTestIssuer, type TestIssuer } from './issuer.ts';
+import {
+  type Answer, audience, base64url, discoveryPath, firstKey as first, json, secondKey as second, startTestIssuer,
+  type TestIssuer, thirdKey as third,
+} from './issuer.ts';
 
-const [first, second, third] = signingKeys as [typeof signingKeys[0] & {}, typeof signingKeys[0] & {}, typeof signingKeys[0] & {}];
 const day = 86_400_000;
 
 let issuer: TestIssuer;
@@ -30,7 +32,14 @@ async function until(check: () => boolean): Promise<void> {
 }
 
 /** Costs nothing to make, as for an attacker: a header around somebody's claims, and no signature worth checking. */
-const forgery = (kid: string) => `${base64url(JSON.stringify({ alg: 'RS256', typ: 'at+jwt', kid }))}.${base64url(JSON.stringify(issuer.claims()))}.AAAA`;
+const forgery = (kid: string) => {
+  const header = JSON.stringify({ alg: 'RS256', typ: 'at+jwt', kid });
+  return `${base64url(header)}.${base64url(JSON.stringify(issuer.claims()))}.AAAA`;
+};
+
+/** 'accepted', or the code of the refusal. */
+const outcome = (verifier: Verifier, jwt: string): Promise<string> =>
+  verifier.verify(jwt).then(() => 'accepted', (error: { code: string }) => error.code);
 
 describe('a rotation', () => {
   test('is noticed by the first token of the new key', async () => {
@@ -46,10 +55,10 @@ describe('a rotation', () => {
     issuer.clock.now = Date.now();
     await verifier.verify(issuer.token());
     await expect(verifier.verify(forgery('forged-0'))).rejects.toMatchObject({ code: 'unknown_key' });
-    const flood = Array.from({ length: 400 }, (_, at) => verifier.verify(forgery(`forged-${at}`)).catch((error: unknown) => error));
+    const flood = Array.from({ length: 400 }, (_, at) => outcome(verifier, forgery(`forged-${at}`)));
     issuer.keys = [second.publicJwk, first.publicJwk];
     await expect(verifier.verify(issuer.token({ key: second }))).resolves.toMatchObject({ sub: 'person-1' });
-    for (const error of await Promise.all(flood)) expect(error).toMatchObject({ code: 'unknown_key', status: 401 });
+    expect(new Set(await Promise.all(flood))).toEqual(new Set(['unknown_key']));
     expect(jwksRequests()).toBe(3);
   });
 
@@ -57,7 +66,9 @@ describe('a rotation', () => {
     const verifier = verifierFor();
     await verifier.verify(issuer.token());
     const late = { answer: () => {} };
-    issuer.instead.set('/jwks', (_request, response) => { late.answer = () => json(response, { keys: [first.publicJwk] }); });
+    issuer.instead.set('/jwks', (_request, response) => {
+      late.answer = () => json(response, { keys: [first.publicJwk] });
+    });
     issuer.clock.now += 400_000;
     await verifier.verify(issuer.token()); // starts a background refresh
     await until(() => jwksRequests() === 2);
@@ -77,7 +88,7 @@ describe('a rotation', () => {
     issuer.clock.now += 60_000;
     await verifier.verify(jwt); // answered from the copy, while the new one is fetched
     await until(() => jwksRequests() === 2);
-    await expect.poll(() => verifier.verify(jwt).then(() => 'accepted', (error: { code: string }) => error.code)).toBe('unknown_key');
+    await expect.poll(() => outcome(verifier, jwt)).toBe('unknown_key');
   });
 });
 
@@ -86,8 +97,8 @@ describe('a flood of unknown keys', () => {
     const verifier = verifierFor({ cooldownSeconds: 0.2, now: Date.now });
     issuer.clock.now = Date.now();
     await verifier.verify(issuer.token());
-    const answers = await Promise.all(Array.from({ length: 300 }, (_, at) => verifier.verify(forgery(`kid-${at}`)).catch((error: { code: string }) => error.code)));
-    expect(new Set(answers)).toEqual(new Set(['unknown_key']));
+    const flood = Array.from({ length: 300 }, (_, at) => outcome(verifier, forgery(`kid-${at}`)));
+    expect(new Set(await Promise.all(flood))).toEqual(new Set(['unknown_key']));
     expect(jwksRequests()).toBe(2);
     const waiting = verifier.verify(forgery('one-more')).catch(() => {});
     await verifier.verify(issuer.token());
@@ -101,7 +112,7 @@ describe('a flood of unknown keys', () => {
     issuer.clock.now = Date.now();
     await verifier.verify(issuer.token());
     const jwt = forgery('unknown');
-    const codes = await Promise.all(Array.from({ length: 1001 }, () => verifier.verify(jwt).catch((error: { code: string }) => error.code)));
+    const codes = await Promise.all(Array.from({ length: 1001 }, () => outcome(verifier, jwt)));
     expect(codes.filter((code) => code === 'keys_unavailable')).toHaveLength(1);
     expect(codes.filter((code) => code === 'unknown_key')).toHaveLength(1000);
   });
@@ -144,7 +155,7 @@ describe('an issuer that is down', () => {
   test('is asked once per cool-down, however many requests come in', async () => {
     const verifier = verifierFor();
     issuer.instead.set(discoveryPath, (_request, response) => json(response, {}, 503));
-    for (let at = 0; at < 20; at++) await expect(verifier.verify(issuer.token())).rejects.toMatchObject({ code: 'keys_unavailable' });
+    for (let at = 0; at < 20; at++) expect(await outcome(verifier, issuer.token())).toBe('keys_unavailable');
     expect(issuer.requests).toHaveLength(1);
   });
 
@@ -157,25 +168,28 @@ describe('an issuer that is down', () => {
 });
 
 describe('keys and discovery are refused, and the reason is told to ready(),', () => {
+  const answers = (path: string, answer: Answer) => (at: TestIssuer) => { at.instead.set(path, answer); };
+  const discovers = (document: (at: TestIssuer) => unknown) => (at: TestIssuer) =>
+    answers(discoveryPath, (_request, response) => json(response, document(at)))(at);
+  const tooLarge = JSON.stringify({ keys: [], x: 'x'.repeat(600_000) });
+
   const reasons: [string, (issuer: TestIssuer) => void, RegExp][] = [
-    ['when discovery speaks for another issuer', (at) =>
-      at.instead.set(discoveryPath, (_request, response) => json(response, { issuer: `${at.issuer}/`, jwks_uri: at.jwksUri })), /"issuer" differs/],
-    ['when discovery is not an object', (at) => at.instead.set(discoveryPath, (_request, response) => json(response, null)), /"issuer" differs/],
-    ['when discovery has no jwks_uri', (at) =>
-      at.instead.set(discoveryPath, (_request, response) => json(response, { issuer: at.issuer })), /no "jwks_uri"/],
-    ['when jwks_uri is http on another host', (at) =>
-      at.instead.set(discoveryPath, (_request, response) => json(response, { issuer: at.issuer, jwks_uri: 'http://keys.example.com/' })), /must be https/],
-    ['when jwks_uri is a file', (at) =>
-      at.instead.set(discoveryPath, (_request, response) => json(response, { issuer: at.issuer, jwks_uri: 'file:///etc/passwd' })), /must be https/],
-    ['when the keys redirect', (at) =>
-      at.instead.set('/jwks', (_request, response) => response.writeHead(302, { location: '/elsewhere' }).end()), /fetch failed/],
-    ['when the answer is too large', (at) =>
-      at.instead.set('/jwks', (_request, response) => response.end(JSON.stringify({ keys: [], x: 'x'.repeat(600_000) }))), /more than 524288 bytes/],
-    ['when the answer never ends', (at) =>
-      at.instead.set('/jwks', (_request, response) => { response.write('{"keys":['); }), /in time/],
-    ['when the answer is not JSON', (at) => at.instead.set('/jwks', (_request, response) => response.end('<html>')), /JSON/],
-    ['when the answer is no key set', (at) => at.instead.set('/jwks', (_request, response) => json(response, { keys: {} })), /not a JWK Set/],
-    ['when the answer is 304 and nothing is cached', (at) => at.instead.set('/jwks', (_request, response) => response.writeHead(304).end()), /304/],
+    ['when discovery speaks for another issuer',
+      discovers((at) => ({ issuer: `${at.issuer}/`, jwks_uri: at.jwksUri })), /"issuer" differs/],
+    ['when discovery is not an object', discovers(() => null), /"issuer" differs/],
+    ['when discovery has no jwks_uri', discovers((at) => ({ issuer: at.issuer })), /no "jwks_uri"/],
+    ['when jwks_uri is http on another host',
+      discovers((at) => ({ issuer: at.issuer, jwks_uri: 'http://keys.example.com/' })), /must be https/],
+    ['when jwks_uri is a file',
+      discovers((at) => ({ issuer: at.issuer, jwks_uri: 'file:///etc/passwd' })), /must be https/],
+    ['when the keys redirect',
+      answers('/jwks', (_, response) => response.writeHead(302, { location: '/elsewhere' }).end()), /fetch failed/],
+    ['when the answer is too large', answers('/jwks', (_, response) => response.end(tooLarge)), /more than 524288/],
+    ['when the answer never ends', answers('/jwks', (_, response) => { response.write('{"keys":['); }), /in time/],
+    ['when the answer is not JSON', answers('/jwks', (_, response) => response.end('<html>')), /JSON/],
+    ['when the answer is no key set', answers('/jwks', (_, response) => json(response, { keys: {} })), /not a JWK Set/],
+    ['when the answer is 304 and nothing is cached',
+      answers('/jwks', (_, response) => response.writeHead(304).end()), /304/],
   ];
 
   test.each(reasons)('%s', async (_case, misbehave, reason) => {
@@ -202,7 +216,8 @@ describe('keys and discovery are refused, and the reason is told to ready(),', (
 
 describe('the cache', () => {
   test.each([
-    ['max-age=120', 89, 90], ['max-age=1', 22, 23], ['max-age=99999', 449, 450], ['no-store', 22, 23], [undefined, 224, 225],
+    ['max-age=120', 89, 90], ['max-age=1', 22, 23], ['max-age=99999', 449, 450], ['no-store', 22, 23],
+    [undefined, 224, 225],
   ])('with Cache-Control %s still rests after %i s and asks again at %i s', async (cacheControl, rests, asks) => {
     issuer.cacheControl = cacheControl;
     const verifier = verifierFor();
@@ -230,8 +245,8 @@ describe('the cache', () => {
     await verifier.verify(issuer.token());
     for (let round = 1; round <= 2; round++) {
       issuer.clock.now += 23 * 3_600_000;
-      await expect(verifier.verify(issuer.token())).resolves.toBeDefined();
-      await until(() => jwksRequests() === 1 + round);
+      const seen = async () => [await outcome(verifier, issuer.token()), jwksRequests()];
+      await expect.poll(seen).toEqual(['accepted', 1 + round]);
       expect(issuer.requests.at(-1)?.ifNoneMatch).toBe(`"${first.kid}"`);
     }
   });
@@ -258,13 +273,14 @@ describe('a published key', () => {
     ['whose kid names another key too', () => [first.publicJwk, { ...second.publicJwk, kid: first.kid }]],
   ])('%s verifies nothing', async (_case, keys) => {
     issuer.instead.set('/jwks', (_request, response) => json(response, { keys: keys() }));
-    await expect(verifierFor().verify(issuer.token())).rejects.toMatchObject({ code: 'unknown_key' });
+    expect(await outcome(verifierFor(), issuer.token())).toBe('unknown_key');
   });
 
   test.each<[string, () => unknown[]]>([
     ['without alg and use', () => [{ kty: 'RSA', kid: first.kid, n: first.publicJwk.n, e: first.publicJwk.e }]],
     ['twice', () => [first.publicJwk, first.publicJwk]],
-    ['beside keys of no use', () => [{ kty: 'EC', kid: first.kid }, { ...second.publicJwk, n: '' }, third.publicJwk, first.publicJwk]],
+    ['beside keys of no use', () =>
+      [{ kty: 'EC', kid: first.kid }, { ...second.publicJwk, n: '' }, third.publicJwk, first.publicJwk]],
   ])('%s verifies', async (_case, keys) => {
     issuer.instead.set('/jwks', (_request, response) => json(response, { keys: keys() }));
     await expect(verifierFor().verify(issuer.token())).resolves.toBeDefined();
@@ -274,11 +290,11 @@ describe('a published key', () => {
 test('an issuer below a path is discovered below that path', async () => {
   const server = createServer((request, response) => {
     const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}/tenant/`;
-    if (request.url === '/tenant/.well-known/openid-configuration') json(response, { issuer: base, jwks_uri: `${base}jwks` });
-    else json(response, { keys: [first.publicJwk] });
+    const discovery = request.url === '/tenant/.well-known/openid-configuration';
+    json(response, discovery ? { issuer: base, jwks_uri: `${base}jwks` } : { keys: [first.publicJwk] });
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   closers.push(() => server.close(), () => server.closeAllConnections());
   const path = `http://127.0.0.1:${(server.address() as AddressInfo).port}/tenant/`;
-  await expect(verifierFor({ issuer: path }).verify(issuer.token({ claims: { iss: path } }))).resolves.toBeDefined();
+  expect(await outcome(verifierFor({ issuer: path }), issuer.token({ claims: { iss: path } }))).toBe('accepted');
 });

@@ -19,7 +19,8 @@ describe('the verifier as a package of its own', () => {
     service = mkdtempSync(join(tmpdir(), 'signet-service-'));
     execFileSync(process.execPath, ['scripts/build-verifier.ts'], { cwd: root });
     writeFileSync(join(service, 'package.json'), JSON.stringify({ name: 'service', type: 'module', private: true }));
-    execFileSync('npm', ['install', tarball, '--prefer-offline', '--no-audit', '--no-fund'], { cwd: service, stdio: 'pipe' });
+    const install = ['install', tarball, '--prefer-offline', '--no-audit', '--no-fund'];
+    execFileSync('npm', install, { cwd: service, stdio: 'pipe' });
   });
   afterAll(async () => {
     rmSync(service, { recursive: true, force: true });
@@ -31,8 +32,8 @@ describe('the verifier as a package of its own', () => {
 
   test('is small, and holds the verifier alone', () => {
     const files = execFileSync('tar', ['-tzf', tarball], { encoding: 'utf8' }).trim().split('\n');
-    const outside = files.filter((file) => !/^package\/(?:lib\/[a-z]+\.(?:js|d\.ts)|package\.json|README\.md|LICENSE)$/.test(file));
-    expect(outside).toEqual([]);
+    const expected = /^package\/(?:lib\/[a-z]+\.(?:js|d\.ts)|package\.json|README\.md|LICENSE)$/;
+    expect(files.filter((file) => !expected.test(file))).toEqual([]);
     for (const entry of ['index', 'koa', 'express', 'fastify']) expect(files).toContain(`package/lib/${entry}.js`);
     expect(statSync(tarball).size).toBeLessThan(32_000);
   });
@@ -54,18 +55,21 @@ describe('the verifier as a package of its own', () => {
       const verifier = createVerifier({ issuer, audience, jwks: JSON.parse(jwks), now: () => Number(at) });
       const { sub } = await verifier.verify(jwt, { scope: 'orders:read' });
       const refused = await verifier.verify(jwt + '=').catch((error) => error.code);
-      console.log(JSON.stringify([sub, refused, typeof requireToken(verifier), typeof requireScope('a'), typeof requireRole('a')]));
+      const guards = [requireToken(verifier), requireScope('a'), requireRole('a')];
+      console.log(JSON.stringify([sub, refused, ...guards.map((guard) => typeof guard)]));
     `);
     const jwks = JSON.stringify({ keys: issuer.keys });
-    const said = execFileSync('node', ['service.js', jwks, issuer.issuer, audience, issuer.token(), String(issuer.clock.now)], { cwd: service, encoding: 'utf8' });
+    const values = [jwks, issuer.issuer, audience, issuer.token(), String(issuer.clock.now)];
+    const said = execFileSync('node', ['service.js', ...values], { cwd: service, encoding: 'utf8' });
     expect(JSON.parse(said)).toEqual(['person-1', 'malformed', 'function', 'function', 'function']);
   });
 
   test('has types that hold in a strict project without node\'s own', () => {
     write('service.ts', `
-      import { type AccessToken, bearerToken, createVerifier, VerificationError, type Verifier } from 'signet/verifier';
+      import { bearerToken, createVerifier, VerificationError } from 'signet/verifier';
+      import type { AccessToken, Verifier } from 'signet/verifier';
       import { requireToken } from 'signet/verifier/express';
-      const verifier: Verifier = createVerifier({ issuer: 'https://id.example.com', audience: null, service: 'orders' });
+      const verifier: Verifier = createVerifier({ issuer: 'https://id.example.com', audience: null });
       export async function subject(header: string | undefined): Promise<string> {
         try {
           const token: AccessToken = await verifier.verify(bearerToken(header), { scope: 'orders:read' });
@@ -81,8 +85,9 @@ describe('the verifier as a package of its own', () => {
       // @ts-expect-error: undefined is not the way out
       createVerifier({ issuer: 'https://id.example.com', audience: undefined });
     `);
-    const options = { strict: true, module: 'nodenext', target: 'es2022', lib: ['es2023', 'dom'], types: [], noEmit: true };
-    write('tsconfig.json', JSON.stringify({ compilerOptions: options, files: ['service.ts'] }));
+    const target = { module: 'nodenext', target: 'es2022', lib: ['es2023', 'dom'], types: [] };
+    const compilerOptions = { strict: true, noEmit: true, ...target };
+    write('tsconfig.json', JSON.stringify({ compilerOptions, files: ['service.ts'] }));
     const tsc = join(root, 'node_modules/typescript/bin/tsc');
     expect(execFileSync(process.execPath, [tsc, '-p', service], { encoding: 'utf8' })).toBe('');
   });
