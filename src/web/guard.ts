@@ -76,12 +76,12 @@ export function sendPage(ctx: Answer, html: string, { status = 200, formAction =
 /**
  * The content security policy of a page: no script, no inline style, no outside resource, no frame around it.
  *
- * Chromium holds `form-action` against every redirect that follows the POST, and a sign-in ends at the application's
- * redirect URI. So a page whose form leads there names it, and, where the application's callback sends people on to
- * another origin, that one as well.
+ * Chromium holds `form-action` against every redirect that follows the POST: to the application's redirect URI, and to
+ * wherever its callback sends people on. That second place we cannot know, and a sign-in that stops there stops silently.
+ * So an https application opens the directive for https.
  *
- * @param formAction URIs that the answer to a form may lead to. Of a web address only the origin counts, of a
- *   private-use scheme (RFC 8252 §7.1) only the scheme.
+ * @param formAction URIs that the answer to a form may lead to. Of http only the origin counts, of any other scheme
+ *   (https, or private-use: RFC 8252 §7.1) only the scheme.
  */
 export function pageCsp({ formAction = [] }: { formAction?: readonly string[] } = {}): string {
   const sources = formAction.map(cspSource);
@@ -99,7 +99,7 @@ export function pageCsp({ formAction = [] }: { formAction?: readonly string[] } 
 function cspSource(uri: string): string | undefined {
   const url = URL.parse(uri);
   if (url === null) return undefined;
-  if (url.protocol !== 'https:' && url.protocol !== 'http:') return url.protocol;
+  if (url.protocol !== 'http:') return url.protocol;
   // An IPv6 literal is not in the grammar of a host-source (CSP 3 §2.3.1), and Chromium ignores one.
   return url.hostname.startsWith('[') ? undefined : url.origin;
 }

@@ -4,7 +4,7 @@ import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { freePort } from '../support/signet.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -47,8 +47,10 @@ beforeAll(async () => {
   server = spawn(process.execPath, args, { cwd: final, env });
   server.stdout!.on('data', (chunk: Buffer) => { printed += chunk; });
   server.stderr!.on('data', (chunk: Buffer) => { printed += chunk; });
-  await expect.poll(() => fetch(`${url}/health/live`).then(({ status }) => status, () => 0), { timeout: 15_000 }).toBe(200)
-    .catch((cause: unknown) => { throw new Error(`the server did not start:\n${printed}`, { cause }); });
+  await vi.waitFor(async () => {
+    const { status } = await fetch(`${url}/health/live`).catch(() => ({ status: 0 }));
+    if (status !== 200) throw new Error(`the server does not answer; it printed:\n${printed}`);
+  }, { timeout: 15_000, interval: 100 });
 }, 240_000);
 
 afterAll(async () => {
