@@ -9,6 +9,7 @@ import bcrypt from 'bcrypt';
 import { loadConfig } from '../../src/config.ts';
 import { createLog } from '../../src/log.ts';
 import { openStore, startServer, type RunningServer, type Store } from '../../src/server.ts';
+import { noteSecret, secretsIn } from './secrets.ts';
 
 export const ordersApi = 'https://orders.example.com';
 export const stockApi = 'https://stock.example.com';
@@ -29,6 +30,8 @@ export const declared = {
       pkce: 'optional' },
     { clientId: 'third-party', name: 'Reports', type: 'web', secret, redirectUris: ['https://reports.example.net/cb'],
       access: { [ordersApi]: ['orders:read'] } },
+    { clientId: 'device', name: 'Desktop', type: 'native', firstParty: true,
+      redirectUris: ['http://127.0.0.1/callback', 'com.example.desktop:/callback'], access: { [ordersApi]: ['orders:read'] } },
     { clientId: 'service', name: 'Nightly job', type: 'service', secret, access: { [ordersApi]: ['orders:read'] } },
   ],
   apis: [
@@ -39,6 +42,8 @@ export const declared = {
 
 export interface TestServer extends RunningServer {
   issuer: string;
+  /** Where keys and SQLite live; a second server is given it to share them. */
+  directory: string;
   /** The account of `person`. */
   accountId: string;
   /** The same modules on the same database, as the command line has them. */
@@ -77,9 +82,13 @@ export async function startSignet({ database, values = {}, directory }: TestServ
   const account = known ?? (await store.accounts.create(
     { email: person.email, name: 'Ada', roles: ['buyer'], passwordHash: await bcrypt.hash(person.password, 4) }, 'test'));
 
+  noteSecret('password', person.password);
+  noteSecret('client secret', secret);
+
   return {
     ...server,
     issuer: config.issuer,
+    directory: home,
     accountId: account.id,
     store,
     logged: () => lines.join(''),
@@ -87,6 +96,8 @@ export async function startSignet({ database, values = {}, directory }: TestServ
       await store.close();
       await server.close();
       if (!directory) await rm(home, { recursive: true, force: true });
+      const found = secretsIn(lines.join(''));
+      if (found.length > 0) throw new Error(`the log shows ${found.join(', ')}`);
     },
   };
 }

@@ -2,6 +2,7 @@
 // the keyboard is test/browser; here the same requests are made quickly and looked at closely.
 
 import { createHash, randomBytes } from 'node:crypto';
+import { noteSecret } from './secrets.ts';
 import { callback, person, secret as clientSecret } from './signet.ts';
 
 export interface Answer {
@@ -37,6 +38,8 @@ export class UserAgent {
       body: form && new URLSearchParams(form).toString(),
     });
     for (const line of response.headers.getSetCookie()) this.#keep(line);
+    noteSecret('password', form?.password);
+    noteSecret('code', URL.parse(response.headers.get('location') ?? '')?.searchParams.get('code'));
     return { status: response.status, headers: response.headers, url: response.url, body: await response.text() };
   }
 
@@ -68,6 +71,7 @@ export class UserAgent {
     const gone = attributes.some((attribute) => /expires=thu, 01 jan 1970/i.test(attribute));
     if (gone) this.#cookies.delete(pair.slice(0, at));
     else this.#cookies.set(pair.slice(0, at), pair.slice(at + 1));
+    noteSecret('cookie', pair.slice(at + 1));
   }
 }
 
@@ -92,12 +96,18 @@ export function authorizationRequest(issuer: string, parameters: Record<string, 
   return { url: `${issuer}/auth?${query}`, verifier, state, nonce };
 }
 
-/** Signs `person` in, where a page asks for it, and returns what the redirect URI was called with. */
+/** How one of the declared applications authenticates. */
+export function asClient(clientId: string): { clientId: string; secret?: string } {
+  return clientId === 'spa' || clientId === 'device' ? { clientId } : { clientId, secret: clientSecret };
+}
+
+/** Signs `person` in and consents, where a page asks for it, and returns what the redirect URI was called with. */
 export async function authorize(agent: UserAgent, url: string, who = person): Promise<URLSearchParams> {
   let answer = await agent.visit(url);
   if (answer.status === 200 && answer.body.includes('name="password"')) {
     answer = await agent.submit(answer, { email: who.email, password: who.password });
   }
+  if (answer.status === 200 && answer.body.includes('name="decision"')) answer = await agent.submit(answer, { decision: 'allow' });
   if (!answer.headers.get('location')) throw new Error(`no redirect: ${answer.status} ${answer.url} ${answer.body.slice(0, 500)}`);
   return new URL(answer.url).searchParams;
 }
@@ -127,7 +137,14 @@ export async function tokenRequest(
     body: body.toString(),
   });
   const text = await response.text();
-  return { status: response.status, headers: response.headers, body: text.startsWith('{') ? JSON.parse(text) : { text } };
+  const answer = text.startsWith('{') ? JSON.parse(text) : { text };
+  noteSecret('client secret', secret ?? body.get('client_secret'));
+  noteSecret('code verifier', body.get('code_verifier'));
+  noteSecret('refresh token', body.get('refresh_token'));
+  noteSecret('refresh token', answer.refresh_token);
+  noteSecret('access token', answer.access_token);
+  noteSecret('ID token', answer.id_token);
+  return { status: response.status, headers: response.headers, body: answer };
 }
 
 /** The whole way: sign in, redeem the code. */
@@ -144,7 +161,7 @@ export async function signIn(
   const { status, body } = await tokenRequest(
     issuer,
     { grant_type: 'authorization_code', code, code_verifier: request.verifier, redirect_uri: parameters.redirect_uri ?? callback },
-    clientId === 'spa' ? { clientId } : { clientId, secret: clientSecret });
+    asClient(clientId));
   if (status !== 200) throw new Error(`token request: ${status} ${JSON.stringify(body)}`);
   return { agent, tokens: body, code, request };
 }

@@ -1,0 +1,41 @@
+// Time travel and a look underneath: what the server has stored, found and changed by the credential it belongs to.
+
+import { hash } from 'node:crypto';
+import type { Queryable } from '../../src/database/database.ts';
+import { decode } from './user-agent.ts';
+
+type Model = 'AuthorizationCode' | 'RefreshToken';
+
+/** The key of a credential's row: a refresh token is stored by the handle inside the JWT. */
+export function storedId(credential: string): string {
+  const handle = credential.includes('.') ? String(decode(credential).payload.jti) : credential;
+  return hash('sha256', handle, 'base64url');
+}
+
+/** Lets a stored credential expire a minute ago. */
+export async function expire(db: Queryable, model: Model, credential: string): Promise<void> {
+  const id = storedId(credential);
+  const { rows: [row] } = await db.query<{ payload: string }>(
+    'select payload from oidc_models where model = $1 and id = $2', [model, id]);
+  const payload = { ...JSON.parse(row!.payload), exp: Math.floor(Date.now() / 1000) - 60 };
+  await db.query('update oidc_models set payload = $3, expires_at = $4 where model = $1 and id = $2',
+    [model, id, JSON.stringify(payload), payload.exp * 1000]);
+}
+
+/** Moves the exchange of a refresh token `seconds` into the past. */
+export async function ageRotation(db: Queryable, refreshToken: string, seconds: number): Promise<void> {
+  const { rowCount } = await db.query('update oidc_models set rotated_at = rotated_at - $2 where rotated_from = $1',
+    [storedId(refreshToken), seconds * 1000]);
+  if (rowCount !== 1) throw new Error('this refresh token was not exchanged');
+}
+
+export async function successorsOf(db: Queryable, refreshToken: string): Promise<number> {
+  return (await db.query('select id from oidc_models where rotated_from = $1', [storedId(refreshToken)])).rowCount;
+}
+
+/** Every value of every row of every table, as one text. */
+export async function everythingIn(db: Queryable): Promise<string> {
+  const tables = ['oidc_models', 'clients', 'accounts', 'audit_events', 'sign_in_attempts', 'signing_keys'];
+  const rows = await Promise.all(tables.map(async (table) => (await db.query(`select * from ${table}`)).rows));
+  return JSON.stringify(rows.flat());
+}
