@@ -2,7 +2,7 @@
 // The id is random and means nothing, so that it can be "sub" for ever: an e-mail address changes hands.
 
 import { randomUUID } from 'node:crypto';
-import type { Audit } from './audit.ts';
+import type { Audit, AuditEvent } from './audit.ts';
 import type { Database } from './database/database.ts';
 import { AppError, isAppError } from './errors.ts';
 
@@ -36,6 +36,11 @@ export interface Accounts {
   /** Creates the account only where there is none at all: two servers starting together make one administrator. */
   createFirst(account: NewAccount): Promise<Account | undefined>;
   setPassword(id: string, passwordHash: string, options: { mustChange: boolean; actor: string }): Promise<void>;
+  /**
+   * The person's own choice in place of the one-time password whose hash is `from`. False when that one is no longer
+   * the password: used by another sign-in, or replaced by an administrator.
+   */
+  choosePassword(id: string, from: string, to: string, request: Pick<AuditEvent, 'requestId' | 'address'>): Promise<boolean>;
   /** The same password under another cost; not an event, and only if nobody changed it meanwhile. */
   rehash(id: string, from: string, to: string): Promise<void>;
   setDisabled(id: string, disabled: boolean, actor: string): Promise<void>;
@@ -115,6 +120,16 @@ export function createAccounts(db: Database, audit: Audit, now: () => number = D
       await change(id, 'account.password_set', actor,
         'update accounts set password_hash = $2, password_must_change = $3, updated_at = $4 where id = $1',
         [passwordHash, mustChange ? 1 : 0]);
+    },
+
+    async choosePassword(id, from, to, request) {
+      return db.transaction(async (tx) => {
+        const { rowCount } = await tx.query(
+          `update accounts set password_hash = $3, password_must_change = 0, updated_at = $4
+           where id = $1 and password_hash = $2`, [id, from, to, now()]);
+        if (rowCount === 1) await audit.append(tx, { event: 'account.password_set', actor: id, subject: id, ...request });
+        return rowCount === 1;
+      });
     },
 
     async rehash(id, from, to) {

@@ -9,7 +9,7 @@ import { needsSecret } from '../clients.ts';
 import type { Config } from '../config.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
 import { accessTokenClaims, claimsOf, claimsOfScope, oidcScopes } from './claims.ts';
-import { loadGrant } from './consent.ts';
+import { loadGrant, type Consents } from './consent.ts';
 import { cookieName } from './cookies.ts';
 import type { Models } from './models.ts';
 import { PublishedKey } from './provider.ts';
@@ -26,6 +26,7 @@ export interface ConfigurationParts {
   accounts: Accounts;
   apis: Apis;
   models: Models;
+  consents: Consents;
   pages: ProviderPages;
   cookieKeys: string[];
 }
@@ -35,7 +36,7 @@ const hour = 3600;
 export const grantLifeSeconds = 90 * 24 * hour;
 
 export function configurationFor(
-  { config, accounts, apis, models, pages, cookieKeys }: ConfigurationParts,
+  { config, accounts, apis, models, consents, pages, cookieKeys }: ConfigurationParts,
   keys: SigningKeys,
 ): Configuration {
   const { tokens, session } = config;
@@ -96,7 +97,7 @@ export function configurationFor(
       if (!account || account.disabledAt) return undefined;
       return { accountId: account.id, account, claims: async () => claimsOf(account) };
     },
-    loadExistingGrant: (ctx) => loadGrant(ctx, applicationOf(ctx.oidc.client!).firstParty),
+    loadExistingGrant: (ctx) => loadGrant(ctx, applicationOf(ctx.oidc.client!), consents),
     issueRefreshToken: async (_ctx, client) => client.grantTypeAllowed('refresh_token'),
     // A browser application's tokens end at sign-out. offline_access, which a person consents to, is for after it; a
     // native application has no sign-out page to visit, and is signed out on its own device.
@@ -208,9 +209,12 @@ function audiencesOf(issuer: string, { aud, scope }: { aud?: string; scope?: str
   return scope?.split(' ').includes('openid') ? [aud, issuer] : aud;
 }
 
-// oidc-provider asks every native application for consent; ours are asked like the others, if not first-party.
 function promptPolicy() {
   const policy = interactionPolicy.base();
+  // oidc-provider asks every native application for consent; first-party ones are ours, the others are in consent.ts.
   policy.get('consent')!.checks.remove('native_client_prompt');
+  // A session outlives the account that it was for: whoever was disabled meanwhile is nobody here.
+  policy.get('login')!.checks.add(new interactionPolicy.Check('account_gone', 'End-User authentication is required',
+    ({ oidc }) => oidc.session?.accountId !== undefined && oidc.account === undefined));
   return policy;
 }

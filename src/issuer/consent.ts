@@ -1,9 +1,12 @@
 // Grants: what a person lets an application do. First-party applications are granted what they ask for, within what
-// they are allowed; others ask the person. A grant belongs to one session and ends with it.
+// they are allowed; others ask the person. A grant belongs to one session and ends with it; the person's yes is kept
+// for the next session, in the table consents, which is owned here.
 
 import type { Grant, Interaction, KoaContextWithOIDC, Provider } from 'oidc-provider';
 import type { Apis } from '../apis.ts';
-import { profilePhrases } from './claims.ts';
+import type { Application } from '../clients.ts';
+import type { Database } from '../database/database.ts';
+import { oidcScopes, profilePhrases } from './claims.ts';
 
 /** What a third-party application asks for, in words. */
 export interface ConsentRequest {
@@ -12,63 +15,146 @@ export interface ConsentRequest {
   offline: boolean;
 }
 
-interface Missing {
-  missingOIDCScope?: string[];
-  missingResourceScopes?: Record<string, string[]>;
+interface Scopes {
+  /** The person's own. */
+  personal: string[];
+  /** By audience. Every audience of the request is here, also one of which no scope is meant. */
+  resources: Record<string, string[]>;
 }
 
-/** The grant behind an authorization request; made, or widened, at once for a first-party application. */
-export async function loadGrant(ctx: KoaContextWithOIDC, firstParty: boolean): Promise<Grant | undefined> {
-  const { session, provider, client, resourceServers, requestParamOIDCScopes, requestParamScopes, result } = ctx.oidc;
-  const clientId = client!.clientId;
-  const accountId = session!.accountId!;
+export interface Consents {
+  /** Of these scopes, those that the person has allowed the application before. */
+  among(asked: Scopes, accountId: string, clientId: string): Promise<Scopes>;
+  remember(allowed: Scopes, accountId: string, clientId: string): Promise<void>;
+}
 
-  const grantId = result?.consent?.grantId ?? session!.grantIdFor(clientId);
+export function createConsents(db: Database, now: () => number = Date.now): Consents {
+  return {
+    async among(asked, accountId, clientId) {
+      const { rows } = await db.query<{ audience: string; scope: string }>(
+        'select audience, scope from consents where account_id = $1 and client_id = $2', [accountId, clientId]);
+      const allowed = new Set(rows.map(({ audience, scope }) => `${scope} ${audience}`));
+      return narrowed(asked, (scope, audience) => allowed.has(`${scope} ${audience}`));
+    },
+
+    async remember({ personal, resources }, accountId, clientId) {
+      for (const [audience, scopes] of Object.entries({ [ownData]: personal, ...resources })) {
+        for (const scope of scopes) {
+          await db.query(
+            `insert into consents (account_id, client_id, audience, scope, given_at) values ($1, $2, $3, $4, $5)
+             on conflict (account_id, client_id, audience, scope) do nothing`,
+            [accountId, clientId, audience, scope, now()]);
+        }
+      }
+    },
+  };
+}
+
+/** The audience, in the table, of scopes that concern the person and no API. */
+const ownData = '';
+
+/** The grant behind an authorization request, widened by what the application may have without asking. */
+export async function loadGrant(
+  ctx: KoaContextWithOIDC, application: Application, consents: Consents,
+): Promise<Grant | undefined> {
+  const { session, provider, resourceServers, requestParamOIDCScopes, requestParamScopes, result, params } = ctx.oidc;
+  const { clientId, firstParty } = application;
+  const accountId = session!.accountId!;
+  const trusted = firstParty || isIdentified(application, String(params!.redirect_uri));
+
+  const grantId = result?.consent?.grantId ?? (trusted ? session!.grantIdFor(clientId) : undefined);
   const found = grantId === undefined ? undefined : await provider.Grant.find(grantId);
   const known = found?.accountId === accountId ? found : undefined;
-  if (!firstParty) return known;
+  if (!trusted) return known;
+
+  const asked: Scopes = {
+    personal: [...requestParamOIDCScopes],
+    resources: Object.fromEntries(Object.entries(resourceServers ?? {}).map(([audience, { scopes }]) =>
+      [audience, [...requestParamScopes].filter((scope) => scopes.has(scope))])),
+  };
+  const allowed = firstParty ? asked : await consents.among(asked, accountId, clientId);
+  if (!firstParty && isNothing(allowed)) return known;
 
   const grant = known ?? new provider.Grant({ accountId, clientId });
   const before = JSON.stringify([grant.openid, grant.resources]);
-  grantScopes(grant, [...requestParamOIDCScopes], Object.fromEntries(
-    Object.entries(resourceServers ?? {}).map(([audience, { scopes }]) =>
-      [audience, [...requestParamScopes].filter((scope) => scopes.has(scope))])));
+  grantScopes(grant, allowed);
   if (!known || JSON.stringify([grant.openid, grant.resources]) !== before) await grant.save();
   return grant;
 }
 
 /** Puts a consent prompt into words. */
-export function describeConsent({ prompt, params }: Interaction, apis: Apis): ConsentRequest {
-  const { missingOIDCScope = [], missingResourceScopes = {} } = prompt.details as Missing;
-  const asked = missingOIDCScope.length > 0 ? missingOIDCScope : String(params.scope ?? '').split(' ');
+export function describeConsent(interaction: Interaction, application: Application, apis: Apis): ConsentRequest {
+  const { personal, resources } = askedFor(interaction, application);
   return {
-    apis: Object.entries(missingResourceScopes).map(([audience, scopes]) => {
+    apis: Object.entries(resources).filter(([, scopes]) => scopes.length > 0).map(([audience, scopes]) => {
       const api = apis.find(audience);
       return {
         name: api?.name ?? audience,
         scopes: scopes.map((scope) => ({ scope, description: api?.scopes[scope] ?? scope })),
       };
     }),
-    profile: asked.flatMap((scope) => profilePhrases[scope] ?? []),
-    offline: asked.includes('offline_access'),
+    profile: personal.flatMap((scope) => profilePhrases[scope] ?? []),
+    offline: personal.includes('offline_access'),
   };
 }
 
 /** Records the person's yes; the grant's id. */
-export async function recordConsent(provider: Provider, interaction: Interaction): Promise<string> {
-  const { grantId, session, params, prompt } = interaction;
-  const { missingOIDCScope = [], missingResourceScopes = {} } = prompt.details as Missing;
+export async function recordConsent(
+  provider: Provider, interaction: Interaction, application: Application, consents: Consents,
+): Promise<string> {
+  const { grantId, session, params } = interaction;
+  const { clientId } = application;
+  const accountId = session!.accountId!;
+  const allowed = askedFor(interaction, application);
+
   const existing = grantId === undefined ? undefined : await provider.Grant.find(grantId);
-  const grant = existing ?? new provider.Grant({ accountId: session!.accountId!, clientId: String(params.client_id) });
-  grantScopes(grant, missingOIDCScope, missingResourceScopes);
+  const grant = existing ?? new provider.Grant({ accountId, clientId });
+  grantScopes(grant, allowed);
+  if (isIdentified(application, String(params.redirect_uri))) await consents.remember(allowed, accountId, clientId);
   return grant.save();
+}
+
+/** What a consent prompt is about: what is new, or all of it where the application wants it asked (prompt=consent). */
+function askedFor({ prompt, params }: Interaction, { access }: Application): Scopes {
+  const scopes = String(params.scope ?? '').split(' ');
+  const audiences = [params.resource ?? []].flat() as string[];
+  const all: Scopes = {
+    personal: scopes.filter((scope) => oidcScopes.includes(scope)),
+    resources: Object.fromEntries(audiences.map((audience) =>
+      [audience, scopes.filter((scope) => access[audience]?.includes(scope))])),
+  };
+  if (prompt.reasons.includes('consent_prompt')) return all;
+  const { missingOIDCScope = [], missingResourceScopes = {} } = prompt.details as {
+    missingOIDCScope?: string[]; missingResourceScopes?: Record<string, string[]>;
+  };
+  return narrowed(all, (scope, audience) =>
+    (audience === ownData ? missingOIDCScope : missingResourceScopes[audience])?.includes(scope) ?? false);
+}
+
+// Whatever is installed on a device may claim another's private-use scheme or listen on its loopback port. Such an
+// application is asked about each time, as if nobody had ever said yes (RFC 8252 §8.6).
+function isIdentified({ type }: Application, redirectUri: string): boolean {
+  return type !== 'native' || redirectUri.startsWith('https:');
 }
 
 // The person's own scopes are granted on each API as well: a token request that names no resource gets one token, for
 // the API and for userinfo (see `audiencesOf`), and oidc-provider looks a resource's scopes up under that resource.
-function grantScopes(grant: Grant, oidcScopes: string[], resources: Record<string, string[]>): void {
-  if (oidcScopes.length > 0) grant.addOIDCScope(oidcScopes.join(' '));
+function grantScopes(grant: Grant, { personal, resources }: Scopes): void {
+  if (personal.length > 0) grant.addOIDCScope(personal.join(' '));
+  const granted = grant.getOIDCScope();
   for (const [audience, scopes] of Object.entries(resources)) {
-    grant.addResourceScope(audience, [...scopes, ...oidcScopes].join(' ') || 'openid');
+    grant.addResourceScope(audience, [...scopes, ...(granted ? [granted] : [])].join(' ') || 'openid');
   }
+}
+
+function narrowed({ personal, resources }: Scopes, keep: (scope: string, audience: string) => boolean): Scopes {
+  return {
+    personal: personal.filter((scope) => keep(scope, ownData)),
+    resources: Object.fromEntries(Object.entries(resources).map(([audience, scopes]) =>
+      [audience, scopes.filter((scope) => keep(scope, audience))])),
+  };
+}
+
+function isNothing({ personal, resources }: Scopes): boolean {
+  return personal.length === 0 && Object.values(resources).every((scopes) => scopes.length === 0);
 }

@@ -16,7 +16,7 @@ import { createSeal, type MasterKeys, type Seal } from '../keys/seal.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
 import type { Log } from '../log.ts';
 import { configurationFor, toMetadata, type ProviderPages } from './configuration.ts';
-import { describeConsent, recordConsent, type ConsentRequest } from './consent.ts';
+import { createConsents, describeConsent, recordConsent, type ConsentRequest } from './consent.ts';
 import { auditProvider } from './events.ts';
 import { createModels } from './models.ts';
 import { createProvider, type RequestState } from './provider.ts';
@@ -45,8 +45,8 @@ export interface PendingSignIn {
   application: Application;
   /** OIDC Core §3.1.2.1. */
   loginHint?: string;
-  /** The origin that the browser returns to: the page's form-action must allow it. Absent for a private-use scheme. */
-  returnOrigin?: string;
+  /** Where the browser returns to: the page's form-action must allow it. */
+  redirectUri: string;
   accountId?: string;
   consent?: ConsentRequest;
   note?: SignInNote;
@@ -54,8 +54,8 @@ export interface PendingSignIn {
 
 /** Facts kept between two steps of one sign-in. */
 export interface SignInNote {
-  /** Who proved a one-time password and has now to choose another one. */
-  mustChangePassword?: string;
+  /** Who proved a one-time password, and has now to choose another one in place of just that one. */
+  mustChangePassword?: { accountId: string; provedHash: string };
 }
 
 export type SignInAnswer =
@@ -80,6 +80,7 @@ export interface IssuerParts {
 export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer {
   const { config, db, accounts, clients, apis, audit, seal, log, pages, now = Date.now } = parts;
   const models = createModels(db, findClientMetadata, now);
+  const consents = createConsents(db, now);
   // Sealed once per refresh, so under a key of its own: see createSeal on how often one key may be used.
   const answerSeal = createSeal(seal.derive('refresh answers') as unknown as MasterKeys);
   const rotation = createRefreshRotation(models, answerSeal, config.tokens.refreshGrace, now);
@@ -95,7 +96,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
 
   function build(keys: SigningKeys): Built {
     const formats = createTokenFormats(config.issuer, keys, config.tokens.refreshTokenFormat);
-    const configuration = configurationFor({ config, accounts, apis, models, pages, cookieKeys }, keys);
+    const configuration = configurationFor({ config, accounts, apis, models, consents, pages, cookieKeys }, keys);
     const provider = createProvider(config.issuer, configuration, {
       formats, rotation, stateOf: (req) => states.get(req),
     });
@@ -121,6 +122,12 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
     }
   }
 
+  async function applicationBehind({ params }: Interaction): Promise<Application> {
+    const application = await clients.find(String(params.client_id));
+    if (!application) throw new AppError('sign_in_lost', 400, 'the application of this sign-in is gone');
+    return application;
+  }
+
   return {
     async handle(ctx) {
       states.set(ctx.req, ctx.state as RequestState);
@@ -130,23 +137,22 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
 
     async pendingSignIn(ctx) {
       const interaction = await interactionOf(ctx);
+      const application = await applicationBehind(interaction);
       const { uid, prompt, params, session, result } = interaction;
-      const application = await clients.find(String(params.client_id));
-      if (!application) throw new AppError('sign_in_lost', 400, 'the application of this sign-in is gone');
       return {
         uid,
         step: prompt.name as PendingSignIn['step'],
         application,
         loginHint: params.login_hint as string | undefined,
-        returnOrigin: webOrigin(String(params.redirect_uri)),
+        redirectUri: String(params.redirect_uri),
         accountId: session?.accountId,
-        consent: prompt.name === 'consent' ? describeConsent(interaction, apis) : undefined,
+        consent: prompt.name === 'consent' ? describeConsent(interaction, application, apis) : undefined,
         note: (result as { note?: SignInNote } | undefined)?.note,
       };
     },
 
     async noteSignIn(ctx, note) {
-      await current.provider.interactionResult(ctx.req, ctx.res, { note });
+      await current.provider.interactionResult(ctx.req, ctx.res, { note }, { mergeWithLastSubmission: false });
     },
 
     async finishSignIn(ctx, answer) {
@@ -154,7 +160,9 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
         current.provider.interactionResult(ctx.req, ctx.res, result, { mergeWithLastSubmission: merge });
       if ('accountId' in answer) return finish({ login: { accountId: answer.accountId, amr: answer.amr } }, false);
       if ('consent' in answer && answer.consent === 'allow') {
-        const grantId = await recordConsent(current.provider, await interactionOf(ctx));
+        const interaction = await interactionOf(ctx);
+        const application = await applicationBehind(interaction);
+        const grantId = await recordConsent(current.provider, interaction, application, consents);
         return finish({ consent: { grantId } }, true);
       }
       const description = 'cancelled' in answer ? 'the person cancelled the sign-in' : 'the person declined the request';
@@ -195,9 +203,4 @@ async function answerUnknownPath(ctx: KoaContextWithOIDC, next: () => Promise<vo
   if (ctx.accepts('json', 'html') === 'html') pages.error(ctx, out, new Error(out.error));
   else ctx.body = out;
   ctx.status = 404;
-}
-
-function webOrigin(uri: string): string | undefined {
-  const url = URL.parse(uri);
-  return url && (url.protocol === 'https:' || url.protocol === 'http:') ? url.origin : undefined;
 }

@@ -49,7 +49,9 @@ export function createProvider(issuer: string, configuration: Configuration, par
   provider.createContext = <S>(req: IncomingMessage, res: ServerResponse) => {
     const ctx = createContext<S>(req, res);
     Object.assign(ctx.state as object, parts.stateOf(req));
-    ctx.cookies = signInCookies(ctx.cookies, ctx.path, req.headers.cookie ?? '', ctx.secure);
+    ctx.cookies = signInCookies(ctx.cookies, {
+      path: ctx.path, header: req.headers.cookie ?? '', secure: ctx.secure, keys: provider.keys as string[],
+    });
     return ctx;
   };
 

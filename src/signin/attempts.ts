@@ -7,17 +7,22 @@
 // A person who signed in from an address before is not held up there by what others do to the account elsewhere.
 //
 // An attempt is counted before the password is looked at, in the statement that also checks the wait: a thousand
-// parallel guesses find one counter, not a thousand free ones.
+// parallel guesses find one counter, not a thousand free ones. What turns out to be no failure is taken back.
 
 import { hash } from 'node:crypto';
 import type { Database } from '../database/database.ts';
 
 export interface Attempts {
-  /** Counts an attempt. Where it comes too early: seconds to wait, and it is not to be looked at. */
-  begin(emailKey: string, addressPrefix: string): Promise<{ waitSeconds: number }>;
-  /** Forgets the failures of this account at this address, and remembers the address as the person's own. */
-  succeeded(emailKey: string, addressPrefix: string): Promise<void>;
+  /** Counts an attempt, unless it comes too early. */
+  begin(emailKey: string, addressPrefix: string): Promise<Attempt>;
   sweepExpired(now: number, limit: number): Promise<number>;
+}
+
+export interface Attempt {
+  /** Seconds to wait: above 0, the password is not to be looked at. */
+  waitSeconds: number;
+  /** Forgets the failures of this account at this address, and remembers the address as the person's own. */
+  succeeded(): Promise<void>;
 }
 
 interface Counter {
@@ -38,7 +43,7 @@ const ownAddressMs = 90 * dayMs;
 
 export function createAttempts(db: Database, now: () => number = Date.now): Attempts {
   /** Seconds to wait: 0 when the attempt was counted. */
-  async function count({ kind, free, longest }: Counter, key: string): Promise<number> {
+  async function count({ free, longest }: Counter, key: string): Promise<number> {
     const at = now();
     // The wait doubles with each failure beyond the free ones: 1 s, 2 s, 4 s … `longest`.
     const { rowCount } = await db.query(
@@ -54,40 +59,56 @@ export function createAttempts(db: Database, now: () => number = Date.now): Atte
            else cast($2 as bigint) + (1 << cast(sign_in_attempts.failures - $4 as integer)) * 1000
          end
        where sign_in_attempts.blocked_until <= $2`,
-      [keyOf(kind, key), at, forgetAfterMs, free, longest * 1000]);
+      [key, at, forgetAfterMs, free, longest * 1000]);
     if (rowCount === 1) return 0;
     const { rows: [row] } = await db.query<{ blocked_until: number }>(
-      'select blocked_until from sign_in_attempts where key = $1', [keyOf(kind, key)]);
+      'select blocked_until from sign_in_attempts where key = $1', [key]);
     return Math.max(1, Math.ceil(((row?.blocked_until ?? at) - at) / 1000));
+  }
+
+  /** A person who is right, or is not looked at, must not hold up the rest of the office. */
+  async function takeBack(counted: string[]): Promise<void> {
+    for (const key of counted) {
+      await db.query(
+        'update sign_in_attempts set failures = failures - 1, blocked_until = 0 where key = $1 and failures > 0', [key]);
+    }
   }
 
   async function isOwnAddress(key: string): Promise<boolean> {
     const { rowCount } = await db.query(
-      'select 1 as known from sign_in_attempts where key = $1 and expires_at > $2', [keyOf('own', key), now()]);
+      'select 1 as known from sign_in_attempts where key = $1 and expires_at > $2', [key, now()]);
     return rowCount > 0;
   }
 
   return {
     async begin(emailKey, addressPrefix) {
       const both = `${emailKey} ${addressPrefix}`;
-      const known = await isOwnAddress(both);
-      const counters: Array<[Counter, string]> = known
-        ? [[pair, both]]
-        : [[address, addressPrefix], [pair, both], [account, emailKey]];
-      for (const [counter, key] of counters) {
-        const waitSeconds = await count(counter, key);
-        if (waitSeconds > 0) return { waitSeconds };
-      }
-      return { waitSeconds: 0 };
-    },
+      const own = keyOf('own', both);
+      const pairKey = keyOf(pair.kind, both);
+      const counters: Array<[Counter, string]> = (await isOwnAddress(own))
+        ? [[pair, pairKey]]
+        : [[address, keyOf(address.kind, addressPrefix)], [pair, pairKey], [account, keyOf(account.kind, emailKey)]];
 
-    async succeeded(emailKey, addressPrefix) {
-      const both = `${emailKey} ${addressPrefix}`;
-      await db.query('delete from sign_in_attempts where key = $1', [keyOf('pair', both)]);
-      await db.query(
-        `insert into sign_in_attempts (key, failures, blocked_until, expires_at) values ($1, 0, 0, $2)
-         on conflict (key) do update set expires_at = excluded.expires_at`,
-        [keyOf('own', both), now() + ownAddressMs]);
+      const counted: string[] = [];
+      let waitSeconds = 0;
+      for (const [counter, key] of counters) {
+        waitSeconds = await count(counter, key);
+        if (waitSeconds > 0) break;
+        counted.push(key);
+      }
+      if (waitSeconds > 0) await takeBack(counted);
+
+      return {
+        waitSeconds,
+        async succeeded() {
+          await takeBack(counted.filter((key) => key !== pairKey));
+          await db.query('delete from sign_in_attempts where key = $1', [pairKey]);
+          await db.query(
+            `insert into sign_in_attempts (key, failures, blocked_until, expires_at) values ($1, 0, 0, $2)
+             on conflict (key) do update set expires_at = excluded.expires_at`,
+            [own, now() + ownAddressMs]);
+        },
+      };
     },
 
     async sweepExpired(at, limit) {

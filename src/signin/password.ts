@@ -6,12 +6,14 @@ import bcrypt from 'bcrypt';
 import { AppError } from '../errors.ts';
 
 export interface Passwords {
-  /** @throws {AppError} password_too_short | password_too_long */
+  /** Why nobody may choose this password, as a sentence for that person. */
+  problemWith(password: string): string | undefined;
+  /** @throws {AppError} password_unacceptable (400) | busy (503) */
   hash(password: string): Promise<string>;
   /**
    * Whether `password` belongs to `passwordHash`. Undefined (nobody by that name, or no password) costs the same time
    * and is false. `rehashed` is there when the hash was of another cost and is to be replaced.
-   * @throws {AppError} busy: more checks are waiting than would be answered in time
+   * @throws {AppError} busy (503): more checks are waiting than would be answered in time
    */
   check(password: string, passwordHash: string | undefined): Promise<{ ok: boolean; rehashed?: string }>;
 }
@@ -23,27 +25,41 @@ const mostWaiting = 200;
 
 export function createPasswords({ cost, minLength }: { cost: number; minLength: number }): Passwords {
   const inTurn = createTurns();
-  // Nobody knows what this is the hash of: it is only there to be compared with. The start does not wait for it.
-  const nobody = bcrypt.hash(randomBytes(24).toString('base64'), cost);
+
+  function problemWith(password: string): string | undefined {
+    if ([...password].length < minLength) return `A password needs at least ${minLength} characters.`;
+    if (tooLong(password)) return `A password may have at most ${maxBytes} bytes.`;
+    return undefined;
+  }
+
+  // After a comparison of cost `done` (0: none at all), the rest of what one of the configured cost takes. A step of cost
+  // doubles the work, and 2^done + (2^done + 2^(done + 1) + … + 2^(cost - 1)) = 2^cost.
+  async function spend(candidate: string, done: number): Promise<void> {
+    if (done === 0) await bcrypt.hash(candidate, cost);
+    else for (let step = done; step < cost; step += 1) await bcrypt.hash(candidate, step);
+  }
 
   return {
+    problemWith,
+
     async hash(password) {
-      if ([...password].length < minLength) {
-        throw new AppError('password_too_short', 400, `A password needs at least ${minLength} characters.`);
-      }
-      if (tooLong(password)) {
-        throw new AppError('password_too_long', 400, `A password may have at most ${maxBytes} bytes.`);
-      }
-      return inTurn(() => bcrypt.hash(password, cost));
+      const problem = problemWith(password);
+      if (problem) throw new AppError('password_unacceptable', 400, problem);
+      return inTurn(() => bcrypt.hash(normal(password), cost));
     },
 
     async check(password, passwordHash) {
       // Cut, so that it too takes the time of one comparison; it was refused when it was set, so it cannot be right.
-      const candidate = tooLong(password) ? password.slice(0, maxBytes / 4) : password;
-      const same = await inTurn(async () => bcrypt.compare(candidate, passwordHash ?? (await nobody)));
-      if (!same || !passwordHash || tooLong(password)) return { ok: false };
-      if (bcrypt.getRounds(passwordHash) === cost) return { ok: true };
-      return { ok: true, rehashed: await inTurn(() => bcrypt.hash(password, cost)) };
+      const candidate = tooLong(password) ? password.slice(0, maxBytes / 4) : normal(password);
+      return inTurn(async () => {
+        const same = passwordHash !== undefined && (await bcrypt.compare(candidate, passwordHash));
+        const rounds = passwordHash === undefined ? 0 : bcrypt.getRounds(passwordHash);
+        if (!same || tooLong(password)) {
+          await spend(candidate, rounds);
+          return { ok: false };
+        }
+        return rounds === cost ? { ok: true } : { ok: true, rehashed: await bcrypt.hash(candidate, cost) };
+      });
     },
   };
 }
@@ -55,25 +71,31 @@ export function oneTimePassword(): string {
   return Array.from({ length: 5 }, (_, group) => letters.slice(group * 4, group * 4 + 4).join('')).join('-');
 }
 
-const tooLong = (password: string) => Buffer.byteLength(password) > maxBytes;
+// One é from every keyboard: what looks the same is the same password (NIST SP 800-63B §5.1.1.2).
+const normal = (password: string) => password.normalize('NFKC');
+
+const tooLong = (password: string) => Buffer.byteLength(normal(password)) > maxBytes;
 
 function createTurns(): <T>(work: () => Promise<T>) => Promise<T> {
   let running = 0;
   const waiting: Array<() => void> = [];
 
   return async (work) => {
-    if (running >= atOnce) {
+    if (running < atOnce) {
+      running += 1;
+    } else {
       if (waiting.length >= mostWaiting) {
         throw new AppError('busy', 503, 'Too many people are signing in at this moment. Please try again shortly.');
       }
       await new Promise<void>((start) => waiting.push(start));
     }
-    running += 1;
     try {
       return await work();
     } finally {
-      running -= 1;
-      waiting.shift()?.();
+      // Handed over, not given back: nobody who comes at this moment gets in between.
+      const next = waiting.shift();
+      if (next) next();
+      else running -= 1;
     }
   };
 }

@@ -1,11 +1,12 @@
 // The pages of a sign-in under way, at /sign-in/<uid>: which one is due, and what each form does. Which requests need a
 // person at all is oidc-provider's decision; what it waits for comes from issuer.pendingSignIn.
 
+import { hash } from 'node:crypto';
 import Router from '@koa/router';
 import type { Context } from 'koa';
 import { emailKey, type Accounts } from '../accounts.ts';
 import type { Audit } from '../audit.ts';
-import { AppError, isAppError } from '../errors.ts';
+import { AppError } from '../errors.ts';
 import type { Issuer, PendingSignIn } from '../issuer/issuer.ts';
 import type { RequestState } from '../issuer/provider.ts';
 import { addressPrefix, readForm, requireSameOrigin, sendPage } from '../web/guard.ts';
@@ -54,18 +55,18 @@ export function signInRoutes(parts: SignInParts): Router {
     pending: PendingSignIn,
     { email, problem, status = 200 }: { email?: string; problem?: string; status?: number },
   ): Promise<void> {
-    const { application, consent, note, loginHint, returnOrigin } = pending;
+    const { application, consent, note, loginHint, redirectUri } = pending;
     const common = { action: ctx.path, application: application.name };
-    const options = { status, formAction: returnOrigin ? [returnOrigin] : [application.redirectUris[0] ?? ''] };
+    const options = { status, formAction: [redirectUri] };
 
     if (consent) {
       const account = await accounts.find(pending.accountId ?? '');
       if (!account) throw new AppError('sign_in_lost', 400, 'the person of this sign-in is gone');
-      const page = pages.consent({ ...common, ...consent, email: account.email, origin: returnOrigin });
+      const page = pages.consent({ ...common, ...consent, email: account.email, origin: webOrigin(redirectUri) });
       return sendPage(ctx, page, options);
     }
     if (note?.mustChangePassword) {
-      const account = await accounts.find(note.mustChangePassword);
+      const account = await accounts.find(note.mustChangePassword.accountId);
       const page = pages.newPassword({
         ...common, email: account?.email ?? '', minLength: parts.minPasswordLength, problem,
       });
@@ -81,9 +82,8 @@ export function signInRoutes(parts: SignInParts): Router {
       return showStep(ctx, pending, { email, problem: 'Enter your e-mail address and your password.', status: 400 });
     }
 
-    const key = emailKey(email);
-    const prefix = addressPrefix((ctx.state as RequestState).address);
-    const { waitSeconds } = await attempts.begin(key, prefix);
+    const { waitSeconds, succeeded } = await attempts.begin(
+      emailKey(email), addressPrefix((ctx.state as RequestState).address));
     if (waitSeconds > 0) {
       refuse(ctx, pending, undefined, 'too_many_attempts');
       ctx.set('Retry-After', String(waitSeconds));
@@ -98,32 +98,36 @@ export function signInRoutes(parts: SignInParts): Router {
       return showStep(ctx, pending, { email, problem: wrongPassword, status: 400 });
     }
 
-    await attempts.succeeded(key, prefix);
-    if (rehashed) await accounts.rehash(account.id, account.passwordHash!, rehashed);
-    if (!account.passwordMustChange) return complete(ctx, pending, account, ['pwd']);
-    await issuer.noteSignIn(ctx, { mustChangePassword: account.id });
-    return redirect(ctx, ctx.path);
-  }
-
-  async function chooseNewPassword(ctx: Context, pending: PendingSignIn, form: Form): Promise<void> {
-    const account = await accounts.find(pending.note!.mustChangePassword!);
-    if (!account || account.disabledAt) throw new AppError('sign_in_lost', 400, 'the account of this sign-in is gone');
-    const chosen = form.get('new_password') ?? '';
-    const problem = await problemWith(chosen, form.get('new_password_again') ?? '', account.passwordHash);
-    if (problem) return showStep(ctx, pending, { problem, status: 400 });
-
-    try {
-      const passwordHash = await passwords.hash(chosen);
-      await accounts.setPassword(account.id, passwordHash, { mustChange: false, actor: account.id });
-    } catch (error) {
-      if (!isAppError(error) || error.status !== 400) throw error;
-      return showStep(ctx, pending, { problem: error.message, status: 400 });
+    await succeeded();
+    if (account.passwordMustChange) {
+      const provedHash = fingerprint(account.passwordHash!);
+      await issuer.noteSignIn(ctx, { mustChangePassword: { accountId: account.id, provedHash } });
+      return redirect(ctx, ctx.path);
     }
+    if (rehashed) await accounts.rehash(account.id, account.passwordHash!, rehashed);
     return complete(ctx, pending, account, ['pwd']);
   }
 
-  async function problemWith(chosen: string, again: string, currentHash: string | undefined) {
+  async function chooseNewPassword(ctx: Context, pending: PendingSignIn, form: Form): Promise<void> {
+    const { accountId, provedHash } = pending.note!.mustChangePassword!;
+    const account = await accounts.find(accountId);
+    const current = account?.passwordHash;
+    // One use is one: what another sign-in or an administrator replaced since it was proved here is good for nothing.
+    if (!account || account.disabledAt || !current || fingerprint(current) !== provedHash) throw passwordGone();
+
+    const chosen = form.get('new_password') ?? '';
+    const problem = await problemWith(chosen, form.get('new_password_again') ?? '', current);
+    if (problem) return showStep(ctx, pending, { problem, status: 400 });
+    const { requestId, address } = ctx.state as RequestState;
+    const changed = await accounts.choosePassword(accountId, current, await passwords.hash(chosen), { requestId, address });
+    if (!changed) throw passwordGone();
+    return complete(ctx, pending, account, ['pwd']);
+  }
+
+  async function problemWith(chosen: string, again: string, currentHash: string): Promise<string | undefined> {
     if (chosen !== again) return 'The two passwords are not the same.';
+    const problem = passwords.problemWith(chosen);
+    if (problem) return problem;
     const { ok: same } = await passwords.check(chosen, currentHash);
     return same ? 'Choose a password other than the one-time password.' : undefined;
   }
@@ -147,6 +151,19 @@ export function signInRoutes(parts: SignInParts): Router {
   }
 
   return router;
+}
+
+function passwordGone(): AppError {
+  return new AppError('sign_in_lost', 400, 'the one-time password of this sign-in has been replaced');
+}
+
+// Kept with the pending sign-in in place of the hash itself, which belongs in one table.
+const fingerprint = (passwordHash: string) => hash('sha256', passwordHash, 'base64url');
+
+/** What a person can recognise a web address by; a private-use scheme tells them nothing. */
+function webOrigin(uri: string): string | undefined {
+  const { protocol, origin } = new URL(uri);
+  return protocol === 'https:' || protocol === 'http:' ? origin : undefined;
 }
 
 function inWords(seconds: number): string {

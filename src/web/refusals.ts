@@ -98,10 +98,11 @@ function showLost(ctx: Context | KoaContextWithOIDC, pages: Pages): void {
   sendPage(ctx as Context, pages.lost({ reason: whyLost(ctx.get('Cookie')) }), { status: 400 });
 }
 
-// A sign-in's cookie goes when it is finished, the session's stays. A browser without any was never allowed to keep one.
+// The cookie of a sign-in outlives it (issuer/cookies.ts), and a session comes of one that was finished. A browser with
+// neither was not allowed to keep any, or is not the one in which the sign-in began.
 function whyLost(cookies: string): LostPage['reason'] {
-  if (cookies === '') return 'cookies';
-  return /(?:^|;\s*)(?:__Host-)?signet_session=/.test(cookies) ? 'finished' : 'expired';
+  if (/(?:^|;\s*)(?:__Host-)?signet_session=/.test(cookies)) return 'finished';
+  return /(?:^|;\s*)(?:__Host-)?signet_sign_in_/.test(cookies) ? 'expired' : 'cookies';
 }
 
 function sentence(text: string): string {

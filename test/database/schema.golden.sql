@@ -48,6 +48,16 @@ CREATE TABLE clients (
   updated_at bigint not null
 );
 
+CREATE TABLE consents (
+  account_id text not null,
+  client_id text not null,
+
+  audience text not null,
+  scope text not null,
+  given_at bigint not null,
+  primary key (account_id, client_id, audience, scope)
+);
+
 CREATE TABLE oidc_models (
   model text not null,
   id text not null,

@@ -24,6 +24,17 @@ create table clients (
   updated_at bigint not null
 );
 
+-- What a person has allowed a third-party application: asked once, not once in each session.
+create table consents (
+  account_id text not null,
+  client_id text not null,
+  -- Empty for scopes that concern the person and no API.
+  audience text not null,
+  scope text not null,
+  given_at bigint not null,
+  primary key (account_id, client_id, audience, scope)
+);
+
 create table oidc_models (
   model text not null,
   id text not null,
