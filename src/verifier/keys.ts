@@ -100,6 +100,7 @@ export function createRemoteKeys(options: RemoteKeysOptions): KeySource {
     waiting++;
     try {
       if (flight !== undefined) {
+        // It may have been answered before the key was published, so it can only say yes.
         await flight.catch(() => {}); // its failure was reported; the refetch below decides
         const key = usableCopy()?.keys.get(kid);
         if (key !== undefined) return key;
@@ -114,11 +115,9 @@ export function createRemoteKeys(options: RemoteKeysOptions): KeySource {
 
   async function refetchAfterCooldown(): Promise<void> {
     await pause(Math.min(lastRefetchAt + cooldownMs - now(), cooldownMs));
-    // A load that began before us may have been answered before the key was published.
-    while (flight !== undefined) await flight.catch(() => {});
     refetch = undefined; // whoever comes from here on needs a later one
     lastRefetchAt = now();
-    await load();
+    await load(); // or joins one that began during the pause: after every token that waits for this came in
   }
 
   async function loadOrFail(): Promise<void> {
