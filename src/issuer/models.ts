@@ -119,10 +119,13 @@ export function createModels(
 
     async rotate(spent, successor, at) {
       const { handle, payload, lifeSeconds, sealedAnswer } = successor;
+      // The successor's row is what says that the old token is spent, so it is kept for as long as that one; `exp` in the
+      // payload ends the successor itself. They differ where the configured life was shortened in between.
       const { rowCount } = await db.query(
         `insert into oidc_models
            (model, id, payload, grant_id, account_id, rotated_from, rotated_at, sealed_answer, expires_at)
-         select 'RefreshToken', $1, $2, $3, $4, id, cast($6 as bigint), $7, cast($8 as bigint)
+         select 'RefreshToken', $1, $2, $3, $4, id, cast($6 as bigint), $7,
+           case when expires_at > cast($8 as bigint) then expires_at else cast($8 as bigint) end
          from oidc_models where model = 'RefreshToken' and id = $5
          on conflict (rotated_from) where rotated_from is not null do nothing`,
         [idOf('RefreshToken', handle), stored(payload), payload.grantId ?? null, payload.accountId ?? null,

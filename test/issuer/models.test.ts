@@ -1,0 +1,100 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Database } from '../../src/database/database.ts';
+import { migrate } from '../../src/database/migrate.ts';
+import { openDatabase } from '../../src/database/open.ts';
+import { createModels, type Models } from '../../src/issuer/models.ts';
+import { engines } from '../support/engines.ts';
+
+const hour = 3600;
+const start = Date.parse('2030-01-01T00:00:00Z');
+
+describe.each(engines)('what the issuer stores, on $name', (engine) => {
+  let db: Database;
+  let models: Models;
+  let now = start;
+  beforeAll(async () => {
+    db = await openDatabase(await engine.freshUrl());
+    await migrate(db);
+    models = createModels(db, async () => undefined, () => now);
+  });
+  afterAll(() => db.close());
+
+  async function storeRefreshToken(handle: string, lifeSeconds: number, grantId = `grant of ${handle}`): Promise<void> {
+    await models.adapter('RefreshToken').upsert(handle, { jti: handle, grantId, exp: now / 1000 + lifeSeconds }, lifeSeconds);
+  }
+
+  const successor = (handle: string, lifeSeconds: number) =>
+    ({ handle, payload: { jti: handle, exp: now / 1000 + lifeSeconds }, lifeSeconds, sealedAnswer: 'sealed' });
+
+  test('a credential is found by its value and stored under its digest', async () => {
+    await storeRefreshToken('handle-of-a-token', hour);
+    expect(await models.adapter('RefreshToken').find('handle-of-a-token')).toMatchObject({ jti: 'handle-of-a-token' });
+    const { rows } = await db.query('select * from oidc_models');
+    expect(JSON.stringify(rows.map((row) => ({ ...row, grant_id: undefined, payload: undefined })))).not.toContain('handle-of-a-token');
+    expect(rows.map(({ payload }) => String(payload)).join()).not.toContain('"jti"');
+  });
+
+  test('a code is consumed once: the second caller is told', async () => {
+    const codes = models.adapter('AuthorizationCode');
+    await codes.upsert('code', { jti: 'code' }, 60);
+    const outcomes = await Promise.allSettled(Array.from({ length: 20 }, () => codes.consume('code')));
+    expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    expect(await codes.find('code')).toMatchObject({ consumed: now / 1000 });
+  });
+
+  test('consuming what was never there is refused, like what was consumed', async () => {
+    await expect(models.adapter('AuthorizationCode').consume('nothing')).rejects.toThrow('invalid_grant');
+  });
+
+  test('a refresh token has one successor, whoever asks', async () => {
+    await storeRefreshToken('contended', hour);
+    const won = await Promise.all(Array.from({ length: 20 }, (_, index) =>
+      models.rotate('contended', successor(`heir ${index}`, hour), now)));
+    expect(won.filter(Boolean)).toHaveLength(1);
+    const stored = await models.findRefreshToken('contended');
+    expect(stored).toMatchObject({ rotatedAt: now, sealedAnswer: 'sealed', successorSpent: false });
+  });
+
+  test('a refresh token that was revoked meanwhile has no successor', async () => {
+    await storeRefreshToken('revoked', hour, 'revoked grant');
+    await models.adapter('RefreshToken').revokeByGrantId('revoked grant');
+    expect(await models.rotate('revoked', successor('orphan', hour), now)).toBe(false);
+    expect(await models.adapter('RefreshToken').find('orphan')).toBeUndefined();
+  });
+
+  test('a spent refresh token stays spent for as long as it could be used, also after lives were shortened', async () => {
+    now = start;
+    await storeRefreshToken('long-lived', 100 * hour);
+    await models.rotate('long-lived', successor('short-lived', hour), now);
+    now += 2 * hour * 1000;
+    await models.sweep(now, now, 500);
+    expect(await models.findRefreshToken('long-lived')).toMatchObject({ rotatedAt: start });
+    now = start;
+  });
+
+  test('the sweep takes what expired, a batch at a time, and leaves the rest', async () => {
+    await db.query('delete from oidc_models');
+    for (const [handle, life] of [['gone-1', 1], ['gone-2', 2], ['gone-3', 3], ['stays', hour]] as const) {
+      await storeRefreshToken(handle, life);
+    }
+    const later = now + 10_000;
+    expect(await models.sweep(later, later, 2)).toBe(2);
+    expect(await models.sweep(later, later, 2)).toBe(1);
+    expect(await models.sweep(later, later, 2)).toBe(0);
+    expect(await models.adapter('RefreshToken').find('stays')).toBeDefined();
+  });
+
+  test('of a person whose account goes, every grant and session goes', async () => {
+    for (const model of ['Session', 'Grant', 'RefreshToken', 'AuthorizationCode']) {
+      await models.adapter(model).upsert(`${model} of ada`, { accountId: 'ada' }, hour);
+      await models.adapter(model).upsert(`${model} of bob`, { accountId: 'bob' }, hour);
+    }
+    expect(await models.forgetAccount('ada')).toBe(4);
+    expect(await models.adapter('Session').find('Session of ada')).toBeUndefined();
+    expect(await models.adapter('Session').find('Session of bob')).toBeDefined();
+  });
+
+  test('an application is never written through the protocol', async () => {
+    await expect(async () => models.adapter('Client').upsert('new', {}, hour)).rejects.toThrow('clients.ts alone');
+  });
+});
