@@ -17,16 +17,22 @@ export function auditProvider(provider: Provider, audit: Audit, log: Log): void 
       subject: ctx.oidc?.account?.accountId ?? ctx.oidc?.session?.accountId,
     });
   };
-  const refused = (event: string) => (ctx: KoaContextWithOIDC, error: ProtocolError) => {
-    if (ctx.state.answeredAgain) return;
+  const refused = (event: string) => (ctx: KoaContextWithOIDC, error: ProtocolError) =>
     record(event, ctx, { error: error.message, description: error.error_description, reason: error.error_detail });
-  };
 
-  provider.on('grant.success', (ctx) => {
-    const { grant_type: grantType, resource } = (ctx.oidc.params ?? {}) as Record<string, string>;
-    record('token.issued', ctx, { grantType, audience: resource, scope: scopeOf(ctx) });
+  // oidc-provider says how a token request went, and then refresh.ts has the last word: what is true is written after it.
+  const outcomes = new WeakMap<object, (ctx: KoaContextWithOIDC) => void>();
+  provider.use(async (ctx, next) => {
+    await next();
+    const protocol = ctx as unknown as KoaContextWithOIDC;
+    if (ctx.state.answeredAgain) record('token.issued_again', protocol, grantOf(protocol));
+    else outcomes.get(ctx)?.(protocol);
   });
-  provider.on('grant.error', refused('token.refused'));
+  provider.on('grant.success', (granted) => outcomes.set(granted, (ctx) => {
+    if (ctx.status === 200) record('token.issued', ctx, { ...grantOf(ctx), scope: scopeOf(ctx) });
+    else record('token.refused', ctx, { ...grantOf(ctx), reason: 'another request was first' });
+  }));
+  provider.on('grant.error', (asked, error) => outcomes.set(asked, (ctx) => refused('token.refused')(ctx, error)));
   provider.on('authorization.success', (ctx) => record('authorization.granted', ctx, { scope: ctx.oidc.params?.scope }));
   provider.on('authorization.error', refused('authorization.refused'));
   provider.on('userinfo.error', refused('userinfo.refused'));
@@ -38,6 +44,11 @@ export function auditProvider(provider: Provider, audit: Audit, log: Log): void 
   provider.on('server_error', (ctx, error) => {
     log.error('request.failed', { path: ctx.path, method: ctx.method, requestId: ctx.state.requestId, error });
   });
+}
+
+function grantOf({ oidc }: KoaContextWithOIDC): Record<string, unknown> {
+  const { grant_type: grantType, resource: audience } = oidc.params ?? {};
+  return { grantType, audience };
 }
 
 function scopeOf({ oidc }: KoaContextWithOIDC): string | undefined {

@@ -101,9 +101,11 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
       formats, rotation, stateOf: (req) => states.get(req),
     });
     provider.silent = true;
+    provider.use((ctx, next) => answerFailure(ctx as never, next));
+    auditProvider(provider, audit, log);
+    provider.use((ctx, next) => rotation.settle(ctx as never, next));
     provider.use((ctx, next) => cacheMetadata(ctx, next, config.keys.jwksMaxAge));
     provider.use((ctx, next) => answerUnknownPath(ctx as never, next, pages));
-    auditProvider(provider, audit, log);
     return { provider, formats, callback: provider.callback() as Built['callback'] };
   }
 
@@ -178,6 +180,18 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
     sweep: (at, limit) => models.sweep(at, at - config.tokens.refreshGrace * 1000, limit),
     close: () => current.formats.close(),
   };
+}
+
+// oidc-provider answers what fails inside it. What fails around it (the database, as a refresh is written) Koa would
+// answer in plain text, and keep to itself.
+async function answerFailure(ctx: KoaContextWithOIDC, next: () => Promise<void>): Promise<void> {
+  try {
+    await next();
+  } catch (error) {
+    ctx.status = 500;
+    ctx.body = { error: 'server_error', error_description: 'something went wrong on our side; try again' };
+    ctx.oidc.provider.emit('server_error', ctx, error as Error);
+  }
 }
 
 const metadataPaths = new Set(['/jwks', '/.well-known/openid-configuration', '/.well-known/oauth-authorization-server']);

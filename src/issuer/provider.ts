@@ -3,7 +3,7 @@
 
 import { createPublicKey } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { ExternalSigningKey, Provider, type Adapter, type Configuration, type KoaContextWithOIDC } from 'oidc-provider';
+import { ExternalSigningKey, Provider, type Adapter, type Configuration } from 'oidc-provider';
 import { secretMatches } from '../clients.ts';
 import type { PublicJwk, Signer } from '../keys/signer.ts';
 import { signInCookies } from './cookies.ts';
@@ -68,7 +68,6 @@ export function createProvider(issuer: string, configuration: Configuration, par
     includeSid: { value: () => true },
   });
 
-  provider.use((ctx, next) => parts.rotation.settle(ctx as unknown as KoaContextWithOIDC, next));
   return provider;
 }
 

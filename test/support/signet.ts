@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import bcrypt from 'bcrypt';
-import { loadConfig } from '../../src/config.ts';
+import { loadConfig, type Config } from '../../src/config.ts';
 import { createLog } from '../../src/log.ts';
 import { openStore, startServer, type RunningServer, type Store } from '../../src/server.ts';
 import { noteSecret, secretsIn } from './secrets.ts';
@@ -42,6 +42,7 @@ export const declared = {
 
 export interface TestServer extends RunningServer {
   issuer: string;
+  config: Config;
   /** Where keys and SQLite live; a second server is given it to share them. */
   directory: string;
   /** The account of `person`. */
@@ -87,6 +88,7 @@ export async function startSignet({ database, values = {}, directory }: TestServ
 
   return {
     ...server,
+    config,
     issuer: config.issuer,
     directory: home,
     accountId: account.id,

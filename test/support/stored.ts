@@ -1,6 +1,7 @@
 // Time travel and a look underneath: what the server has stored, found and changed by the credential it belongs to.
 
 import { hash } from 'node:crypto';
+import { vi } from 'vitest';
 import type { Queryable } from '../../src/database/database.ts';
 import { decode } from './user-agent.ts';
 
@@ -38,4 +39,16 @@ export async function everythingIn(db: Queryable): Promise<string> {
   const tables = ['oidc_models', 'clients', 'accounts', 'audit_events', 'sign_in_attempts', 'signing_keys'];
   const rows = await Promise.all(tables.map(async (table) => (await db.query(`select * from ${table}`)).rows));
   return JSON.stringify(rows.flat());
+}
+
+/** What the audit trail says of these answers' requests, once it has something to say about each of them. */
+export async function auditedAs(db: Queryable, answers: Array<{ headers: Headers }>): Promise<string[]> {
+  const ids = answers.map(({ headers }) => headers.get('x-request-id'));
+  const places = ids.map((_id, index) => `$${index + 1}`).join(', ');
+  return vi.waitFor(async () => {
+    const { rows } = await db.query<{ event: string; request_id: string }>(
+      `select event, request_id from audit_events where request_id in (${places}) order by event`, ids);
+    if (new Set(rows.map((row) => row.request_id)).size < new Set(ids).size) throw new Error('not all are written yet');
+    return rows.map(({ event }) => event);
+  }, { timeout: 5_000 });
 }

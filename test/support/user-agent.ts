@@ -92,7 +92,8 @@ export function authorizationRequest(issuer: string, parameters: Record<string, 
     code_challenge: createHash('sha256').update(verifier).digest('base64url'), code_challenge_method: 'S256',
     ...parameters,
   };
-  const query = new URLSearchParams(Object.entries(all).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
+  const given = Object.entries(all).filter((pair): pair is [string, string] => pair[1] !== undefined);
+  const query = new URLSearchParams(given);
   return { url: `${issuer}/auth?${query}`, verifier, state, nonce };
 }
 

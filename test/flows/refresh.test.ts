@@ -1,0 +1,323 @@
+import { createHmac, createPrivateKey, sign } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createModels } from '../../src/issuer/models.ts';
+import { engines, postgres } from '../support/engines.ts';
+import { testKeys } from '../support/keys.ts';
+import { ordersApi, person, secret, startSignet, stockApi, type TestServer } from '../support/signet.ts';
+import { ageRotation, auditedAs, everythingIn, expire, storedId, successorsOf } from '../support/stored.ts';
+import { asClient, authorize, authorizationRequest, decode, signIn, tokenRequest, UserAgent, type TokenAnswer } from '../support/user-agent.ts';
+
+const refreshAt = (url: string) => (refreshToken: string, parameters: Record<string, string> = {}, clientId = 'spa') =>
+  tokenRequest(url, { grant_type: 'refresh_token', refresh_token: refreshToken, ...parameters }, asClient(clientId));
+
+const invalidGrant = { status: 400, body: { error: 'invalid_grant' } };
+const granted = { status: 200 };
+
+const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
+
+describe.each(engines)('a refresh token, on $name', (engine) => {
+  let server: TestServer;
+  let refresh: ReturnType<typeof refreshAt>;
+  beforeAll(async () => {
+    server = await startSignet({ database: await engine.freshUrl() });
+    refresh = refreshAt(server.issuer);
+  });
+  afterAll(() => server.close());
+
+  const freshTokens = async (parameters: Record<string, string> = {}, clientId = 'spa') =>
+    (await signIn(server.issuer, { clientId, parameters: { resource: ordersApi, ...parameters } })).tokens;
+
+  describe('used once', () => {
+    test('is exchanged for another one, and so on, and every answer is the same person', async () => {
+      let { refresh_token: current } = await freshTokens();
+      for (let turn = 0; turn < 3; turn += 1) {
+        const { status, body, headers } = await refresh(current);
+        expect(status).toBe(200);
+        expect(headers.get('cache-control')).toBe('no-store');
+        expect(decode(body.access_token).payload).toMatchObject({ sub: server.accountId, aud: [ordersApi, server.issuer] });
+        expect(body.refresh_token).not.toBe(current);
+        current = body.refresh_token;
+      }
+    });
+  });
+
+  describe('used by fifty requests at the same moment', () => {
+    test('has one successor, and everybody gets the very same answer', async () => {
+      const { refresh_token: token } = await freshTokens();
+      const answers = await Promise.all(Array.from({ length: 50 }, () => refresh(token)));
+      expect(answers.map(({ status }) => status)).toEqual(Array(50).fill(200));
+      expect(new Set(answers.map(({ body }) => JSON.stringify(body))).size).toBe(1);
+      expect(await successorsOf(server.store.db, token)).toBe(1);
+      expect(await refresh(answers[0]!.body.refresh_token)).toMatchObject(granted);
+    });
+
+    test('is audited as issued once, and the answers given again as such', async () => {
+      const { refresh_token: token } = await freshTokens();
+      const answers = await Promise.all(Array.from({ length: 10 }, () => refresh(token)));
+      answers.push(await refresh(token));
+      expect(await auditedAs(server.store.db, answers)).toEqual(['token.issued', ...Array(10).fill('token.issued_again')]);
+    });
+  });
+
+  describe('used again by the same application', () => {
+    test('within the grace, gets the same answer: the first one was lost on the way', async () => {
+      const { refresh_token: token } = await freshTokens();
+      const first = await refresh(token);
+      expect((await refresh(token)).body).toEqual(first.body);
+      expect(await refresh(first.body.refresh_token)).toMatchObject(granted);
+    });
+
+    test('after the grace, ends the grant and everything it gave (RFC 9700 §4.14.2)', async () => {
+      const { refresh_token: token } = await freshTokens();
+      const { body: successor } = await refresh(token);
+      await ageRotation(server.store.db, token, 31);
+      expect(await refresh(token)).toMatchObject(invalidGrant);
+      expect(await refresh(successor.refresh_token)).toMatchObject(invalidGrant);
+      expect(await userinfo(server, successor.access_token)).toBe(401);
+    });
+
+    test('after its successor was used, ends the grant, within the grace too', async () => {
+      const { refresh_token: token } = await freshTokens();
+      const { body: second } = await refresh(token);
+      const { body: third } = await refresh(second.refresh_token);
+      expect(await refresh(token)).toMatchObject(invalidGrant);
+      expect(await refresh(third.refresh_token)).toMatchObject(invalidGrant);
+    });
+
+    test('and asking for something else, is refused, and the grant goes on', async () => {
+      const { refresh_token: token } = await freshTokens();
+      const { body: successor } = await refresh(token);
+      expect(await refresh(token, { scope: 'openid' })).toMatchObject(invalidGrant);
+      expect(await refresh(token, { resource: ordersApi })).toMatchObject(invalidGrant);
+      expect(await refresh(successor.refresh_token)).toMatchObject(granted);
+    });
+  });
+
+  describe('in the hands of somebody else', () => {
+    test('is refused to another application, and its owner does not notice', async () => {
+      const { refresh_token: token } = await freshTokens();
+      expect(await refresh(token, {}, 'web')).toMatchObject(invalidGrant);
+      expect(await refresh(token, {}, 'device')).toMatchObject(invalidGrant);
+      const { body: successor } = await refresh(token);
+      expect(await refresh(token, {}, 'device')).toMatchObject(invalidGrant);
+      expect(await refresh(successor.refresh_token)).toMatchObject(granted);
+    });
+
+    test('of a confidential application, is refused without its secret', async () => {
+      const { refresh_token: token } = await freshTokens({}, 'web');
+      const without = { grant_type: 'refresh_token', refresh_token: token };
+      expect(await tokenRequest(server.issuer, without, { clientId: 'web' })).toMatchObject({ status: 401 });
+      expect(await tokenRequest(server.issuer, without, { clientId: 'web', secret: 'y'.repeat(40) })).toMatchObject({ status: 401 });
+      expect(await refresh(token, {}, 'web')).toMatchObject(granted);
+    });
+  });
+
+  describe('asking for more than was granted', () => {
+    test('is refused more scope, and the token stays good', async () => {
+      const { refresh_token: token } = await freshTokens();
+      expect(await refresh(token, { scope: 'openid orders:read orders:write' }))
+        .toMatchObject({ status: 400, body: { error: 'invalid_scope' } });
+      expect(await refresh(token)).toMatchObject(granted);
+    });
+
+    test('is refused another API, known or not, and the token stays good', async () => {
+      const { refresh_token: token } = await freshTokens();
+      for (const resource of [stockApi, 'https://unknown.example.com', server.issuer, `${ordersApi}/`]) {
+        expect(await refresh(token, { resource }), resource).toMatchObject({ status: 400, body: { error: 'invalid_target' } });
+      }
+      expect(await refresh(token)).toMatchObject(granted);
+    });
+
+    test('gets less when it asks for less, and may ask for all of it again', async () => {
+      const { refresh_token: token } = await freshTokens({ scope: 'openid email orders:read orders:write' });
+      const { body: narrow } = await refresh(token, { scope: 'orders:read', resource: ordersApi });
+      expect(decode(narrow.access_token).payload).toMatchObject({ scope: 'orders:read', aud: ordersApi });
+      const { body: whole } = await refresh(narrow.refresh_token, { resource: ordersApi });
+      expect(decode(whole.access_token).payload.scope).toBe('orders:read orders:write');
+    });
+
+    test('gets a token for each API it was granted, one at a time', async () => {
+      const request = authorizationRequest(server.issuer, { resource: ordersApi, scope: 'openid orders:read stock:read' });
+      const answer = await authorize(new UserAgent(server.issuer), `${request.url}&resource=${encodeURIComponent(stockApi)}`);
+      const redeeming = { grant_type: 'authorization_code', code: answer.get('code')!, code_verifier: request.verifier,
+        redirect_uri: 'https://app.example.com/callback' };
+      const { body: orders } = await tokenRequest(server.issuer, { ...redeeming, resource: ordersApi });
+      const { body: stock } = await refresh(orders.refresh_token, { resource: stockApi });
+      expect(decode(orders.access_token).payload).toMatchObject({ aud: ordersApi, scope: 'orders:read' });
+      expect(decode(stock.access_token).payload).toMatchObject({ aud: stockApi, scope: 'stock:read' });
+    });
+  });
+
+  describe('of a person who may no longer', () => {
+    test('is refused once the account is disabled', async () => {
+      const accounts = server.store.accounts;
+      const other = { email: `${engine.name}@example.com`, password: person.password };
+      const { passwordHash } = (await accounts.findByEmail(person.email))!;
+      const { id } = await accounts.create({ email: other.email, roles: [], passwordHash }, 'test');
+      const request = authorizationRequest(server.issuer);
+      const code = (await authorize(new UserAgent(server.issuer), request.url, other)).get('code')!;
+      const { body: tokens } = await tokenRequest(server.issuer,
+        { grant_type: 'authorization_code', code, code_verifier: request.verifier, redirect_uri: 'https://app.example.com/callback' });
+      await accounts.setDisabled(id, true, 'test');
+      expect(await refresh(tokens.refresh_token)).toMatchObject(invalidGrant);
+      expect(await userinfo(server, tokens.access_token)).toBe(401);
+      await accounts.setDisabled(id, false, 'test');
+      expect(await refresh(tokens.refresh_token)).toMatchObject(granted);
+    });
+
+    test('is refused in the browser application after signing out, and lives on with offline_access of a web application', async () => {
+      const agent = new UserAgent(server.issuer);
+      const spa = await signIn(server.issuer, { agent });
+      const web = await signIn(server.issuer, { agent, clientId: 'web', parameters: { scope: 'openid offline_access', prompt: 'consent' } });
+      await agent.submit(await agent.visit('/session/end'), { logout: 'yes' });
+      expect(await refresh(spa.tokens.refresh_token)).toMatchObject(invalidGrant);
+      expect(await refresh(web.tokens.refresh_token, {}, 'web')).toMatchObject(granted);
+    });
+  });
+
+  describe('in the database', () => {
+    test('stands nowhere in clear, and neither does a code, a session, an access token or a secret', async () => {
+      const { agent, code, tokens } = await signIn(server.issuer, { parameters: { resource: ordersApi } });
+      const { body: successor } = await refresh(tokens.refresh_token);
+      const pending = await agent.visit(authorizationRequest(server.issuer, { prompt: 'login' }).url);
+      expect(pending.body).toContain('name="password"');
+      await server.store.audit.list();
+
+      const everything = await everythingIn(server.store.db);
+      expect(everything).toContain(storedId(successor.refresh_token));
+      for (const token of [tokens.refresh_token, successor.refresh_token]) {
+        expect(everything).not.toContain(token);
+        expect(everything).not.toContain(decode(token).payload.jti);
+      }
+      for (const token of [tokens.access_token, tokens.id_token, successor.access_token, code, person.password, secret]) {
+        expect(everything).not.toContain(token);
+      }
+      for (const [name, value] of agent.cookies) expect(everything, name).not.toContain(value);
+    });
+
+    test('the copy of an answer is unreadable, and gone after the grace', async () => {
+      const { refresh_token: token } = await freshTokens();
+      await refresh(token);
+      const sealed = async () => (await server.store.db.query<{ sealed_answer: string | null }>(
+        'select sealed_answer from oidc_models where rotated_from = $1', [storedId(token)])).rows[0]!.sealed_answer;
+      expect(await sealed()).toMatch(/^v1\.[\w-]+\.[\w-]+$/);
+      const models = createModels(server.store.db, async () => undefined);
+      await models.sweep(Date.now(), Date.now() - 30_000, 500);
+      expect(await sealed()).not.toBeNull();
+      await models.sweep(Date.now(), Date.now(), 500);
+      expect(await sealed()).toBeNull();
+    });
+
+    test('is refused when it has expired there', async () => {
+      const { refresh_token: token } = await freshTokens();
+      await expire(server.store.db, 'RefreshToken', token);
+      expect(await refresh(token)).toMatchObject(invalidGrant);
+    });
+  });
+});
+
+describe('a refresh token that is not one of ours', () => {
+  let server: TestServer;
+  let good: Record<string, string>;
+  beforeAll(async () => {
+    server = await startSignet();
+    good = (await signIn(server.issuer, { parameters: { resource: ordersApi } })).tokens;
+  });
+  afterAll(() => server.close());
+
+  const foreignKey = () => createPrivateKey({ key: testKeys[0]!.pkcs8, format: 'der', type: 'pkcs8' });
+  const forged = (header: object, payload: object) => {
+    const input = `${encode(header)}.${encode(payload)}`;
+    return `${input}.${sign('sha256', Buffer.from(input), foreignKey()).toString('base64url')}`;
+  };
+
+  test('is refused, however it is forged', async () => {
+    const refresh = refreshAt(server.issuer);
+    const { header, payload } = decode(good.refresh_token!);
+    const [h, p, s] = good.refresh_token!.split('.') as [string, string, string];
+    const { keys: [key] } = await (await fetch(`${server.issuer}/jwks`)).json() as { keys: Array<{ n: string }> };
+    const hmacInput = `${encode({ ...header, alg: 'HS256' })}.${p}`;
+    const tricks: Record<string, string> = {
+      'signed by another key': forged(header, payload),
+      'alg none': `${encode({ ...header, alg: 'none' })}.${p}.`,
+      'alg None': `${encode({ ...header, alg: 'None' })}.${p}.${s}`,
+      'HMAC under the public key': `${hmacInput}.${createHmac('sha256', key!.n).update(hmacInput).digest('base64url')}`,
+      'no signature': `${h}.${p}.`,
+      'two parts': `${h}.${p}`,
+      'an invented handle under a key of its own':
+        forged({ ...header, kid: testKeys[0]!.publicJwk.kid, jwk: testKeys[0]!.publicJwk }, { ...payload, jti: 'a'.repeat(43) }),
+      'another handle': `${h}.${encode({ ...payload, jti: 'a'.repeat(43) })}.${s}`,
+      'a later end': `${h}.${encode({ ...payload, exp: payload.exp + 86_400 })}.${s}`,
+      'an ID token': good.id_token!,
+      'an access token': good.access_token!,
+      'a fragment of a token': s,
+      'nothing that anybody issued': 'a'.repeat(43),
+      'a name of the database': "' or 1=1 --",
+      'a null character': '\u0000',
+      'far too long': `${h}.${'A'.repeat(50_000)}.${s}`,
+    };
+    for (const [name, token] of Object.entries(tricks)) expect(await refresh(token), name).toMatchObject(invalidGrant);
+    expect(await refresh(good.refresh_token!)).toMatchObject(granted);
+  });
+});
+
+describe('a refresh without grace (tokens.refreshGrace: 0)', () => {
+  let server: TestServer;
+  beforeAll(async () => { server = await startSignet({ values: { tokens: { refreshGrace: 0 } } }); });
+  afterAll(() => server.close());
+
+  test('is given to one of fifty at the same moment, and no copy of the answer is kept', async () => {
+    const { tokens } = await signIn(server.issuer);
+    const answers = await Promise.all(Array.from({ length: 50 }, () => refreshAt(server.issuer)(tokens.refresh_token)));
+    expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
+    expect(answers.filter(({ body }) => body.error === 'invalid_grant')).toHaveLength(49);
+    const { rowCount } = await server.store.db.query('select id from oidc_models where sealed_answer is not null');
+    expect(rowCount).toBe(0);
+  });
+
+  test('ends the grant at the first repetition', async () => {
+    const { tokens } = await signIn(server.issuer);
+    const refresh = refreshAt(server.issuer);
+    const { body: successor } = await refresh(tokens.refresh_token);
+    await ageRotation(server.store.db, tokens.refresh_token, 1);
+    expect(await refresh(tokens.refresh_token)).toMatchObject(invalidGrant);
+    expect(await refresh(successor.refresh_token)).toMatchObject(invalidGrant);
+  });
+});
+
+describe('opaque refresh tokens (tokens.refreshTokenFormat: opaque)', () => {
+  test('rotate like signed ones, and both kinds stay good when the setting changes', async () => {
+    const database = await engines[0]!.freshUrl();
+    const first = await startSignet({ database });
+    const { tokens: signed } = await signIn(first.issuer);
+    const second = await startSignet({
+      database, directory: first.directory, values: { issuer: first.issuer, tokens: { refreshTokenFormat: 'opaque' } },
+    });
+    const { body: opaque } = await refreshAt(second.url)(signed.refresh_token);
+    expect(opaque.refresh_token).toMatch(/^[\w-]{43}$/);
+    const { body: again } = await refreshAt(first.url)(opaque.refresh_token);
+    expect(decode(again.refresh_token).header.typ).toBe('rt+jwt');
+    await second.close();
+    await first.close();
+  });
+});
+
+describe.skipIf(!engines.includes(postgres))('two servers on one PostgreSQL', () => {
+  test('give fifty refreshes with one token the very same answer', async () => {
+    const database = await postgres.freshUrl();
+    const first = await startSignet({ database });
+    const second = await startSignet({ database, directory: first.directory, values: { issuer: first.issuer } });
+    const { tokens } = await signIn(first.issuer);
+    const answers: TokenAnswer[] = await Promise.all(Array.from({ length: 50 }, (_, index) =>
+      refreshAt(index % 2 === 0 ? first.url : second.url)(tokens.refresh_token)));
+    expect(new Set(answers.map(({ body }) => JSON.stringify(body))).size).toBe(1);
+    expect(answers[0]!.status).toBe(200);
+    expect(await successorsOf(first.store.db, tokens.refresh_token)).toBe(1);
+    await second.close();
+    await first.close();
+  });
+});
+
+async function userinfo({ issuer }: TestServer, accessToken: string): Promise<number> {
+  return (await fetch(`${issuer}/me`, { headers: { Authorization: `Bearer ${accessToken}` } })).status;
+}
