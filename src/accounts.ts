@@ -44,6 +44,8 @@ export interface Accounts {
   /** The same password under another cost; not an event, and only if nobody changed it meanwhile. */
   rehash(id: string, from: string, to: string): Promise<void>;
   setDisabled(id: string, disabled: boolean, actor: string): Promise<void>;
+  /** @throws {AppError} role_invalid */
+  setRoles(id: string, roles: readonly string[], actor: string): Promise<void>;
   signedIn(id: string): Promise<void>;
 }
 
@@ -70,6 +72,7 @@ export function createAccounts(db: Database, audit: Audit, now: () => number = D
   async function insert(account: NewAccount, actor: string, onlyFirst: boolean): Promise<Account | undefined> {
     const id = randomUUID();
     const email = checkedEmail(account.email);
+    checkRoles(account.roles);
     try {
       const made = await db.transaction(async (tx) => {
         const { rows: [row] } = await tx.query<Row>(
@@ -93,11 +96,13 @@ export function createAccounts(db: Database, audit: Audit, now: () => number = D
     }
   }
 
-  async function change(id: string, event: string, actor: string, sql: string, values: (string | number | null)[]) {
+  async function change(
+    id: string, event: Pick<AuditEvent, 'event' | 'actor' | 'detail'>, sql: string, values: (string | number | null)[],
+  ) {
     await db.transaction(async (tx) => {
       const { rowCount } = await tx.query(sql, [id, ...values, now()]);
       if (rowCount === 0) throw new AppError('account_unknown', 404, `there is no account ${id}`);
-      await audit.append(tx, { event, actor, subject: id });
+      await audit.append(tx, { ...event, subject: id });
     });
   }
 
@@ -117,7 +122,7 @@ export function createAccounts(db: Database, audit: Audit, now: () => number = D
     createFirst: (account) => insert(account, 'signet', true),
 
     async setPassword(id, passwordHash, { mustChange, actor }) {
-      await change(id, 'account.password_set', actor,
+      await change(id, { event: 'account.password_set', actor },
         'update accounts set password_hash = $2, password_must_change = $3, updated_at = $4 where id = $1',
         [passwordHash, mustChange ? 1 : 0]);
     },
@@ -137,8 +142,14 @@ export function createAccounts(db: Database, audit: Audit, now: () => number = D
     },
 
     async setDisabled(id, disabled, actor) {
-      await change(id, disabled ? 'account.disabled' : 'account.enabled', actor,
+      await change(id, { event: disabled ? 'account.disabled' : 'account.enabled', actor },
         'update accounts set disabled_at = $2, updated_at = $3 where id = $1', [disabled ? now() : null]);
+    },
+
+    async setRoles(id, roles, actor) {
+      checkRoles(roles);
+      await change(id, { event: 'account.roles_set', actor, detail: { roles } },
+        'update accounts set roles = $2, updated_at = $3 where id = $1', [JSON.stringify(roles)]);
     },
 
     async signedIn(id) {
@@ -156,6 +167,12 @@ function checkedEmail(email: string): string {
   const trimmed = email.trim();
   if (trimmed.length <= 254 && /^[^\s@<>"']+@[^\s@<>"']+$/u.test(trimmed)) return trimmed;
   throw new AppError('email_invalid', 400, `${JSON.stringify(email.slice(0, 80))} is not an e-mail address`);
+}
+
+function checkRoles(roles: readonly string[]): void {
+  const wrong = roles.find((role) => !/^[\w.:/-]{1,64}$/.test(role));
+  if (wrong === undefined) return;
+  throw new AppError('role_invalid', 400, `${JSON.stringify(wrong.slice(0, 80))} is not a role: 1 to 64 letters, digits or . _ : / -`);
 }
 
 function fromRow(row: Row): Account {

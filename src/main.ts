@@ -1,7 +1,42 @@
-import { loadConfig } from './config.ts';
-import { createLog } from './log.ts';
-import { startServer } from './server.ts';
+#!/usr/bin/env node
+// argv → one command. The only file that knows the process: its words, streams, signals and exit code.
 
-const config = loadConfig();
-const s = await startServer(config, createLog(config.log.level));
-console.log(s.url, s.firstAdministrator);
+import { userInfo } from 'node:os';
+import { text } from 'node:stream/consumers';
+import { run } from './cli/run.ts';
+
+// Whoever reads us may stop reading (signet audit list | head): nothing is wrong then, and there is nobody to tell.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+});
+
+process.exitCode = await run(process.argv.slice(2), {
+  out: (words) => void process.stdout.write(words),
+  err: (words) => void process.stderr.write(words),
+  readInput: () => text(process.stdin),
+  userName: userName(),
+  untilStopped,
+  columns: process.stdout.columns,
+});
+
+/** Resolves at the first SIGINT or SIGTERM; a second one does not wait for what is under way. */
+function untilStopped(): Promise<void> {
+  return new Promise((resolve) => {
+    let asked = false;
+    const stop = (_signal: NodeJS.Signals, number: number) => {
+      if (asked) process.exit(128 + number);
+      asked = true;
+      resolve();
+    };
+    process.on('SIGINT', stop).on('SIGTERM', stop);
+  });
+}
+
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    // A container may run under a number that no name belongs to.
+    return `uid ${process.getuid?.()}`;
+  }
+}

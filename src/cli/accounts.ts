@@ -1,0 +1,135 @@
+// signet accounts: the people who sign in. A password is read from standard input, or made here and printed once.
+
+import type { Command } from 'commander';
+import type { Account } from '../accounts.ts';
+import { AppError } from '../errors.ts';
+import type { Store } from '../server.ts';
+import { oneTimePassword } from '../signin/password.ts';
+import { usageError } from './failure.ts';
+import { facts, moment, table } from './layout.ts';
+import type { Session } from './session.ts';
+
+const whom = 'e-mail address or id of the account';
+
+export function accountCommands(program: Command, session: Session): void {
+  const accounts = program.command('accounts').description('the people who sign in');
+
+  accounts.command('add')
+    .description('create an account; without --password-stdin a one-time password is printed, once')
+    .argument('<email>', 'address to sign in with')
+    .option('--name <name>', 'name for display')
+    .option('--role <role>', 'a role, such as admin; repeat for several', repeated)
+    .option('--password-stdin', 'read the password from standard input')
+    .action(async (email: string, given: { name?: string; role?: string[]; passwordStdin?: boolean }) => {
+      const chosen = await choosePassword(session, given.passwordStdin);
+      const account = await session.withStore(async (store) => store.accounts.create({
+        email, name: given.name, roles: unique(given.role ?? []),
+        passwordHash: await store.passwords.hash(chosen.password), passwordMustChange: chosen.oneTime,
+      }, session.actor));
+      answerWithPassword(session, `account ${account.email} added`, account, chosen);
+    });
+
+  accounts.command('list')
+    .description('show all accounts')
+    .action(async () => {
+      const all = await session.withStore((store) => store.accounts.list());
+      const rows = all.map((account) => [
+        account.email, account.name ?? '', account.roles.join(', '), stateOf(account),
+        account.lastSignInAt ? moment(account.lastSignInAt) : 'never', account.id,
+      ]);
+      session.answer({ accounts: all.map(shown) }, all.length === 0
+        ? 'There are no accounts yet. The first "signet serve" makes an administrator; signet accounts add makes others.'
+        : table(['E-MAIL', 'NAME', 'ROLES', 'STATE', 'LAST SIGN-IN', 'ID'], rows));
+    });
+
+  accounts.command('disable')
+    .description('keep a person from signing in')
+    .argument('<account>', whom)
+    .action((who: string) => setDisabled(session, who, true));
+
+  accounts.command('enable')
+    .description('let a disabled person sign in again')
+    .argument('<account>', whom)
+    .action((who: string) => setDisabled(session, who, false));
+
+  accounts.command('password')
+    .description('set a password; without --password-stdin a one-time password is printed, once')
+    .argument('<account>', whom)
+    .option('--password-stdin', 'read the password from standard input')
+    .action(async (who: string, given: { passwordStdin?: boolean }) => {
+      const chosen = await choosePassword(session, given.passwordStdin);
+      const account = await session.withStore(async (store) => {
+        const { id } = await accountOf(store, who);
+        const passwordHash = await store.passwords.hash(chosen.password);
+        await store.accounts.setPassword(id, passwordHash, { mustChange: chosen.oneTime, actor: session.actor });
+        return accountOf(store, id);
+      });
+      answerWithPassword(session, `password of ${account.email} set`, account, chosen);
+    });
+
+  accounts.command('roles')
+    .description('set the roles of a person, in place of those they have')
+    .argument('<account>', whom)
+    .requiredOption('--set <roles>', 'roles, separated by commas; "" for none')
+    .action(async (who: string, given: { set: string }) => {
+      const roles = unique(given.set.split(',').map((role) => role.trim()).filter((role) => role !== ''));
+      const account = await changed(session, who, (store, id) => store.accounts.setRoles(id, roles, session.actor));
+      session.answer({ account: shown(account) }, `${account.email} now has ${roles.length > 0 ? `the roles ${roles.join(', ')}` : 'no roles'}`);
+    });
+}
+
+async function setDisabled(session: Session, who: string, disabled: boolean): Promise<void> {
+  const account = await changed(session, who, (store, id) => store.accounts.setDisabled(id, disabled, session.actor));
+  session.answer({ account: shown(account) }, disabled
+    ? `${account.email} is disabled and can no longer sign in`
+    : `${account.email} is enabled and can sign in`);
+}
+
+function changed(session: Session, who: string, change: (store: Store, id: string) => Promise<void>): Promise<Account> {
+  return session.withStore(async (store) => {
+    const { id } = await accountOf(store, who);
+    await change(store, id);
+    return accountOf(store, id);
+  });
+}
+
+async function accountOf({ accounts }: Store, who: string): Promise<Account> {
+  const account = who.includes('@') ? await accounts.findByEmail(who) : await accounts.find(who);
+  if (account) return account;
+  throw new AppError('account_unknown', 404, `there is no account ${who}`, { hint: 'signet accounts list shows them all' });
+}
+
+interface ChosenPassword {
+  password: string;
+  oneTime: boolean;
+}
+
+async function choosePassword({ io }: Session, fromInput = false): Promise<ChosenPassword> {
+  if (!fromInput) return { password: oneTimePassword(), oneTime: true };
+  const password = (await io.readInput()).replace(/\r?\n$/, '');
+  if (password !== '') return { password, oneTime: false };
+  throw usageError('standard input holds no password', 'pipe it in, such as: pass show signet | signet accounts password … --password-stdin');
+}
+
+function answerWithPassword(session: Session, done: string, account: Account, { password, oneTime }: ChosenPassword): void {
+  if (!oneTime) return session.answer({ account: shown(account) }, `${done} (id ${account.id})`);
+  session.answer({ account: shown(account), oneTimePassword: password }, `${done}
+
+${facts({ id: account.id, 'one-time password': password })}
+
+The password is shown this once. It is good for one sign-in, where a password of their own is chosen.`);
+}
+
+/** What of an account is for everybody's eyes: not the hash. */
+function shown({ passwordHash: _hash, ...account }: Account): Omit<Account, 'passwordHash'> & { state: string } {
+  return { ...account, state: stateOf({ ...account, passwordHash: _hash }) };
+}
+
+function stateOf({ disabledAt, passwordHash, passwordMustChange }: Account): string {
+  if (disabledAt) return 'disabled';
+  if (passwordHash && passwordMustChange) return 'one-time password';
+  return 'active';
+}
+
+const repeated = (value: string, before: string[] = []) => [...before, value];
+const unique = (values: string[]) => [...new Set(values)];

@@ -1,0 +1,148 @@
+// signet clients: the applications. A new one passes the same checks as one that signet.yaml declares, because it is
+// loaded as one; the rest of the configuration is there for what an application may refer to.
+
+import { Option, type Command } from 'commander';
+import type { Application, NewApplication } from '../clients.ts';
+import { ConfigError, loadConfig, type Config, type ConfigProblem } from '../config.ts';
+import { usageError } from './failure.ts';
+import { facts, moment, table } from './layout.ts';
+import type { Session } from './session.ts';
+
+interface Given {
+  name: string;
+  type: NewApplication['type'];
+  id?: string;
+  redirectUri?: string[];
+  postLogoutRedirectUri?: string[];
+  origin?: string[];
+  firstParty?: boolean;
+  pkce?: string;
+  access?: string[];
+  defaultAudience?: string;
+}
+
+export function clientCommands(program: Command, session: Session): void {
+  const clients = program.command('clients').description('the applications that people sign in to, and services');
+
+  clients.command('add')
+    .description('register an application; its secret, where it has one, is printed once')
+    .requiredOption('--name <name>', 'name that people see')
+    .addOption(new Option('--type <type>', 'spa: in the browser. web: a server with a secret. native: on a device. ' +
+      'service: no person, a secret').choices(['spa', 'web', 'native', 'service']).makeOptionMandatory())
+    .option('--id <id>', 'its client_id (default: a random one)')
+    .option('--redirect-uri <uri>', 'where people return after sign-in; repeat for several', repeated)
+    .option('--post-logout-redirect-uri <uri>', 'where people may return after sign-out; repeat for several', repeated)
+    .option('--origin <origin>', 'whose pages may call the token endpoint (CORS); repeat for several', repeated)
+    .option('--first-party', 'people are not asked for consent')
+    .addOption(new Option('--pkce <rule>', 'whether sign-in needs PKCE; optional is for type web only')
+      .choices(['required', 'optional']))
+    .option('--access <audience=scopes>', 'an API it may call, such as https://orders.example.com=orders:read,orders:write; ' +
+      'repeat for several', repeated)
+    .option('--default-audience <audience>', 'audience of a token when a request names no API')
+    .action(async (given: Given) => {
+      const wanted = checked(given, session.config());
+      const { application, secret } = await session.withStore((store) => store.clients.register(wanted, session.actor));
+      session.answer({ application: shown(application), ...(secret && { secret }) }, `application ${application.name} registered
+
+${facts({ 'client id': application.clientId, 'client secret': secret })}${secret ? secretNote : ''}`);
+    });
+
+  clients.command('list')
+    .description('show all applications, those of signet.yaml first')
+    .action(async () => {
+      const all = await session.withStore((store) => store.clients.list());
+      const rows = all.map((application) => [
+        application.clientId, application.name, application.type, application.declared ? 'signet.yaml' : 'registered',
+        application.disabledAt ? `disabled since ${moment(application.disabledAt)}` : 'active',
+      ]);
+      session.answer({ applications: all.map(shown) }, all.length === 0
+        ? 'There are no applications yet. Register one with signet clients add, or declare it in signet.yaml.'
+        : table(['CLIENT ID', 'NAME', 'TYPE', 'FROM', 'STATE'], rows));
+    });
+
+  clients.command('secret')
+    .description('make a new secret and print it, once; the old one stops at once')
+    .argument('<id>', 'the client_id')
+    .action(async (clientId: string) => {
+      const secret = await session.withStore((store) => store.clients.renewSecret(clientId, session.actor));
+      session.answer({ clientId, secret }, `application ${clientId} has a new secret; the old one is no longer accepted
+
+${facts({ 'client secret': secret })}${secretNote}`);
+    });
+
+  clients.command('disable')
+    .description('keep an application from being used')
+    .argument('<id>', 'the client_id')
+    .action((clientId: string) => setDisabled(session, clientId, true));
+
+  clients.command('enable')
+    .description('let a disabled application be used again')
+    .argument('<id>', 'the client_id')
+    .action((clientId: string) => setDisabled(session, clientId, false));
+}
+
+const secretNote = '\n\nThe secret is shown this once; only its hash is kept.';
+
+async function setDisabled(session: Session, clientId: string, disabled: boolean): Promise<void> {
+  await session.withStore((store) => store.clients.setDisabled(clientId, disabled, session.actor));
+  session.answer({ clientId, disabled }, disabled
+    ? `application ${clientId} is disabled; a running server follows within seconds`
+    : `application ${clientId} is enabled; a running server follows within seconds`);
+}
+
+// Stands for the secret that is not made yet: the rule "exactly one secret" is met, and nobody knows a secret to this hash.
+const secretToCome = '0'.repeat(64);
+
+/** The application, checked and completed as if signet.yaml declared it. */
+function checked(given: Given, { issuer, apis }: Config): NewApplication {
+  const declared = {
+    clientId: given.id ?? 'made-later',
+    name: given.name,
+    type: given.type,
+    ...(given.type === 'web' || given.type === 'service' ? { secretSha256: secretToCome } : {}),
+    redirectUris: given.redirectUri,
+    postLogoutRedirectUris: given.postLogoutRedirectUri,
+    origins: given.origin,
+    firstParty: given.firstParty,
+    pkce: given.pkce,
+    access: given.access && Object.fromEntries(given.access.map(readAccess)),
+    defaultAudience: given.defaultAudience,
+  };
+  try {
+    const { applications: [application] } = loadConfig({ env: {}, values: { issuer, apis, applications: [declared] } });
+    const { secretHash: _placeholder, clientId: _clientId, ...wanted } = application!;
+    return { ...wanted, ...(given.id && { clientId: given.id }) };
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    throw usageError(
+      `the application cannot be registered:${error.problems.map((problem) => `\n  ${inOptions(problem)}`).join('')}`,
+      'run: signet clients add --help');
+  }
+}
+
+function readAccess(text: string): [string, string[]] {
+  // The last one: an audience is a URI and may have a query.
+  const at = text.lastIndexOf('=');
+  const scopes = text.slice(at + 1).split(',').filter((scope) => scope !== '');
+  if (at > 0 && scopes.length > 0) return [text.slice(0, at), scopes];
+  throw usageError(`--access ${text} does not name scopes`, 'write it as audience=scope,scope');
+}
+
+const options: Record<string, string> = {
+  clientId: '--id', name: '--name', type: '--type', redirectUris: '--redirect-uri', origins: '--origin',
+  postLogoutRedirectUris: '--post-logout-redirect-uri', pkce: '--pkce', access: '--access', defaultAudience: '--default-audience',
+};
+
+/** A problem of applications[0].redirectUris[1] is one of the second --redirect-uri. */
+function inOptions({ path, message }: ConfigProblem): string {
+  const [, name = '', rest = ''] = /^applications\[0\]\.(\w+)(.*)$/.exec(path) ?? [];
+  const position = /^\[(\d+)\]$/.exec(rest)?.[1];
+  const where = position === undefined ? rest.replace(/^\["(.*)"\].*$/, ' $1').replace(/^\.(.+)$/, ' $1') : ` (number ${Number(position) + 1})`;
+  return `${options[name] ?? path}${where}: ${message}`;
+}
+
+function shown({ secretHash, ...application }: Application): Omit<Application, 'secretHash'> & { hasSecret: boolean } {
+  return { ...application, hasSecret: secretHash !== undefined };
+}
+
+const repeated = (value: string, before: string[] = []) => [...before, value];

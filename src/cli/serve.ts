@@ -1,0 +1,71 @@
+// signet serve: starts the server and says, to whoever is there for the first time, what to do next.
+
+import { relative } from 'node:path';
+import type { Command } from 'commander';
+import type { Config } from '../config.ts';
+import { createLog } from '../log.ts';
+import type { RunningServer } from '../server.ts';
+import { facts, framed } from './layout.ts';
+import type { Session } from './session.ts';
+
+export function serveCommand(program: Command, session: Session): void {
+  program.command('serve')
+    .description('start the server; SIGINT or SIGTERM stops it when requests under way are finished')
+    .action(async () => {
+      const config = session.config();
+      const { startServer } = await import('../server.ts');
+      const server = await startServer(config, createLog(config.log.level, session.io.err));
+      try {
+        session.answer(
+          { ...addresses(config), listening: server.url, firstAdministrator: server.firstAdministrator ?? null },
+          server.firstAdministrator ? firstStart(config, server, session.io.cwd) : laterStart(config, server));
+        await session.io.untilStopped();
+        session.note('stopping when requests under way are finished; a second signal stops at once');
+      } finally {
+        await server.close();
+      }
+    });
+}
+
+function addresses({ issuer }: Config) {
+  return { issuer, discovery: `${issuer}/.well-known/openid-configuration`, jwks: `${issuer}/jwks` };
+}
+
+function laterStart(config: Config, { url }: RunningServer): string {
+  const { issuer, discovery } = addresses(config);
+  return `Signet is running.\n\n${facts({ issuer, discovery, listening: url })}\n`;
+}
+
+function firstStart(config: Config, { url, firstAdministrator }: RunningServer, cwd = '.'): string {
+  const { issuer, discovery, jwks } = addresses(config);
+  const { email, oneTimePassword } = firstAdministrator!;
+  const { masterKey, masterKeyFile } = config.keys;
+  const keyFile = masterKey === undefined ? `the master key (${relative(cwd, masterKeyFile)})` : 'the master key';
+  return `Signet is running, for the first time.
+
+${facts({ issuer, discovery, jwks, listening: url })}
+
+${framed([
+    'The first administrator. The password is shown this once.',
+    '',
+    `e-mail              ${email}`,
+    `one-time password   ${oneTimePassword}`,
+    '',
+    'It is good for one sign-in, where a password of your own is chosen.',
+  ])}
+
+What to do next:
+
+  1. Register an application, in another terminal:
+
+       signet clients add --name "My app" --type spa --first-party \\
+         --redirect-uri http://localhost:5173/callback --origin http://localhost:5173
+
+     or declare it in signet.yaml, with the APIs it may call: see signet.example.yaml.
+  2. Point the application at the issuer above; it sends you here to sign in.
+  3. Back up the database together with ${keyFile}: neither is of use without the other.
+
+From a checkout, signet is: npm run signet --
+Ctrl-C stops the server.
+`;
+}
