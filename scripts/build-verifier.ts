@@ -2,7 +2,7 @@
 // that verifies tokens installs this, with jose as its only dependency, not the identity provider.
 
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -32,7 +32,7 @@ const manifest = {
 };
 writeFileSync(`${folder}/package.json`, `${JSON.stringify(manifest, null, 2)}\n`);
 copyFileSync(`${root}docs/services.md`, `${folder}/README.md`);
-if (existsSync(`${root}LICENSE`)) copyFileSync(`${root}LICENSE`, `${folder}/LICENSE`);
+copyFileSync(`${root}LICENSE`, `${folder}/LICENSE`);
 
 const pack = ['pack', '--json', '--pack-destination', `${root}dist`];
 const [packed] = JSON.parse(execFileSync('npm', pack, { cwd: folder, encoding: 'utf8' }));

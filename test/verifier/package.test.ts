@@ -35,6 +35,7 @@ describe('the verifier as a package of its own', () => {
     const expected = /^package\/(?:lib\/[a-z]+\.(?:js|d\.ts)|package\.json|README\.md|LICENSE)$/;
     expect(files.filter((file) => !expected.test(file))).toEqual([]);
     for (const entry of ['index', 'koa', 'express', 'fastify']) expect(files).toContain(`package/lib/${entry}.js`);
+    expect(files).toContain('package/LICENSE');
     expect(statSync(tarball).size).toBeLessThan(32_000);
   });
 
