@@ -31,6 +31,8 @@ export interface Policy {
   clockSkew: Seconds;
   /** The longest life of anything signed now: access, ID and refresh tokens, and a session whose ID token is a hint. */
   longestLife: Seconds;
+  /** Seconds past its time that a key waits for verifiers that were not seen to fetch it. Default 0: time is enough. */
+  patience?: Seconds | undefined;
 }
 
 export type Step =
@@ -38,7 +40,15 @@ export type Step =
   | { do: 'prepare' }
   | { do: 'activate'; kid: string }
   | { do: 'destroy'; kid: string }
-  | { do: 'wait'; until: Milliseconds; next: 'prepare' | 'activate' | 'destroy' };
+  | Wait;
+
+export interface Wait {
+  do: 'wait';
+  until: Milliseconds;
+  next: 'prepare' | 'activate' | 'destroy';
+  /** Where a key is past its time and waits: those that it waits for. It signs when they have it, or at its limit. */
+  waitingFor?: readonly string[];
+}
 
 export function stateOf(key: KeyTimes): KeyState {
   if (key.revokedAt !== null) return 'revoked';
@@ -72,12 +82,23 @@ export function afterlife(policy: Policy): Seconds {
   return policy.pollEvery + policy.jwksMaxAge + policy.clockSkew;
 }
 
+/** Seconds within which every verifier that obeys our max-age has dropped a key that was taken out of the JWKS. */
+export function withdrawnWithin(policy: Policy): Seconds {
+  // A verifier keeps a JWKS for 30 s at least (verifier/keys.ts), and a replica may serve the old one until it notices.
+  return policy.pollEvery + Math.max(policy.jwksMaxAge, 30);
+}
+
 /**
  * The one thing to do now, or until when there is nothing to do. Call again after each step.
  *
  * Signing comes before tidying: a key is destroyed only when the active one needs nothing.
+ *
+ * @param unseenBy regular consumers of the JWKS that were not given the prepared key; matters only with `patience`,
+ *   and only once the key is otherwise ready
  */
-export function nextStep(keys: readonly KeyTimes[], now: Milliseconds, policy: Policy): Step {
+export function nextStep(
+  keys: readonly KeyTimes[], now: Milliseconds, policy: Policy, unseenBy: readonly string[] = [],
+): Step {
   const prepared = keys.find((key) => stateOf(key) === 'prepared');
   const active = keys.find((key) => stateOf(key) === 'active');
   if (!active) return prepared ? { do: 'activate', kid: prepared.kid } : { do: 'bootstrap' };
@@ -86,6 +107,8 @@ export function nextStep(keys: readonly KeyTimes[], now: Milliseconds, policy: P
   const rotation = prepared
     ? { at: Math.max(readyAt(prepared, policy), rotationDue), step: { do: 'activate', kid: prepared.kid } as const }
     : { at: rotationDue - policy.publishAhead * 1000, step: { do: 'prepare' } as const };
+  const waits = prepared !== undefined && unseenBy.length > 0 && now >= rotation.at;
+  if (waits) rotation.at += (policy.patience ?? 0) * 1000;
   if (now >= rotation.at) return rotation.step;
 
   const [spent] = keys.filter(isRetired)
@@ -93,7 +116,7 @@ export function nextStep(keys: readonly KeyTimes[], now: Milliseconds, policy: P
     .sort((a, b) => a.at - b.at);
   if (spent && now >= spent.at) return { do: 'destroy', kid: spent.kid };
   if (spent && spent.at < rotation.at) return { do: 'wait', until: spent.at, next: 'destroy' };
-  return { do: 'wait', until: rotation.at, next: rotation.step.do };
+  return { do: 'wait', until: rotation.at, next: rotation.step.do, ...(waits && { waitingFor: unseenBy }) };
 }
 
 /** What is wrong with a policy: sentences with the arithmetic in them, for whoever wrote the numbers. */

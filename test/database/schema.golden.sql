@@ -58,6 +58,20 @@ CREATE TABLE consents (
   primary key (account_id, client_id, audience, scope)
 );
 
+CREATE TABLE jwks_consumers (
+  kind text not null,
+  name text not null,
+  address text not null,
+  first_seen_at bigint not null,
+  last_seen_at bigint not null,
+  fetches bigint not null,
+
+  newest_prepared_at bigint not null,
+  primary key (kind, name, address)
+);
+
+CREATE INDEX jwks_consumers_last_seen_at on jwks_consumers (last_seen_at);
+
 CREATE TABLE oidc_models (
   model text not null,
   id text not null,

@@ -85,6 +85,20 @@ create unique index one_active_key on signing_keys ((1))
 create unique index one_prepared_key on signing_keys ((1))
   where activated_at is null and destroyed_at is null and revoked_at is null;
 
+-- Who fetches the JWKS, so that a rotation can tell who has the next key.
+create table jwks_consumers (
+  kind text not null,
+  name text not null,
+  address text not null,
+  first_seen_at bigint not null,
+  last_seen_at bigint not null,
+  fetches bigint not null,
+  -- prepared_at of the newest key that it was given last.
+  newest_prepared_at bigint not null,
+  primary key (kind, name, address)
+);
+create index jwks_consumers_last_seen_at on jwks_consumers (last_seen_at);
+
 create table audit_events (
   id text primary key,
   at bigint not null,
