@@ -96,7 +96,7 @@ function changed(session: Session, who: string, change: (store: Store, id: strin
 async function accountOf({ accounts }: Store, who: string): Promise<Account> {
   const account = who.includes('@') ? await accounts.findByEmail(who) : await accounts.find(who);
   if (account) return account;
-  throw new AppError('account_unknown', 404, `there is no account ${who}`, { hint: 'signet accounts list shows them all' });
+  throw new AppError('account_unknown', 404, `there is no account ${who}`, { hint: 'signet accounts list shows them all.' });
 }
 
 interface ChosenPassword {
@@ -108,7 +108,7 @@ async function choosePassword({ io }: Session, fromInput = false): Promise<Chose
   if (!fromInput) return { password: oneTimePassword(), oneTime: true };
   const password = (await io.readInput()).replace(/\r?\n$/, '');
   if (password !== '') return { password, oneTime: false };
-  throw usageError('standard input holds no password', 'pipe it in, such as: pass show signet | signet accounts password … --password-stdin');
+  throw usageError('standard input holds no password', 'pipe it in: signet accounts … --password-stdin < file');
 }
 
 function answerWithPassword(session: Session, done: string, account: Account, { password, oneTime }: ChosenPassword): void {
@@ -121,8 +121,9 @@ The password is shown this once. It is good for one sign-in, where a password of
 }
 
 /** What of an account is for everybody's eyes: not the hash. */
-function shown({ passwordHash: _hash, ...account }: Account): Omit<Account, 'passwordHash'> & { state: string } {
-  return { ...account, state: stateOf({ ...account, passwordHash: _hash }) };
+function shown(account: Account): Omit<Account, 'passwordHash'> & { state: string } {
+  const { passwordHash: _hash, ...rest } = account;
+  return { ...rest, state: stateOf(account) };
 }
 
 function stateOf({ disabledAt, passwordHash, passwordMustChange }: Account): string {

@@ -48,7 +48,8 @@ export function auditCommands(program: Command, session: Session): void {
 
 function detailText(detail: Record<string, unknown>): string {
   return Object.entries(detail)
-    .map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`).join(' ');
+    .map(([name, value]) => `${name}=${typeof value === 'string' && !/\s/.test(value) ? value : JSON.stringify(value)}`)
+    .join(' ');
 }
 
 function pointInTime(text: string): number {

@@ -2,7 +2,7 @@
 // is decided by keys/lifecycle.ts and refused by keys/keyring.ts; --force --reason goes past that, and is audited.
 
 import type { Command } from 'commander';
-import type { Act, SigningKey } from '../keys/keyring.ts';
+import type { Act, Keyring, SigningKey } from '../keys/keyring.ts';
 import { nextStep, readyAt, spentAt, type Policy, type Step } from '../keys/lifecycle.ts';
 import type { Store } from '../server.ts';
 import { usageError } from './failure.ts';
@@ -14,9 +14,10 @@ interface Forced {
   reason?: string;
 }
 
+const noticed = 'A running server follows within seconds.';
+
 export function keyCommands(program: Command, session: Session): void {
   const keys = program.command('keys').description('the signing keys and their life cycle');
-  const noticed = 'A running server follows within seconds.';
 
   keys.command('list')
     .description('show every key: its state and age, and its next step and when')
@@ -26,9 +27,8 @@ export function keyCommands(program: Command, session: Session): void {
     .description('make the next key and publish it; it does not sign yet')
     .action(() => session.withStore(async ({ keyring, policy }) => {
       const kid = await keyring.prepare({ actor: session.actor });
-      const { preparedAt } = (await keyring.list()).find((key) => key.kid === kid)!;
-      const ready = preparedAt + policy.publishAhead * 1000;
-      session.answer({ kid, signsFrom: new Date(ready) },
+      const ready = await readyFrom(keyring, kid, policy);
+      session.answer({ kid, state: 'prepared', signsFrom: new Date(ready) },
         `key ${kid} is prepared and published; it may sign from ${moment(ready)}\n${noticed}`);
     }));
 
@@ -86,13 +86,13 @@ async function list(session: Session, { keyring, policy, db }: Store): Promise<v
   const [all, now] = [await keyring.list(), await db.now()];
   const step = nextStep(all, now, policy);
   const rows = all.map((key) => {
-    const [since, next] = [sinceOf(key), nextOf(key, step, policy)];
+    const [since, next] = [sinceOf(key), nextOf(key, { step, now, policy })];
     const outlook = next ? `${next.becomes} from ${moment(next.at)}` : key.revokedReason ?? '';
     return [key.kid, key.state, moment(since), span(now - since), outlook];
   });
   const document = {
     keys: all.map((key) => {
-      const next = nextOf(key, step, policy);
+      const next = nextOf(key, { step, now, policy });
       return {
         ...dated(key), ageSeconds: Math.floor((now - sinceOf(key)) / 1000),
         next: next ? { becomes: next.becomes, at: new Date(next.at) } : null,
@@ -106,17 +106,25 @@ async function list(session: Session, { keyring, policy, db }: Store): Promise<v
 }
 
 async function rotate(session: Session, { keyring, policy }: Store, step: Act): Promise<void> {
-  const prepared = (await keyring.list()).find(({ state }) => state === 'prepared')?.kid;
-  const kid = prepared ?? await keyring.prepare(step);
-  if (prepared === undefined && step.force === undefined) {
-    const key = (await keyring.list()).find((candidate) => candidate.kid === kid)!;
-    const ready = readyAt(key, policy);
+  const before = await keyring.list();
+  const [active, prepared] = [before.find(({ state }) => state === 'active'), before.find(({ state }) => state === 'prepared')];
+  const kid = prepared?.kid ?? await keyring.prepare(step);
+  if (active && !prepared && step.force === undefined) {
+    const ready = await readyFrom(keyring, kid, policy);
     return session.answer({ kid, state: 'prepared', signsFrom: new Date(ready) },
       `key ${kid} is prepared and published; verifiers need until ${moment(ready)} to fetch it\n`
       + 'Run signet keys rotate again then.');
   }
   await keyring.activate(kid, step);
-  session.answer({ kid, state: 'active' }, `key ${kid} signs from now on; the one before it is retired\nA running server follows within seconds.`);
+  session.answer({ kid, state: 'active', previousKid: active?.kid ?? null },
+    `key ${kid} signs from now on${active ? `; ${active.kid} is retired` : ''}\n${noticed}`);
+}
+
+/** From when a prepared key may sign; where nothing signs, there is nothing to wait for. */
+async function readyFrom(keyring: Keyring, kid: string, policy: Policy): Promise<number> {
+  const all = await keyring.list();
+  const key = all.find((candidate) => candidate.kid === kid)!;
+  return all.some(({ state }) => state === 'active') ? readyAt(key, policy) : key.preparedAt;
 }
 
 function act({ actor }: Session, { force, reason }: Forced): Act {
@@ -140,8 +148,9 @@ interface Change {
   at: number;
 }
 
-function nextOf(key: SigningKey, step: Step, policy: Policy): Change | undefined {
+function nextOf(key: SigningKey, { step, now, policy }: { step: Step; now: number; policy: Policy }): Change | undefined {
   if (key.state === 'prepared') {
+    if (step.do === 'activate') return { becomes: 'active', at: now };
     return { becomes: 'active', at: step.do === 'wait' && step.next === 'activate' ? step.until : readyAt(key, policy) };
   }
   if (key.state === 'active') return { becomes: 'retired', at: key.activatedAt! + policy.rotateEvery * 1000 };

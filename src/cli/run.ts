@@ -26,6 +26,7 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
   keyCommands(program, session);
   auditCommands(program, session);
   verifyCommand(program, session);
+  for (const family of program.commands) family.helpCommand(false);
 
   try {
     await program.parseAsync(kidsAreArguments(argv), { from: 'user' });

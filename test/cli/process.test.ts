@@ -1,0 +1,108 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { freePort } from '../support/signet.ts';
+import { normalised, openTerminal } from './terminal.ts';
+
+const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+
+let directory: string;
+let port: number;
+const running = new Set<ChildProcess>();
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'signet-cli-'));
+  port = await freePort();
+});
+
+afterAll(async () => {
+  for (const child of running) child.kill('SIGKILL');
+  await rm(directory, { recursive: true, force: true });
+});
+
+/** The real thing: src/main.ts in a process of its own. */
+function start(words: readonly string[], input = '') {
+  const child = spawn(process.execPath, [main, ...words], {
+    cwd: directory,
+    env: { PATH: process.env['PATH'], SIGNET_LISTEN_PORT: String(port), SIGNET_PASSWORDS_BCRYPT_COST: '4', SIGNET_LOG_LEVEL: 'warn' },
+  });
+  running.add(child);
+  const said = { out: '', err: '' };
+  child.stdout.on('data', (text) => { said.out += text; });
+  child.stderr.on('data', (text) => { said.err += text; });
+  child.stdin.end(input);
+  const ended = once(child, 'close').then(([code]) => {
+    running.delete(child);
+    return { exitCode: code as number, ...said };
+  });
+  const says = async (words: string, where: 'out' | 'err' = 'out') => {
+    while (!said[where].includes(words)) await Promise.race([once(child[where === 'out' ? 'stdout' : 'stderr']!, 'data'), failed()]);
+    return said;
+  };
+  const failed = async () => { throw new Error(`signet ended: ${JSON.stringify(await ended)}`); };
+  return { child, says, ended };
+}
+
+describe('signet serve, for the first time and then again', () => {
+  test('the first administrator is told once, and a signal stops the server', async () => {
+    const server = start(['serve']);
+    const { out } = await server.says('Ctrl-C stops the server.\n');
+    expect(await readdir(directory)).toEqual(['data', 'keys']);
+    const terminal = await openTerminal({ directory });
+    const transcript = normalised(out.replaceAll(String(port), '3000'), terminal).replaceAll(/ +\|$/gm, ' |').replaceAll(/^\+-+\+$/gm, '+--+');
+    await expect(transcript).toMatchFileSnapshot(fileURLToPath(new URL('first-start.golden.txt', import.meta.url)));
+    expect((await fetch(`http://localhost:${port}/.well-known/openid-configuration`)).status).toBe(200);
+
+    const second = await start(['serve']).ended;
+    expect(second).toMatchObject({ exitCode: 1, out: '' });
+    expect(second.err).toContain(`error: port ${port} on 127.0.0.1 is in use by another process\nhint: `);
+
+    server.child.kill('SIGTERM');
+    expect(await server.ended).toMatchObject({ exitCode: 0 });
+  });
+
+  test('a later start says where it is, and no password; a second signal does not wait', async () => {
+    const server = start(['serve']);
+    const { out } = await server.says('listening');
+    expect(out).toContain(`issuer      http://localhost:${port}\n`);
+    expect(out).not.toContain('password');
+
+    // A request that never ends keeps the server from closing.
+    const socket = connect(port, '127.0.0.1').on('error', () => {});
+    socket.write('POST /token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n');
+    await once(socket, 'data');
+    server.child.kill('SIGINT');
+    await server.says('stopping', 'err');
+    server.child.kill('SIGINT');
+    expect(await server.ended).toMatchObject({ exitCode: 130 });
+  });
+
+  test('with --json the start is one document', async () => {
+    const terminal = await openTerminal({ directory, env: { SIGNET_LISTEN_PORT: String(await freePort()) } });
+    const { exitCode, document } = await terminal.signet('serve --json');
+    expect(exitCode).toBe(0);
+    expect(document).toMatchObject({ discovery: `${document.issuer}/.well-known/openid-configuration`, firstAdministrator: null });
+  });
+});
+
+describe('signet as a process', () => {
+  test('reads a password from standard input, and audits the name of the operating system\'s user', async () => {
+    const { exitCode, out } = await start(['accounts', 'add', 'ada@example.com', '--password-stdin', '--json'], 'a long enough password\n').ended;
+    expect(exitCode).toBe(0);
+    const { account } = JSON.parse(out);
+    const { document } = await (await openTerminal({ directory })).signet(`audit list --subject ${account.id} --json`);
+    const { userInfo } = await import('node:os');
+    expect(document.events).toMatchObject([{ event: 'account.created', actor: `cli:${userInfo().username}` }]);
+  });
+
+  test('an error sets the exit code of the process', async () => {
+    expect(await start(['keys', 'lst']).ended).toEqual({
+      exitCode: 2, out: '', err: "error: unknown command 'lst'\nhint: did you mean list? Otherwise run: signet keys --help\n",
+    });
+  });
+});

@@ -1,0 +1,197 @@
+import { createHash } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
+import bcrypt from 'bcrypt';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { everyCommand, normalised, openTerminal, type Terminal } from './terminal.ts';
+
+const ordersApi = 'https://orders.example.com';
+const declared = `apis: [{ audience: "${ordersApi}", name: Orders, scopes: { "orders:read": See, "orders:write": Place } }]
+applications:
+  - { clientId: declared, name: Declared, type: spa, redirectUris: ["https://app.example.com/callback"] }
+`;
+
+async function terminalWithApis(): Promise<Terminal> {
+  const terminal = await openTerminal();
+  await terminal.write('signet.yaml', declared);
+  return terminal;
+}
+
+let terminal: Terminal;
+beforeAll(async () => { terminal = await terminalWithApis(); });
+afterAll(() => terminal.leave());
+
+async function auditOf(event: string): Promise<any[]> {
+  return (await terminal.signet(`audit list --event ${event} --json`)).document.events;
+}
+
+describe('an administrator works without a server', () => {
+  test('what is said is the transcript in work.golden.txt', async () => {
+    const there = await terminalWithApis();
+    let transcript = '';
+    const type = async (words: string[], input?: string) => {
+      const { exitCode, out, err } = await there.signet(words, { input });
+      const typed = words.map((word) => (/[\s"]/.test(word) || word === '' ? `'${word}'` : word)).join(' ');
+      transcript += `$ signet ${typed}${input === undefined ? '' : ' < password'}\n${err}${out}${exitCode === 0 ? '' : `[exit code ${exitCode}]\n`}\n`;
+    };
+    await type(['accounts', 'list']);
+    await type(['accounts', 'add', 'ada@example.com', '--name', 'Ada', '--role', 'admin', '--role', 'buyer']);
+    await type(['accounts', 'add', 'bob@example.com', '--password-stdin'], 'a long enough password\n');
+    await type(['accounts', 'add', 'ADA@example.com']);
+    await type(['accounts', 'add', 'eve@example.com', '--password-stdin'], 'short\n');
+    await type(['accounts', 'roles', 'bob@example.com', '--set', 'buyer, auditor']);
+    await type(['accounts', 'disable', 'bob@example.com']);
+    await type(['accounts', 'disable', 'nobody@example.com']);
+    await type(['accounts', 'list']);
+    await type(['clients', 'add', '--name', 'Shop', '--id', 'shop', '--type', 'spa', '--first-party',
+      '--redirect-uri', 'https://shop.example.com/callback', '--origin', 'https://shop.example.com',
+      '--access', `${ordersApi}=orders:read`]);
+    await type(['clients', 'add', '--name', 'Nightly job', '--id', 'job', '--type', 'service', '--access', `${ordersApi}=orders:read`]);
+    await type(['clients', 'add', '--name', 'Wrong', '--type', 'native', '--pkce', 'optional', '--redirect-uri', 'http://*.example.com/',
+      '--origin', 'https://a.example.com/', '--access', `${ordersApi}=orders:burn`, '--access', 'https://stock.example.com=stock:read']);
+    await type(['clients', 'secret', 'shop']);
+    await type(['clients', 'disable', 'job']);
+    await type(['clients', 'disable', 'declared']);
+    await type(['clients', 'list']);
+    await type(['keys', 'list']);
+    await type(['keys', 'prepare']);
+    await type(['keys', 'list']);
+    await type(['keys', 'rotate']);
+    await type(['keys', 'rotate']);
+    await type(['keys', 'rotate', '--force', '--reason', 'a drill']);
+    await type(['keys', 'rekey']);
+    await type(['keys', 'list']);
+    await type(['audit', 'list', '--limit', '3']);
+    await type(['audit', 'verify']);
+    await there.leave();
+    await expect(normalised(transcript, there)).toMatchFileSnapshot(fileURLToPath(new URL('work.golden.txt', import.meta.url)));
+  });
+
+  test('every command answers --json with one document, and says nothing else', async () => {
+    const there = await terminalWithApis();
+    const json = async (words: string, input?: string) => {
+      const said = await there.signet(`${words} --json`, { input });
+      expect({ words, exitCode: said.exitCode, err: said.err }).toEqual({ words, exitCode: 0, err: '' });
+      asked.push(words);
+      return said.document;
+    };
+    const asked: string[] = [];
+    const { account, oneTimePassword } = await json('accounts add ada@example.com --role admin');
+    expect(oneTimePassword).toMatch(/^\w{4}(-\w{4}){4}$/);
+    expect(account).toMatchObject({ email: 'ada@example.com', roles: ['admin'], state: 'one-time password' });
+    expect(await json('accounts list')).toEqual({ accounts: [account] });
+    expect((await json(`accounts disable ${account.id}`)).account.state).toBe('disabled');
+    expect((await json('accounts enable ada@example.com')).account.state).toBe('one-time password');
+    expect((await json('accounts password ada@example.com --password-stdin', 'a long enough password')).account.state).toBe('active');
+    expect((await json('accounts roles ada@example.com --set buyer')).account.roles).toEqual(['buyer']);
+
+    const { application, secret } = await json('clients add --name Job --id job --type service');
+    expect(application).toMatchObject({ clientId: 'job', type: 'service', refreshTokens: false, declared: false, hasSecret: true });
+    expect(secret).toMatch(/^[\w-]{43}$/);
+    expect((await json('clients secret job')).secret).not.toBe(secret);
+    expect(await json('clients disable job')).toEqual({ clientId: 'job', disabled: true });
+    expect(await json('clients enable job')).toEqual({ clientId: 'job', disabled: false });
+    expect((await json('clients list')).applications.map(({ clientId }: any) => clientId)).toEqual(['declared', 'job']);
+
+    expect(await json('keys list')).toMatchObject({ keys: [], next: { step: 'bootstrap' } });
+    const { kid: first } = await json('keys prepare');
+    expect(await json(`keys activate ${first}`)).toEqual({ kid: first, state: 'active' });
+    const { kid: second } = await json('keys rotate');
+    expect((await there.signet(['keys', 'retire', first, '--force', '--reason', 'a drill', '--json'])).document)
+      .toEqual({ kid: first, state: 'retired' });
+    expect((await there.signet(['keys', 'destroy', first, '--force', '--reason', 'a drill', '--json'])).document)
+      .toEqual({ kid: first, state: 'destroyed' });
+    asked.push('keys retire', 'keys destroy');
+    expect(await json(`keys revoke ${second} --reason stolen`)).toMatchObject({ kid: second, state: 'revoked', activeKid: expect.any(String) });
+    expect(await json('keys rekey')).toEqual({ rekeyed: 0 });
+    expect((await json('keys list')).keys.map(({ state }: any) => state).sort()).toEqual(['active', 'destroyed', 'revoked']);
+
+    expect((await json('audit list --limit 1')).events).toHaveLength(1);
+    expect(await json('audit verify')).toMatchObject({ ok: true });
+    expect((await json('config check')).settings.length).toBeGreaterThan(20);
+    await there.leave();
+
+    // serve and verify want a server: server.test.ts.
+    const left = (await everyCommand(there)).filter((command) => !asked.some((words) => words.startsWith(command)));
+    expect(left.sort()).toEqual(['serve', 'verify']);
+  });
+
+  test('what is not there is exit code 3', async () => {
+    for (const words of ['accounts disable nobody@example.com', 'accounts password no-such-id', 'clients secret nothing',
+      'clients enable nothing', 'keys activate nothing', 'keys destroy nothing', 'keys revoke nothing --reason x']) {
+      expect({ words, exitCode: (await terminal.signet(words)).exitCode }).toEqual({ words, exitCode: 3 });
+    }
+  });
+
+  test('a key id may begin with a dash', async () => {
+    const { exitCode, err } = await terminal.signet(['keys', 'revoke', `-${'x'.repeat(42)}`, '--reason', 'stolen']);
+    expect(err).toContain(`there is no key -${'x'.repeat(42)}`);
+    expect(exitCode).toBe(3);
+  });
+
+  test('the audit trail names the person at the keyboard', async () => {
+    const { document } = await terminal.signet('accounts add grace@example.com --json');
+    const { id } = document.account;
+    await terminal.signet('accounts roles grace@example.com --set admin');
+    expect(await auditOf('account.created')).toMatchObject([{ actor: 'cli:tester', subject: id }]);
+    expect(await auditOf('account.roles_set')).toMatchObject([{ actor: 'cli:tester', subject: id, detail: { roles: ['admin'] } }]);
+  });
+
+  test('a forced step keeps its reason in the audit trail', async () => {
+    await terminal.signet(['keys', 'rotate', '--force', '--reason', 'first key']);
+    await terminal.signet(['keys', 'rotate', '--force', '--reason', 'a drill']);
+    expect((await auditOf('key.retired'))[0]).toMatchObject({ actor: 'cli:tester', detail: { forced: 'a drill' } });
+  });
+
+  test('a row changed in the database is found by audit verify, exit code 1', async () => {
+    const there = await openTerminal();
+    await there.signet('accounts add ada@example.com --role buyer');
+    const { DatabaseSync } = await import('node:sqlite');
+    const database = new DatabaseSync(`${there.directory}/data/signet.db`);
+    database.exec(`update audit_events set detail = '{"roles":["admin"]}'`);
+    database.close();
+    const { exitCode, err } = await there.signet('audit verify');
+    expect(err).toContain('error: the chain is broken: row 1 was changed\nhint: ');
+    expect(exitCode).toBe(1);
+    await there.leave();
+  });
+});
+
+describe('secrets', () => {
+  test('a password comes from standard input or is made here; the database has its hash alone', async () => {
+    const made = (await terminal.signet('accounts add kay@example.com --json')).document.oneTimePassword;
+    const { out } = await terminal.signet('accounts add lin@example.com --password-stdin', { input: 'correct horse battery\r\n' });
+    expect(out).not.toContain('correct horse');
+    const stored = await terminal.stored();
+    expect(stored).not.toContain(made);
+    expect(stored).not.toContain('correct horse');
+    const hashes = stored.match(/\$2b\$04\$[./A-Za-z0-9]{53}/g)!;
+    // The line break at the end is the terminal's, not the person's.
+    expect(hashes.some((hash) => bcrypt.compareSync('correct horse battery', hash))).toBe(true);
+    expect(hashes.some((hash) => bcrypt.compareSync(made, hash))).toBe(true);
+  });
+
+  test('a client secret is printed once; the database has its SHA-256 alone', async () => {
+    const { document: { secret } } = await terminal.signet('clients add --name Batch --id batch --type service --json');
+    const stored = await terminal.stored();
+    expect(stored).not.toContain(secret);
+    expect(stored).toContain(createHash('sha256').update(secret).digest('hex'));
+    const list = await terminal.signet('clients list --json');
+    expect(list.out).not.toContain(secret);
+    expect(list.out).not.toMatch(/[\da-f]{64}/);
+  });
+
+  test('no hash of a password is shown', async () => {
+    const { out } = await terminal.signet('accounts list --json');
+    expect(out).toContain('kay@example.com');
+    expect(out).not.toContain('$2b$');
+  });
+});
+
+describe('a name was chosen to confuse a terminal', () => {
+  test('its control characters are not sent there', async () => {
+    await terminal.signet(['accounts', 'add', 'mallory@example.com', '--name', 'M\u001b[2Jallory']);
+    const { out } = await terminal.signet('accounts list');
+    expect(out).toContain('M?[2Jallory');
+    expect(out).not.toContain('\u001b');
+  });
+});
