@@ -83,7 +83,7 @@ export function configurationFor(
       },
       resourceIndicators: {
         enabled: true,
-        defaultResource: (_ctx, client, oneOf) => defaultAudience(client, oneOf),
+        defaultResource: (ctx, client, oneOf) => defaultAudience(ctx, client, oneOf),
         // A refresh or code that was granted an API yields a token for it, also where the request does not say so again.
         useGrantedResource: () => true,
         getResourceServerInfo: (ctx, audience, client) => resourceServer(ctx, audience, client),
@@ -144,7 +144,7 @@ export function configurationFor(
     const api = apis.find(audience);
     const granted = application.access[audience];
     if (!api || !granted) throw new errors.InvalidTarget();
-    if (ctx.oidc.params?.grant_type === 'client_credentials') narrowServiceScope(ctx, granted);
+    if (isForService(ctx)) narrowServiceScope(ctx, granted);
     const withUserinfo = ctx.oidc.route === 'token' && ctx.oidc.params?.resource === undefined;
     return {
       audience,
@@ -184,17 +184,22 @@ export function toMetadata(application: Application) {
 }
 
 /** Named by the application, or its only one: then a request need not name it. */
-function defaultAudience(client: Client, oneOf?: readonly string[]): string | string[] | undefined {
+function defaultAudience(ctx: KoaContextWithOIDC, client: Client, oneOf?: readonly string[]): string | string[] | undefined {
   const { access, defaultAudience: named } = applicationOf(client);
   const audiences = Object.keys(access);
   const preferred = named ?? (audiences.length === 1 ? audiences[0] : undefined);
-  if (!oneOf) return preferred;
-  return preferred && oneOf.includes(preferred) ? preferred : [...oneOf];
+  if (oneOf) return preferred && oneOf.includes(preferred) ? preferred : [...oneOf];
+  // Without an API, oidc-provider would make a token that nothing accepts.
+  if (preferred === undefined && isForService(ctx)) throw new errors.InvalidTarget('resource must name one API');
+  return preferred;
 }
+
+const isForService = ({ oidc }: KoaContextWithOIDC) => oidc.params?.grant_type === 'client_credentials';
 
 // A service that names no scope gets all it is allowed (RFC 6749 §3.3); one that asks for more gets nothing.
 function narrowServiceScope(ctx: KoaContextWithOIDC, granted: string[]): void {
   const params = ctx.oidc.params!;
+  if (Array.isArray(params.resource)) throw new errors.InvalidTarget('resource must name one API');
   if (params.scope === undefined) {
     params.scope = granted.join(' ');
     return;
@@ -214,7 +219,8 @@ function promptPolicy() {
   // oidc-provider asks every native application for consent; first-party ones are ours, the others are in consent.ts.
   policy.get('consent')!.checks.remove('native_client_prompt');
   // A session outlives the account that it was for: whoever was disabled meanwhile is nobody here.
-  policy.get('login')!.checks.add(new interactionPolicy.Check('account_gone', 'End-User authentication is required',
+  policy.get('login')!.checks.add(new interactionPolicy.Check(
+    'account_gone', 'End-User authentication is required', 'login_required',
     ({ oidc }) => oidc.session?.accountId !== undefined && oidc.account === undefined));
   return policy;
 }

@@ -14,10 +14,13 @@ export interface Answer {
 
 export class UserAgent {
   readonly #issuer: string;
+  readonly #listening: string;
   readonly #cookies = new Map<string, string>();
 
-  constructor(issuer: string) {
+  /** @param listening where requests to the issuer go, as through a proxy. */
+  constructor(issuer: string, listening = issuer) {
     this.#issuer = issuer;
+    this.#listening = listening;
   }
 
   get cookies(): ReadonlyMap<string, string> {
@@ -26,7 +29,8 @@ export class UserAgent {
 
   /** One request, no redirect followed. */
   async request(url: string, { form, headers = {} }: { form?: Record<string, string>; headers?: Record<string, string> } = {}): Promise<Answer> {
-    const response = await fetch(new URL(url, this.#issuer), {
+    const asked = new URL(url, this.#issuer).href;
+    const response = await fetch(asked.replace(this.#issuer, this.#listening), {
       method: form ? 'POST' : 'GET',
       redirect: 'manual',
       headers: {
@@ -40,7 +44,7 @@ export class UserAgent {
     for (const line of response.headers.getSetCookie()) this.#keep(line);
     noteSecret('password', form?.password);
     noteSecret('code', URL.parse(response.headers.get('location') ?? '')?.searchParams.get('code'));
-    return { status: response.status, headers: response.headers, url: response.url, body: await response.text() };
+    return { status: response.status, headers: response.headers, url: asked, body: await response.text() };
   }
 
   /** Follows redirects until a page is shown or one leads away from the issuer: then that one's Location is `url`. */
@@ -88,7 +92,9 @@ export function authorizationRequest(issuer: string, parameters: Record<string, 
   const state = randomBytes(8).toString('base64url');
   const nonce = randomBytes(8).toString('base64url');
   const all = {
-    client_id: 'spa', response_type: 'code', redirect_uri: callback, scope: 'openid email orders:read', state, nonce,
+    client_id: 'spa', response_type: 'code', redirect_uri: callback, scope: 'openid email orders:read', state,
+    // A nonce is for an ID token.
+    nonce: parameters.scope?.split(' ').includes('openid') === false ? undefined : nonce,
     code_challenge: createHash('sha256').update(verifier).digest('base64url'), code_challenge_method: 'S256',
     ...parameters,
   };
