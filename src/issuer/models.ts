@@ -4,7 +4,7 @@
 
 import { hash } from 'node:crypto';
 import { errors, type Adapter, type AdapterPayload } from 'oidc-provider';
-import type { Database } from '../database/database.ts';
+import type { Database, Queryable } from '../database/database.ts';
 
 export interface Models {
   /** The adapter for one of oidc-provider's models, as its configuration wants it. */
@@ -149,6 +149,16 @@ export function createModels(
       return rowCount;
     },
   };
+}
+
+/**
+ * Ends every session, grant, code and refresh token there is: everybody signs in again. Answers how many rows went.
+ * A refresh that is under way may still store its successor, but its grant is gone and the next refresh is refused.
+ */
+export async function cutSessions(db: Queryable): Promise<number> {
+  const { rowCount } = await db.query(
+    `delete from oidc_models where model in ('Session', 'Grant', 'AuthorizationCode', 'RefreshToken')`);
+  return rowCount;
 }
 
 function refuseClientWrite(): never {

@@ -4,7 +4,7 @@
 
 import type { Database } from '../database/database.ts';
 import type { Log } from '../log.ts';
-import type { Milliseconds, Seconds } from './lifecycle.ts';
+import type { Milliseconds } from './lifecycle.ts';
 
 /** One JWKS that was served: in full (200), or confirmed as still current (304). */
 export interface JwksFetch {

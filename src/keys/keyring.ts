@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import type { Audit } from '../audit.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError } from '../errors.ts';
-import { afterlife, isPublished, readyAt, spentAt, stateOf } from './lifecycle.ts';
+import { afterlife, isPublished, readyAt, spentAt, stateOf, withdrawnWithin } from './lifecycle.ts';
 import type { KeyState, KeyTimes, Milliseconds, Policy, Seconds } from './lifecycle.ts';
 import type { Seal } from './seal.ts';
 import { createSigner, generateKey } from './signer.ts';
@@ -28,6 +28,8 @@ export interface SigningKeys {
   active: Signer;
   /** The JWKS: the active key, then retired ones (newest first), then the prepared one. The first key signs. */
   published: PublicJwk[];
+  /** When the newest of them was prepared: who is given this JWKS has every key up to there. */
+  newestPreparedAt: Milliseconds;
   /** Changes when anything above does. */
   version: string;
 }
@@ -36,10 +38,17 @@ export interface SigningKeys {
 export interface Act {
   /** Default 'schedule'. */
   actor?: string | undefined;
+  /** The application through which. */
+  clientId?: string | undefined;
   requestId?: string | undefined;
   address?: string | undefined;
   /** Why an unsafe step is taken all the same. Verifiers will refuse good tokens. */
   force?: string | undefined;
+}
+
+export interface Emergency extends Act {
+  /** Also ends every session and grant, in the same transaction; answers how many rows went. */
+  cutSessions?: ((tx: Queryable) => Promise<number>) | undefined;
 }
 
 export interface Keyring {
@@ -68,10 +77,11 @@ export interface Keyring {
   destroy(kid: string, act?: Act): Promise<void>;
   /**
    * The emergency: the key leaves the JWKS at once. Where it was the active one, the prepared key (or a new one) signs
-   * from the same transaction on. With `force`, also keys that the master key does not open.
+   * from the same transaction on. With `force`, also keys that the master key does not open. The audit trail has an
+   * incident record, unless the key never signed.
    * @throws {AppError} key_unknown | key_already_gone | master_key_wrong
    */
-  revoke(kid: string, reason: string, act?: Act): Promise<void>;
+  revoke(kid: string, reason: string, act?: Emergency): Promise<void>;
   /** Tells the active key that something it signs may live this long; never lowered. Answers whether that was news. */
   recordLife(seconds: Seconds, act?: Act): Promise<boolean>;
   /** Seals every private half under the current master key; answers how many were under a previous one. */
@@ -134,8 +144,8 @@ export function createKeyring(options: KeyringOptions): Keyring {
   }
 
   function note(tx: Queryable, event: string, kid: string | undefined, act: Act, detail: Record<string, unknown> = {}) {
-    const { actor = 'schedule', requestId, address, force: forced } = act;
-    return audit.append(tx, { event, actor, requestId, address, subject: kid, detail: { ...detail, forced } });
+    const { actor = 'schedule', clientId, requestId, address, force: forced } = act;
+    return audit.append(tx, { event, actor, clientId, requestId, address, subject: kid, detail: { ...detail, forced } });
   }
 
   function open(kid: string, sealed: string): Buffer {
@@ -191,6 +201,21 @@ export function createKeyring(options: KeyringOptions): Keyring {
     return previous;
   }
 
+  /** In an emergency: the prepared key, ready or not, or else a new one signs from now on. Answers its kid. */
+  async function succeed(
+    tx: Queryable, previous: string, at: Milliseconds, spare: NewKey | undefined, act: Act,
+  ): Promise<string> {
+    let successor = (await listKeys(tx)).find((key) => key.state === 'prepared')?.kid;
+    if (successor === undefined || !await promote(tx, successor, at, whenever)) {
+      const key = spare ?? await generate();
+      await insert(tx, key, at, at);
+      successor = key.publicJwk.kid;
+    }
+    await checkMasterKey(tx); // the successor must open
+    await note(tx, 'key.activated', successor, act, { previous, emergency: true });
+    return successor;
+  }
+
   return {
     list: () => listKeys(db),
 
@@ -204,7 +229,8 @@ export function createKeyring(options: KeyringOptions): Keyring {
       const keys = rows.map(fromRow).filter(isPublished).sort(inSigningOrder);
       const published = keys.map((key) => key.publicJwk);
       if (signer?.kid !== row.kid) signer = createSigner(published[0]!, open(row.kid, row.sealed_private));
-      return { active: signer, published, version: versionOf(keys) };
+      const newestPreparedAt = Math.max(...keys.map(({ preparedAt }) => preparedAt));
+      return { active: signer, published, newestPreparedAt, version: versionOf(keys) };
     },
 
     async bootstrap(act = {}) {
@@ -278,27 +304,26 @@ export function createKeyring(options: KeyringOptions): Keyring {
       return change(async (tx, at) => {
         // By force also where the master key is lost or a row damaged: what does not open can still be given up.
         if (act.force === undefined) await checkMasterKey(tx);
-        const revoked = await tx.query<{ activated_at: number | null; retired_at: number | null }>(
+        // What it was is read from the row as it was written, and not before: it may just have become the active one.
+        const { rows: [revoked] } = await tx.query<Row>(
           `update signing_keys set revoked_at = $2, revoked_reason = $3, sealed_private = null
-           where kid = $1 and destroyed_at is null and revoked_at is null returning activated_at, retired_at`,
+           where kid = $1 and destroyed_at is null and revoked_at is null returning ${columns}`,
           [kid, at, reason]);
-        const before = revoked.rows[0];
-        if (!before) {
+        if (!revoked) {
           const { state } = await find(tx, kid);
           throw new AppError('key_already_gone', 409, `key ${kid} is ${state}; there is nothing left to revoke`);
         }
-        const was = before.activated_at === null ? 'prepared' : before.retired_at === null ? 'active' : 'retired';
-        await note(tx, 'key.revoked', kid, act, { reason, was });
-        if (was !== 'active') return;
-
-        let successor = (await listKeys(tx)).find((key) => key.state === 'prepared')?.kid;
-        if (successor === undefined || !await promote(tx, successor, at, whenever)) {
-          const key = spare ?? await generate();
-          await insert(tx, key, at, at);
-          successor = key.publicJwk.kid;
-        }
-        await checkMasterKey(tx); // the successor must open
-        await note(tx, 'key.activated', successor, act, { previous: kid, emergency: true });
+        const before = fromRow({ ...revoked, revoked_at: null });
+        await note(tx, 'key.revoked', kid, act, { reason, was: before.state });
+        const successor = before.state === 'active' ? await succeed(tx, kid, at, spare, act) : undefined;
+        const sessionsCut = await act.cutSessions?.(tx);
+        if (before.state === 'prepared' && sessionsCut === undefined) return;
+        await note(tx, 'key.incident', kid, act, {
+          reason, was: before.state, successor, sessionsCut,
+          // Offline verifiers that obey our max-age follow by then; others accept what it signed until it expires.
+          verifiersFollowBy: moment(at + withdrawnWithin(policy) * 1000),
+          signedValidUntil: moment((before.retiredAt ?? at) + before.longestLife * 1000),
+        });
       });
     },
 

@@ -107,7 +107,7 @@ export function nextStep(
   const rotation = prepared
     ? { at: Math.max(readyAt(prepared, policy), rotationDue), step: { do: 'activate', kid: prepared.kid } as const }
     : { at: rotationDue - policy.publishAhead * 1000, step: { do: 'prepare' } as const };
-  const waits = prepared !== undefined && unseenBy.length > 0 && now >= rotation.at;
+  const waits = prepared !== undefined && now >= rotation.at && unseenBy.length > 0;
   if (waits) rotation.at += (policy.patience ?? 0) * 1000;
   if (now >= rotation.at) return rotation.step;
 
@@ -115,8 +115,9 @@ export function nextStep(
     .map((key) => ({ kid: key.kid, at: spentAt(key, policy) }))
     .sort((a, b) => a.at - b.at);
   if (spent && now >= spent.at) return { do: 'destroy', kid: spent.kid };
-  if (spent && spent.at < rotation.at) return { do: 'wait', until: spent.at, next: 'destroy' };
-  return { do: 'wait', until: rotation.at, next: rotation.step.do, ...(waits && { waitingFor: unseenBy }) };
+  const waitingFor = waits ? { waitingFor: unseenBy } : {};
+  if (spent && spent.at < rotation.at) return { do: 'wait', until: spent.at, next: 'destroy', ...waitingFor };
+  return { do: 'wait', until: rotation.at, next: rotation.step.do, ...waitingFor };
 }
 
 /** What is wrong with a policy: sentences with the arithmetic in them, for whoever wrote the numbers. */

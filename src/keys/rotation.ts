@@ -8,7 +8,7 @@ import type { Log } from '../log.ts';
 import { keysChannel } from './keyring.ts';
 import type { Keyring, SigningKeys } from './keyring.ts';
 import { checkPolicy, nextStep, stateOf } from './lifecycle.ts';
-import type { Milliseconds, Policy, Step } from './lifecycle.ts';
+import type { KeyTimes, Milliseconds, Policy, Step, Wait } from './lifecycle.ts';
 
 export interface Rotation {
   /** Looks now; resolves when it has, and never rejects: see `health`. Asked for during a tick, another one follows. */
@@ -30,7 +30,7 @@ export interface RotationHealth {
   /** What this process signs with. */
   activeKid: string;
   /** What is due next, and when. */
-  next: { step: 'prepare' | 'activate' | 'destroy'; at: Milliseconds } | null;
+  next: { step: Wait['next']; at: Milliseconds; waitingFor?: readonly string[] | undefined } | null;
 }
 
 export interface RotationOptions {
@@ -44,6 +44,11 @@ export interface RotationOptions {
   now?: () => Milliseconds | Promise<Milliseconds>;
   /** Default: the policy's pollEvery. */
   everyMs?: number;
+  /**
+   * Names those who still need a key and were not given it. Asked only when the key is otherwise ready, and only where
+   * the policy has patience. Default: nobody.
+   */
+  unseenBy?: (key: KeyTimes) => Promise<readonly string[]>;
 }
 
 // A tick takes one step after the other, and no run of the life cycle has more than these in a row.
@@ -56,6 +61,7 @@ const stepsAtMost = 20;
  */
 export async function startRotation(options: RotationOptions): Promise<Rotation> {
   const { keyring, db, policy, apply, log, now = () => db.now(), everyMs = policy.pollEvery * 1000 } = options;
+  const { unseenBy = async () => [] } = options;
   let applied = '';
   let activeKid = '';
   let next: RotationHealth['next'] = null;
@@ -83,9 +89,9 @@ export async function startRotation(options: RotationOptions): Promise<Rotation>
   async function takeDueSteps(): Promise<void> {
     for (let taken = 0; taken < stepsAtMost; taken += 1) {
       const keys = await keyring.list();
-      const step = nextStep(keys, await now(), policy);
+      const step = await decide(keys);
       if (step.do === 'wait') {
-        next = { step: step.next, at: step.until };
+        next = { step: step.next, at: step.until, waitingFor: step.waitingFor };
         // Recorded before this process signs anything that lives so long.
         const active = keys.find((key) => stateOf(key) === 'active');
         if (active && active.longestLife < policy.longestLife) await keyring.recordLife(policy.longestLife);
@@ -97,6 +103,14 @@ export async function startRotation(options: RotationOptions): Promise<Rotation>
         log.debug('rotation.step_taken_elsewhere', { step: step.do, code: error.code });
       });
     }
+  }
+
+  async function decide(keys: readonly KeyTimes[]): Promise<Step> {
+    const at = await now();
+    const step = nextStep(keys, at, policy);
+    if (step.do !== 'activate' || !policy.patience) return step;
+    const ready = keys.find(({ kid }) => kid === step.kid)!;
+    return nextStep(keys, at, policy, await unseenBy(ready));
   }
 
   async function take(step: Exclude<Step, { do: 'wait' }>): Promise<void> {

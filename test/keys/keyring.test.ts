@@ -217,13 +217,31 @@ describe.each(engines)('signing keys on $name', ({ freshUrl }) => {
       expect(await states()).toEqual({ [a]: 'revoked', [b]: 'active' });
       const { active, published } = await keyring.signingKeys();
       expect([active.kid, published.map(({ kid }) => kid)]).toEqual([b, [b]]);
-      const [activated, revoked] = await audit.list({ limit: 2 });
+      const [incident, activated, revoked] = await audit.list({ limit: 3 });
       expect(revoked).toMatchObject({
         event: 'key.revoked', subject: a, actor: 'somebody', detail: { reason: 'seen on a laptop', was: 'active' },
       });
       expect(activated).toMatchObject({
         event: 'key.activated', subject: b, actor: 'somebody', detail: { previous: a, emergency: true },
       });
+      expect(incident).toMatchObject({
+        event: 'key.incident', subject: a, actor: 'somebody',
+        detail: {
+          reason: 'seen on a laptop', was: 'active', successor: b,
+          verifiersFollowBy: new Date(clock + 330_000).toISOString(),
+          signedValidUntil: new Date(clock + 14 * day).toISOString(),
+        },
+      });
+    });
+
+    test('cuts sessions in the same transaction, and the incident says how many', async () => {
+      const { a } = await readyToRotate();
+      const failing = { cutSessions: () => Promise.reject(new Error('not now')) };
+      const before = await everything();
+      await expect(keyring.revoke(a, 'why', failing)).rejects.toThrow('not now');
+      expect(await everything()).toBe(before);
+      await keyring.revoke(a, 'why', { cutSessions: async () => 12 });
+      expect(await audit.list({ event: 'key.incident' })).toMatchObject([{ detail: { sessionsCut: 12 } }]);
     });
 
     test('revoking the only key makes a new one', async () => {
@@ -241,6 +259,8 @@ describe.each(engines)('signing keys on $name', ({ freshUrl }) => {
       await keyring.revoke(a, 'old');
       await keyring.revoke(c, 'young');
       expect(await states()).toEqual({ [a]: 'revoked', [b]: 'active', [c]: 'revoked' });
+      // What never signed is no incident.
+      expect((await audit.list({ event: 'key.incident' })).map(({ subject }) => subject)).toEqual([a]);
       await expect(keyring.revoke(a, 'again')).rejects.toMatchObject({ code: 'key_already_gone', status: 409 });
       const d = await keyring.prepare();
       expect((await states())[d]).toBe('prepared');

@@ -14,15 +14,22 @@ const soundPolicy: fc.Arbitrary<Policy> = fc.record({
   longestLife: fc.integer({ min: 1, max: 5_000 }),
   spareAhead: fc.integer({ min: 0, max: 2_000 }),
   spareRotation: fc.integer({ min: 0, max: 5_000 }),
+  patience: fc.option(fc.integer({ min: 0, max: 5_000 }), { nil: undefined }),
 }).map(({ spareAhead, spareRotation, ...rest }) => {
   const publishAhead = rest.jwksMaxAge + rest.pollEvery + rest.clockSkew + spareAhead;
   return { ...rest, publishAhead, rotateEvery: publishAhead + spareRotation };
 });
 
-type Command = { after: number; act: 'tick' | 'prepare' | 'activate' | 'revoke' | 'longer lives' };
+type Command = {
+  after: number;
+  act: 'tick' | 'prepare' | 'activate' | 'revoke' | 'longer lives';
+  /** Who has not fetched the prepared key at that moment. */
+  unseenBy: string[];
+};
 const commands = fc.array(fc.record({
   after: fc.integer({ min: 0, max: 4_000_000 }),
   act: fc.constantFrom<Command['act'][]>('tick', 'tick', 'tick', 'prepare', 'activate', 'revoke', 'longer lives'),
+  unseenBy: fc.constantFrom([], ['orders']),
 }), { minLength: 1, maxLength: 40 });
 
 interface World {
@@ -30,6 +37,9 @@ interface World {
   policy: Policy;
   end: number;
   activeCounts: number[];
+  unseenBy: string[];
+  /** For each key that the schedule put to use: how long after its time, and whether somebody had not fetched it. */
+  promotions: Array<{ lateBy: number; missing: boolean }>;
 }
 
 const start = 1_700_000_000_000;
@@ -38,6 +48,8 @@ function live(initial: Policy, script: Command[]): World {
   const policy = { ...initial };
   const keys: KeyTimes[] = [];
   const activeCounts: number[] = [];
+  const promotions: World['promotions'] = [];
+  let unseenBy: string[] = [];
   let now = start;
 
   const inState = (state: string) => keys.find((key) => stateOf(key) === state);
@@ -52,19 +64,28 @@ function live(initial: Policy, script: Command[]): World {
     key.longestLife = Math.max(key.longestLife, policy.longestLife);
   };
   const tick = () => {
-    for (let step = nextStep(keys, now, policy); step.do !== 'wait'; step = nextStep(keys, now, policy)) {
+    const due = () => nextStep(keys, now, policy, unseenBy);
+    for (let step = due(); step.do !== 'wait'; step = due()) {
       const { kid } = { kid: undefined, ...step };
       const key = keys.find((candidate) => candidate.kid === kid);
       if (step.do === 'bootstrap') add(now);
       if (step.do === 'prepare') add(null);
-      if (step.do === 'activate') promote(key!);
+      if (step.do === 'activate') {
+        const active = inState('active');
+        if (active) {
+          const time = Math.max(readyAt(key!, policy), active.activatedAt! + policy.rotateEvery * 1000);
+          promotions.push({ lateBy: now - time, missing: unseenBy.length > 0 });
+        }
+        promote(key!);
+      }
       if (step.do === 'destroy') key!.destroyedAt = now;
     }
   };
 
   tick();
-  for (const { after, act } of script) {
+  for (const { after, act, unseenBy: unseen } of script) {
     now += after;
+    unseenBy = unseen;
     if (act === 'prepare' && !inState('prepared')) add(null);
     const next = inState('prepared');
     if (act === 'activate' && next && readyAt(next, policy) <= now) promote(next);
@@ -80,7 +101,7 @@ function live(initial: Policy, script: Command[]): World {
     tick();
     activeCounts.push(keys.filter((key) => stateOf(key) === 'active').length);
   }
-  return { keys, policy, end: now, activeCounts };
+  return { keys, policy, end: now, activeCounts, unseenBy, promotions };
 }
 
 describe('whatever the policy, the moments and the commands', () => {
@@ -117,17 +138,34 @@ describe('whatever the policy, the moments and the commands', () => {
   test('waiting until the moment it names makes something due, and nothing is due before', () => {
     fc.assert(fc.property(soundPolicy, commands, (policy, script) => {
       const world = live(policy, script);
-      const step = nextStep(world.keys, world.end, world.policy);
+      const at = (now: number) => nextStep(world.keys, now, world.policy, world.unseenBy);
+      const step = at(world.end);
       expect(step.do).toBe('wait');
       if (step.do !== 'wait') return;
-      expect(nextStep(world.keys, step.until - 1, world.policy)).toEqual(step);
-      expect(nextStep(world.keys, step.until, world.policy).do).toBe(step.next);
+      const before = at(step.until - 1);
+      expect(before).toMatchObject({ do: 'wait', next: step.next });
+      // A key that comes to wait for verifiers on the way has its limit named then.
+      const then = at(step.until);
+      if (then.do === 'wait') expect(then.waitingFor).toEqual(world.unseenBy);
+      else expect(then.do).toBe(step.next);
     }), { numRuns: 500 });
+  });
+
+  test('a key that somebody has not fetched signs when the patience is over and not before', () => {
+    let waited = 0;
+    fc.assert(fc.property(soundPolicy, commands, (policy, script) => {
+      const patience = (policy.patience ?? 0) * 1000;
+      for (const { lateBy, missing } of live(policy, script).promotions) {
+        expect(lateBy).toBeGreaterThanOrEqual(missing ? patience : 0);
+        if (missing && patience > 0) waited += 1;
+      }
+    }), { numRuns: 300 });
+    expect(waited).toBeGreaterThan(50);
   });
 
   test('spent keys do leave: a quiet year ends with no more than the keys that can still matter', () => {
     fc.assert(fc.property(soundPolicy, commands, (policy, script) => {
-      const world = live(policy, [...script, { after: 365 * 86_400_000, act: 'tick' }]);
+      const world = live(policy, [...script, { after: 365 * 86_400_000, act: 'tick', unseenBy: [] }]);
       // The long silence makes one rotation due at once and one retirement fresh; all older ones are gone.
       expect(world.keys.filter(isPublished).length).toBeLessThanOrEqual(3);
     }), { numRuns: 200 });

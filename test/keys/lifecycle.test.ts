@@ -70,6 +70,37 @@ describe('what is due', () => {
   });
 });
 
+describe('what is due, where a key waits until it was seen', () => {
+  const patient = { ...policy, patience: 7 * 86_400 };
+  const unseenBy = ['orders (192.0.2.1)', 'stock (192.0.2.7)'];
+  const waiting = { do: 'wait', until: 97 * day, next: 'activate', waitingFor: unseenBy };
+  const activate: Step = { do: 'activate', kid: 'b' };
+  const table: [moment: string, keys: KeyTimes[], now: number, unseenBy: string[], due: object][] = [
+    ['before its time nobody is waited for', [active, prepared], 90 * day - 1, unseenBy,
+      { do: 'wait', until: 90 * day, next: 'activate' }],
+    ['at its time, with everybody having it', [active, prepared], 90 * day, [], activate],
+    ['at its time, with two who have not', [active, prepared], 90 * day, unseenBy, waiting],
+    ['a millisecond before its limit', [active, prepared], 97 * day - 1, unseenBy, waiting],
+    ['at its limit', [active, prepared], 97 * day, unseenBy, activate],
+    ['published late, the limit counts from when it was ready', [active, key('b', { preparedAt: 95 * day })], 96 * day,
+      unseenBy, { ...waiting, until: 103 * day }],
+    ['with nothing active it signs at once', [prepared], 89 * day, unseenBy, activate],
+    ['a spent key leaves meanwhile', [active, prepared, { ...retired, retiredAt: 77 * day }], 92 * day, unseenBy,
+      { do: 'destroy', kid: 'r' }],
+    ['and is waited for', [active, prepared, { ...retired, retiredAt: 77 * day }], 90 * day, unseenBy,
+      { do: 'wait', until: 91 * day + afterlife, next: 'destroy', waitingFor: unseenBy }],
+    ['the next key is prepared at its time', [active], 89 * day, unseenBy, { do: 'prepare' }],
+  ];
+
+  test.each(table)('%s', (_moment, keys, now, unseen, due) => {
+    expect(nextStep(keys, now, patient, unseen)).toEqual(due);
+  });
+
+  test('a policy without patience does not care who has seen it', () => {
+    expect(nextStep([active, prepared], 90 * day, policy, unseenBy)).toEqual(activate);
+  });
+});
+
 describe('a key', () => {
   test('has the state that its last timestamp says', () => {
     const states = [

@@ -127,6 +127,54 @@ describe.each(engines)('the clock of rotation on $name', ({ freshUrl }) => {
     });
   });
 
+  describe('a key that waits until it was seen', () => {
+    const patient = { ...policy, patience: 7 * 86_400 };
+
+    test('signs when the last one has it, and those who were missing are told meanwhile', async () => {
+      const missing = new Map([['orders (192.0.2.1)', true]]);
+      const asked: string[] = [];
+      const { rotation, applied } = await begin({
+        policy: patient,
+        unseenBy: async ({ kid }) => { asked.push(kid); return [...missing.keys()]; },
+      });
+      const first = applied[0]!.active.kid;
+      clock = start + 89 * day;
+      await rotation.tick();
+      expect(asked).toEqual([]);
+      clock = start + 90 * day;
+      await rotation.tick();
+      expect(applied.at(-1)!.active.kid).toBe(first);
+      expect(rotation.health()).toMatchObject({
+        ok: true, next: { step: 'activate', at: start + 97 * day, waitingFor: ['orders (192.0.2.1)'] },
+      });
+      missing.clear();
+      await rotation.tick();
+      expect(applied.at(-1)!.active.kid).toBe(asked[0]);
+      expect(asked[0]).not.toBe(first);
+    });
+
+    test('signs at its limit all the same', async () => {
+      const { rotation, applied } = await begin({ policy: patient, unseenBy: async () => ['orders'] });
+      for (const moment of [89 * day, 90 * day, 97 * day - 1]) {
+        clock = start + moment;
+        await rotation.tick();
+        expect(applied.at(-1)!.active.kid).toBe(applied[0]!.active.kid);
+      }
+      clock = start + 97 * day;
+      await rotation.tick();
+      expect(applied.at(-1)!.active.kid).not.toBe(applied[0]!.active.kid);
+    });
+
+    test('nobody is asked where time is enough', async () => {
+      const { rotation } = await begin({ unseenBy: () => Promise.reject(new Error('asked')) });
+      for (const moment of [89 * day, 90 * day]) {
+        clock = start + moment;
+        await rotation.tick();
+        expect(rotation.health().ok).toBe(true);
+      }
+    });
+  });
+
   describe('two servers', () => {
     test('rotate once, whichever ticks, and both sign with the new key', async () => {
       const other = await openDatabase(url);
