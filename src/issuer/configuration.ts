@@ -184,7 +184,11 @@ export function toMetadata(application: Application) {
 }
 
 /** Named by the application, or its only one: then a request need not name it. */
-function defaultAudience(ctx: KoaContextWithOIDC, client: Client, oneOf?: readonly string[]): string | string[] | undefined {
+function defaultAudience(
+  ctx: KoaContextWithOIDC,
+  client: Client,
+  oneOf?: readonly string[],
+): string | string[] | undefined {
   const { access, defaultAudience: named } = applicationOf(client);
   const audiences = Object.keys(access);
   const preferred = named ?? (audiences.length === 1 ? audiences[0] : undefined);
