@@ -1,0 +1,63 @@
+// The servers of a test, each a process: started, stopped, told to die, asked how they are.
+
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import type { ScaledSettings } from './scaled.ts';
+
+export interface LogLine {
+  level: string;
+  event: string;
+  [fact: string]: any;
+}
+
+export interface ServerProcess {
+  port: number;
+  /** What it has logged, and whatever else it wrote to standard error. */
+  log: LogLine[];
+  /** Kills itself with SIGKILL the moment it logs `event`; undefined takes that back. */
+  dieAt(event: string | undefined): void;
+  /** How it ended. */
+  ended: Promise<{ code: number | null; signal: string | null }>;
+  health(): Promise<{ status: number; body: { keys: { ok: boolean; failure: string | null; clockOffset: number } } }>;
+  /** SIGTERM: finishes what is under way. */
+  stop(): Promise<void>;
+}
+
+const program = new URL('server-process.ts', import.meta.url);
+const clockShift = new URL('clock-shift.ts', import.meta.url);
+
+export async function startServerProcess(settings: ScaledSettings, { clockShiftMs = 0 } = {}): Promise<ServerProcess> {
+  const child = fork(program, [JSON.stringify(settings)], {
+    execArgv: clockShiftMs === 0 ? [] : ['--import', clockShift.href],
+    env: { PATH: process.env.PATH, SIGNET_TEST_CLOCK_SHIFT_MS: String(clockShiftMs) },
+    stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
+  });
+  const log: LogLine[] = [];
+  createInterface(child.stderr!).on('line', (line) => log.push(parsed(line)));
+  const ended = once(child, 'exit').then(([code, signal]) => ({ code, signal }));
+
+  const ready = await Promise.race([once(child, 'message').then(() => true), ended.then(() => false)]);
+  if (!ready) throw new Error(`a server did not start: ${JSON.stringify(log.slice(-3))}`);
+
+  return {
+    port: settings.port,
+    log,
+    ended,
+    dieAt: (event) => void (child.connected && child.send({ dieAt: event })),
+    async health() {
+      const answer = await fetch(`http://127.0.0.1:${settings.port}/health/ready`);
+      return { status: answer.status, body: await answer.json() as never };
+    },
+    async stop() {
+      child.kill('SIGTERM');
+      const kill = setTimeout(() => child.kill('SIGKILL'), 15_000);
+      await ended;
+      clearTimeout(kill);
+    },
+  };
+}
+
+function parsed(line: string): LogLine {
+  return line.startsWith('{') ? JSON.parse(line) as LogLine : { level: 'error', event: 'not a log line', line };
+}

@@ -1,0 +1,42 @@
+// Rotation in a minute instead of a year. Here 1 s stands for 300 s: the JWKS max-age of 5 min is one second, and a
+// verifier's own 10 min are two. What else there is keeps, or falls short of, its usual proportion to that: a key is
+// published for 3 s (15 min, not 24 h) and signs for 10 s (50 min, not 90 d), which is harder on a verifier, not easier.
+//
+// JWTs count whole seconds and lives below a minute are refused by the configuration, so the Config is composed as
+// usual and then given other numbers. What the server checks at its start (checkPolicy) it checks on these.
+
+import { loadConfig } from '../../src/config.ts';
+import type { Config } from '../../src/config.ts';
+import { declared } from '../support/signet.ts';
+
+export const secondsPerSecond = 300;
+
+export interface ScaledSettings {
+  issuer: string;
+  port: number;
+  database: string;
+  /** Where the master key lives: shared, like the database. */
+  directory: string;
+  keys?: Partial<Config['keys']>;
+}
+
+export const scaledKeys = { rotateEvery: 10, publishAhead: 3, jwksMaxAge: 1, pollEvery: 1, clockSkew: 0.5 };
+
+/** How long after a hand-over another replica may still sign with the key before: it looks late, by its own clock. */
+export const propagationMs = (scaledKeys.pollEvery + scaledKeys.clockSkew) * 1000;
+
+export const accessTokenLife = 5;
+
+export function scaledConfig({ issuer, port, database, directory, keys }: ScaledSettings): Config {
+  const config = loadConfig({
+    env: {}, cwd: directory,
+    values: { issuer, listen: { port, host: '127.0.0.1' }, database: { url: database }, passwords: { bcryptCost: 4 }, ...declared },
+  });
+  return {
+    ...config,
+    keys: { ...config.keys, ...scaledKeys, ...keys },
+    tokens: { ...config.tokens, accessTokenLife, idTokenLife: 5, refreshTokenLife: 8 },
+    session: { ...config.session, life: 10 },
+    apis: config.apis.map((api) => ({ ...api, accessTokenLife: undefined })),
+  };
+}

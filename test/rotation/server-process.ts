@@ -1,0 +1,21 @@
+// One server in a process of its own, so that it can be killed as machines kill. Started by fleet.ts, which gives it
+// its settings and may tell it at which line of its log to drop dead.
+
+import { createLog } from '../../src/log.ts';
+import { startServer } from '../../src/server.ts';
+import { scaledConfig } from './scaled.ts';
+
+let lastWords: string | undefined;
+process.on('message', ({ dieAt }: { dieAt?: string }) => { lastWords = dieAt; });
+
+const log = createLog('debug', (line) => {
+  process.stderr.write(line); // to a pipe: written when this returns
+  if (lastWords !== undefined && JSON.parse(line).event === lastWords) process.kill(process.pid, 'SIGKILL');
+});
+
+const server = await startServer(scaledConfig(JSON.parse(process.argv[2]!)), log);
+
+const stop = () => void server.close().then(() => process.exit(0));
+process.on('SIGTERM', stop);
+process.on('disconnect', () => process.exit(1)); // the test is gone
+process.send!('ready');

@@ -1,0 +1,158 @@
+// The promise of automatic rotation, kept while everything happens at once: people sign in, services work, verifiers of
+// four kinds check every token, and machines do what machines do. Time is scaled (scaled.ts): one run is a minute.
+
+import { setTimeout as pause } from 'node:timers/promises';
+import { afterEach, describe, expect, test } from 'vitest';
+import { engines, postgres } from '../support/engines.ts';
+import { handOvers, report, startRig } from './rig.ts';
+import type { Rig } from './rig.ts';
+import { propagationMs, scaledKeys } from './scaled.ts';
+import { joseUserAgent } from './verifiers.ts';
+
+let rig: Rig;
+afterEach(() => rig.close());
+
+const ms = (seconds: number) => seconds * 1000;
+const until = (moment: number) => pause(Math.max(0, moment - Date.now()));
+
+/** When the active key began to sign, by the database's clock, which is this machine's. */
+async function activatedAt(): Promise<number> {
+  return (await rig.activations()).at(-1)!.activatedAt;
+}
+
+/** Resolves when one more key has begun to sign. */
+async function rotated(work?: () => Promise<unknown>): Promise<void> {
+  const before = (await rig.activations()).length;
+  await work?.();
+  await rig.keysWhere((keys) => keys.filter((key) => key.activatedAt !== null).length > before);
+}
+
+/** Nothing that a client or a verifier could complain about. */
+async function expectNoHarm(): Promise<void> {
+  const { judge, load, balancer, everyServer } = rig;
+  expect(judge.refused).toEqual([]);
+  expect(balancer.serverErrors).toEqual([]);
+  expect(load.failures).toEqual([]);
+  expect(load.interrupted).toBeLessThanOrEqual(balancer.cut);
+  expect(everyServer.flatMap(({ log }) => log.filter(({ level }) => level === 'error'))).toEqual([]);
+  for (const change of await handOvers(rig)) {
+    expect(change).toMatchObject({ early: 0 });
+    expect(change.previousSignedForMs).toBeLessThanOrEqual(propagationMs);
+    expect(change.bothSignedForMs).toBeLessThanOrEqual(propagationMs);
+  }
+  expect(await rig.store.audit.verify()).toMatchObject({ ok: true });
+}
+
+describe.skipIf(!engines.includes(postgres))('two servers on one PostgreSQL, under load', () => {
+  test('rotate five times, through a crash, a wrong clock and a JWKS that fails, and no good token is refused', async () => {
+    rig = await startRig();
+    const { judge, balancer, pausable, load, store } = rig;
+
+    // An ordinary rotation. The JWKS fails just when the next key is published: for 7.5 min of our scale. The cache of
+    // jose holds 10 and then refuses everything, whatever the issuer does, so the failure begins when it is new.
+    const firstKeyAt = await activatedAt();
+    await until(firstKeyAt + ms(scaledKeys.rotateEvery - scaledKeys.publishAhead - 1.5));
+    await balancer.jwksGivenTo(joseUserAgent);
+    balancer.failJwks(1500);
+    await until(Date.now() + 1600);
+    judge.watchPausable(pausable);
+    await rotated();
+
+    // An ordinary rotation in which one server dies at its worst moment: the new key is active, in the database, and it
+    // has told nobody yet and signs with the old one. It comes back with a clock that is off by four times the allowed.
+    await until(await activatedAt() + ms(scaledKeys.rotateEvery - scaledKeys.publishAhead / 2));
+    for (const server of rig.servers) server.dieAt('key.activated');
+    const victim = await Promise.race(rig.servers.map((server, position) => server.ended.then(() => position)));
+    const survivor = 1 - victim;
+    rig.servers[survivor]!.dieAt(undefined);
+    expect(await rig.servers[victim]!.ended).toMatchObject({ signal: 'SIGKILL' });
+    const wrong = await rig.restart(victim, { clockShiftMs: ms(4 * scaledKeys.clockSkew) });
+    // The other one is stopped and started, and comes back with a clock that is off, but within the allowed.
+    await rig.servers[survivor]!.stop();
+    const tolerable = await rig.restart(survivor, { clockShiftMs: -ms(scaledKeys.clockSkew / 2) });
+
+    const offsetMs = expect.toSatisfy((offset: number) => Math.abs(offset - ms(4 * scaledKeys.clockSkew)) < 250, 'about 2 s');
+    expect(wrong.log).toContainEqual(expect.objectContaining({ event: 'rotation.clock_off', level: 'warn', offsetMs }));
+    expect(await wrong.health()).toMatchObject({ status: 503, body: { keys: { ok: false, failure: null, clockOffset: offsetMs } } });
+    expect(await tolerable.health()).toMatchObject({ status: 200, body: { keys: { ok: true } } });
+    expect(tolerable.log.map(({ event }) => event)).not.toContain('rotation.clock_off');
+
+    // An ordinary rotation that a service sleeps through: it stops before the key is published and goes on when it signs.
+    await until(await activatedAt() + ms(scaledKeys.rotateEvery - scaledKeys.publishAhead - 0.5));
+    await pausable.pause();
+    await rotated();
+    await pause(500);
+    pausable.resume();
+    await Promise.all(judge.accessTokens.slice(-10).map((token) => judge.show(token)));
+
+    // Two rotations by hand, as close together as the conditions allow: too early is refused, and nothing happens.
+    for (let count = 0; count < 2; count += 1) {
+      await rotated(async () => {
+        const kid = await store.keyring.prepare({ actor: 'test' });
+        await expect(store.keyring.activate(kid, { actor: 'test' })).rejects.toMatchObject({ code: 'key_step_unsafe' });
+        await pause(ms(scaledKeys.publishAhead) + 20);
+        await store.keyring.activate(kid, { actor: 'test' });
+      });
+    }
+    const byHand = (await rig.activations()).slice(-2).map((key) => key.activatedAt);
+    expect(byHand[1]! - byHand[0]!).toBeLessThan(ms(60));
+
+    await pause(2000);
+    await load.stop();
+    await judge.settled();
+    console.log(await report('Rotation under load', rig));
+
+    await expectNoHarm();
+    expect(await rig.activations()).toHaveLength(6);
+    expect(balancer.jwksFailures).toBeGreaterThan(2);
+    expect((await store.keyring.list()).filter(({ state }) => state === 'destroyed').length).toBeGreaterThanOrEqual(2);
+    expect(load.counts.signIns).toBeGreaterThan(30);
+    expect(load.counts.clientCredentials).toBeGreaterThan(200);
+    for (const { refreshedAt } of load.chains) expect(refreshedAt.length).toBeGreaterThan(40);
+    expect(judge.verified.size).toBe(5);
+    for (const count of judge.verified.values()) expect(count).toBeGreaterThan(500);
+    for (const { kid } of await rig.activations()) {
+      expect(judge.signatures.filter((one) => one.kid === kid).length, `tokens of ${kid}`).toBeGreaterThan(50);
+    }
+  }, 120_000);
+
+  test('an emergency: the revoked key is believed no longer than stated, and nobody has to sign in again', async () => {
+    // The second server is slow by four times the allowed: its tokens end early, and are good until they do.
+    rig = await startRig({ keys: { rotateEvery: 600 }, clockShiftsMs: [0, -ms(4 * scaledKeys.clockSkew)] });
+    const { judge, load, pausable, store } = rig;
+    judge.watchPausable(pausable);
+
+    const next = await store.keyring.prepare({ actor: 'test' });
+    await pause(ms(scaledKeys.publishAhead));
+    const [lost] = await rig.activations();
+    judge.revoked(lost!.kid);
+    await store.keyring.revoke(lost!.kid, 'a backup was stolen', { actor: 'test' });
+    const [, successor] = await rig.activations();
+    const { revokedAt } = (await store.keyring.list()).find(({ kid }) => kid === lost!.kid)!;
+    expect(successor!.kid).toBe(next);
+
+    // A server notices within pollEvery, and a verifier asks again within the max-age.
+    const boundMs = ms(scaledKeys.pollEvery + scaledKeys.jwksMaxAge);
+    await until(revokedAt! + boundMs + 50);
+    const unspent = judge.accessTokens.filter(({ kid, expiresAt }) => kid === lost!.kid && expiresAt > Date.now() + 300);
+    expect(unspent.length).toBeGreaterThan(20);
+    await Promise.all(unspent.map((token) => judge.show(token)));
+    await pause(4000);
+    await load.stop();
+    await judge.settled();
+    console.log(await report('Emergency under load', rig));
+
+    await expectNoHarm();
+    const believedUntil = judge.revokedAccepted.get('ours')!;
+    expect(believedUntil - revokedAt!).toBeLessThanOrEqual(boundMs);
+    const { keys } = await (await fetch(`${rig.issuer}/jwks`)).json() as { keys: { kid: string }[] };
+    expect(keys.map(({ kid }) => kid)).toEqual([next]);
+    for (const { refreshedAt } of load.chains) {
+      expect(refreshedAt.filter((at) => at > revokedAt! + boundMs).length).toBeGreaterThan(5);
+    }
+    const fresh = judge.signatures.filter(({ requestedAt }) => requestedAt > revokedAt! + propagationMs);
+    expect(fresh.length).toBeGreaterThan(100);
+    expect(new Set(fresh.map(({ kid }) => kid))).toEqual(new Set([next]));
+    for (const count of judge.verified.values()) expect(count).toBeGreaterThan(100);
+  }, 60_000);
+});
