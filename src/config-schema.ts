@@ -160,7 +160,8 @@ export const application = z
     pkce: z.enum(['required', 'optional']).default('required')
       .describe('Whether sign-in needs PKCE (RFC 7636). optional is for type web only.'),
     access: z.record(z.string(), z.array(z.string())).default({})
-      .describe('The APIs it may call: for each audience, the scopes it may ask for.'),
+      .describe('The APIs it may call: for each audience, the scopes it may ask for. <issuer>/admin is Signet itself, with ' +
+      'admin:read and admin:write.'),
     defaultAudience: z.string().optional().describe('Audience of an access token when the request names no resource.'),
     accessTokenLife: accessTokenLife('Life of its access tokens, instead of tokens.accessTokenLife.').optional(),
     refreshTokens: z.boolean().optional().describe('Whether it may have refresh tokens. Default: all but service.'),
@@ -224,6 +225,18 @@ export const api = z.strictObject({
   accessTokenLife: accessTokenLife('Life of access tokens for this API, instead of tokens.accessTokenLife.').optional(),
 });
 
+/** The API of this server itself, which always exists; an application is given access to it like to any other. */
+export function administrationApi(issuer: string) {
+  return {
+    audience: `${issuer}/admin`,
+    name: 'Signet administration',
+    scopes: {
+      'admin:read': 'See keys, applications, people and what was done',
+      'admin:write': 'Rotate keys, and change applications and people',
+    },
+  } satisfies z.output<typeof api>;
+}
+
 export const settings = z
   .strictObject({
     issuer: text(issuerRule).optional()
@@ -262,13 +275,17 @@ export const settings = z
   .superRefine((config, ctx) => {
     // The issuer is the audience of its own refresh tokens; an access token must never be mistaken for one.
     const issuer = issuerOf(config);
+    const builtIn = administrationApi(issuer);
     for (const [index, { audience }] of config.apis.entries()) {
-      if (audience !== issuer) continue;
-      ctx.addIssue(issue(['apis', index, 'audience'], 'must not be the issuer itself'));
+      const path = ['apis', index, 'audience'];
+      if (audience === issuer) ctx.addIssue(issue(path, 'must not be the issuer itself'));
+      if (audience === builtIn.audience) ctx.addIssue(issue(path, `is ${builtIn.name}, which is always there; remove it`));
     }
   }, { when: (payload) => whenList('apis').when(payload) && when('issuer', 'listen').when(payload) })
-  .superRefine(({ applications, apis }, ctx) => {
-    const scopesOf = new Map(apis.map((one) => [one.audience, one.scopes]));
+  .superRefine((config, ctx) => {
+    const { applications, apis } = config;
+    const all: Array<Pick<z.output<typeof api>, 'audience' | 'scopes'>> = [...apis, administrationApi(issuerOf(config))];
+    const scopesOf = new Map(all.map((one) => [one.audience, one.scopes]));
     for (const [index, app] of applications.entries()) {
       if (!isSound(ctx, ['applications', index, 'access'])) continue;
       for (const [audience, wanted] of Object.entries(app.access)) {
@@ -281,7 +298,7 @@ export const settings = z
         }
       }
     }
-  }, { when: (payload) => whenList('applications').when(payload) && when('apis').when(payload) });
+  }, { when: (payload) => whenList('applications').when(payload) && when('apis', 'issuer', 'listen').when(payload) });
 
 export type Settings = z.output<typeof settings>;
 

@@ -6,14 +6,16 @@ import { readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { z } from 'zod';
 import { isLoopbackHost } from './config-rules.ts';
-import { configJsonSchema, issuerOf, settings, type api, type application, type Settings } from './config-schema.ts';
+import {
+  administrationApi, configJsonSchema, issuerOf, settings, type api, type application, type Settings,
+} from './config-schema.ts';
 import {
   formatPath, isObject, listSettings, merge, readEnvironment, readYaml, unknownName, unreadableFile,
   type ConfigProblem, type Path, type Report, type Source, type Values,
 } from './config-sources.ts';
 import { AppError } from './errors.ts';
 
-export { configJsonSchema, isLoopbackHost, type ConfigProblem };
+export { administrationApi, configJsonSchema, isLoopbackHost, type ConfigProblem };
 
 /** Everything configured. Durations are in seconds, files are absolute paths, the whole is frozen. */
 export interface Config extends Omit<Settings, 'applications'> {

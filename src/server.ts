@@ -74,7 +74,7 @@ export async function openStore(config: Config, log: Log): Promise<Store> {
       keyring: createKeyring({ db, seal, audit, policy }),
       accounts: createAccounts(db, audit),
       clients: createClients(db, config.applications, audit),
-      apis: createApis(config.apis),
+      apis: createApis(config.apis, config.issuer),
       passwords: createPasswords({ cost: config.passwords.bcryptCost, minLength: config.passwords.minLength }),
       close: closers.run,
     };

@@ -48,6 +48,21 @@ describe('a declared application', () => {
     ]);
   });
 
+  test('may call the administration of Signet itself, which nobody has to declare and nobody can', () => {
+    const issuer = 'https://id.example.com';
+    const administration = `${issuer}/admin`;
+    const access = { [administration]: ['admin:read', 'admin:write'] };
+    expect(loadConfig({ values: { issuer, applications: [{ ...spa, access }] }, env: {} }).apis).toEqual([]);
+    const values = { issuer, applications: [{ ...spa, access: { [administration]: ['admin:everything'] } }] };
+    expect(problemsOf({ values, env: {} })).toEqual([
+      `applications[0].access["${administration}"]: asks for scope admin:everything, which that API does not declare`,
+    ]);
+    const declared = { issuer, apis: [{ audience: administration, name: 'Mine' }] };
+    expect(problemsOf({ values: declared, env: {} })).toEqual([
+      'apis[0].audience: is Signet administration, which is always there; remove it',
+    ]);
+  });
+
   test.each(['openid', 'offline_access', 'two words'])('cannot be given a scope called "%s"', (scope) => {
     const found = problemsOf({ values: { apis: [{ ...orders, scopes: { [scope]: 'x' } }] }, env: {} });
     expect(found).toEqual([expect.stringMatching(/is reserved|must not have spaces/)]);

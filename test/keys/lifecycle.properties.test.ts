@@ -29,7 +29,7 @@ type Command = {
 const commands = fc.array(fc.record({
   after: fc.integer({ min: 0, max: 4_000_000 }),
   act: fc.constantFrom<Command['act'][]>('tick', 'tick', 'tick', 'prepare', 'activate', 'revoke', 'longer lives'),
-  unseenBy: fc.constantFrom([], ['orders']),
+  unseenBy: fc.constantFrom<string[][]>([], ['orders']),
 }), { minLength: 1, maxLength: 40 });
 
 interface World {
