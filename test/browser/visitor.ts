@@ -1,6 +1,7 @@
 // A person at a browser of their own, and somebody who looks over their shoulder: requests to anybody who is not part of
 // the story, violations of a content security policy and scripts that fail are written down as complaints.
 
+import bcrypt from 'bcrypt';
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core';
 import { person } from '../support/signet.ts';
 import type { World } from './world.ts';
@@ -19,10 +20,7 @@ export async function newVisitor(browser: Browser, world: World, options: Browse
 export async function watch(context: BrowserContext, { signet, app, distantApp, orders, reports }: World): Promise<string[]> {
   const expected = new Set([signet.issuer, app, distantApp, orders, reports]);
   const complaints: string[] = [];
-  await context.addInitScript(() => {
-    addEventListener('securitypolicyviolation', ({ effectiveDirective, blockedURI, documentURI }) =>
-      console.error(`securitypolicyviolation: ${effectiveDirective} ${blockedURI} on ${documentURI}`));
-  });
+  await context.addInitScript({ content: reportViolations });
   context.on('request', (request) => {
     const { origin } = new URL(request.url());
     if (!expected.has(origin)) complaints.push(`request to ${request.url()}`);
@@ -34,8 +32,22 @@ export async function watch(context: BrowserContext, { signet, app, distantApp, 
   return complaints;
 }
 
+export type Person = typeof person;
+
+let people = 0;
+
+/** Somebody new, who has not allowed anything to anybody yet. */
+export async function newPerson({ signet }: World): Promise<Person> {
+  people += 1;
+  const { password } = person;
+  const email = `grace-${people}@example.com`;
+  const account = { email, name: 'Grace', roles: [], passwordHash: await bcrypt.hash(password, 4) };
+  await signet.store.accounts.create(account, 'test');
+  return { email, password };
+}
+
 /** Fills in the issuer's sign-in page. */
-export async function enterPassword(page: Page, { email, password } = person): Promise<void> {
+export async function enterPassword(page: Page, { email, password }: Person): Promise<void> {
   await page.getByLabel('E-mail address').fill(email);
   await page.getByLabel('Password').fill(password);
   await page.getByRole('button', { name: 'Sign in', exact: true }).click();
@@ -45,6 +57,11 @@ export async function enterPassword(page: Page, { email, password } = person): P
 export async function signIn(page: Page, app: string): Promise<void> {
   await page.goto(app);
   await page.getByRole('button', { name: 'Sign in' }).click();
-  await enterPassword(page);
+  await enterPassword(page, person);
   await page.getByRole('heading', { name: 'Your orders', exact: true }).waitFor();
 }
+
+// Runs in the page, where no policy applies to it. JavaScript that is switched off takes it along; then the console has
+// Chromium's own report.
+const reportViolations = `addEventListener('securitypolicyviolation', (violation) => console.error(
+  'security policy: ' + violation.effectiveDirective + ' ' + violation.blockedURI + ' on ' + violation.documentURI));`;

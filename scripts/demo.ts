@@ -1,0 +1,154 @@
+// `npm run demo`: an issuer, the sample application and the orders API, each on its own origin, with a person who can
+// sign in. What it stores is in data/demo and made anew at every start, so it meets nobody else's data.
+
+import { spawn } from 'node:child_process';
+import { mkdirSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { build, preview } from 'vite';
+import { loadConfig } from '../src/config.ts';
+import { AppError, isAppError } from '../src/errors.ts';
+import { createLog } from '../src/log.ts';
+import { openStore, startServer, type RunningServer } from '../src/server.ts';
+
+const issuer = 'http://localhost:3000';
+const app = 'http://localhost:5173';
+const ordersApi = 'http://localhost:4000';
+const ordersAudience = 'https://orders.example.com';
+const person = { email: 'ada@example.com', name: 'Ada', roles: ['buyer'], password: 'only for the demo' };
+
+const path = (name: string) => fileURLToPath(new URL(`../${name}`, import.meta.url));
+const directory = path('data/demo');
+const log = createLog('warn');
+
+const config = () => loadConfig({
+  env: {}, cwd: directory,
+  values: {
+    issuer,
+    database: { url: 'sqlite:signet.db' },
+    keys: { masterKeyFile: 'master.key' },
+    // Short, so that a renewal can be watched.
+    tokens: { accessTokenLife: '2m' },
+    apis: [{
+      audience: ordersAudience, name: 'Orders',
+      scopes: { 'orders:read': 'See your orders', 'orders:write': 'Place orders' },
+    }],
+    applications: [{
+      clientId: 'orders-app', name: 'Orders', type: 'spa', firstParty: true, origins: [app],
+      redirectUris: [`${app}/callback`], postLogoutRedirectUris: [`${app}/signed-out`],
+      access: { [ordersAudience]: ['orders:read', 'orders:write'] },
+    }],
+  },
+});
+
+const welcome = `
+Signet, the demo. It runs on this machine alone, and Ctrl-C ends it.
+
+  Open this     ${app}
+  Sign in as    ${person.email}
+  Password      ${person.password}
+
+  The issuer    ${issuer}
+  An API        ${ordersApi}
+
+What to try:
+  1. Sign in and order something. The API learns who you are from the access token alone.
+  2. Watch the token: it lives for two minutes and is renewed by itself.
+  3. Open the application in a second tab. Nobody asks for the password.
+  4. Press i: the issuer stops. Orders still work, because the API verifies offline. Press i again.
+  5. Sign out. The other tab notices.
+`;
+
+const closers: Array<() => unknown> = [];
+
+try {
+  await start();
+} catch (error) {
+  await quit(isAppError(error) ? `error: ${error.message}${error.hint ? `\nhint: ${error.hint}` : ''}` : error);
+}
+
+async function start(): Promise<void> {
+  for (const url of [issuer, app, ordersApi]) await requireFreePort(Number(new URL(url).port));
+  process.once('SIGTERM', () => void quit());
+  process.once('SIGINT', () => void quit());
+
+  rmSync(directory, { recursive: true, force: true });
+  mkdirSync(directory, { recursive: true });
+  await seedPerson();
+  let server: RunningServer | undefined = await startServer(config(), log);
+  closers.push(() => server?.close());
+  startOrdersApi();
+  await serveApp();
+
+  const toggleIssuer = once(async () => {
+    if (server) await server.close();
+    server = server ? undefined : await startServer(config(), log);
+    console.log(server ? 'The issuer is back.' : 'The issuer is stopped: order something. Press i to start it again.');
+  });
+  onKey({ i: toggleIssuer, q: () => void quit(), '\u0003': () => void quit() });
+  console.log(welcome);
+}
+
+async function seedPerson(): Promise<void> {
+  const store = await openStore(config(), log);
+  const passwordHash = await store.passwords.hash(person.password);
+  await store.accounts.create({ email: person.email, name: person.name, roles: person.roles, passwordHash }, 'demo');
+  await store.close();
+}
+
+function startOrdersApi(): void {
+  const { port } = new URL(ordersApi);
+  const child = spawn(process.execPath, [path('examples/orders-api/server.ts')], {
+    env: { ...process.env, PORT: port, ISSUER: issuer, AUDIENCE: ordersAudience, APP_ORIGIN: app },
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  const onExit = () => void quit(`error: the orders API ended with ${child.exitCode}`);
+  child.once('exit', onExit);
+  closers.push(() => {
+    child.off('exit', onExit);
+    child.kill();
+  });
+}
+
+async function serveApp(): Promise<void> {
+  const common = { root: path('examples/vue-spa'), logLevel: 'warn' } as const;
+  const output = { outDir: `${directory}/app`, emptyOutDir: true };
+  await build({ ...common, build: output });
+  const server = await preview({ ...common, build: output });
+  closers.push(() => server.close());
+}
+
+async function requireFreePort(port: number): Promise<void> {
+  for (const host of ['localhost', '127.0.0.1']) {
+    const probe = createServer();
+    await new Promise<void>((resolve, reject) => {
+      probe.once('error', (cause) => reject(new AppError('port_in_use', 500, `port ${port} is in use by another process`, {
+        cause, hint: `the demo needs the ports of ${issuer}, ${app} and ${ordersApi}: stop what runs there`,
+      })));
+      probe.listen(port, host, resolve);
+    });
+    await new Promise((resolve) => probe.close(resolve));
+  }
+}
+
+/** `work`, but not again while it is under way. */
+function once(work: () => Promise<void>): () => void {
+  let underWay = false;
+  return () => {
+    if (underWay) return;
+    underWay = true;
+    work().catch(quit).finally(() => { underWay = false; });
+  };
+}
+
+function onKey(actions: Record<string, () => void>): void {
+  if (!process.stdin.isTTY) return;
+  process.stdin.setRawMode(true);
+  process.stdin.on('data', (data) => actions[data.toString()]?.());
+}
+
+async function quit(problem?: unknown): Promise<never> {
+  if (problem !== undefined) console.error(problem);
+  for (let close = closers.pop(); close; close = closers.pop()) await close();
+  process.exit(problem === undefined ? 0 : 1);
+}
