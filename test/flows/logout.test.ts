@@ -1,0 +1,149 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { rotateKeys } from '../support/rotation.ts';
+import { startSignet, type TestServer } from '../support/signet.ts';
+import { asClient, authorizationRequest, signIn, tokenRequest, UserAgent } from '../support/user-agent.ts';
+
+const after = 'https://app.example.com/';
+
+let server: TestServer;
+beforeAll(async () => { server = await startSignet(); });
+afterAll(() => server.close());
+
+const endSession = (parameters: Record<string, string> = {}) => `/session/end?${new URLSearchParams(parameters)}`;
+
+/** Whether this browser's person would have to sign in again. */
+async function isSignedIn(agent: UserAgent): Promise<boolean> {
+  const { headers } = await agent.request(authorizationRequest(server.issuer, { prompt: 'none' }).url);
+  return new URL(headers.get('location')!).searchParams.has('code');
+}
+
+const refresh = (refreshToken: string, clientId = 'spa') =>
+  tokenRequest(server.issuer, { grant_type: 'refresh_token', refresh_token: refreshToken }, asClient(clientId));
+
+describe('an application signs a person out (OpenID Connect RP-Initiated Logout)', () => {
+  test('and the person confirms, is signed out, and comes back with the state', async () => {
+    const { agent, tokens } = await signIn(server.issuer);
+    const page = await agent.visit(endSession({ id_token_hint: tokens.id_token, post_logout_redirect_uri: after, state: 'kept' }));
+    expect(page.status).toBe(200);
+    expect(await isSignedIn(agent)).toBe(true);
+
+    const back = await agent.submit(page, { logout: 'yes' });
+    expect(back.headers.get('location')).toBe(`${after}?state=kept`);
+    expect(await isSignedIn(agent)).toBe(false);
+    expect(await refresh(tokens.refresh_token)).toMatchObject({ status: 400, body: { error: 'invalid_grant' } });
+  });
+
+  test('also by its client_id, without a hint', async () => {
+    const { agent } = await signIn(server.issuer);
+    const page = await agent.visit(endSession({ client_id: 'spa', post_logout_redirect_uri: after }));
+    expect((await agent.submit(page, { logout: 'yes' })).headers.get('location')).toBe(after);
+    expect(await isSignedIn(agent)).toBe(false);
+  });
+
+  test('and without an address to return to, the person sees that it is done', async () => {
+    const { agent, tokens } = await signIn(server.issuer);
+    const page = await agent.visit(endSession({ id_token_hint: tokens.id_token }));
+    const done = await agent.submit(page, { logout: 'yes' });
+    expect(done.status).toBe(200);
+    expect(new URL(done.url).origin).toBe(server.issuer);
+    expect(await isSignedIn(agent)).toBe(false);
+  });
+
+  test('with a hint that has expired long ago: it says who, not until when', async () => {
+    const short = await startSignet({ values: { tokens: { idTokenLife: '1m' } } });
+    const { agent, tokens } = await signIn(short.issuer);
+    const original = Date.now;
+    // The server runs in this process.
+    Date.now = () => original() + 3_600_000;
+    const page = await agent.visit(endSession({ id_token_hint: tokens.id_token, post_logout_redirect_uri: after }));
+    Date.now = original;
+    expect(page.status).toBe(200);
+    await short.close();
+  });
+
+  test('with a hint that a retired key signed', async () => {
+    const { agent, tokens } = await signIn(server.issuer);
+    await rotateKeys(server);
+    const page = await agent.visit(endSession({ id_token_hint: tokens.id_token, post_logout_redirect_uri: after }));
+    expect(page.status).toBe(200);
+    expect((await agent.submit(page, { logout: 'yes' })).headers.get('location')).toBe(after);
+  });
+});
+
+describe('a sign-out that nobody asked for', () => {
+  test('does not happen on a mere visit', async () => {
+    const { agent } = await signIn(server.issuer);
+    await agent.visit(endSession());
+    await agent.request('/session/end/confirm');
+    expect(await isSignedIn(agent)).toBe(true);
+  });
+
+  test('does not happen on a form that another page made up', async () => {
+    const { agent } = await signIn(server.issuer);
+    await agent.visit(endSession());
+    for (const form of [{ logout: 'yes' }, { logout: 'yes', xsrf: '' }, { logout: 'yes', xsrf: 'guessed' }]) {
+      const page = await agent.request('/session/end/confirm', { form: form as Record<string, string> });
+      expect(page.status).toBe(400);
+      expect(page.headers.get('location')).toBeNull();
+    }
+    expect(await isSignedIn(agent)).toBe(true);
+  });
+
+  test('does not happen with the form of another browser', async () => {
+    const { agent: victim } = await signIn(server.issuer);
+    const { agent: attacker } = await signIn(server.issuer);
+    await victim.visit(endSession());
+    const { body } = await attacker.visit(endSession());
+    const xsrf = /name="xsrf"[^>]*value="([^"]*)"/.exec(body)![1]!;
+    const page = await victim.request('/session/end/confirm', { form: { logout: 'yes', xsrf } });
+    expect([page.status, await isSignedIn(victim)]).toEqual([400, true]);
+  });
+
+  test('does not happen when the person says no: only the application that asked is done', async () => {
+    const { agent, tokens } = await signIn(server.issuer);
+    const { tokens: others } = await signIn(server.issuer, { agent, clientId: 'web', parameters: { scope: 'openid' } });
+    const page = await agent.visit(endSession({ id_token_hint: tokens.id_token }));
+    const stayed = await agent.submit(page, {});
+    expect(stayed.body).toContain('Orders');
+    expect(await refresh(tokens.refresh_token)).toMatchObject({ status: 400 });
+    expect(await refresh(others.refresh_token, 'web')).toMatchObject({ status: 200 });
+    expect(await isSignedIn(agent)).toBe(true);
+  });
+});
+
+describe('a sign-out that is not in order is answered by an error page', () => {
+  test.each([
+    ['a hint that is no token', { id_token_hint: 'nonsense' }],
+    ['a client_id other than the hint\'s', { client_id: 'web' }],
+    ['an unknown application', { client_id: 'nobody', id_token_hint: '' }],
+    ['an address that is not registered', { post_logout_redirect_uri: 'https://attacker.example/' }],
+    ['an address registered for sign-in only', { post_logout_redirect_uri: 'https://app.example.com/callback' }],
+  ])('%s', async (_name, wrong) => {
+    const { agent, tokens } = await signIn(server.issuer);
+    const page = await agent.visit(endSession({ id_token_hint: tokens.id_token, ...wrong } as Record<string, string>));
+    expect(page.status).toBe(400);
+    expect(page.headers.get('location')).toBeNull();
+    expect(page.body).not.toContain('attacker');
+    expect(await isSignedIn(agent)).toBe(true);
+  });
+
+  test('a hint with another signature, or of another kind', async () => {
+    const { agent, tokens } = await signIn(server.issuer);
+    const [header, payload] = tokens.id_token.split('.');
+    for (const hint of [`${header}.${payload}.AAAA`, `${header}.${payload}.`, tokens.access_token, tokens.refresh_token]) {
+      const page = await agent.visit(endSession({ id_token_hint: hint, post_logout_redirect_uri: after }));
+      expect([page.status, page.headers.get('location')]).toEqual([400, null]);
+    }
+    expect(await isSignedIn(agent)).toBe(true);
+  });
+
+  test('a parameter twice', async () => {
+    const page = await new UserAgent(server.issuer).visit('/session/end?client_id=spa&client_id=web');
+    expect([page.status, page.headers.get('location')]).toEqual([400, null]);
+  });
+
+  test('a confirmation out of nowhere', async () => {
+    const page = await new UserAgent(server.issuer).request('/session/end/confirm', { form: { xsrf: 'x', logout: 'yes' } });
+    expect([page.status, page.headers.get('location')]).toEqual([400, null]);
+  });
+});
