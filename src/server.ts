@@ -31,6 +31,7 @@ import { answerErrors, createProviderPages } from './web/refusals.ts';
 
 const sweepEveryMs = 60_000;
 const stopWithinMs = 10_000;
+const lookForIdleEveryMs = 50;
 
 /** What every command works with: the same modules on the same database, whether or not a server runs. */
 export interface Store {
@@ -90,7 +91,6 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     const store = await openStore(config, log);
     closers.push(store.close);
     const { db, audit, accounts, clients, apis, keyring, policy, seal, passwords } = store;
-    const firstAdministrator = createFirstAdministrator(store, config);
 
     const pages = createPages({ branding: config.branding, issuer: config.issuer });
     const providerPages = createProviderPages(pages);
@@ -145,7 +145,9 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     const server = createServer(app.callback());
     await listen(server, config.listen);
     closers.push(() => stopListening(server));
-    return { url: urlOf(server), firstAdministrator: await firstAdministrator, close: closers.run };
+    // Last: a start that fails before this, for want of the port, must not have used up a password that nobody saw.
+    const firstAdministrator = await createFirstAdministrator(store, config);
+    return { url: urlOf(server), firstAdministrator, close: closers.run };
   } catch (error) {
     await closers.run();
     throw error;
@@ -197,8 +199,11 @@ async function listen(server: Server, { host, port }: Config['listen']): Promise
 async function stopListening(server: Server): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   server.closeIdleConnections();
+  // A connection that was busy a moment ago is idle after its answer, and its client would keep it open.
+  const idle = setInterval(() => server.closeIdleConnections(), lookForIdleEveryMs);
   const late = setTimeout(() => server.closeAllConnections(), stopWithinMs);
   await closed;
+  clearInterval(idle);
   clearTimeout(late);
 }
 
