@@ -5,18 +5,23 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import Koa from 'koa';
 import { createAccounts, type Accounts } from './accounts.ts';
+import { adminApi } from './admin/api.ts';
+import { createAuthorizer } from './admin/authorize.ts';
 import { createApis, type Apis } from './apis.ts';
 import { createAudit, type Audit } from './audit.ts';
 import { createClients, type Clients } from './clients.ts';
-import type { Config } from './config.ts';
+import { administrationApi, type Config } from './config.ts';
 import type { Database } from './database/database.ts';
 import { migrate } from './database/migrate.ts';
 import { openDatabase } from './database/open.ts';
 import { startSweeper } from './database/sweep.ts';
 import { AppError } from './errors.ts';
 import { createIssuer, type Issuer } from './issuer/issuer.ts';
+import { cutSessions } from './issuer/models.ts';
+import { createConsumers, describeConsumer, type Consumers } from './keys/consumers.ts';
 import { createKeyring, hasSigningKeys, type Keyring } from './keys/keyring.ts';
 import type { Policy } from './keys/lifecycle.ts';
+import { createKeyOperations, type KeyOperations } from './keys/operations.ts';
 import { startRotation } from './keys/rotation.ts';
 import { createSeal, loadMasterKey, type Seal } from './keys/seal.ts';
 import type { Log } from './log.ts';
@@ -25,7 +30,7 @@ import { createCompleteSignIn } from './signin/complete.ts';
 import { createPasswords, oneTimePassword, type Passwords } from './signin/password.ts';
 import { signInRoutes } from './signin/routes.ts';
 import { createAssets } from './web/assets.ts';
-import { clientAddress, requestId, securityHeaders, sendPage } from './web/guard.ts';
+import { addressPrefix, clientAddress, requestId, securityHeaders, sendPage } from './web/guard.ts';
 import { createPages } from './web/pages.ts';
 import { answerErrors, createProviderPages } from './web/refusals.ts';
 
@@ -40,6 +45,8 @@ export interface Store {
   audit: Audit;
   policy: Policy;
   keyring: Keyring;
+  consumers: Consumers;
+  keys: KeyOperations;
   accounts: Accounts;
   clients: Clients;
   apis: Apis;
@@ -70,9 +77,12 @@ export async function openStore(config: Config, log: Log): Promise<Store> {
     const audit = createAudit(db, { log, keepActivity: config.audit.activityRetention });
     closers.push(() => audit.close());
     const policy = keyPolicy(config);
+    const keyring = createKeyring({ db, seal, audit, policy });
+    const consumers = createConsumers(db, { log });
+    closers.push(() => consumers.close());
     return {
-      db, seal, audit, policy,
-      keyring: createKeyring({ db, seal, audit, policy }),
+      db, seal, audit, policy, keyring, consumers,
+      keys: createKeyOperations({ db, keyring, consumers, policy, accessTokenLife: longestAccessTokenLife(config), cutSessions }),
       accounts: createAccounts(db, audit),
       clients: createClients(db, config.applications, audit),
       apis: createApis(config.apis, config.issuer),
@@ -90,16 +100,23 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   try {
     const store = await openStore(config, log);
     closers.push(store.close);
-    const { db, audit, accounts, clients, apis, keyring, policy, seal, passwords } = store;
+    const { db, audit, accounts, clients, apis, keyring, consumers, policy, seal, passwords } = store;
 
     const pages = createPages({ branding: config.branding, issuer: config.issuer });
     const providerPages = createProviderPages(pages);
+    const { audience } = administrationApi(config.issuer);
+    const authorizer = createAuthorizer({ issuer: config.issuer, audience, accounts, clients });
     let issuer: Issuer | undefined;
     const rotation = await startRotation({
       keyring, db, policy, log,
+      unseenBy: async (key) => (await consumers.readiness(key)).unseenBy.map(describeConsumer),
       apply(keys) {
+        authorizer.useKeys(keys);
         if (issuer) return issuer.useKeys(keys);
-        issuer = createIssuer({ config, db, accounts, clients, apis, audit, seal, log, pages: providerPages }, keys);
+        issuer = createIssuer({
+          config, db, accounts, clients, apis, audit, seal, log, pages: providerPages,
+          jwksServed: ({ address, ...fetch }) => consumers.seen({ ...fetch, address: addressPrefix(address) }),
+        }, keys);
       },
     });
     closers.push(() => rotation.stop());
@@ -108,7 +125,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     const attempts = createAttempts(db);
     const sweeper = startSweeper({
       everyMs: sweepEveryMs, log,
-      sweeps: [issuer!.sweep, attempts.sweepExpired, audit.sweepExpired],
+      sweeps: [issuer!.sweep, attempts.sweepExpired, audit.sweepExpired, consumers.sweep],
     });
     closers.push(() => sweeper.stop());
 
@@ -135,6 +152,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
       }
       return next();
     });
+    app.use(adminApi({ authorizer, keys: store.keys, audit, log, keysChanged: () => rotation.tick() }));
     app.use(signInRoutes({
       issuerUrl: config.issuer, issuer: issuer!, accounts, passwords, attempts, pages, audit,
       complete: createCompleteSignIn(issuer!, accounts, audit),
@@ -155,12 +173,17 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
 }
 
 /** The longest life of anything signed now; the session counts, since its ID token comes back as a hint at sign-out. */
-function keyPolicy({ keys, tokens, session, apis, applications }: Config): Policy {
-  const accessTokenLives = [...apis, ...applications].map(({ accessTokenLife }) => accessTokenLife ?? 0);
+function keyPolicy(config: Config): Policy {
+  const { keys, tokens, session } = config;
   const longestLife = Math.max(
-    tokens.accessTokenLife, ...accessTokenLives, tokens.idTokenLife, tokens.refreshTokenLife, session.life);
-  const { rotateEvery, publishAhead, jwksMaxAge, pollEvery, clockSkew } = keys;
-  return { rotateEvery, publishAhead, jwksMaxAge, pollEvery, clockSkew, longestLife };
+    longestAccessTokenLife(config), tokens.idTokenLife, tokens.refreshTokenLife, session.life);
+  const { rotateEvery, publishAhead, jwksMaxAge, pollEvery, clockSkew, promote, promoteTimeLimit } = keys;
+  const patience = promote === 'when-seen' ? promoteTimeLimit : 0;
+  return { rotateEvery, publishAhead, jwksMaxAge, pollEvery, clockSkew, longestLife, patience };
+}
+
+function longestAccessTokenLife({ tokens, apis, applications }: Config): number {
+  return Math.max(tokens.accessTokenLife, ...[...apis, ...applications].map(({ accessTokenLife }) => accessTokenLife ?? 0));
 }
 
 async function createFirstAdministrator({ accounts, passwords }: Store, { issuer }: Config) {

@@ -74,11 +74,13 @@ export interface IssuerParts {
   seal: Seal;
   log: Log;
   pages: ProviderPages;
+  /** Told of every JWKS that was served, at once and without waiting. */
+  jwksServed?: (fetch: { userAgent: string; address: string; newestPreparedAt: number }) => void;
   now?: () => number;
 }
 
 export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer {
-  const { config, db, accounts, clients, apis, audit, seal, log, pages, now = Date.now } = parts;
+  const { config, db, accounts, clients, apis, audit, seal, log, pages, jwksServed, now = Date.now } = parts;
   const models = createModels(db, findClientMetadata, now);
   const consents = createConsents(db, now);
   // Sealed once per refresh, so under a key of its own: see createSeal on how often one key may be used.
@@ -104,9 +106,18 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
     provider.use((ctx, next) => answerFailure(ctx as never, next));
     auditProvider(provider, audit, log);
     provider.use((ctx, next) => rotation.settle(ctx as never, next));
+    provider.use((ctx, next) => countFetches(ctx, next, keys));
     provider.use((ctx, next) => cacheMetadata(ctx, next, config.keys.jwksMaxAge));
     provider.use((ctx, next) => answerUnknownPath(ctx as never, next, pages));
     return { provider, formats, callback: provider.callback() as Built['callback'] };
+  }
+
+  /** Who was given which keys: a body (200), or word that the one they have is still current (304). */
+  async function countFetches(ctx: Context, next: () => Promise<void>, { newestPreparedAt }: SigningKeys): Promise<void> {
+    await next();
+    if (ctx.path !== '/jwks' || ctx.method !== 'GET' || (ctx.status !== 200 && ctx.status !== 304)) return;
+    const { address } = ctx.state as RequestState;
+    jwksServed?.({ userAgent: ctx.get('User-Agent'), address, newestPreparedAt });
   }
 
   async function findClientMetadata(clientId: string) {

@@ -51,6 +51,19 @@ export interface Emergency extends Act {
   cutSessions?: ((tx: Queryable) => Promise<number>) | undefined;
 }
 
+/** What became of a revocation. */
+export interface Revocation {
+  was: KeyState;
+  /** Who signs instead, where the key was the active one. */
+  successor: string | undefined;
+  /** Rows ended, where sessions were cut. */
+  sessionsCut: number | undefined;
+  /** By then every verifier that obeys our max-age refuses the key; others accept what it signed until it expires. */
+  verifiersFollowBy: Milliseconds;
+  /** When the last of what it signed would expire. */
+  signedValidUntil: Milliseconds;
+}
+
 export interface Keyring {
   /** Every key there ever was, newest first; public halves only. */
   list(): Promise<SigningKey[]>;
@@ -81,7 +94,7 @@ export interface Keyring {
    * incident record, unless the key never signed.
    * @throws {AppError} key_unknown | key_already_gone | master_key_wrong
    */
-  revoke(kid: string, reason: string, act?: Emergency): Promise<void>;
+  revoke(kid: string, reason: string, act?: Emergency): Promise<Revocation>;
   /** Tells the active key that something it signs may live this long; never lowered. Answers whether that was news. */
   recordLife(seconds: Seconds, act?: Act): Promise<boolean>;
   /** Seals every private half under the current master key; answers how many were under a previous one. */
@@ -317,13 +330,18 @@ export function createKeyring(options: KeyringOptions): Keyring {
         await note(tx, 'key.revoked', kid, act, { reason, was: before.state });
         const successor = before.state === 'active' ? await succeed(tx, kid, at, spare, act) : undefined;
         const sessionsCut = await act.cutSessions?.(tx);
-        if (before.state === 'prepared' && sessionsCut === undefined) return;
+        const revocation = {
+          was: before.state, successor, sessionsCut,
+          verifiersFollowBy: at + withdrawnWithin(policy) * 1000,
+          signedValidUntil: (before.retiredAt ?? at) + before.longestLife * 1000,
+        };
+        if (before.state === 'prepared' && sessionsCut === undefined) return revocation;
         await note(tx, 'key.incident', kid, act, {
-          reason, was: before.state, successor, sessionsCut,
-          // Offline verifiers that obey our max-age follow by then; others accept what it signed until it expires.
-          verifiersFollowBy: moment(at + withdrawnWithin(policy) * 1000),
-          signedValidUntil: moment((before.retiredAt ?? at) + before.longestLife * 1000),
+          ...revocation, reason,
+          verifiersFollowBy: moment(revocation.verifiersFollowBy),
+          signedValidUntil: moment(revocation.signedValidUntil),
         });
+        return revocation;
       });
     },
 

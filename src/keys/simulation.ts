@@ -89,10 +89,17 @@ function jwksAt(keys: readonly KeySpan[], at: Milliseconds): Set<string> {
   return new Set(keys.filter((key) => key.publishedAt <= at && at < key.withdrawnAt).map(({ kid }) => kid));
 }
 
+const every = (step: Seconds, from: Seconds, to: Seconds) =>
+  Array.from({ length: Math.floor((to - from) / step) + 1 }, (_, index) => from + index * step);
+
+// Closely where the habits above make a difference: seconds, then minutes, then hours.
+const after: Seconds[] = [
+  0, 1, 5, 10, 29, 31, ...every(minute, minute, 10 * minute), ...every(5 * minute, 15 * minute, 2 * hour),
+  ...every(hour, 3 * hour, day + hour), 2 * day, 7 * day, 30 * day,
+];
+
 /** Tokens of each key, in order of their arrival: the first ones closely, then ever further apart, to the last. */
 function goodTokens(keys: readonly KeySpan[]): Array<{ kid: string; at: Milliseconds }> {
-  const after = [0, 1, 5, 10, 29, 31, minute, 2 * minute, 5 * minute, 10 * minute, 30 * minute, hour, 2 * hour, 6 * hour,
-    12 * hour, day, day + hour, 2 * day, 7 * day, 30 * day];
   return keys.flatMap(({ kid, signsFrom, signsUntil, tokenLife }) => {
     const last = signsUntil + tokenLife * 1000 - 1000;
     return [...after.map((seconds) => signsFrom + seconds * 1000), signsUntil, last]

@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { BlockList, isIP, isIPv4 } from 'node:net';
 import type { Context, Middleware } from 'koa';
-import { AppError } from '../errors.ts';
+import { AppError, isAppError } from '../errors.ts';
 
 const oneYearSeconds = 31_536_000;
 
@@ -135,7 +135,7 @@ export async function readForm(ctx: Context, { maxBytes = 16_384 } = {}): Promis
     throw new AppError('unsupported_form', 415, 'Forms are read as application/x-www-form-urlencoded in UTF-8 only.');
   }
 
-  const text = decodeUtf8(await readBody(ctx, maxBytes));
+  const text = decodeUtf8(await readBody(ctx, maxBytes, 'form'), 'form');
   const form = new Map<string, string>();
   for (const [field, value] of new URLSearchParams(text)) {
     if (form.has(field)) throw new AppError('duplicate_field', 400, 'A field of this form was sent twice.');
@@ -144,35 +144,55 @@ export async function readForm(ctx: Context, { maxBytes = 16_384 } = {}): Promis
   return form;
 }
 
-async function readBody(ctx: Context, maxBytes: number): Promise<Buffer> {
-  if ((ctx.request.length ?? 0) > maxBytes) throw tooLarge(ctx, maxBytes);
+/**
+ * Reads the JSON document in a request's body; undefined where there is none.
+ * @throws {AppError} unsupported_document (415), document_too_large (413), malformed_document (400)
+ */
+export async function readJson(ctx: Context, { maxBytes = 16_384 } = {}): Promise<unknown> {
+  const bytes = await readBody(ctx, maxBytes, 'document');
+  if (bytes.length === 0) return undefined;
+  if (ctx.get('Content-Encoding') !== '' || !ctx.is('application/json')) {
+    throw new AppError('unsupported_document', 415, 'Documents are read as application/json in UTF-8 only.');
+  }
+  try {
+    return JSON.parse(decodeUtf8(bytes, 'document')) as unknown;
+  } catch (cause) {
+    // What JSON.parse complains of may quote the document, so it stays a cause.
+    throw isAppError(cause) ? cause : new AppError('malformed_document', 400, 'The document is not valid JSON.', { cause });
+  }
+}
+
+type Body = 'form' | 'document';
+
+async function readBody(ctx: Context, maxBytes: number, what: Body): Promise<Buffer> {
+  if ((ctx.request.length ?? 0) > maxBytes) throw tooLarge(ctx, maxBytes, what);
   const chunks: Buffer[] = [];
   let received = 0;
   try {
     // Leaving the loop early must not destroy the socket: the refusal still has to travel over it.
     for await (const chunk of ctx.req.iterator({ destroyOnReturn: false })) {
       received += chunk.length;
-      if (received > maxBytes) throw tooLarge(ctx, maxBytes);
+      if (received > maxBytes) throw tooLarge(ctx, maxBytes, what);
       chunks.push(chunk);
     }
   } catch (cause) {
     if (cause instanceof AppError) throw cause;
-    throw new AppError('malformed_form', 400, 'The form did not arrive whole.', { cause });
+    throw new AppError(`malformed_${what}`, 400, `The ${what} did not arrive whole.`, { cause });
   }
   return Buffer.concat(chunks, received);
 }
 
-function tooLarge(ctx: Context, maxBytes: number): AppError {
+function tooLarge(ctx: Context, maxBytes: number, what: Body): AppError {
   // The rest of the body is still on its way; closing the connection spares us from reading it.
   ctx.set('Connection', 'close');
-  return new AppError('form_too_large', 413, `This form is larger than the ${maxBytes} bytes that are read.`);
+  return new AppError(`${what}_too_large`, 413, `This ${what} is larger than the ${maxBytes} bytes that are read.`);
 }
 
-function decodeUtf8(bytes: Buffer): string {
+function decodeUtf8(bytes: Buffer, what: Body): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch (cause) {
-    throw new AppError('malformed_form', 400, 'The form is not valid UTF-8.', { cause });
+    throw new AppError(`malformed_${what}`, 400, `The ${what} is not valid UTF-8.`, { cause });
   }
 }
 

@@ -1,0 +1,261 @@
+// What an administrator does with keys, the same for the command line and the admin API: look, prepare, rotate, revoke.
+// The keyring refuses what would break a live token; here the refusal learns who would break and until when, and both
+// sides get answers that are ready to be shown. Every act is audited by the keyring.
+
+import type { Database, Queryable } from '../database/database.ts';
+import { AppError, isAppError } from '../errors.ts';
+import { describeConsumer } from './consumers.ts';
+import type { Consumers } from './consumers.ts';
+import type { Act, Keyring, SigningKey } from './keyring.ts';
+import { nextStep, readyAt, spentAt } from './lifecycle.ts';
+import type { Milliseconds, Policy, Seconds } from './lifecycle.ts';
+import { onlyBecauseOf, planRotation, planWithdrawal } from './plan.ts';
+import type { Facts, Plan, Verdict } from './plan.ts';
+import { consumerStatus, keyStatus, stepStatus } from './status.ts';
+import type { ConsumersStatus, KeysStatus } from './status.ts';
+
+export interface KeyOperations {
+  status(): Promise<KeysStatus>;
+  /** Who was given the newest key, and who was not. */
+  consumers(): Promise<ConsumersStatus>;
+  /** @throws {AppError} key_already_prepared */
+  prepare(act: Act): Promise<{ kid: string; state: 'prepared'; signsFrom: Date }>;
+  /** @throws {UnsafeStep} @throws {AppError} key_unknown | key_not_prepared */
+  activate(kid: string, act: Act): Promise<{ kid: string; state: 'active' }>;
+  /**
+   * Hands over to the prepared key. Where none is prepared, prepares one, which may sign later; by force, at once.
+   * @throws {UnsafeStep}
+   */
+  rotate(act: Act): Promise<{ kid: string; state: 'active' } | { kid: string; state: 'prepared'; signsFrom: Date }>;
+  /** What `rotate` would do now, or would do by force, and who would refuse a good token because of it. */
+  planRotation(options?: { force?: boolean }): Promise<RotationPlan>;
+  /** @throws {UnsafeStep} @throws {AppError} key_unknown | key_not_active | key_without_successor */
+  retire(kid: string, act: Act): Promise<{ kid: string; state: 'retired' }>;
+  /** @throws {UnsafeStep} @throws {AppError} key_unknown | key_not_retired */
+  destroy(kid: string, act: Act): Promise<{ kid: string; state: 'destroyed' }>;
+  /**
+   * The emergency. With `cutSessions`, every session and grant ends as well; otherwise refresh tokens go on, under the
+   * key that takes over.
+   * @throws {AppError} key_unknown | key_already_gone | reason_missing
+   */
+  revoke(kid: string, reason: string, act: Act, options?: { cutSessions?: boolean }): Promise<RevokedKey>;
+  rekey(act: Act): Promise<{ rekeyed: number }>;
+}
+
+export interface RotationPlan extends Plan {
+  /** Regular consumers that were not given the key that would sign. */
+  unseenBy: string[];
+}
+
+export interface RevokedKey {
+  kid: string;
+  state: 'revoked';
+  reason: string;
+  /** What signs now. */
+  activeKid: string | null;
+  sessionsCut: number | null;
+  verifiersFollowBy: Date;
+  signedValidUntil: Date;
+}
+
+/** Who would refuse good tokens if a step were taken now. */
+export interface Breakage {
+  /** Until then; afterwards the step is safe. */
+  until: Date;
+  /** Habits of caching, with what a verifier that has them would refuse. */
+  verifiers: Verdict[];
+  /** Regular consumers that were not given the key. */
+  consumers: string[];
+}
+
+/** A step refused because verifiers would refuse good tokens. `force` goes past it. Code: key_step_unsafe. */
+export class UnsafeStep extends AppError {
+  readonly wouldBreak: Breakage;
+
+  constructor(message: string, wouldBreak: Breakage) {
+    const until = wouldBreak.until.toISOString();
+    super('key_step_unsafe', 409, `${message}${listed(wouldBreak)}`, { hint: `wait until ${until}, or force it and say why` });
+    this.wouldBreak = wouldBreak;
+  }
+}
+
+export interface KeyOperationsOptions {
+  db: Pick<Database, 'now'>;
+  keyring: Keyring;
+  consumers: Pick<Consumers, 'list' | 'readiness'>;
+  policy: Policy;
+  /** The longest life of an access token. */
+  accessTokenLife: Seconds;
+  /** Ends every session and grant in the given transaction; answers how many rows went. */
+  cutSessions: (tx: Queryable) => Promise<number>;
+  /** Default: the database's clock. */
+  now?: () => Milliseconds | Promise<Milliseconds>;
+}
+
+interface Gathered extends Facts {
+  keys: SigningKey[];
+}
+
+const longestReason = 500;
+
+export function createKeyOperations(options: KeyOperationsOptions): KeyOperations {
+  const { db, keyring, consumers, policy, accessTokenLife, cutSessions, now = () => db.now() } = options;
+
+  async function gather(): Promise<Gathered> {
+    return { keys: await keyring.list(), now: await now(), policy, accessTokenLife };
+  }
+
+  async function unseenBy(key: SigningKey | undefined): Promise<string[]> {
+    return key ? (await consumers.readiness(key)).unseenBy.map(describeConsumer) : [];
+  }
+
+  /** Takes a step that hands over to `kid`; the refusal says who would break. */
+  async function handOver(kid: string | undefined, act: Act, step: () => Promise<unknown>): Promise<void> {
+    const facts = await gather();
+    const key = facts.keys.find((candidate) => candidate.kid === kid && candidate.state === 'prepared');
+    if (key && act.force === undefined) await waitForConsumers(key, facts);
+    await step().catch(async (error: unknown) => {
+      if (!key || !isAppError(error, 'key_step_unsafe')) throw error;
+      throw new UnsafeStep(error.message, {
+        until: new Date(readyAt(key, policy)),
+        verifiers: onlyBecauseOf(planRotation(facts, facts.now).verifiers, planRotation(facts).verifiers),
+        consumers: await unseenBy(key),
+      });
+    });
+  }
+
+  // By hand a key may sign before the schedule's turn, but not before those who are waited for have it.
+  async function waitForConsumers(key: SigningKey, { keys, now: at }: Gathered): Promise<void> {
+    const limit = readyAt(key, policy) + (policy.patience ?? 0) * 1000;
+    const isHandover = keys.some(({ state }) => state === 'active');
+    if (!isHandover || at < readyAt(key, policy) || at >= limit) return;
+    const missing = await unseenBy(key);
+    if (missing.length === 0) return;
+    throw new UnsafeStep(`key ${key.kid} was not yet fetched by everybody who fetches regularly`, {
+      until: new Date(limit), verifiers: [], consumers: missing,
+    });
+  }
+
+  return {
+    async status() {
+      const facts = await gather();
+      const newest = newestPublished(facts.keys);
+      const readiness = newest && await consumers.readiness(newest);
+      const missing = readiness?.unseenBy.map(describeConsumer) ?? [];
+      const step = nextStep(facts.keys, facts.now, policy, newest?.state === 'prepared' ? missing : []);
+      return {
+        keys: facts.keys.map((key) => keyStatus(key, facts, step)),
+        next: stepStatus(step, facts.now),
+        propagation: newest && readiness
+          ? { kid: newest.kid, seenBy: readiness.seenBy.length, unseenBy: missing }
+          : null,
+      };
+    },
+
+    async consumers() {
+      const newest = newestPublished(await keyring.list());
+      const readiness = newest ? await consumers.readiness(newest) : { seenBy: [], unseenBy: [], silent: await consumers.list() };
+      return {
+        key: newest ? { kid: newest.kid, state: newest.state, publishedAt: new Date(newest.preparedAt) } : null,
+        seenBy: readiness.seenBy.map(consumerStatus),
+        unseenBy: readiness.unseenBy.map(consumerStatus),
+        silent: readiness.silent.map(consumerStatus),
+      };
+    },
+
+    async prepare(act) {
+      const kid = await keyring.prepare(act);
+      return { kid, state: 'prepared', signsFrom: await signsFrom(kid) };
+    },
+
+    async activate(kid, act) {
+      await handOver(kid, act, () => keyring.activate(kid, act));
+      return { kid, state: 'active' };
+    },
+
+    async rotate(act) {
+      const prepared = (await keyring.list()).find(({ state }) => state === 'prepared')?.kid;
+      const kid = prepared ?? await keyring.prepare(act);
+      if (prepared === undefined && act.force === undefined) return { kid, state: 'prepared', signsFrom: await signsFrom(kid) };
+      await handOver(kid, act, () => keyring.activate(kid, act));
+      return { kid, state: 'active' };
+    },
+
+    async planRotation({ force = false } = {}) {
+      const facts = await gather();
+      const plan = planRotation(facts, force ? facts.now : undefined);
+      return { ...plan, unseenBy: await unseenBy(facts.keys.find(({ state }) => state === 'prepared')) };
+    },
+
+    async retire(kid, act) {
+      const successor = (await keyring.list()).find(({ state }) => state === 'prepared')?.kid;
+      await handOver(successor, act, () => keyring.retire(kid, act));
+      return { kid, state: 'retired' };
+    },
+
+    async destroy(kid, act) {
+      const facts = await gather();
+      await keyring.destroy(kid, act).catch((error: unknown) => {
+        const key = facts.keys.find((candidate) => candidate.kid === kid);
+        if (!key || key.retiredAt === null || !isAppError(error, 'key_step_unsafe')) throw error;
+        throw new UnsafeStep(error.message, {
+          until: new Date(spentAt({ ...key, retiredAt: key.retiredAt }, policy)),
+          verifiers: planWithdrawal(facts, kid).filter(({ refuses }) => refuses.length > 0),
+          consumers: [],
+        });
+      });
+      return { kid, state: 'destroyed' };
+    },
+
+    async revoke(kid, reason, act, { cutSessions: cut = false } = {}) {
+      const why = checkedReason(reason);
+      const revocation = await keyring.revoke(kid, why, { ...act, cutSessions: cut ? cutSessions : undefined });
+      const active = (await keyring.list()).find(({ state }) => state === 'active');
+      return {
+        kid, state: 'revoked', reason: why,
+        activeKid: active?.kid ?? null,
+        sessionsCut: revocation.sessionsCut ?? null,
+        verifiersFollowBy: new Date(revocation.verifiersFollowBy),
+        signedValidUntil: new Date(revocation.signedValidUntil),
+      };
+    },
+
+    rekey: async (act) => ({ rekeyed: await keyring.rekey(act) }),
+  };
+
+  async function signsFrom(kid: string): Promise<Date> {
+    const key = (await keyring.list()).find((candidate) => candidate.kid === kid)!;
+    return new Date(readyAt(key, policy));
+  }
+}
+
+/** `force` with a reason, or neither: for whoever turns words into an Act. @throws {AppError} reason_missing */
+export function forceOf({ force, reason }: { force?: boolean | undefined; reason?: string | undefined }): string | undefined {
+  if (!force && reason === undefined) return undefined;
+  if (force && reason !== undefined) return checkedReason(reason);
+  throw new AppError('reason_missing', 400, 'force and reason go together', {
+    hint: 'say why it is forced; the reason is kept in the audit trail',
+  });
+}
+
+function checkedReason(reason: string): string {
+  const trimmed = reason.trim();
+  if (trimmed !== '' && trimmed.length <= longestReason) return trimmed;
+  throw new AppError('reason_missing', 400, `a reason has 1 to ${longestReason} characters`, {
+    hint: 'say why; the reason is kept in the audit trail',
+  });
+}
+
+/** The key whose spreading matters: the prepared one, or the active one where none is prepared. */
+function newestPublished(keys: readonly SigningKey[]): SigningKey | undefined {
+  return keys.find(({ state }) => state === 'prepared') ?? keys.find(({ state }) => state === 'active');
+}
+
+function listed({ verifiers, consumers }: Breakage): string {
+  const refusing = verifiers.map(({ verifier, refuses }) => {
+    const until = refuses.at(-1)?.until;
+    return `${verifier} ${until ? `until ${until.toISOString()}` : 'until it is restarted'}`;
+  });
+  return (refusing.length > 0 ? `; would refuse good tokens: ${refusing.join(', ')}` : '')
+    + (consumers.length > 0 ? `; not seen to fetch the key: ${consumers.join(', ')}` : '');
+}

@@ -1,0 +1,142 @@
+// A step on paper: what will happen to the keys and when, and which verifiers would refuse a good token because of it.
+// The habits are those of simulation.ts. Pure: no clock, no database; operations.ts asks before it acts.
+
+import { readyAt, spentAt, stateOf } from './lifecycle.ts';
+import type { KeyTimes, Milliseconds, Policy, Seconds } from './lifecycle.ts';
+import { habitsInTheWild, simulate } from './simulation.ts';
+import type { CacheHabit, KeySpan } from './simulation.ts';
+
+export interface Plan {
+  /** What happens, in order. */
+  timeline: Moment[];
+  /** Each habit of caching a JWKS that was found in the wild, and what a verifier with that habit would refuse. */
+  verifiers: Verdict[];
+}
+
+export interface Moment {
+  at: Date;
+  event: 'published' | 'signs' | 'retired' | 'leaves';
+  /** Null: the key that is yet to be made. */
+  kid: string | null;
+}
+
+export interface Verdict {
+  verifier: string;
+  /** Good tokens refused: none, if the step is safe for it. */
+  refuses: Array<{
+    /** The key that signed them; null: the one that is yet to be made. */
+    kid: string | null;
+    from: Date;
+    /** Null: until the verifier is restarted. */
+    until: Date | null;
+  }>;
+}
+
+export interface Facts {
+  keys: readonly KeyTimes[];
+  now: Milliseconds;
+  policy: Policy;
+  /** Seconds that the longest access token lives: what verifiers get to see. */
+  accessTokenLife: Seconds;
+}
+
+/** Stands in for a kid that nobody knows yet. */
+const unmade = 'unmade';
+
+/** When the schedule will hand over, as far as time decides it. */
+export function scheduledHandover({ keys, now, policy }: Pick<Facts, 'keys' | 'now' | 'policy'>): Milliseconds {
+  const { active, prepared } = current(keys);
+  const due = (active?.activatedAt ?? now) + policy.rotateEvery * 1000;
+  const lead = policy.publishAhead * 1000;
+  return Math.max(due, prepared ? readyAt(prepared, policy) : Math.max(now, due - lead) + lead);
+}
+
+/** The next rotation, if it is begun now: with the prepared key or a new one, as soon as that is safe, or `at` a moment. */
+export function planRotation(facts: Facts, at: Milliseconds = soonest(facts)): Plan {
+  const { keys, now, policy, accessTokenLife } = facts;
+  const { active, prepared } = current(keys);
+  const next = {
+    kid: prepared?.kid ?? unmade, publishedAt: prepared?.preparedAt ?? now,
+    signsFrom: at, signsUntil: at + policy.rotateEvery * 1000, withdrawnAt: Number.MAX_SAFE_INTEGER,
+    tokenLife: accessTokenLife,
+  };
+  const before = active && spanOf(active, at, policy, accessTokenLife);
+  const spans = [...retiredSpans(facts), ...(before ? [before] : []), next];
+  const timeline: Array<Moment | undefined> = [
+    prepared ? undefined : { at: new Date(now), event: 'published', kid: null },
+    { at: new Date(at), event: 'signs', kid: nameOf(next.kid) },
+    before && { at: new Date(at), event: 'retired', kid: before.kid },
+    before && { at: new Date(before.withdrawnAt), event: 'leaves', kid: before.kid },
+  ];
+  return {
+    timeline: timeline.filter((moment) => moment !== undefined),
+    verifiers: judge(spans, facts, (kid, from) => kid === next.kid || from >= now),
+  };
+}
+
+/** Which verifiers would refuse what a retired key signed, if it left the JWKS now. */
+export function planWithdrawal(facts: Facts, kid: string): Verdict[] {
+  const { keys, now, policy, accessTokenLife } = facts;
+  const { active } = current(keys);
+  const spans = [
+    ...retiredSpans(facts).map((span) => (span.kid === kid ? { ...span, withdrawnAt: now } : span)),
+    ...(active ? [spanOf(active, scheduledHandover(facts), policy, accessTokenLife)] : []),
+  ];
+  const until = new Date(keys.find((key) => key.kid === kid)!.retiredAt! + accessTokenLife * 1000);
+  // No fetch brings the key back: whoever refuses one of its tokens refuses them all, until the last has expired.
+  return judge(spans, facts, (refused) => refused === kid).map((verdict) =>
+    (verdict.refuses.length === 0 ? verdict : { ...verdict, refuses: [{ kid, from: new Date(now), until }] }));
+}
+
+/** Those of `verdicts` that refuse something, and would not if the step were taken the safe way. */
+export function onlyBecauseOf(verdicts: readonly Verdict[], safely: readonly Verdict[]): Verdict[] {
+  const anyway = new Set(safely.filter(({ refuses }) => refuses.length > 0).map(({ verifier }) => verifier));
+  return verdicts.filter(({ verifier, refuses }) => refuses.length > 0 && !anyway.has(verifier));
+}
+
+function soonest({ keys, now, policy }: Facts): Milliseconds {
+  const { active, prepared } = current(keys);
+  if (!active) return now;
+  return prepared ? Math.max(now, readyAt(prepared, policy)) : now + policy.publishAhead * 1000;
+}
+
+function judge(
+  spans: readonly KeySpan[], { now, policy }: Facts, matters: (kid: string, from: Milliseconds) => boolean,
+): Verdict[] {
+  return habitsUnder(policy).map((habit) => ({
+    verifier: habit.name,
+    refuses: simulate(spans, habit)
+      .filter(({ kid, from, until }) => (until === null || until >= now) && matters(kid, from))
+      .map(({ kid, from, until }) => ({
+        kid: nameOf(kid), from: new Date(Math.max(from, now)), until: until === null ? null : new Date(until),
+      })),
+  }));
+}
+
+// Our own verifier does as we say (verifier/keys.ts: at least 30 s, at most 10 min); the others have their own ways.
+function habitsUnder({ jwksMaxAge }: Policy): CacheHabit[] {
+  const [ours, ...rest] = habitsInTheWild;
+  return [{ ...ours!, keeps: Math.min(Math.max(jwksMaxAge, 30), 600) }, ...rest];
+}
+
+function retiredSpans({ keys, policy, accessTokenLife }: Facts): KeySpan[] {
+  return keys.filter((key) => stateOf(key) === 'retired').map((key) => spanOf(key, key.retiredAt!, policy, accessTokenLife));
+}
+
+function spanOf(key: KeyTimes, signsUntil: Milliseconds, policy: Policy, tokenLife: Seconds): KeySpan {
+  return {
+    kid: key.kid, publishedAt: key.preparedAt, signsFrom: key.activatedAt!, signsUntil, tokenLife,
+    withdrawnAt: spentAt({ ...key, retiredAt: signsUntil }, policy),
+  };
+}
+
+function current(keys: readonly KeyTimes[]) {
+  return {
+    active: keys.find((key) => stateOf(key) === 'active'),
+    prepared: keys.find((key) => stateOf(key) === 'prepared'),
+  };
+}
+
+function nameOf(kid: string): string | null {
+  return kid === unmade ? null : kid;
+}

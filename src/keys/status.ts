@@ -1,0 +1,93 @@
+// Keys and consumers as they are shown to an administrator: moments as dates, and for each key what becomes of it next.
+
+import type { Consumer } from './consumers.ts';
+import type { SigningKey } from './keyring.ts';
+import { spentAt } from './lifecycle.ts';
+import type { KeyState, Milliseconds, Seconds, Step } from './lifecycle.ts';
+import { scheduledHandover } from './plan.ts';
+import type { Facts } from './plan.ts';
+
+/** A key as it is shown. Only its public half: nobody outside the keyring ever holds another. */
+export interface KeyStatus {
+  kid: string;
+  state: KeyState;
+  alg: string;
+  publicJwk: SigningKey['publicJwk'];
+  /** When it came into this state, and for how long it has been in it. */
+  since: Date;
+  ageSeconds: number;
+  /** What the schedule does with it next; null: nothing. */
+  next: { step: 'activate' | 'retire' | 'destroy'; at: Date } | null;
+  preparedAt: Date;
+  activatedAt: Date | null;
+  retiredAt: Date | null;
+  destroyedAt: Date | null;
+  revokedAt: Date | null;
+  revokedReason: string | null;
+  longestLifeSeconds: Seconds;
+}
+
+export interface KeysStatus {
+  /** Newest first. */
+  keys: KeyStatus[];
+  /** What a running server does next, and when. */
+  next: { step: string; at: Date; waitingFor: readonly string[] };
+  /** How far the newest key got; null where there is none. */
+  propagation: { kid: string; seenBy: number; unseenBy: string[] } | null;
+}
+
+export type ConsumerStatus = Omit<Consumer, 'firstSeenAt' | 'lastSeenAt' | 'newestPreparedAt'> & {
+  firstSeenAt: Date;
+  lastSeenAt: Date;
+};
+
+export interface ConsumersStatus {
+  /** The newest key, and since when it is published; null where there is none. */
+  key: { kid: string; state: KeyState; publishedAt: Date } | null;
+  seenBy: ConsumerStatus[];
+  unseenBy: ConsumerStatus[];
+  silent: ConsumerStatus[];
+}
+
+export function keyStatus(key: SigningKey, facts: Facts, step: Step): KeyStatus {
+  const { preparedAt, activatedAt, retiredAt, destroyedAt, revokedAt } = key;
+  const since = revokedAt ?? destroyedAt ?? retiredAt ?? activatedAt ?? preparedAt;
+  return {
+    kid: key.kid,
+    state: key.state,
+    alg: key.alg,
+    publicJwk: key.publicJwk,
+    since: new Date(since),
+    ageSeconds: Math.floor((facts.now - since) / 1000),
+    next: nextOf(key, facts, step),
+    preparedAt: new Date(preparedAt),
+    activatedAt: date(activatedAt),
+    retiredAt: date(retiredAt),
+    destroyedAt: date(destroyedAt),
+    revokedAt: date(revokedAt),
+    revokedReason: key.revokedReason,
+    longestLifeSeconds: key.longestLife,
+  };
+}
+
+export function stepStatus(step: Step, now: Milliseconds): KeysStatus['next'] {
+  if (step.do !== 'wait') return { step: step.do, at: new Date(now), waitingFor: [] };
+  return { step: step.next, at: new Date(step.until), waitingFor: step.waitingFor ?? [] };
+}
+
+function nextOf(key: SigningKey, facts: Facts, step: Step): KeyStatus['next'] {
+  if (key.state === 'retired') return { step: 'destroy', at: new Date(spentAt({ ...key, retiredAt: key.retiredAt! }, facts.policy)) };
+  if (key.state !== 'prepared' && key.state !== 'active') return null;
+  // Past its time and waited for, the limit is what is certain.
+  const waits = step.do === 'wait' && step.waitingFor !== undefined;
+  const at = scheduledHandover(facts) + (waits ? (facts.policy.patience ?? 0) * 1000 : 0);
+  return { step: key.state === 'prepared' ? 'activate' : 'retire', at: new Date(Math.max(at, facts.now)) };
+}
+
+function date(at: Milliseconds | null): Date | null {
+  return at === null ? null : new Date(at);
+}
+
+export function consumerStatus({ firstSeenAt, lastSeenAt, newestPreparedAt: _served, ...consumer }: Consumer): ConsumerStatus {
+  return { ...consumer, firstSeenAt: new Date(firstSeenAt), lastSeenAt: new Date(lastSeenAt) };
+}
