@@ -30,9 +30,9 @@ export async function startBalancer(port: number, servers: readonly number[]): P
   async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
     if (req.url === '/jwks' && Date.now() < jwksFailsUntil) return failJwks(res);
     const body = await buffer(req);
-    turn += 1;
+    const first = turn += 1; // others take their turn while we wait
     for (let tries = 0; tries < servers.length; tries += 1) {
-      const outcome = await relay(servers[(turn + tries) % servers.length]!, req, body, res);
+      const outcome = await relay(servers[(first + tries) % servers.length]!, req, body, res);
       if (outcome === 'refused') continue;
       if (outcome === 'cut') {
         balancer.cut += 1;

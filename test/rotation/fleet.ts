@@ -38,7 +38,7 @@ export async function startServerProcess(settings: ScaledSettings, { clockShiftM
   const ended = once(child, 'exit').then(([code, signal]) => ({ code, signal }));
 
   const ready = await Promise.race([once(child, 'message').then(() => true), ended.then(() => false)]);
-  if (!ready) throw new Error(`a server did not start: ${JSON.stringify(log.slice(-3))}`);
+  if (!ready) throw new Error(`a server did not start: ${JSON.stringify(log.slice(-20), null, 1)}`);
 
   return {
     port: settings.port,

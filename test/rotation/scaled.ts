@@ -2,8 +2,9 @@
 // verifier's own 10 min are two. What else there is keeps, or falls short of, its usual proportion to that: a key is
 // published for 3 s (15 min, not 24 h) and signs for 10 s (50 min, not 90 d), which is harder on a verifier, not easier.
 //
-// JWTs count whole seconds and lives below a minute are refused by the configuration, so the Config is composed as
-// usual and then given other numbers. What the server checks at its start (checkPolicy) it checks on these.
+// Lives below a minute are refused by the configuration, so the Config is composed as usual and then given other
+// numbers. What the server checks at its start (checkPolicy) it checks on these. JWTs and the policy count whole seconds,
+// so the allowed skew is one, and verifiers keep their usual tolerance.
 
 import { loadConfig } from '../../src/config.ts';
 import type { Config } from '../../src/config.ts';
@@ -20,12 +21,16 @@ export interface ScaledSettings {
   keys?: Partial<Config['keys']>;
 }
 
-export const scaledKeys = { rotateEvery: 10, publishAhead: 3, jwksMaxAge: 1, pollEvery: 1, clockSkew: 0.5 };
+export const scaledKeys = { rotateEvery: 10, publishAhead: 3, jwksMaxAge: 1, pollEvery: 1, clockSkew: 1 };
+
+/** A clock that is as good as wrong, and one that is not quite right. */
+export const wrongClockMs = 3 * scaledKeys.clockSkew * 1000;
+export const tolerableClockMs = scaledKeys.clockSkew * 1000 / 2;
 
 /** How long after a hand-over another replica may still sign with the key before: it looks late, by its own clock. */
 export const propagationMs = (scaledKeys.pollEvery + scaledKeys.clockSkew) * 1000;
 
-export const accessTokenLife = 5;
+const accessTokenLife = 6;
 
 export function scaledConfig({ issuer, port, database, directory, keys }: ScaledSettings): Config {
   const config = loadConfig({
@@ -35,7 +40,7 @@ export function scaledConfig({ issuer, port, database, directory, keys }: Scaled
   return {
     ...config,
     keys: { ...config.keys, ...scaledKeys, ...keys },
-    tokens: { ...config.tokens, accessTokenLife, idTokenLife: 5, refreshTokenLife: 8 },
+    tokens: { ...config.tokens, accessTokenLife, idTokenLife: 6, refreshTokenLife: 8 },
     session: { ...config.session, life: 10 },
     apis: config.apis.map((api) => ({ ...api, accessTokenLife: undefined })),
   };

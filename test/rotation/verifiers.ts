@@ -76,7 +76,7 @@ async function reasonOf(verification: Promise<unknown>): Promise<string | undefi
     return undefined;
   } catch (error) {
     const { code, message } = error as { code?: string; message: string };
-    return code ?? message;
+    return code === undefined ? message : `${code}: ${message}`;
   }
 }
 
