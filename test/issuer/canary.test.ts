@@ -1,0 +1,179 @@
+// oidc-provider's version is pinned, because we rely on more than it documents. An upgrade fails here first, and says
+// where: read what changed in that file, decide whether the reason beside it still holds, then write down its new digest.
+
+import { hash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { errors, ExternalSigningKey, Provider, type Configuration } from 'oidc-provider';
+import { describe, expect, test } from 'vitest';
+import { PublishedKey } from '../../src/issuer/provider.ts';
+import { testKeys } from '../support/keys.ts';
+
+const home = new URL('../../node_modules/oidc-provider/', import.meta.url);
+const textOf = (path: string) => readFileSync(new URL(path, home), 'utf8');
+
+/** File → why it matters, and the digest of the text for which we found it so. */
+const reliedOn: Record<string, [reason: string, digest: string]> = {
+  'lib/actions/grants/refresh_token.js':
+    ['client, scope and account are checked, then consume(), save() of the successor, and only then the rest',
+      'd3bcebb1e448545e'],
+  'lib/actions/grants/authorization_code.js':
+    ['client, PKCE and redirect URI are checked before the code is consumed',
+      '2d46dcf995804956'],
+  'lib/actions/grants/client_credentials.js':
+    ['a token without an API would be opaque and stored',
+      'eade620806012fa4'],
+  'lib/actions/authorization/interactions.js':
+    ['sets the two cookies of a sign-in that cookies.ts makes one of',
+      '952b60a38bf9e76a'],
+  'lib/actions/authorization/resume.js': ['reads them; compares the cookie with the interaction', 'a0eaff78325ca491'],
+  'lib/actions/userinfo.js': ['takes what AccessToken.find gives; refuses a token with aud', '99aa2b34d891c95c'],
+  'lib/actions/end_session.js': ['ends the grants of a session, and the session', '259ee7afaade26de'],
+  'lib/helpers/grant_source.js': ['reads a code, then consumes it: single use is models.ts', '4309a85ac090d6c7'],
+  'lib/helpers/grant_common.js': ['issues access, refresh and ID token, in this order', '2a9abbce97278836'],
+  'lib/helpers/revoke.js': ['what goes when a grant is revoked', '19fd95af4ba7f83a'],
+  'lib/helpers/keystore.js': ['the first key that fits signs', '9d78577c6055cdf0'],
+  'lib/helpers/oidc_context.js':
+    ['entities and params as claims.ts and configuration.ts read them',
+      '4a7a5e09bf3377f6'],
+  'lib/helpers/resolve_resource.js':
+    ['which API a token is for, and what defaultResource is asked with',
+      'ad1c38e95cb32d47'],
+  'lib/shared/check_resource.js':
+    ['resource is taken from defaultResource where a request names none',
+      '510eab377909b220'],
+  'lib/shared/error_handler.js': ['answers first, then emits the event that events.ts hears', 'c0350b8ee7a33164'],
+  'lib/shared/session.js': ['saves the session after every request that may change it', 'd7299d8358bbf3a8'],
+  'lib/models/base_model.js':
+    ['find → adapter.find → verify; save → getValueAndPayload → adapter.upsert',
+      '77623c1d7d76d840'],
+  'lib/models/base_token.js': ['setting resourceServer sets aud; remainingTTL', '8471708d3bf67095'],
+  'lib/models/refresh_token.js': ['what a refresh token remembers; bound to its session', '395763fba05b7deb'],
+  'lib/models/access_token.js': ['what an access token remembers', '6d16f6fe27d961c3'],
+  'lib/models/interaction.js':
+    ['copies the session cookie into its payload, which models.ts takes out',
+      '5c1bb286f1872c9f'],
+  'lib/models/session.js': ['the cookie is the row\'s id; uid is not', '305aff9ef7c9c3c0'],
+  'lib/models/token_helpers.js': ['a token bound to a session is not found without it', '48537da10b858215'],
+  'lib/models/formats/jwt.js':
+    ['writes the claims of an access token; calls formats.customizers.jwt',
+      '8de09847ca60ddbe'],
+  'lib/provider.js':
+    ['use() puts our middleware before its own; interactionDetails reads through createContext',
+      '94a64ce834032c4d'],
+};
+
+describe('the version of oidc-provider that we know', () => {
+  test('is the one that is installed, and package.json allows no other', () => {
+    const { version } = JSON.parse(textOf('package.json')) as { version: string };
+    const ours = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+      dependencies: Record<string, string>;
+    };
+    expect(ours.dependencies['oidc-provider']).toBe(version);
+  });
+
+  const files = Object.entries(reliedOn).map(([path, [reason, digest]]) => [path, reason, digest] as const);
+  test.each(files)('%s: %s', (path, _reason, digest) => {
+    expect(hash('sha256', textOf(path), 'hex').slice(0, 16)).toBe(digest);
+  });
+});
+
+const issuer = 'http://localhost:3999';
+const [first, second] = testKeys.map(({ publicJwk }) => publicJwk);
+const configuration = {
+  adapter: () => ({}) as never,
+  jwks: { keys: [new PublishedKey(first!), new PublishedKey(second!)] as never },
+  features: {
+    devInteractions: { enabled: false },
+    externalSigningSupport: { enabled: true, ack: 'experimental-01' },
+  } as Configuration['features'],
+  cookies: { keys: ['a key of a test, and of nothing else'] },
+} satisfies Configuration;
+
+describe('what we extend', () => {
+  const provider = new Provider(issuer, configuration);
+
+  test('models have the methods that provider.ts overrides', () => {
+    for (const name of ['AccessToken', 'RefreshToken', 'ClientCredentials'] as const) {
+      const prototype = provider[name].prototype as unknown as Record<string, unknown>;
+      for (const method of ['save', 'generateTokenId', 'getValueAndPayload']) expect(prototype[method], method).toBeTypeOf('function');
+    }
+    expect((provider.RefreshToken.prototype as unknown as Record<string, unknown>).consume).toBeTypeOf('function');
+    expect(Object.getOwnPropertyDescriptor(Object.getPrototypeOf(provider.RefreshToken.prototype), 'resourceServer')?.set).toBeTypeOf('function');
+    expect(provider.Client.prototype).toHaveProperty('compareClientSecret');
+    expect(provider.Client.prototype).toHaveProperty('includeSid');
+  });
+
+  test('a model that was replaced on the provider is the one it uses', () => {
+    const replaced = class AccessToken extends (provider.AccessToken as unknown as new () => object) {};
+    Object.defineProperty(provider, 'AccessToken', { value: replaced, configurable: true });
+    expect(provider.AccessToken).toBe(replaced);
+  });
+
+  test('an external key needs kid, alg, keyObject() and sign()', () => {
+    const key = new PublishedKey(first!, async () => Buffer.from('signature'));
+    expect(key).toBeInstanceOf(ExternalSigningKey);
+    expect(key).toMatchObject({ kid: first!.kid, alg: 'RS256' });
+    expect(key.keyObject().type).toBe('public');
+  });
+
+  test('a key that is published for verification only does not sign', async () => {
+    await expect(new PublishedKey(first!).sign(Buffer.from('data'))).rejects.toThrow('verification only');
+  });
+
+  test('the errors that we throw and catch have their codes and statuses', () => {
+    expect(new errors.InvalidGrant('why')).toMatchObject({ message: 'invalid_grant', statusCode: 400, expose: true });
+    expect(new errors.InvalidTarget('why')).toMatchObject({ message: 'invalid_target', statusCode: 400, expose: true });
+    expect(new errors.InvalidScope('why', 'scope')).toMatchObject({ message: 'invalid_scope', statusCode: 400, expose: true });
+    expect(new errors.SessionNotFound('why')).toMatchObject({ name: 'SessionNotFound', statusCode: 400 });
+  });
+});
+
+describe('how it handles a request', () => {
+  async function ask(provider: Provider, path: string): Promise<Response> {
+    const server = createServer(provider.callback());
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const answer = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}${path}`);
+    await answer.clone().text();
+    await new Promise((resolve) => server.close(resolve));
+    return answer;
+  }
+
+  test('our middleware stands around its own, in the order of use()', async () => {
+    const provider = new Provider(issuer, configuration);
+    const order: string[] = [];
+    for (const name of ['outer', 'inner']) {
+      provider.use(async (ctx, next) => {
+        order.push(`${name} before ${ctx.status}`);
+        await next();
+        order.push(`${name} after ${ctx.status}`);
+      });
+    }
+    await ask(provider, '/jwks');
+    expect(order).toEqual(['outer before 404', 'inner before 404', 'inner after 200', 'outer after 200']);
+  });
+
+  test('its context comes from the createContext of the instance', async () => {
+    const provider = new Provider(issuer, configuration);
+    const createContext = provider.createContext.bind(provider);
+    provider.createContext = (req, res) => {
+      const ctx = createContext(req, res);
+      (ctx.state as { mark?: string }).mark = 'ours';
+      return ctx as never;
+    };
+    let mark: unknown;
+    provider.use(async (ctx, next) => {
+      mark = ctx.state.mark;
+      await next();
+    });
+    await ask(provider, '/jwks');
+    expect(mark).toBe('ours');
+  });
+
+  test('the JWKS keeps our order of keys, and shows public halves only', async () => {
+    const { keys } = await (await ask(new Provider(issuer, configuration), '/jwks')).json() as { keys: Array<Record<string, string>> };
+    expect(keys.map(({ kid }) => kid)).toEqual([first!.kid, second!.kid]);
+    for (const key of keys) expect(Object.keys(key).sort()).toEqual(['alg', 'e', 'kid', 'kty', 'n', 'use']);
+  });
+});

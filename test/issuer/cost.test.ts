@@ -1,0 +1,54 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startWatchedIssuer, type WatchedIssuer } from '../support/issuer.ts';
+import { ordersApi, startSignet, type TestServer } from '../support/signet.ts';
+import { asClient, signIn, tokenRequest } from '../support/user-agent.ts';
+
+let server: TestServer;
+let issuer: WatchedIssuer;
+let tokens: Record<string, string>;
+beforeAll(async () => {
+  server = await startSignet();
+  issuer = await startWatchedIssuer(server);
+  ({ tokens } = await signIn(server.issuer, { parameters: { resource: ordersApi } }));
+});
+afterAll(async () => {
+  await issuer.close();
+  await server.close();
+});
+
+/** How many statements `ask` costs; the audit trail is written behind the request and does not count. */
+async function cost(ask: () => Promise<unknown>): Promise<number> {
+  issuer.forget();
+  await ask();
+  return issuer.statements.length;
+}
+
+describe('how often a request asks the database', () => {
+  const refresh = (token: string) => () => tokenRequest(issuer.url, { grant_type: 'refresh_token', refresh_token: token });
+
+  test('a token for a service that stands in the configuration: never', async () => {
+    expect(await cost(() => tokenRequest(issuer.url, { grant_type: 'client_credentials' }, asClient('service')))).toBe(0);
+  });
+
+  test('discovery and JWKS: never', async () => {
+    expect(await cost(() => fetch(`${issuer.url}/jwks`))).toBe(0);
+    expect(await cost(() => fetch(`${issuer.url}/.well-known/openid-configuration`))).toBe(0);
+  });
+
+  test('a forged refresh token, or a token of another kind in its place: never', async () => {
+    const [header, payload] = tokens.refresh_token!.split('.');
+    expect(await cost(refresh(`${header}.${payload}.${'A'.repeat(342)}`))).toBe(0);
+    expect(await cost(refresh(tokens.access_token!))).toBe(0);
+    expect(await cost(refresh(tokens.id_token!))).toBe(0);
+  });
+
+  test('an access token that is forged, or for an API, at userinfo: never', async () => {
+    const userinfo = (token: string) => fetch(`${issuer.url}/me`, { headers: { Authorization: `Bearer ${token}` } });
+    expect(await cost(() => userinfo(`${tokens.access_token!.slice(0, -8)}AAAAAAAA`))).toBe(0);
+    expect(await cost(() => userinfo(tokens.refresh_token!))).toBe(0);
+  });
+
+  test('a refresh: once for each of token, session, grant and person, and one write', async () => {
+    expect(await cost(refresh(tokens.refresh_token!))).toBe(5);
+  });
+});

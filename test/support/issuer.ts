@@ -1,0 +1,60 @@
+// The issuer alone, on the storage of a running server but through a database that a test can watch and break.
+
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import Koa from 'koa';
+import { createAccounts } from '../../src/accounts.ts';
+import type { Database } from '../../src/database/database.ts';
+import { createIssuer } from '../../src/issuer/issuer.ts';
+import { createLog } from '../../src/log.ts';
+import { createPages } from '../../src/web/pages.ts';
+import { createProviderPages } from '../../src/web/refusals.ts';
+import type { TestServer } from './signet.ts';
+
+export interface WatchedIssuer {
+  url: string;
+  /** Statements sent to the database since `forget`. */
+  statements: string[];
+  /** Makes every statement fail that it says yes to. */
+  breakOn(isBroken: (sql: string) => boolean): void;
+  logged(): string;
+  forget(): void;
+  close(): Promise<void>;
+}
+
+export async function startWatchedIssuer({ config, store }: TestServer): Promise<WatchedIssuer> {
+  const statements: string[] = [];
+  const lines: string[] = [];
+  let isBroken: (sql: string) => boolean = () => false;
+  const db: Database = {
+    ...store.db,
+    async query(sql, values) {
+      statements.push(sql);
+      if (isBroken(sql)) throw new Error('the database is gone');
+      return store.db.query(sql, values);
+    },
+  };
+  const pages = createProviderPages(createPages({ branding: config.branding, issuer: config.issuer }));
+  const log = createLog('debug', (line) => lines.push(line));
+  const issuer = createIssuer(
+    { ...store, db, accounts: createAccounts(db, store.audit), config, pages, log }, await store.keyring.signingKeys());
+  const app = new Koa();
+  app.use((ctx) => issuer.handle(ctx));
+  const server = createServer(app.callback());
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    statements,
+    breakOn: (which) => { isBroken = which; },
+    logged: () => lines.join(''),
+    forget() {
+      statements.length = 0;
+      lines.length = 0;
+    },
+    async close() {
+      await new Promise((resolve) => server.close(resolve));
+      issuer.close();
+    },
+  };
+}
