@@ -26,6 +26,9 @@ export interface ProviderParts {
 interface Model {
   jti: string;
   grantId?: string;
+  accountId?: string;
+  sessionUid?: string;
+  expiresWithSession?: boolean;
   scopes: Set<string>;
   remainingTTL: number;
   resourceServer?: unknown;
@@ -57,7 +60,8 @@ export function createProvider(issuer: string, configuration: Configuration, par
 
   Object.defineProperties(provider, {
     AccessToken: { value: accessTokenModel(provider.AccessToken as never, parts.formats) },
-    RefreshToken: { value: refreshTokenModel(provider.RefreshToken as never, parts) },
+    AuthorizationCode: { value: codeModel(provider.AuthorizationCode as never, provider) },
+    RefreshToken: { value: refreshTokenModel(provider.RefreshToken as never, provider, parts) },
   });
   Object.defineProperties(provider.Client.prototype, {
     // Metadata holds the digest of the secret (clients.ts), so the comparison is ours.
@@ -101,12 +105,32 @@ export function grantIdOf(jti: string): string {
   return jti.split('.')[0]!;
 }
 
+function codeModel(Base: ModelClass, provider: Provider): ModelClass {
+  return class AuthorizationCode extends Base {
+    static override async find(code: string, options?: object) {
+      return whileSignedIn(provider, await super.find(code, { ...options, ignoreSessionBinding: true }));
+    }
+  };
+}
+
+/**
+ * What is bound to a session is found while that lasts. oidc-provider would bind it to the one grant that the session
+ * remembers for the application; but applications, or tabs of one, that sign in at the same moment write the session
+ * over one another, and all but the last would find their fresh codes worthless.
+ */
+async function whileSignedIn(provider: Provider, token: Model | undefined): Promise<Model | undefined> {
+  if (!token?.expiresWithSession) return token;
+  const session = await provider.Session.findByUid(token.sessionUid!);
+  return session?.accountId === token.accountId ? token : undefined;
+}
+
 /** On the wire a signed handle (tokens.ts); spent and replaced in one statement (refresh.ts). */
-function refreshTokenModel(Base: ModelClass, { formats, rotation }: ProviderParts): ModelClass {
+function refreshTokenModel(Base: ModelClass, provider: Provider, { formats, rotation }: ProviderParts): ModelClass {
   return class RefreshToken extends Base {
     static override async find(token: string, options?: object) {
       const handle = await formats.openRefreshToken(token);
-      return handle === undefined ? undefined : super.find(handle, options);
+      if (handle === undefined) return undefined;
+      return whileSignedIn(provider, await super.find(handle, { ...options, ignoreSessionBinding: true }));
     }
 
     static override get adapter() {

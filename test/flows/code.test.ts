@@ -283,6 +283,34 @@ describe('what belongs to one browser', () => {
     expect(new URL(answer.url).searchParams.get('code')).toBeTruthy();
   });
 
+  test('applications, and tabs of one, that are opened at the same moment all get their tokens', async () => {
+    const { agent } = await signIn(server.issuer, { clientId: 'web-no-pkce', parameters: { scope: 'openid' } });
+    const opened = ['spa', 'spa', 'spa', 'web'].map((clientId) =>
+      ({ clientId, ...authorizationRequest(server.issuer, { client_id: clientId, scope: 'openid' }) }));
+    const codes = await Promise.all(opened.map(async ({ url }) => (await authorize(agent, url)).get('code')!));
+    const answers = await Promise.all(opened.map(({ clientId, verifier }, index) => tokenRequest(server.issuer,
+      { grant_type: 'authorization_code', code: codes[index]!, code_verifier: verifier, redirect_uri: callback },
+      asClient(clientId))));
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+    const renewed = await Promise.all(opened.map(({ clientId }, index) =>
+      refresh(answers[index]!.body.refresh_token, clientId)));
+    expect(renewed.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+
+    await agent.submit(await agent.visit('/session/end'), { logout: 'yes' });
+    const ended = await Promise.all(opened.map(({ clientId }, index) =>
+      refresh(renewed[index]!.body.refresh_token, clientId)));
+    expect(ended.map(({ status }) => status)).toEqual([400, 400, 400, 400]);
+  });
+
+  test('a code is worth nothing once the person has signed out', async () => {
+    const { agent } = await signIn(server.issuer);
+    const request = authorizationRequest(server.issuer);
+    const code = (await authorize(agent, request.url)).get('code')!;
+    await agent.submit(await agent.visit('/session/end'), { logout: 'yes' });
+    expect(await tokenRequest(server.issuer,
+      { grant_type: 'authorization_code', code, code_verifier: request.verifier, redirect_uri: callback })).toMatchObject(invalidGrant);
+  });
+
   test('knowing the address of somebody\'s sign-in is not enough to take part in it', async () => {
     const victim = new UserAgent(server.issuer);
     const page = await victim.visit(authorizationRequest(server.issuer).url);
