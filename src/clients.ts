@@ -64,7 +64,6 @@ export function createClients(
     return usable;
   }
 
-  /** The row to change, or the reason why there is none. */
   function refuseDeclared(clientId: string): void {
     if (!fromFile.has(clientId)) return;
     throw new AppError('application_declared', 409, `application ${clientId} is declared in signet.yaml`, {
@@ -87,7 +86,8 @@ export function createClients(
 
     async list() {
       const { rows } = await db.query<Row>(`select ${columns} from clients order by id`);
-      return [...fromFile.values(), ...rows.map(fromRow)];
+      // One that was registered before it was declared is hidden by the file, here as in `find`.
+      return [...fromFile.values(), ...rows.map(fromRow).filter(({ clientId }) => !fromFile.has(clientId))];
     },
 
     async register({ clientId = randomUUID(), ...metadata }, actor) {

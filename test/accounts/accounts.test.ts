@@ -1,0 +1,117 @@
+import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { createAccounts, emailKey, type Accounts } from '../../src/accounts.ts';
+import { createAudit, type Audit } from '../../src/audit.ts';
+import type { Database } from '../../src/database/database.ts';
+import { migrate } from '../../src/database/migrate.ts';
+import { openDatabase } from '../../src/database/open.ts';
+import { silentLog } from '../../src/log.ts';
+import { engines } from '../support/engines.ts';
+
+test.each([
+  ['Ada@Example.COM', 'ada@example.com'],
+  ['  ada@example.com\t', 'ada@example.com'],
+  ['ÄNNE@example.com', 'änne@example.com'],
+  ['a\u0308nne@example.com', 'änne@example.com'],
+  ['ａｄａ@example.com', 'ada@example.com'],
+])('%j and %j are one mailbox', (one, other) => {
+  expect(emailKey(one)).toBe(emailKey(other));
+});
+
+describe.each(engines)('accounts on $name', ({ freshUrl }) => {
+  let db: Database;
+  let audit: Audit;
+  let accounts: Accounts;
+  let now: number;
+
+  beforeEach(async () => {
+    db = await openDatabase(await freshUrl());
+    audit = createAudit(db, { log: silentLog });
+    onTestFinished(async () => { await audit.close(); await db.close(); });
+    await migrate(db);
+    now = 1_800_000_000_000;
+    accounts = createAccounts(db, audit, () => now);
+  });
+
+  test('a person is found by id, and by any spelling of the e-mail address', async () => {
+    const ada = await accounts.create({ email: ' Ada@Example.com ', name: 'Ada', roles: ['buyer'], passwordHash: 'hash' }, 'admin');
+    expect(ada).toEqual({
+      id: expect.stringMatching(/^[0-9a-f-]{36}$/), email: 'Ada@Example.com', name: 'Ada', roles: ['buyer'],
+      passwordHash: 'hash', passwordMustChange: false, createdAt: new Date(now) });
+    expect(await accounts.findByEmail('ADA@example.com')).toEqual(ada);
+    expect(await accounts.find(ada.id)).toEqual(ada);
+    expect(await accounts.find('ada@example.com')).toBeUndefined();
+  });
+
+  test('one mailbox has one account, however it is spelled, and whoever comes at the same moment', async () => {
+    const made = await Promise.allSettled(['ada@example.com', 'ADA@example.com', 'Ada@Example.Com '].map((email) =>
+      accounts.create({ email, roles: [] }, 'admin')));
+    expect(made.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    expect(made.find(({ status }) => status === 'rejected')).toMatchObject({ reason: { code: 'account_exists', status: 409 } });
+    expect(await accounts.list()).toHaveLength(1);
+  });
+
+  test('what is no e-mail address is refused', async () => {
+    for (const email of ['', 'ada', '@example.com', 'ada@', 'a b@example.com', 'ada@exam ple.com', 'ada@a@b', '<ada@example.com>',
+      '"ada"@example.com', `${'a'.repeat(250)}@example.com`]) {
+      await expect(accounts.create({ email, roles: [] }, 'admin'), email).rejects.toMatchObject({ code: 'email_invalid', status: 400 });
+    }
+    expect(await accounts.list()).toEqual([]);
+  });
+
+  test('the first account is made once, however many servers start, and never where somebody is', async () => {
+    const firsts = await Promise.all(Array.from({ length: 5 }, () => accounts.createFirst({ email: 'admin@localhost', roles: ['admin'] })));
+    expect(firsts.filter((account) => account !== undefined)).toHaveLength(1);
+    expect(await accounts.createFirst({ email: 'other@localhost', roles: ['admin'] })).toBeUndefined();
+    expect(await accounts.list()).toHaveLength(1);
+  });
+
+  test('a person is disabled and enabled again, with the moment of it', async () => {
+    const { id } = await accounts.create({ email: 'ada@example.com', roles: [] }, 'admin');
+    await accounts.setDisabled(id, true, 'admin');
+    expect((await accounts.find(id))!.disabledAt).toEqual(new Date(now));
+    await accounts.setDisabled(id, false, 'admin');
+    expect((await accounts.find(id))!.disabledAt).toBeUndefined();
+  });
+
+  test('the choice of a password replaces the one-time password that was proved, and no other', async () => {
+    const { id } = await accounts.create({ email: 'ada@example.com', roles: [], passwordHash: 'one-time', passwordMustChange: true }, 'admin');
+    expect(await accounts.choosePassword(id, 'an older one', 'thief', {})).toBe(false);
+    const choices = await Promise.all(['first', 'second', 'third'].map((choice) => accounts.choosePassword(id, 'one-time', choice, {})));
+    expect(choices.filter(Boolean)).toHaveLength(1);
+    expect(await accounts.find(id)).toMatchObject({ passwordHash: ['first', 'second', 'third'][choices.indexOf(true)], passwordMustChange: false });
+  });
+
+  test('a new hash of the same password does not undo a password that was changed meanwhile', async () => {
+    const { id } = await accounts.create({ email: 'ada@example.com', roles: [], passwordHash: 'old' }, 'admin');
+    await accounts.setPassword(id, 'changed', { mustChange: false, actor: 'admin' });
+    await accounts.rehash(id, 'old', 'old, costlier');
+    expect((await accounts.find(id))!.passwordHash).toBe('changed');
+    await accounts.rehash(id, 'changed', 'changed, costlier');
+    expect((await accounts.find(id))!.passwordHash).toBe('changed, costlier');
+  });
+
+  test('an account that is not there cannot be changed, and nothing is audited', async () => {
+    for (const change of [
+      () => accounts.setPassword('nobody', 'hash', { mustChange: true, actor: 'admin' }),
+      () => accounts.setDisabled('nobody', true, 'admin'),
+      () => accounts.setRoles('nobody', ['admin'], 'admin'),
+    ]) await expect(change()).rejects.toMatchObject({ code: 'account_unknown', status: 404 });
+    expect(await audit.list()).toEqual([]);
+  });
+
+  test('each act is in the chain with its actor; a sign-in and a new hash are no acts', async () => {
+    const { id } = await accounts.create({ email: 'ada@example.com', roles: ['buyer'], passwordHash: 'a' }, 'admin-1');
+    await accounts.setPassword(id, 'b', { mustChange: true, actor: 'admin-2' });
+    await accounts.choosePassword(id, 'b', 'c', { requestId: 'request-1', address: '192.0.2.1' });
+    await accounts.setRoles(id, ['buyer', 'admin'], 'admin-3');
+    await accounts.setDisabled(id, true, 'admin-4');
+    await accounts.signedIn(id);
+    await accounts.rehash(id, 'c', 'd');
+    const rows = (await audit.list()).reverse();
+    expect(rows.map(({ event, actor, subject }) => [event, actor, subject])).toEqual([
+      ['account.created', 'admin-1', id], ['account.password_set', 'admin-2', id], ['account.password_set', id, id],
+      ['account.roles_set', 'admin-3', id], ['account.disabled', 'admin-4', id]]);
+    expect(rows[2]).toMatchObject({ requestId: 'request-1', address: '192.0.2.1' });
+    expect(await audit.verify()).toMatchObject({ ok: true, checked: 5 });
+  });
+});
