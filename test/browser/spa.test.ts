@@ -171,6 +171,8 @@ describe.skipIf(noChromium)('the issuer is stopped while a person works', () => 
     await page.getByText('The sign-in service cannot be reached.').waitFor();
     await page.getByRole('button', { name: 'Reload' }).click();
     expect(await page.getByRole('alert').count()).toBe(0);
+    await page.reload();
+    await page.getByText('The sign-in service cannot be reached. Please try again in a moment.').waitFor();
 
     expect(visitor.complaints).toEqual([]);
     await browser.close();

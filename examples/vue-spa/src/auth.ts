@@ -118,10 +118,11 @@ function noticeFor(error: unknown): string | undefined {
 async function leaveTo(navigate: () => Promise<void>): Promise<void> {
   current.value = { status: 'opening' };
   try {
+    // Asked anew, past the cache: a redirect to an issuer that is down would end on the browser's error page.
+    await fetch(`${issuer}/.well-known/openid-configuration`, { cache: 'no-cache' });
     await navigate();
   } catch {
-    // Discovery comes first, and it failed: the page has not left.
-    signedOut('The sign-in service cannot be reached. Please try again in a moment.');
+    await forget('The sign-in service cannot be reached. Please try again in a moment.');
   }
 }
 
