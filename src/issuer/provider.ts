@@ -44,6 +44,10 @@ interface ModelClass {
   adapter: Adapter;
 }
 
+interface SessionClass {
+  new (input: object): { oldId?: string; adapter: Adapter; save(ttl: number): Promise<string> };
+}
+
 export function createProvider(issuer: string, configuration: Configuration, parts: ProviderParts): Provider {
   const provider = new Provider(issuer, configuration);
   trustOnlyTheIssuer(provider, new URL(issuer));
@@ -60,6 +64,7 @@ export function createProvider(issuer: string, configuration: Configuration, par
 
   Object.defineProperties(provider, {
     AccessToken: { value: accessTokenModel(provider.AccessToken as never, parts.formats) },
+    Session: { value: sessionModel(provider.Session as never) },
     AuthorizationCode: { value: codeModel(provider.AuthorizationCode as never, provider) },
     RefreshToken: { value: refreshTokenModel(provider.RefreshToken as never, provider, parts) },
   });
@@ -103,6 +108,19 @@ function accessTokenModel(Base: ModelClass, formats: TokenFormats): ModelClass {
 /** The grant is named in the first half of `jti`, so that a token leads to it without a table of tokens. */
 export function grantIdOf(jti: string): string {
   return jti.split('.')[0]!;
+}
+
+/** A session that gets a new id. A refresh in another tab looks for it by its uid, and has to find it at any moment. */
+function sessionModel(Base: SessionClass): SessionClass {
+  return class Session extends Base {
+    override async save(ttl: number) {
+      const { oldId } = this;
+      this.oldId = undefined;
+      const saved = await super.save(ttl);
+      if (oldId !== undefined) await this.adapter.destroy(oldId);
+      return saved;
+    }
+  };
 }
 
 function codeModel(Base: ModelClass, provider: Provider): ModelClass {

@@ -13,7 +13,7 @@ import type { TestServer } from './signet.ts';
 
 export interface WatchedIssuer {
   url: string;
-  /** Statements sent to the database since `forget`. */
+  /** Statements sent to the database since `forget`: verb and values. */
   statements: string[];
   /** Makes every statement fail that it says yes to. */
   breakOn(isBroken: (sql: string) => boolean): void;
@@ -29,7 +29,7 @@ export async function startWatchedIssuer({ config, store }: TestServer): Promise
   const db: Database = {
     ...store.db,
     async query(sql, values) {
-      statements.push(sql);
+      statements.push([sql.trim().split(' ', 1), ...(values ?? [])].join(' '));
       if (isBroken(sql)) throw new Error('the database is gone');
       return store.db.query(sql, values);
     },
