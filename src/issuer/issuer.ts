@@ -217,8 +217,12 @@ async function cacheMetadata(ctx: Context, next: () => Promise<void>, maxAgeSeco
   ctx.body = body;
   ctx.set('Content-Type', type);
   ctx.set('Cache-Control', `public, max-age=${maxAgeSeconds}`);
-  ctx.set('ETag', `"${hash('sha256', body, 'base64url').slice(0, 27)}"`);
-  if (ctx.fresh) ctx.status = 304;
+  const etag = `"${hash('sha256', body, 'base64url').slice(0, 27)}"`;
+  ctx.set('ETag', etag);
+  // Not ctx.fresh: fetch() sends "Cache-Control: no-cache" with every If-None-Match, and that asks a cache to ask us. We
+  // are the origin, and what was compared is what holds now. (RFC 9111 §5.2.1.4)
+  const known = ctx.get('If-None-Match').split(',').map((tag) => tag.trim().replace(/^W\//, ''));
+  if (known.includes(etag)) ctx.status = 304;
 }
 
 async function answerUnknownPath(ctx: KoaContextWithOIDC, next: () => Promise<void>, pages: ProviderPages) {
