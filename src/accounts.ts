@@ -172,7 +172,8 @@ function checkedEmail(email: string): string {
 function checkRoles(roles: readonly string[]): void {
   const wrong = roles.find((role) => !/^[\w.:/-]{1,64}$/.test(role));
   if (wrong === undefined) return;
-  throw new AppError('role_invalid', 400, `${JSON.stringify(wrong.slice(0, 80))} is not a role: 1 to 64 letters, digits or . _ : / -`);
+  const shown = JSON.stringify(wrong.slice(0, 80));
+  throw new AppError('role_invalid', 400, `${shown} is not a role: 1 to 64 letters, digits or . _ : / -`);
 }
 
 function fromRow(row: Row): Account {

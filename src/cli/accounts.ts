@@ -38,7 +38,7 @@ export function accountCommands(program: Command, session: Session): void {
         account.lastSignInAt ? moment(account.lastSignInAt) : 'never', account.id,
       ]);
       session.answer({ accounts: all.map(shown) }, all.length === 0
-        ? 'There are no accounts yet. The first "signet serve" makes an administrator; signet accounts add makes others.'
+        ? 'There are no accounts yet. The first "signet serve" makes an administrator; "signet accounts add" others.'
         : table(['E-MAIL', 'NAME', 'ROLES', 'STATE', 'LAST SIGN-IN', 'ID'], rows));
     });
 
@@ -74,7 +74,8 @@ export function accountCommands(program: Command, session: Session): void {
     .action(async (who: string, given: { set: string }) => {
       const roles = unique(given.set.split(',').map((role) => role.trim()).filter((role) => role !== ''));
       const account = await changed(session, who, (store, id) => store.accounts.setRoles(id, roles, session.actor));
-      session.answer({ account: shown(account) }, `${account.email} now has ${roles.length > 0 ? `the roles ${roles.join(', ')}` : 'no roles'}`);
+      session.answer({ account: shown(account) },
+        `${account.email} now has ${roles.length > 0 ? `the roles ${roles.join(', ')}` : 'no roles'}`);
     });
 }
 
@@ -96,7 +97,9 @@ function changed(session: Session, who: string, change: (store: Store, id: strin
 async function accountOf({ accounts }: Store, who: string): Promise<Account> {
   const account = who.includes('@') ? await accounts.findByEmail(who) : await accounts.find(who);
   if (account) return account;
-  throw new AppError('account_unknown', 404, `there is no account ${who}`, { hint: 'signet accounts list shows them all.' });
+  throw new AppError('account_unknown', 404, `there is no account ${who}`, {
+    hint: 'signet accounts list shows them all.',
+  });
 }
 
 interface ChosenPassword {
@@ -111,7 +114,8 @@ async function choosePassword({ io }: Session, fromInput = false): Promise<Chose
   throw usageError('standard input holds no password', 'pipe it in: signet accounts … --password-stdin < file');
 }
 
-function answerWithPassword(session: Session, done: string, account: Account, { password, oneTime }: ChosenPassword): void {
+function answerWithPassword(session: Session, done: string, account: Account, chosen: ChosenPassword): void {
+  const { password, oneTime } = chosen;
   if (!oneTime) return session.answer({ account: shown(account) }, `${done} (id ${account.id})`);
   session.answer({ account: shown(account), oneTimePassword: password }, `${done}
 

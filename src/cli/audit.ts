@@ -37,7 +37,8 @@ export function auditCommands(program: Command, session: Session): void {
     .action(async () => {
       const verdict = await session.withStore((store) => store.audit.verify());
       if (!verdict.ok) {
-        throw new AppError('audit_chain_broken', 500, `the chain is broken: row ${verdict.seq} was ${verdict.problem}`, {
+        const { seq, problem } = verdict;
+        throw new AppError('audit_chain_broken', 500, `the chain is broken: row ${seq} was ${problem}`, {
           hint: 'compare the table audit_events with a backup, from that row on',
         });
       }

@@ -36,13 +36,14 @@ export function clientCommands(program: Command, session: Session): void {
     .option('--first-party', 'people are not asked for consent')
     .addOption(new Option('--pkce <rule>', 'whether sign-in needs PKCE; optional is for type web only')
       .choices(['required', 'optional']))
-    .option('--access <audience=scopes>', 'an API it may call, such as https://orders.example.com=orders:read,orders:write; ' +
-      'repeat for several', repeated)
+    .option('--access <audience=scopes>', 'an API it may call, such as ' +
+      'https://orders.example.com=orders:read,orders:write; repeat for several', repeated)
     .option('--default-audience <audience>', 'audience of a token when a request names no API')
     .action(async (given: Given) => {
       const wanted = checked(given, session.config());
-      const { application, secret } = await session.withStore((store) => store.clients.register(wanted, session.actor));
-      session.answer({ application: shown(application), ...(secret && { secret }) }, `application ${application.name} registered
+      const { application, secret } = await session.withStore(({ clients }) => clients.register(wanted, session.actor));
+      const document = { application: shown(application), ...(secret && { secret }) };
+      session.answer(document, `application ${application.name} registered
 
 ${facts({ 'client id': application.clientId, 'client secret': secret })}${secret ? secretNote : ''}`);
     });
@@ -90,7 +91,7 @@ async function setDisabled(session: Session, clientId: string, disabled: boolean
     : `application ${clientId} is enabled; a running server follows within seconds`);
 }
 
-// Stands for the secret that is not made yet: the rule "exactly one secret" is met, and nobody knows a secret to this hash.
+// Stands for the secret that is not made yet, so that the rule "exactly one secret" is met. It is never stored.
 const secretToCome = '0'.repeat(64);
 
 /** The application, checked and completed as if signet.yaml declared it. */
@@ -129,15 +130,17 @@ function readAccess(text: string): [string, string[]] {
 }
 
 const options: Record<string, string> = {
-  clientId: '--id', name: '--name', type: '--type', redirectUris: '--redirect-uri', origins: '--origin',
-  postLogoutRedirectUris: '--post-logout-redirect-uri', pkce: '--pkce', access: '--access', defaultAudience: '--default-audience',
+  clientId: '--id', name: '--name', type: '--type', redirectUris: '--redirect-uri', origins: '--origin', pkce: '--pkce',
+  postLogoutRedirectUris: '--post-logout-redirect-uri', access: '--access', defaultAudience: '--default-audience',
 };
 
 /** A problem of applications[0].redirectUris[1] is one of the second --redirect-uri. */
 function inOptions({ path, message }: ConfigProblem): string {
   const [, name = '', rest = ''] = /^applications\[0\]\.(\w+)(.*)$/.exec(path) ?? [];
   const position = /^\[(\d+)\]$/.exec(rest)?.[1];
-  const where = position === undefined ? rest.replace(/^\["(.*)"\].*$/, ' $1').replace(/^\.(.+)$/, ' $1') : ` (number ${Number(position) + 1})`;
+  const where = position === undefined
+    ? rest.replace(/^\["(.*)"\].*$/, ' $1').replace(/^\./, ' ')
+    : ` (number ${Number(position) + 1})`;
   return `${options[name] ?? path}${where}: ${message}`;
 }
 

@@ -1,5 +1,5 @@
-// What went wrong, for a person (error: … hint: …) and for a script (a code and an exit code). Never a stack trace: what
-// nobody expected is a message here and a log line at level debug.
+// What went wrong, for a person (error: … hint: …) and for a script (a code and an exit code). Never a stack trace:
+// what nobody expected is a message here and a log line at level debug.
 
 import { CommanderError } from 'commander';
 import { ConfigError, type ConfigProblem } from '../config.ts';

@@ -49,7 +49,8 @@ export function keyCommands(program: Command, session: Session): void {
     .argument('<kid>', 'the active key'))
     .action((kid: string, forced: Forced) => session.withStore(async ({ keyring }) => {
       await keyring.retire(kid, act(session, forced));
-      session.answer({ kid, state: 'retired' }, `key ${kid} is retired: what it signed is still accepted\n${noticed}`);
+      session.answer({ kid, state: 'retired' },
+        `key ${kid} is retired: what it signed is still accepted\n${noticed}`);
     }));
 
   unsafe(keys.command('destroy')
@@ -57,7 +58,8 @@ export function keyCommands(program: Command, session: Session): void {
     .argument('<kid>', 'the retired key'))
     .action((kid: string, forced: Forced) => session.withStore(async ({ keyring }) => {
       await keyring.destroy(kid, act(session, forced));
-      session.answer({ kid, state: 'destroyed' }, `key ${kid} is destroyed: what it signed is no longer accepted\n${noticed}`);
+      session.answer({ kid, state: 'destroyed' },
+        `key ${kid} is destroyed: what it signed is no longer accepted\n${noticed}`);
     }));
 
   keys.command('revoke')
@@ -68,17 +70,18 @@ export function keyCommands(program: Command, session: Session): void {
       await keyring.revoke(kid, reason, { actor: session.actor });
       const active = (await keyring.list()).find(({ state }) => state === 'active');
       session.answer({ kid, state: 'revoked', reason, activeKid: active?.kid ?? null },
-        `key ${kid} is revoked${active ? `; ${active.kid} signs` : ''}\n${noticed} Verifiers follow when their JWKS is fetched anew.`);
+        `key ${kid} is revoked${active ? `; ${active.kid} signs` : ''}\n${noticed} `
+        + 'Verifiers follow when they fetch the JWKS anew.');
     }));
 
   keys.command('rekey')
-    .description('seal every private half under the present master key; keys.previousMasterKeyFile opens the old ones')
+    .description('seal every private half anew, under the present master key; previousMasterKeyFile names the old one')
     .action(() => session.withStore(async ({ keyring }) => {
       const moved = await keyring.rekey({ actor: session.actor });
       session.answer({ rekeyed: moved }, moved === 0
         ? 'nothing to do: every private half is sealed under the present master key'
-        : `${moved} ${moved === 1 ? 'key is' : 'keys are'} sealed anew; when every server runs with the present master key, `
-          + 'remove keys.previousMasterKeyFile');
+        : `${moved} ${moved === 1 ? 'key is' : 'keys are'} sealed anew; when every server runs with the present master `
+          + 'key, remove keys.previousMasterKeyFile');
     }));
 }
 
@@ -107,7 +110,8 @@ async function list(session: Session, { keyring, policy, db }: Store): Promise<v
 
 async function rotate(session: Session, { keyring, policy }: Store, step: Act): Promise<void> {
   const before = await keyring.list();
-  const [active, prepared] = [before.find(({ state }) => state === 'active'), before.find(({ state }) => state === 'prepared')];
+  const active = before.find(({ state }) => state === 'active');
+  const prepared = before.find(({ state }) => state === 'prepared');
   const kid = prepared?.kid ?? await keyring.prepare(step);
   if (active && !prepared && step.force === undefined) {
     const ready = await readyFrom(keyring, kid, policy);
@@ -148,13 +152,22 @@ interface Change {
   at: number;
 }
 
-function nextOf(key: SigningKey, { step, now, policy }: { step: Step; now: number; policy: Policy }): Change | undefined {
+interface Outlook {
+  step: Step;
+  now: number;
+  policy: Policy;
+}
+
+function nextOf(key: SigningKey, { step, now, policy }: Outlook): Change | undefined {
   if (key.state === 'prepared') {
     if (step.do === 'activate') return { becomes: 'active', at: now };
-    return { becomes: 'active', at: step.do === 'wait' && step.next === 'activate' ? step.until : readyAt(key, policy) };
+    const isNext = step.do === 'wait' && step.next === 'activate';
+    return { becomes: 'active', at: isNext ? step.until : readyAt(key, policy) };
   }
   if (key.state === 'active') return { becomes: 'retired', at: key.activatedAt! + policy.rotateEvery * 1000 };
-  if (key.state === 'retired') return { becomes: 'destroyed', at: spentAt({ ...key, retiredAt: key.retiredAt! }, policy) };
+  if (key.state === 'retired') {
+    return { becomes: 'destroyed', at: spentAt({ ...key, retiredAt: key.retiredAt! }, policy) };
+  }
   return undefined;
 }
 
@@ -165,7 +178,8 @@ const stepNames = {
 
 function planText(step: Step, now: number): string {
   if (step.do !== 'wait') return `Next: ${stepNames[step.do]}, due now; a running server does it.`;
-  return `Next: ${stepNames[step.next]}, at ${moment(step.until)} (in ${span(step.until - now)}); a running server does it.`;
+  const when = `at ${moment(step.until)} (in ${span(step.until - now)})`;
+  return `Next: ${stepNames[step.next]}, ${when}; a running server does it.`;
 }
 
 /** Moments as ISO dates rather than milliseconds. */

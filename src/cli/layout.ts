@@ -1,11 +1,12 @@
-// How answers look to a person: aligned columns without colour, ISO dates, spans of time in one unit. Text that came from
-// elsewhere (a name, a claim) loses its control characters, so that it cannot steer the terminal.
+// How answers look to a person: aligned columns without colour, ISO dates, spans of time in one unit. Text that came
+// from elsewhere (a name, a claim) loses its control characters, so that it cannot steer the terminal.
 
 /** Columns under a heading, each as wide as its longest entry. */
 export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
   const lines = [headings, ...rows.map((row) => row.map(printable))];
   const widths = headings.map((_heading, column) => Math.max(...lines.map((line) => line[column]!.length)));
-  return lines.map((line) => line.map((entry, column) => entry.padEnd(widths[column]!)).join('  ').trimEnd()).join('\n');
+  const aligned = lines.map((line) => line.map((entry, column) => entry.padEnd(widths[column]!)).join('  ').trimEnd());
+  return aligned.join('\n');
 }
 
 /** Names and values, one pair a line, indented. Pairs without a value are left out. */

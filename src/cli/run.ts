@@ -45,7 +45,8 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
 }
 
 function createProgram(tell: (text: string) => void, columns = 100): Command {
-  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
+  const manifest = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  const { version } = JSON.parse(manifest) as { version: string };
   return new Command('signet')
     .description('A small, self-hosted identity provider. Every command works whether or not the server runs.')
     .option('--config <file>', 'configuration file (default: SIGNET_CONFIG, else signet.yaml where there is one)')

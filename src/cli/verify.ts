@@ -19,9 +19,10 @@ export function verifyCommand(program: Command, session: Session): void {
       const issuer = given.issuer ?? session.config().issuer;
       const audience = given.audience ?? null;
       const { claims } = await verified(verifierOf(issuer, audience), token, issuer);
-      if (audience === null) session.note('the audience was not checked; --audience names the API that the token must be for');
-      session.answer({ valid: true, audienceChecked: audience !== null, claims },
-        `The token is valid.\n\n${facts(Object.fromEntries(Object.entries(claims).map(([name, value]) => [name, shown(name, value)])))}`);
+      if (audience === null) session.note('the audience was not checked; --audience names the API it must be for');
+      const lines = Object.fromEntries(Object.entries(claims).map(([name, value]) => [name, shown(name, value)]));
+      const document = { valid: true, audienceChecked: audience !== null, claims };
+      session.answer(document, `The token is valid.\n\n${facts(lines)}`);
     });
 }
 
@@ -45,7 +46,7 @@ async function verified(verifier: Verifier, token: string, issuer: string): Prom
         cause, hint: 'is the server running, and reachable under that address from here?',
       });
     }
-    const hint = code === 'wrong_issuer' ? `the keys of ${issuer} were to be used; --issuer names another issuer` : hints[code];
+    const hint = code === 'wrong_issuer' ? `it should be from ${issuer}; --issuer names another issuer` : hints[code];
     throw new AppError(code, 401, `the token is not valid: ${message} (${code})`, { cause, hint });
   } finally {
     verifier.close();

@@ -24,7 +24,9 @@ export interface Terminal {
   leave(): Promise<void>;
 }
 
-export async function openTerminal({ directory, env: shell = {} }: { directory?: string; env?: NodeJS.ProcessEnv } = {}): Promise<Terminal> {
+/** In a fresh directory, or in `directory`; `env` is what every command finds in its environment. */
+export async function openTerminal(options: { directory?: string; env?: NodeJS.ProcessEnv } = {}): Promise<Terminal> {
+  const { directory, env: shell = {} } = options;
   const cwd = directory ?? (await mkdtemp(join(tmpdir(), 'signet-cli-')));
 
   return {

@@ -31,7 +31,8 @@ describe('an administrator works without a server', () => {
     const type = async (words: string[], input?: string) => {
       const { exitCode, out, err } = await there.signet(words, { input });
       const typed = words.map((word) => (/[\s"]/.test(word) || word === '' ? `'${word}'` : word)).join(' ');
-      transcript += `$ signet ${typed}${input === undefined ? '' : ' < password'}\n${err}${out}${exitCode === 0 ? '' : `[exit code ${exitCode}]\n`}\n`;
+      const code = exitCode === 0 ? '' : `[exit code ${exitCode}]\n`;
+      transcript += `$ signet ${typed}${input === undefined ? '' : ' < password'}\n${err}${out}${code}\n`;
     };
     await type(['accounts', 'list']);
     await type(['accounts', 'add', 'ada@example.com', '--name', 'Ada', '--role', 'admin', '--role', 'buyer']);
