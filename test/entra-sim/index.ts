@@ -1,0 +1,203 @@
+// A simulated Entra ID and Microsoft Graph: startEntraSim() listens on a free port and hands out the controls.
+
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { buildConnector } from 'undici';
+
+import { App } from './applications.ts';
+import type { AppFields } from './applications.ts';
+import type { CallbackDoctoring } from './callback.ts';
+import { loadCertificates, publicKeyPin } from './certificates.ts';
+import { createClock } from './clock.ts';
+import type { Clock } from './clock.ts';
+import { chromiumArguments, createConnector } from './connector.ts';
+import type { DiscoveryDoctoring } from './discovery.ts';
+import type { Endpoint } from './exchange.ts';
+import { createFaults } from './faults.ts';
+import type { Fault, FaultTarget } from './faults.ts';
+import { graphDefaults } from './graph.ts';
+import type { GraphSettings } from './graph.ts';
+import type { IdTokenDoctoring } from './id-token.ts';
+import { createKeys } from './keys.ts';
+import type { Keys } from './keys.ts';
+import { callFrontChannel, frontChannelUrl } from './logout.ts';
+import type { FrontChannelSid } from './logout.ts';
+import { createRequestLog } from './requests.ts';
+import type { LoggedRequest, RequestLog } from './requests.ts';
+import { createRules } from './rules.ts';
+import { listen } from './server.ts';
+import type { TlsMode } from './server.ts';
+import { entraHabits, entraLifetimes } from './simulation.ts';
+import type { Habits, Lifetimes, Session, Simulation } from './simulation.ts';
+import type { Tenant, TenantFields } from './tenants.ts';
+import type { TokenResponseDoctoring } from './token.ts';
+import { User } from './users.ts';
+import { createWorld } from './world.ts';
+
+export { graphFaults } from './faults.ts';
+export { attackerHost, clouds } from './hosts.ts';
+export { hostileIdTokens } from './hostile-id-tokens.ts';
+export { aadstsTable } from './aadsts.ts';
+export { consumersTenantId } from './tenants.ts';
+export type { CallbackDoctoring, DiscoveryDoctoring, Endpoint, Fault, FaultTarget, IdTokenDoctoring, LoggedRequest };
+export type { App, Session, Tenant, TlsMode, TokenResponseDoctoring, User };
+
+export interface EntraSimOptions {
+  /** Default 0: any free port. */
+  port?: number;
+  /** Where certificates and keys are kept between simulations. Default: the test run's directory, else a new one. */
+  directory?: string;
+  /** The application that is registered at the start. */
+  app?: AppFields;
+}
+
+export interface EntraSim {
+  readonly port: number;
+  /** PEM of the root that signed the good certificates. */
+  readonly ca: string;
+  readonly clock: Clock;
+  readonly keys: Keys;
+  /** The application registered at the start; its home is contoso. */
+  readonly app: App;
+  readonly log: RequestLog;
+  readonly graph: GraphSettings;
+  readonly lifetimes: Lifetimes;
+  readonly habits: Habits;
+  readonly sessions: readonly Session[];
+
+  /** For `new Agent({ connect: sim.connector() })`: Microsoft's host names lead here, nothing leaves this machine. */
+  connector(): buildConnector.connector;
+  /** For a browser: the same by resolver rules and the pin of our key. */
+  chromiumArgs(): string[];
+
+  tenant(key: string): Tenant;
+  addTenant(key: string, fields?: TenantFields): Tenant;
+  addApp(home: Tenant, fields?: AppFields): App;
+  user(name: string): User;
+  /** Whoever comes to /authorize is this person, without a page; null brings the account picker back. */
+  signInAs(user: User | string | null): User | undefined;
+
+  /** Makes requests fail; returns how to withdraw the fault. The newest matching fault wins. */
+  fault(target: FaultTarget, fault: Fault): () => void;
+  nextIdToken(doctoring: IdTokenDoctoring): () => void;
+  nextTokenResponse(doctoring: TokenResponseDoctoring): () => void;
+  nextCallback(doctoring: CallbackDoctoring): () => void;
+  /** Bends the OpenID configuration until withdrawn. */
+  discovery(doctoring: DiscoveryDoctoring): () => void;
+  tls(mode: TlsMode, host?: string): void;
+  /** Ends a refresh token (AADSTS50173); without one: all there are. */
+  revokeRefreshToken(token?: string): void;
+
+  requests(endpoint?: Endpoint): readonly LoggedRequest[];
+  /** Calls the application's front-channel logout URL for the newest session of `user`. `ca`: what its server presents. */
+  frontChannelLogout(user: User | string, options?: { sid?: FrontChannelSid; app?: App; ca?: string }): ReturnType<typeof callFrontChannel>;
+
+  /** Withdraws all faults and doctorings, restores keys, TLS, clock, Graph and habits, and empties the log. */
+  reset(): void;
+  /** Refuses connections until restart(). */
+  stop(): Promise<void>;
+  restart(): Promise<void>;
+  /** Ends it. Rejects if the simulator itself failed meanwhile. */
+  close(): Promise<void>;
+}
+
+export async function startEntraSim({ port = 0, directory, app: appFields }: EntraSimOptions = {}): Promise<EntraSim> {
+  const shared = directory ?? process.env.SIGNET_TEST_DIRECTORY;
+  const home = shared ?? (await mkdtemp(join(tmpdir(), 'entra-sim-')));
+  const certificates = await loadCertificates(join(home, 'entra-sim-certificates'));
+  const clock = createClock();
+  const { directory: tenants, app } = createWorld(clock, appFields);
+  const sim: Simulation = {
+    clock,
+    directory: tenants,
+    keys: createKeys(certificates.signing),
+    apps: [app],
+    log: createRequestLog(),
+    lifetimes: { ...entraLifetimes },
+    habits: { ...entraHabits },
+    graph: { ...graphDefaults },
+    faults: createFaults(),
+    idTokens: createRules(1),
+    tokenResponses: createRules(1),
+    callbacks: createRules(1),
+    discoveries: createRules(Infinity),
+    sessions: new Map(),
+    codes: new Map(),
+    refreshTokens: new Map(),
+    accessTokens: new Map(),
+    waiting: new Map(),
+    picked: undefined,
+    longMfaSeconds: 125,
+  };
+  const listener = await listen(sim, certificates, port);
+  const { ca } = certificates;
+  const at = { ca, port: listener.port, pin: publicKeyPin(certificates.tls.good.certificate) };
+  const userOf = (user: User | string) => (typeof user === 'string' ? tenants.user(user) : user);
+
+  return {
+    port: at.port,
+    ca,
+    clock,
+    keys: sim.keys,
+    app,
+    log: sim.log,
+    graph: sim.graph,
+    lifetimes: sim.lifetimes,
+    habits: sim.habits,
+    get sessions() {
+      return [...sim.sessions.values()];
+    },
+
+    connector: () => createConnector(at),
+    chromiumArgs: () => chromiumArguments(at),
+
+    tenant: (key) => tenants.tenant(key),
+    addTenant: (key, fields) => tenants.add(key, fields),
+    addApp(homeTenant, fields) {
+      const added = new App(clock, homeTenant, fields);
+      sim.apps.push(added);
+      return added;
+    },
+    user: (name) => tenants.user(name),
+    signInAs(user) {
+      sim.picked = user === null ? undefined : userOf(user);
+      return sim.picked;
+    },
+
+    fault: (target, fault) => sim.faults.add(target, fault),
+    nextIdToken: (doctoring) => sim.idTokens.add(doctoring),
+    nextTokenResponse: (doctoring) => sim.tokenResponses.add(doctoring),
+    nextCallback: (doctoring) => sim.callbacks.add(doctoring),
+    discovery: (doctoring) => sim.discoveries.add(doctoring),
+    tls: (mode, host) => listener.tls(mode, host),
+    revokeRefreshToken(token) {
+      for (const [value, grant] of sim.refreshTokens) if (token === undefined || value === token) grant.revoked = true;
+    },
+
+    requests: (endpoint) => sim.log.all(endpoint),
+    frontChannelLogout(user, { sid = 'with', app: called = app, ca: theirCa } = {}) {
+      const session = [...sim.sessions.values()].findLast((each) => each.user === userOf(user));
+      if (session === undefined) throw new Error(`${userOf(user).key} has no session at the simulator`);
+      return callFrontChannel(frontChannelUrl(called, session.sid, sid), theirCa);
+    },
+
+    reset() {
+      for (const rules of [sim.faults, sim.idTokens, sim.tokenResponses, sim.callbacks, sim.discoveries]) rules.clear();
+      sim.keys.reset();
+      listener.tls('good');
+      clock.skew(0);
+      Object.assign(sim.graph, graphDefaults);
+      Object.assign(sim.lifetimes, entraLifetimes);
+      Object.assign(sim.habits, entraHabits);
+      sim.log.clear();
+    },
+    stop: () => listener.stop(),
+    restart: () => listener.restart(),
+    async close() {
+      await listener.close();
+      if (shared === undefined && existsSync(home)) await rm(home, { recursive: true, force: true });
+    },
+  };
+}
