@@ -165,7 +165,7 @@ describe.skipIf(noChromium)('a browser that keeps no cookies for the issuer', ()
       profile: { content_settings: { exceptions: { cookies: { [`${world.signet.issuer},*`]: { setting: 2 } } } } },
     }));
     const context = await chromium.launchPersistentContext(profile, launchOptions());
-    const complaints = await watch(context, world);
+    const complaints = watch(context, world);
     const page = await context.newPage();
 
     await page.goto(world.app);

@@ -14,19 +14,19 @@ export interface Visitor {
 
 export async function newVisitor(browser: Browser, world: World, options: BrowserContextOptions = {}): Promise<Visitor> {
   const context = await browser.newContext(options);
-  return { context, complaints: await watch(context, world), page: await context.newPage() };
+  return { context, complaints: watch(context, world), page: await context.newPage() };
 }
 
-export async function watch(context: BrowserContext, { signet, app, distantApp, orders, reports }: World): Promise<string[]> {
-  const expected = new Set([signet.issuer, app, distantApp, orders, reports]);
+export function watch(context: BrowserContext, world: World): string[] {
+  const expected = new Set([world.signet.issuer, world.app, world.distantApp, world.orders, world.reports]);
   const complaints: string[] = [];
-  await context.addInitScript({ content: reportViolations });
   context.on('request', (request) => {
     const { origin } = new URL(request.url());
     if (!expected.has(origin)) complaints.push(`request to ${request.url()}`);
   });
   context.on('console', (message) => {
-    if (/security ?policy/i.test(message.text())) complaints.push(message.text());
+    // Chromium's own report, which there is also where JavaScript is switched off.
+    if (/content security policy/i.test(message.text())) complaints.push(message.text());
   });
   context.on('weberror', (error) => complaints.push(String(error.error())));
   return complaints;
@@ -60,8 +60,3 @@ export async function signIn(page: Page, app: string): Promise<void> {
   await enterPassword(page, person);
   await page.getByRole('heading', { name: 'Your orders', exact: true }).waitFor();
 }
-
-// Runs in the page, where no policy applies to it. JavaScript that is switched off takes it along; then the console has
-// Chromium's own report.
-const reportViolations = `addEventListener('securitypolicyviolation', (violation) => console.error(
-  'security policy: ' + violation.effectiveDirective + ' ' + violation.blockedURI + ' on ' + violation.documentURI));`;
