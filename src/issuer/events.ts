@@ -20,7 +20,7 @@ export function auditProvider(provider: Provider, audit: Audit, log: Log): void 
   const refused = (event: string) => (ctx: KoaContextWithOIDC, error: ProtocolError) =>
     record(event, ctx, { error: error.message, description: error.error_description, reason: error.error_detail });
 
-  // oidc-provider says how a token request went, and then refresh.ts has the last word: what is true is written after it.
+  // oidc-provider says how a token request went, and then refresh.ts has the last word: what is true is noted after it.
   const outcomes = new WeakMap<object, (ctx: KoaContextWithOIDC) => void>();
   provider.use(async (ctx, next) => {
     await next();

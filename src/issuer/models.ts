@@ -119,8 +119,8 @@ export function createModels(
 
     async rotate(spent, successor, at) {
       const { handle, payload, lifeSeconds, sealedAnswer } = successor;
-      // The successor's row is what says that the old token is spent, so it is kept for as long as that one; `exp` in the
-      // payload ends the successor itself. They differ where the configured life was shortened in between.
+      // The successor's row is what says that the old token is spent, so it is kept for as long as that one; `exp` in
+      // the payload ends the successor itself. They differ where the configured life was shortened in between.
       const { rowCount } = await db.query(
         `insert into oidc_models
            (model, id, payload, grant_id, account_id, rotated_from, rotated_at, sealed_answer, expires_at)

@@ -3,7 +3,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { engines, postgres, type Engine } from '../support/engines.ts';
 import { callback, ordersApi, secret, startSignet, type TestServer } from '../support/signet.ts';
 import { expire } from '../support/stored.ts';
-import { authorizationRequest, authorize, asClient, signIn, tokenRequest, UserAgent, type TokenAnswer } from '../support/user-agent.ts';
+import {
+  asClient, askUserinfo, authorizationRequest, authorize, decode, redemption, signIn, tokenRequest, UserAgent,
+  type TokenAnswer,
+} from '../support/user-agent.ts';
 
 let server: TestServer;
 beforeAll(async () => { server = await startSignet(); });
@@ -15,7 +18,7 @@ async function freshCode(parameters: Record<string, string | undefined> = {}, at
   const answer = await authorize(new UserAgent(at.issuer), request.url);
   const code = answer.get('code');
   if (!code) throw new Error(`no code: ${answer}`);
-  return { code, redeeming: { grant_type: 'authorization_code', code, code_verifier: request.verifier, redirect_uri: callback } };
+  return { code, redeeming: redemption(request, code) };
 }
 
 /** What the application's redirect URI is told when an authorization request is refused. */
@@ -35,10 +38,12 @@ const refresh = (refreshToken: string, clientId = 'spa', at = server) =>
 const invalidGrant = { status: 400, body: { error: 'invalid_grant' } };
 
 describe('an authorization request without good PKCE (RFC 7636)', () => {
+  const none = { code_challenge: undefined, code_challenge_method: undefined };
+  const oldPortal = { client_id: 'web-no-pkce', scope: 'openid' };
+
   test('is refused without a challenge', async () => {
-    const wrong = { code_challenge: undefined, code_challenge_method: undefined };
-    expect(await refusal(wrong)).toMatchObject({ error: 'invalid_request', iss: server.issuer });
-    expect(await refusal({ ...wrong, client_id: 'web' })).toMatchObject({ error: 'invalid_request', iss: server.issuer });
+    expect(await refusal(none)).toMatchObject({ error: 'invalid_request', iss: server.issuer });
+    expect(await refusal({ ...none, client_id: 'web' })).toMatchObject({ error: 'invalid_request', iss: server.issuer });
   });
 
   test.each([
@@ -49,18 +54,16 @@ describe('an authorization request without good PKCE (RFC 7636)', () => {
     ['a challenge with foreign characters', { code_challenge: `${'a'.repeat(42)}!` }],
   ])('is refused with %s', async (_name, parameters) => {
     expect(await refusal(parameters)).toMatchObject({ error: 'invalid_request' });
-    expect(await refusal({ ...parameters, client_id: 'web-no-pkce', scope: 'openid' })).toMatchObject({ error: 'invalid_request' });
+    expect(await refusal({ ...parameters, ...oldPortal })).toMatchObject({ error: 'invalid_request' });
   });
 
   test('is accepted of the one application that declares pkce: optional', async () => {
-    const parameters = { client_id: 'web-no-pkce', scope: 'openid', code_challenge: undefined, code_challenge_method: undefined };
-    const { redeeming: { code_verifier: _unused, ...redeeming } } = await freshCode(parameters);
+    const { redeeming: { code_verifier: _unused, ...redeeming } } = await freshCode({ ...oldPortal, ...none });
     expect(await tokenRequest(server.issuer, redeeming, asClient('web-no-pkce'))).toMatchObject({ status: 200 });
   });
 
-  test('and a verifier for a code that has no challenge is refused: somebody took the challenge away (RFC 9700 §4.8.2)', async () => {
-    const parameters = { client_id: 'web-no-pkce', scope: 'openid', code_challenge: undefined, code_challenge_method: undefined };
-    const { redeeming } = await freshCode(parameters);
+  test('and a verifier for a code without challenge is refused: somebody took it away (RFC 9700 §4.8.2)', async () => {
+    const { redeeming } = await freshCode({ ...oldPortal, ...none });
     expect(await tokenRequest(server.issuer, redeeming, asClient('web-no-pkce'))).toMatchObject(invalidGrant);
   });
 });
@@ -98,8 +101,10 @@ describe('a code is redeemed only by whoever asked for it', () => {
     const wrong = await tokenRequest(server.issuer, redeeming, { clientId: 'web', secret: 'x'.repeat(40) });
     expect(wrong).toMatchObject({ status: 401, body: { error: 'invalid_client' } });
     expect(wrong.headers.get('www-authenticate')).toMatch(/^Basic /);
-    expect(await tokenRequest(server.issuer, redeeming, { clientId: 'web' })).toMatchObject({ body: { error: 'invalid_client' } });
-    expect(await tokenRequest(server.issuer, redeeming, asClient('nobody'))).toMatchObject({ status: 401, body: { error: 'invalid_client' } });
+    for (const client of [{ clientId: 'web' }, asClient('nobody')]) {
+      const refused = await tokenRequest(server.issuer, redeeming, client);
+      expect(refused).toMatchObject({ status: 401, body: { error: 'invalid_client' } });
+    }
     expect(await tokenRequest(server.issuer, redeeming, asClient('web'))).toMatchObject({ status: 200 });
   });
 
@@ -114,13 +119,12 @@ describe('a code that is redeemed a second time', () => {
   test('ends everything the first redemption gave: somebody else has seen the code (RFC 6749 §4.1.2)', async () => {
     const { redeeming } = await freshCode();
     const { body: tokens } = await tokenRequest(server.issuer, redeeming);
-    const userinfo = () => fetch(`${server.issuer}/me`, { headers: { Authorization: `Bearer ${tokens.access_token}` } });
-    expect((await userinfo()).status).toBe(200);
+    expect((await askUserinfo(server.issuer, tokens.access_token)).status).toBe(200);
 
     expect(await tokenRequest(server.issuer, redeeming)).toMatchObject(invalidGrant);
 
     expect(await refresh(tokens.refresh_token)).toMatchObject(invalidGrant);
-    expect((await userinfo()).status).toBe(401);
+    expect((await askUserinfo(server.issuer, tokens.access_token)).status).toBe(401);
   });
 
   test('ends nothing when whoever tries cannot prove to have asked for it', async () => {
@@ -183,14 +187,15 @@ describe('an authorization request that cannot be granted', () => {
     ['a resource that is no URI', { resource: 'orders' }, 'invalid_target'],
     ['a resource with a fragment', { resource: `${ordersApi}#part` }, 'invalid_target'],
     ['a scope with a line break', { scope: 'openid\nemail' }, 'invalid_scope'],
-  ])('is answered at the redirect URI, under the name of the issuer (RFC 9207): %s', async (_name, parameters, error) => {
+  ])('is answered at the redirect URI, in the issuer\'s name (RFC 9207): %s', async (_name, parameters, error) => {
     const { state, ...answer } = await refusal(parameters);
     expect(answer).toMatchObject({ error, iss: server.issuer });
     expect(state).toBeTruthy();
   });
 
   test('is refused when a parameter stands in it twice (RFC 6749 §3.1)', async () => {
-    for (const twice of ['&scope=openid', '&state=other', '&nonce=other', '&response_type=code', '&code_challenge=other']) {
+    const repetitions = ['&scope=openid', '&state=other', '&nonce=other', '&response_type=code', '&code_challenge=other'];
+    for (const twice of repetitions) {
       expect(await refusal({}, twice), twice).toMatchObject({ error: 'invalid_request' });
     }
   });
@@ -210,16 +215,17 @@ describe('an authorization request that cannot be granted', () => {
   });
 
   test('a parameter that is not supported changes nothing: claims', async () => {
-    const { redeeming } = await freshCode({ scope: 'openid', claims: JSON.stringify({ id_token: { email: null, roles: null } }) });
+    const claims = JSON.stringify({ id_token: { email: null, roles: null } });
+    const { redeeming } = await freshCode({ scope: 'openid', claims });
     const { body } = await tokenRequest(server.issuer, redeeming);
-    expect(JSON.parse(Buffer.from(body.id_token.split('.')[1], 'base64url').toString())).not.toHaveProperty('email');
+    expect(decode(body.id_token).payload).not.toHaveProperty('email');
   });
 
   test('a scope that the application may not have is not granted', async () => {
-    const { redeeming } = await freshCode({ client_id: 'web', scope: 'openid orders:read orders:write admin', resource: ordersApi });
+    const scope = 'openid orders:read orders:write admin';
+    const { redeeming } = await freshCode({ client_id: 'web', scope, resource: ordersApi });
     const { body } = await tokenRequest(server.issuer, redeeming, asClient('web'));
-    expect(body.scope.split(' ')).not.toContain('orders:write');
-    expect(body.scope.split(' ')).not.toContain('admin');
+    expect(body.scope.split(' ').sort()).toEqual(['openid', 'orders:read']);
   });
 });
 
@@ -270,8 +276,8 @@ describe('a token request that is no proper form', () => {
   });
 
   test('two ways to authenticate at once are refused (RFC 6749 §2.3)', async () => {
-    const answer = await tokenRequest(server.issuer, { grant_type: 'client_credentials', client_id: 'service', client_secret: secret },
-      { clientId: 'service', secret });
+    const parameters = { grant_type: 'client_credentials', client_id: 'service', client_secret: secret };
+    const answer = await tokenRequest(server.issuer, parameters, { clientId: 'service', secret });
     expect(answer.body.error).toBe('invalid_request');
   });
 });
@@ -288,9 +294,8 @@ describe('what belongs to one browser', () => {
     const opened = ['spa', 'spa', 'spa', 'web'].map((clientId) =>
       ({ clientId, ...authorizationRequest(server.issuer, { client_id: clientId, scope: 'openid' }) }));
     const codes = await Promise.all(opened.map(async ({ url }) => (await authorize(agent, url)).get('code')!));
-    const answers = await Promise.all(opened.map(({ clientId, verifier }, index) => tokenRequest(server.issuer,
-      { grant_type: 'authorization_code', code: codes[index]!, code_verifier: verifier, redirect_uri: callback },
-      asClient(clientId))));
+    const answers = await Promise.all(opened.map(({ clientId, ...request }, index) =>
+      tokenRequest(server.issuer, redemption(request, codes[index]!), asClient(clientId))));
     expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
     const renewed = await Promise.all(opened.map(({ clientId }, index) =>
       refresh(answers[index]!.body.refresh_token, clientId)));
@@ -307,8 +312,7 @@ describe('what belongs to one browser', () => {
     const request = authorizationRequest(server.issuer);
     const code = (await authorize(agent, request.url)).get('code')!;
     await agent.submit(await agent.visit('/session/end'), { logout: 'yes' });
-    expect(await tokenRequest(server.issuer,
-      { grant_type: 'authorization_code', code, code_verifier: request.verifier, redirect_uri: callback })).toMatchObject(invalidGrant);
+    expect(await tokenRequest(server.issuer, redemption(request, code))).toMatchObject(invalidGrant);
   });
 
   test('knowing the address of somebody\'s sign-in is not enough to take part in it', async () => {
@@ -326,7 +330,8 @@ describe('what belongs to one browser', () => {
 
 function sendInChunks(url: string, body: string): Promise<number> {
   return new Promise((resolve, reject) => {
-    const request = httpRequest(url, { method: 'POST', headers: { 'Content-Type': 'application/x-www-form-urlencoded', 'Transfer-Encoding': 'chunked' } });
+    const headers = { 'Content-Type': 'application/x-www-form-urlencoded', 'Transfer-Encoding': 'chunked' };
+    const request = httpRequest(url, { method: 'POST', headers });
     request.once('response', (response) => {
       response.resume();
       resolve(response.statusCode ?? 0);

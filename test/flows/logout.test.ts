@@ -23,7 +23,8 @@ const refresh = (refreshToken: string, clientId = 'spa') =>
 describe('an application signs a person out (OpenID Connect RP-Initiated Logout)', () => {
   test('and the person confirms, is signed out, and comes back with the state', async () => {
     const { agent, tokens } = await signIn(server.issuer);
-    const page = await agent.visit(endSession({ id_token_hint: tokens.id_token, post_logout_redirect_uri: after, state: 'kept' }));
+    const parameters = { id_token_hint: tokens.id_token, post_logout_redirect_uri: after, state: 'kept' };
+    const page = await agent.visit(endSession(parameters));
     expect(page.status).toBe(200);
     expect(await isSignedIn(agent)).toBe(true);
 
@@ -130,7 +131,8 @@ describe('a sign-out that is not in order is answered by an error page', () => {
   test('a hint with another signature, or of another kind', async () => {
     const { agent, tokens } = await signIn(server.issuer);
     const [header, payload] = tokens.id_token.split('.');
-    for (const hint of [`${header}.${payload}.AAAA`, `${header}.${payload}.`, tokens.access_token, tokens.refresh_token]) {
+    const hints = [`${header}.${payload}.AAAA`, `${header}.${payload}.`, tokens.access_token, tokens.refresh_token];
+    for (const hint of hints) {
       const page = await agent.visit(endSession({ id_token_hint: hint, post_logout_redirect_uri: after }));
       expect([page.status, page.headers.get('location')]).toEqual([400, null]);
     }
@@ -143,7 +145,8 @@ describe('a sign-out that is not in order is answered by an error page', () => {
   });
 
   test('a confirmation out of nowhere', async () => {
-    const page = await new UserAgent(server.issuer).request('/session/end/confirm', { form: { xsrf: 'x', logout: 'yes' } });
+    const form = { xsrf: 'x', logout: 'yes' };
+    const page = await new UserAgent(server.issuer).request('/session/end/confirm', { form });
     expect([page.status, page.headers.get('location')]).toEqual([400, null]);
   });
 });

@@ -31,11 +31,13 @@ describe('what the issuer publishes', () => {
   test.each(['/jwks', ...discoveryPaths])('%s may be cached, and says in one line whether it changed', async (path) => {
     const first = await fetch(server.issuer + path);
     expect(first.headers.get('cache-control')).toBe('public, max-age=300');
-    expect(first.headers.get('content-type')).toMatch(path === '/jwks' ? /^application\/jwk-set\+json/ : /^application\/json/);
+    const type = path === '/jwks' ? 'application/jwk-set+json' : 'application/json';
+    expect(first.headers.get('content-type')).toBe(`${type}; charset=utf-8`);
     const etag = first.headers.get('etag')!;
     expect(etag).toMatch(/^"[\w-]+"$/);
 
-    const second = await fetch(server.issuer + path, { headers: { 'If-None-Match': etag, 'Cache-Control': 'max-age=0' } });
+    const conditional = { 'If-None-Match': etag, 'Cache-Control': 'max-age=0' };
+    const second = await fetch(server.issuer + path, { headers: conditional });
     expect([second.status, await second.text()]).toEqual([304, '']);
     expect(second.headers.get('etag')).toBe(etag);
     expect(second.headers.get('cache-control')).toBe('public, max-age=300');
@@ -64,8 +66,9 @@ describe('pages of other origins (CORS)', () => {
   test('get tokens and userinfo only where an application declares their origin', async () => {
     const { tokens } = await signIn(server.issuer);
     const refresh = (origin: string) => tokenRequest(server.issuer,
-      { grant_type: 'refresh_token', refresh_token: tokens.refresh_token }, { clientId: 'spa', headers: { Origin: origin } });
-    for (const origin of [foreign, 'null', 'http://app.example.com', 'https://app.example.com.attacker.example', `${spaOrigin}:8443`]) {
+      { grant_type: 'refresh_token', refresh_token: tokens.refresh_token }, { headers: { Origin: origin } });
+    const similar = ['http://app.example.com', `${spaOrigin}:8443`, `${spaOrigin}.attacker.example`];
+    for (const origin of [foreign, 'null', ...similar]) {
       const refused = await refresh(origin);
       expect([refused.status, refused.headers.get('access-control-allow-origin')], origin).toEqual([400, null]);
     }
@@ -80,7 +83,8 @@ describe('pages of other origins (CORS)', () => {
 
   test('cannot use the origin of one application with another one', async () => {
     const { tokens } = await signIn(server.issuer, { clientId: 'web', parameters: { resource: ordersApi } });
-    const refused = await tokenRequest(server.issuer, { grant_type: 'refresh_token', refresh_token: tokens.refresh_token },
+    const refused = await tokenRequest(server.issuer,
+      { grant_type: 'refresh_token', refresh_token: tokens.refresh_token },
       { ...asClient('web'), headers: { Origin: spaOrigin } });
     expect([refused.status, refused.headers.get('access-control-allow-origin')]).toEqual([400, null]);
   });
@@ -111,13 +115,14 @@ describe('a request that says it came to another host', () => {
     const spoofed = await raw('/.well-known/openid-configuration', headers);
     expect([spoofed.status, spoofed.body]).toEqual([200, plain.body]);
 
-    const start = await raw(authorizationRequest(server.issuer).url.slice(server.issuer.length), headers);
+    const target = authorizationRequest(server.issuer).url.slice(server.issuer.length);
+    const start = await raw(target, headers);
     expect(start.headers.location).toMatch(/^\/sign-in\/[\w-]+$/);
     expect(start.headers['set-cookie']!.join()).not.toMatch(/domain|secure|attacker/i);
 
     const { agent } = await signIn(server.issuer);
     const cookie = [...agent.cookies].map(([key, value]) => `${key}=${value}`).join('; ');
-    const back = await raw(authorizationRequest(server.issuer).url.slice(server.issuer.length), { ...headers, Cookie: cookie });
+    const back = await raw(target, { ...headers, Cookie: cookie });
     expect(new URL(back.headers.location!).searchParams.get('iss')).toBe(server.issuer);
     const signOut = await raw('/session/end', { ...headers, Cookie: cookie });
     expect(signOut.body).toContain(`action="${server.issuer}/session/end/confirm"`);
@@ -139,22 +144,23 @@ describe('a request that says it came to another host', () => {
 });
 
 describe.skipIf(!engines.includes(postgres))('while the database is away', () => {
-  test('discovery and JWKS are answered from memory, and services that stand in the configuration get their tokens', async () => {
+  test('discovery and JWKS are answered from memory, and declared services get their tokens', async () => {
     const url = await postgres.freshUrl();
     const orphan = await startSignet({ database: url });
     const agent = new UserAgent(orphan.issuer);
-    const before = await Promise.all(['/jwks', ...discoveryPaths].map(async (path) => (await fetch(orphan.issuer + path)).text()));
+    const published = () => Promise.all(['/jwks', ...discoveryPaths].map(async (path) =>
+      (await fetch(orphan.issuer + path)).text()));
+    const before = await published();
 
     const admin = await openDatabase(new URL('/postgres', url).href);
     await admin.query(`drop database ${new URL(url).pathname.slice(1)} with (force)`);
     await admin.close();
 
-    const after = await Promise.all(['/jwks', ...discoveryPaths].map(async (path) => (await fetch(orphan.issuer + path)).text()));
-    expect(after).toEqual(before);
-    expect(await tokenRequest(orphan.issuer, { grant_type: 'client_credentials' }, asClient('service'))).toMatchObject({ status: 200 });
-
-    const unknown = await tokenRequest(orphan.issuer, { grant_type: 'client_credentials' }, asClient('nobody'));
-    expect(unknown).toMatchObject({ status: 500, body: { error: 'server_error' } });
+    expect(await published()).toEqual(before);
+    const ask = (clientId: string) =>
+      tokenRequest(orphan.issuer, { grant_type: 'client_credentials' }, asClient(clientId));
+    expect(await ask('service')).toMatchObject({ status: 200 });
+    expect(await ask('nobody')).toMatchObject({ status: 500, body: { error: 'server_error' } });
     const page = await agent.visit(authorizationRequest(orphan.issuer).url);
     expect(page.status).toBe(500);
     expect(page.body).not.toContain('postgres');
@@ -174,7 +180,8 @@ interface RawAnswer {
 function raw(target: string, headers: Record<string, string> = {}): Promise<RawAnswer> {
   const { port } = new URL(server.url);
   return new Promise((resolve, reject) => {
-    const request = httpRequest({ host: '127.0.0.1', port, path: target, headers: { Accept: 'text/html', ...headers } });
+    const accepting = { Accept: 'text/html', ...headers };
+    const request = httpRequest({ host: '127.0.0.1', port, path: target, headers: accepting });
     request.once('error', reject);
     request.once('response', async (response) => {
       let body = '';

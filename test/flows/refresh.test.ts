@@ -5,7 +5,9 @@ import { engines, postgres } from '../support/engines.ts';
 import { testKeys } from '../support/keys.ts';
 import { ordersApi, person, secret, startSignet, stockApi, type TestServer } from '../support/signet.ts';
 import { ageRotation, auditedAs, everythingIn, expire, storedId, successorsOf } from '../support/stored.ts';
-import { asClient, authorize, authorizationRequest, decode, signIn, tokenRequest, UserAgent, type TokenAnswer } from '../support/user-agent.ts';
+import {
+  asClient, askUserinfo, authorizationRequest, authorize, decode, redemption, signIn, tokenRequest, UserAgent,
+} from '../support/user-agent.ts';
 
 const refreshAt = (url: string) => (refreshToken: string, parameters: Record<string, string> = {}, clientId = 'spa') =>
   tokenRequest(url, { grant_type: 'refresh_token', refresh_token: refreshToken, ...parameters }, asClient(clientId));
@@ -34,7 +36,8 @@ describe.each(engines)('a refresh token, on $name', (engine) => {
         const { status, body, headers } = await refresh(current);
         expect(status).toBe(200);
         expect(headers.get('cache-control')).toBe('no-store');
-        expect(decode(body.access_token).payload).toMatchObject({ sub: server.accountId, aud: [ordersApi, server.issuer] });
+        expect(decode(body.access_token).payload)
+          .toMatchObject({ sub: server.accountId, aud: [ordersApi, server.issuer] });
         expect(body.refresh_token).not.toBe(current);
         current = body.refresh_token;
       }
@@ -55,7 +58,8 @@ describe.each(engines)('a refresh token, on $name', (engine) => {
       const { refresh_token: token } = await freshTokens();
       const answers = await Promise.all(Array.from({ length: 10 }, () => refresh(token)));
       answers.push(await refresh(token));
-      expect(await auditedAs(server.store.db, answers)).toEqual(['token.issued', ...Array(10).fill('token.issued_again')]);
+      expect(await auditedAs(server.store.db, answers))
+        .toEqual(['token.issued', ...Array(10).fill('token.issued_again')]);
     });
   });
 
@@ -106,8 +110,9 @@ describe.each(engines)('a refresh token, on $name', (engine) => {
     test('of a confidential application, is refused without its secret', async () => {
       const { refresh_token: token } = await freshTokens({}, 'web');
       const without = { grant_type: 'refresh_token', refresh_token: token };
-      expect(await tokenRequest(server.issuer, without, { clientId: 'web' })).toMatchObject({ status: 401 });
-      expect(await tokenRequest(server.issuer, without, { clientId: 'web', secret: 'y'.repeat(40) })).toMatchObject({ status: 401 });
+      for (const client of [{ clientId: 'web' }, { clientId: 'web', secret: 'y'.repeat(40) }]) {
+        expect(await tokenRequest(server.issuer, without, client)).toMatchObject({ status: 401 });
+      }
       expect(await refresh(token, {}, 'web')).toMatchObject(granted);
     });
   });
@@ -123,7 +128,8 @@ describe.each(engines)('a refresh token, on $name', (engine) => {
     test('is refused another API, known or not, and the token stays good', async () => {
       const { refresh_token: token } = await freshTokens();
       for (const resource of [stockApi, 'https://unknown.example.com', server.issuer, `${ordersApi}/`]) {
-        expect(await refresh(token, { resource }), resource).toMatchObject({ status: 400, body: { error: 'invalid_target' } });
+        expect(await refresh(token, { resource }), resource)
+          .toMatchObject({ status: 400, body: { error: 'invalid_target' } });
       }
       expect(await refresh(token)).toMatchObject(granted);
     });
@@ -137,10 +143,11 @@ describe.each(engines)('a refresh token, on $name', (engine) => {
     });
 
     test('gets a token for each API it was granted, one at a time', async () => {
-      const request = authorizationRequest(server.issuer, { resource: ordersApi, scope: 'openid orders:read stock:read' });
-      const answer = await authorize(new UserAgent(server.issuer), `${request.url}&resource=${encodeURIComponent(stockApi)}`);
-      const redeeming = { grant_type: 'authorization_code', code: answer.get('code')!, code_verifier: request.verifier,
-        redirect_uri: 'https://app.example.com/callback' };
+      const scope = 'openid orders:read stock:read';
+      const request = authorizationRequest(server.issuer, { resource: ordersApi, scope });
+      const both = `${request.url}&resource=${encodeURIComponent(stockApi)}`;
+      const answer = await authorize(new UserAgent(server.issuer), both);
+      const redeeming = redemption(request, answer.get('code')!);
       const { body: orders } = await tokenRequest(server.issuer, { ...redeeming, resource: ordersApi });
       const { body: stock } = await refresh(orders.refresh_token, { resource: stockApi });
       expect(decode(orders.access_token).payload).toMatchObject({ aud: ordersApi, scope: 'orders:read' });
@@ -156,8 +163,7 @@ describe.each(engines)('a refresh token, on $name', (engine) => {
       const { id } = await accounts.create({ email: other.email, roles: [], passwordHash }, 'test');
       const request = authorizationRequest(server.issuer);
       const code = (await authorize(new UserAgent(server.issuer), request.url, other)).get('code')!;
-      const { body: tokens } = await tokenRequest(server.issuer,
-        { grant_type: 'authorization_code', code, code_verifier: request.verifier, redirect_uri: 'https://app.example.com/callback' });
+      const { body: tokens } = await tokenRequest(server.issuer, redemption(request, code));
       await accounts.setDisabled(id, true, 'test');
       expect(await refresh(tokens.refresh_token)).toMatchObject(invalidGrant);
       expect(await userinfo(server, tokens.access_token)).toBe(401);
@@ -165,10 +171,11 @@ describe.each(engines)('a refresh token, on $name', (engine) => {
       expect(await refresh(tokens.refresh_token)).toMatchObject(granted);
     });
 
-    test('is refused in the browser application after signing out, and lives on with offline_access of a web application', async () => {
+    test('is refused after signing out, except where a web application was given offline_access', async () => {
       const agent = new UserAgent(server.issuer);
       const spa = await signIn(server.issuer, { agent });
-      const web = await signIn(server.issuer, { agent, clientId: 'web', parameters: { scope: 'openid offline_access', prompt: 'consent' } });
+      const offline = { scope: 'openid offline_access', prompt: 'consent' };
+      const web = await signIn(server.issuer, { agent, clientId: 'web', parameters: offline });
       await agent.submit(await agent.visit('/session/end'), { logout: 'yes' });
       expect(await refresh(spa.tokens.refresh_token)).toMatchObject(invalidGrant);
       expect(await refresh(web.tokens.refresh_token, {}, 'web')).toMatchObject(granted);
@@ -189,8 +196,9 @@ describe.each(engines)('a refresh token, on $name', (engine) => {
         expect(everything).not.toContain(token);
         expect(everything).not.toContain(decode(token).payload.jti);
       }
-      for (const token of [tokens.access_token, tokens.id_token, successor.access_token, code, person.password, secret]) {
-        expect(everything).not.toContain(token);
+      const credentials = [tokens.access_token, tokens.id_token, successor.access_token, code, person.password, secret];
+      for (const credential of credentials) {
+        expect(everything).not.toContain(credential);
       }
       for (const [name, value] of agent.cookies) expect(everything, name).not.toContain(value);
     });
@@ -225,10 +233,10 @@ describe('a refresh token that is not one of ours', () => {
   });
   afterAll(() => server.close());
 
-  const foreignKey = () => createPrivateKey({ key: testKeys[0]!.pkcs8, format: 'der', type: 'pkcs8' });
+  const foreign = createPrivateKey({ key: testKeys[0]!.pkcs8, format: 'der', type: 'pkcs8' });
   const forged = (header: object, payload: object) => {
     const input = `${encode(header)}.${encode(payload)}`;
-    return `${input}.${sign('sha256', Buffer.from(input), foreignKey()).toString('base64url')}`;
+    return `${input}.${sign('sha256', Buffer.from(input), foreign).toString('base64url')}`;
   };
 
   test('is refused, however it is forged', async () => {
@@ -236,6 +244,7 @@ describe('a refresh token that is not one of ours', () => {
     const { header, payload } = decode(good.refresh_token!);
     const [h, p, s] = good.refresh_token!.split('.') as [string, string, string];
     const { keys: [key] } = await (await fetch(`${server.issuer}/jwks`)).json() as { keys: Array<{ n: string }> };
+    const jwk = testKeys[0]!.publicJwk;
     const hmacInput = `${encode({ ...header, alg: 'HS256' })}.${p}`;
     const tricks: Record<string, string> = {
       'signed by another key': forged(header, payload),
@@ -245,7 +254,7 @@ describe('a refresh token that is not one of ours', () => {
       'no signature': `${h}.${p}.`,
       'two parts': `${h}.${p}`,
       'an invented handle under a key of its own':
-        forged({ ...header, kid: testKeys[0]!.publicJwk.kid, jwk: testKeys[0]!.publicJwk }, { ...payload, jti: 'a'.repeat(43) }),
+        forged({ ...header, kid: jwk.kid, jwk }, { ...payload, jti: 'a'.repeat(43) }),
       'another handle': `${h}.${encode({ ...payload, jti: 'a'.repeat(43) })}.${s}`,
       'a later end': `${h}.${encode({ ...payload, exp: payload.exp + 86_400 })}.${s}`,
       'an ID token': good.id_token!,
@@ -258,6 +267,31 @@ describe('a refresh token that is not one of ours', () => {
     };
     for (const [name, token] of Object.entries(tricks)) expect(await refresh(token), name).toMatchObject(invalidGrant);
     expect(await refresh(good.refresh_token!)).toMatchObject(granted);
+  });
+
+  test('is refused where our own key signed something else', async () => {
+    const { header, payload } = decode(good.refresh_token!);
+    const { active } = await server.store.keyring.signingKeys();
+    const signed = async (changed: { header?: object; payload?: object }) => {
+      const input = `${encode({ ...header, ...changed.header })}.${encode({ ...payload, ...changed.payload })}`;
+      return `${input}.${(await active.sign(Buffer.from(input))).toString('base64url')}`;
+    };
+    const past = Math.floor(Date.now() / 1000) - 1;
+    const others: Record<string, string> = {
+      'no type': await signed({ header: { typ: undefined } }),
+      'the type of an access token': await signed({ header: { typ: 'at+jwt' } }),
+      'the type in other letters': await signed({ header: { typ: 'RT+JWT' } }),
+      'another issuer': await signed({ payload: { iss: 'https://attacker.example' } }),
+      'another audience': await signed({ payload: { aud: ordersApi } }),
+      'an expired one': await signed({ payload: { exp: past } }),
+      'one without end': await signed({ payload: { exp: undefined } }),
+      'one without a handle': await signed({ payload: { jti: undefined } }),
+      'another handle': await signed({ payload: { jti: 'a'.repeat(43) } }),
+    };
+    for (const [name, token] of Object.entries(others)) {
+      expect(await refreshAt(server.issuer)(token), name).toMatchObject(invalidGrant);
+    }
+    expect(await refreshAt(server.issuer)(await signed({}))).toMatchObject(granted);
   });
 });
 
@@ -308,7 +342,7 @@ describe.skipIf(!engines.includes(postgres))('two servers on one PostgreSQL', ()
     const first = await startSignet({ database });
     const second = await startSignet({ database, directory: first.directory, values: { issuer: first.issuer } });
     const { tokens } = await signIn(first.issuer);
-    const answers: TokenAnswer[] = await Promise.all(Array.from({ length: 50 }, (_, index) =>
+    const answers = await Promise.all(Array.from({ length: 50 }, (_, index) =>
       refreshAt(index % 2 === 0 ? first.url : second.url)(tokens.refresh_token)));
     expect(new Set(answers.map(({ body }) => JSON.stringify(body))).size).toBe(1);
     expect(answers[0]!.status).toBe(200);
@@ -319,5 +353,5 @@ describe.skipIf(!engines.includes(postgres))('two servers on one PostgreSQL', ()
 });
 
 async function userinfo({ issuer }: TestServer, accessToken: string): Promise<number> {
-  return (await fetch(`${issuer}/me`, { headers: { Authorization: `Bearer ${accessToken}` } })).status;
+  return (await askUserinfo(issuer, accessToken)).status;
 }

@@ -1,16 +1,18 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { noteSecret, secretsIn, secretsSeen } from '../support/secrets.ts';
-import { everythingIn, auditedAs } from '../support/stored.ts';
-import { callback, ordersApi, person, startSignet, type TestServer } from '../support/signet.ts';
-import { asClient, authorizationRequest, decode, signIn, tokenRequest, UserAgent, type Answer, type TokenAnswer } from '../support/user-agent.ts';
+import { auditedAs, everythingIn } from '../support/stored.ts';
+import { ordersApi, person, startSignet, type TestServer } from '../support/signet.ts';
+import {
+  asClient, askUserinfo, authorizationRequest, decode, redemption, signIn, tokenRequest, UserAgent, type TokenAnswer,
+} from '../support/user-agent.ts';
 
 let server: TestServer;
 beforeAll(async () => { server = await startSignet(); });
 afterAll(() => server.close());
 
 /** One of everything that carries a credential, the wrong way round as well. */
-async function tour(): Promise<Array<Answer | TokenAnswer>> {
-  const answers: Array<Answer | TokenAnswer> = [];
+async function tour(): Promise<TokenAnswer[]> {
+  const answers: TokenAnswer[] = [];
   const ask = async (parameters: Record<string, string>, client = asClient('spa')) => {
     const answer = await tokenRequest(server.issuer, parameters, client);
     answers.push(answer);
@@ -21,10 +23,11 @@ async function tour(): Promise<Array<Answer | TokenAnswer>> {
   await ask({ grant_type: 'refresh_token', refresh_token: tokens.refresh_token });
   await ask({ grant_type: 'refresh_token', refresh_token: `${tokens.refresh_token}x` });
   await ask({ grant_type: 'refresh_token', refresh_token: tokens.access_token });
-  await ask({ grant_type: 'authorization_code', code, code_verifier: request.verifier, redirect_uri: callback });
-  await ask({ grant_type: 'client_credentials' }, asClient('service'));
-  await ask({ grant_type: 'client_credentials' }, { clientId: 'service', secret: 'a wrong secret of forty characters or so' });
-  await ask({ grant_type: 'client_credentials', client_secret: 'another wrong secret of forty characters' }, { clientId: 'service' });
+  await ask(redemption(request, code));
+  const asService = { grant_type: 'client_credentials' };
+  await ask(asService, asClient('service'));
+  await ask(asService, { clientId: 'service', secret: 'a wrong secret of forty characters or so' });
+  await ask({ ...asService, client_secret: 'another wrong secret of forty characters' }, { clientId: 'service' });
 
   const wrong = new UserAgent(server.issuer);
   const page = await wrong.visit(authorizationRequest(server.issuer, { client_id: 'web' }).url);
@@ -32,8 +35,8 @@ async function tour(): Promise<Array<Answer | TokenAnswer>> {
   const misplaced = 'a password typed where the e-mail goes';
   noteSecret('password', misplaced);
   await wrong.submit(page, { email: misplaced, password: 'x'.repeat(20) });
-  await fetch(`${server.issuer}/me`, { headers: { Authorization: `Bearer ${body.access_token}` } });
-  await fetch(`${server.issuer}/me`, { headers: { Authorization: `Bearer ${body.access_token}x` } });
+  await askUserinfo(server.issuer, body.access_token);
+  await askUserinfo(server.issuer, `${body.access_token}x`);
   await agent.visit(`/session/end?id_token_hint=${tokens.id_token}x`);
   await agent.submit(await agent.visit(`/session/end?id_token_hint=${tokens.id_token}`), { logout: 'yes' });
   return answers;
@@ -52,7 +55,7 @@ describe('tokens, codes, cookies, passwords and secrets', () => {
   test('would be found: the search is not blind', async () => {
     const { tokens, agent } = await signIn(server.issuer);
     expect(secretsIn(`… ${tokens.access_token} …`)).toEqual(['access token']);
-    expect(secretsIn(JSON.stringify({ jti: decode(tokens.refresh_token).payload.jti }))).toEqual(['refresh token handle']);
+    expect(secretsIn(decode(tokens.refresh_token).payload.jti)).toEqual(['refresh token handle']);
     expect(secretsIn([...agent.cookies.values()].join(' '))).toEqual(['cookie']);
     expect(secretsIn(person.password)).toEqual(['password']);
   });

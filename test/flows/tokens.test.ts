@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createVerifier } from '../../src/verifier/index.ts';
 import { callback, ordersApi, secret, startSignet, stockApi, declared, type TestServer } from '../support/signet.ts';
-import { asClient, authorizationRequest, authorize, decode, signIn, tokenRequest, UserAgent } from '../support/user-agent.ts';
+import {
+  asClient, askUserinfo, authorizationRequest, authorize, decode, redemption, signIn, tokenRequest, UserAgent,
+} from '../support/user-agent.ts';
 
 let server: TestServer;
 beforeAll(async () => {
@@ -10,7 +12,8 @@ beforeAll(async () => {
     { clientId: 'two-apis', name: 'Clearing job', type: 'service', secret,
       access: { [ordersApi]: ['orders:read'], [stockApi]: ['stock:read'] } },
     { clientId: 'default-api', name: 'Warehouse', type: 'spa', redirectUris: [callback], firstParty: true,
-      access: { [ordersApi]: ['orders:read'], [stockApi]: ['stock:read'] }, defaultAudience: stockApi, accessTokenLife: '2m' },
+      access: { [ordersApi]: ['orders:read'], [stockApi]: ['stock:read'] },
+      defaultAudience: stockApi, accessTokenLife: '2m' },
   ] } });
 });
 afterAll(() => server.close());
@@ -30,7 +33,8 @@ describe('whom an access token is for', () => {
   });
 
   test('the API alone, where openid was not asked for', async () => {
-    expect(accessToken(await personsToken({ resource: ordersApi, scope: 'orders:read' }))).toMatchObject({ aud: ordersApi });
+    const token = await personsToken({ resource: ordersApi, scope: 'orders:read' });
+    expect(accessToken(token).aud).toBe(ordersApi);
   });
 
   test('the issuer alone, where the application has several APIs and names none', async () => {
@@ -40,7 +44,8 @@ describe('whom an access token is for', () => {
   });
 
   test('the only API of an application, where the request names none', async () => {
-    expect(accessToken(await personsToken({ scope: 'openid orders:read' }, 'web')).aud).toEqual([ordersApi, server.issuer]);
+    const token = await personsToken({ scope: 'openid orders:read' }, 'web');
+    expect(accessToken(token).aud).toEqual([ordersApi, server.issuer]);
   });
 
   test('the default API of an application, where it declares one', async () => {
@@ -50,16 +55,17 @@ describe('whom an access token is for', () => {
 
   test('never an API that the application may not call, or a scope of another one', async () => {
     const scope = 'openid orders:read orders:write stock:read';
-    expect(scopesOf(await personsToken({ resource: ordersApi, scope }))).toEqual(['openid', 'orders:read', 'orders:write']);
-    expect(scopesOf(await personsToken({ resource: stockApi, scope }))).toEqual(['openid', 'stock:read']);
-    expect(scopesOf(await personsToken({ resource: ordersApi, scope }, 'web'))).toEqual(['openid', 'orders:read']);
+    const granted = async (resource: string, clientId: string) =>
+      scopesOf(await personsToken({ resource, scope }, clientId));
+    expect(await granted(ordersApi, 'spa')).toEqual(['openid', 'orders:read', 'orders:write']);
+    expect(await granted(stockApi, 'spa')).toEqual(['openid', 'stock:read']);
+    expect(await granted(ordersApi, 'web')).toEqual(['openid', 'orders:read']);
     await expect(personsToken({ resource: stockApi, scope }, 'web')).rejects.toThrow('invalid_target');
   });
 
   test('at the token endpoint, never an API that the sign-in did not name', async () => {
     const { code, request } = await codeOnly({ resource: ordersApi });
-    const redeeming = { grant_type: 'authorization_code', code, code_verifier: request.verifier, redirect_uri: callback };
-    const widened = await tokenRequest(server.issuer, { ...redeeming, resource: stockApi });
+    const widened = await tokenRequest(server.issuer, { ...redemption(request, code), resource: stockApi });
     expect(widened).toMatchObject({ status: 400, body: { error: 'invalid_target' } });
   });
 });
@@ -79,7 +85,8 @@ describe('how long an access token lives', () => {
 
 describe('what an access token says (RFC 9068 §2.2)', () => {
   test('of a person', async () => {
-    const { jti, iat, exp, auth_time: authTime, sid, ...rest } = accessToken(await personsToken({ resource: ordersApi, scope: 'orders:read' }));
+    const token = await personsToken({ resource: ordersApi, scope: 'orders:read' });
+    const { jti, iat, exp, auth_time: authTime, sid, ...rest } = accessToken(token);
     expect(rest).toEqual({
       iss: server.issuer, aud: ordersApi, sub: server.accountId, client_id: 'spa', scope: 'orders:read',
       email: 'ada@example.com', roles: ['buyer'],
@@ -90,13 +97,17 @@ describe('what an access token says (RFC 9068 §2.2)', () => {
   test('of a service, which is nobody: no e-mail, no roles, no session', async () => {
     const { body } = await tokenRequest(server.issuer, { grant_type: 'client_credentials' }, asClient('service'));
     const { jti: _jti, iat: _iat, exp: _exp, ...rest } = accessToken(body.access_token);
-    expect(rest).toEqual({ iss: server.issuer, aud: ordersApi, sub: 'service', client_id: 'service', scope: 'orders:read' });
+    expect(rest).toEqual({
+      iss: server.issuer, aud: ordersApi, sub: 'service', client_id: 'service', scope: 'orders:read',
+    });
   });
 });
 
 describe('a service asks for a token (RFC 6749 §4.4)', () => {
   const ask = (parameters: Record<string, string | string[]> = {}, client = asClient('service')) =>
     tokenRequest(server.issuer, { grant_type: 'client_credentials', ...parameters }, client);
+
+  const refusedAs = (error: string) => ({ status: 400, body: { error } });
 
   test('and gets all its scopes by default, no refresh token and no ID token', async () => {
     const { status, body, headers } = await ask();
@@ -112,25 +123,25 @@ describe('a service asks for a token (RFC 6749 §4.4)', () => {
 
   test.each(['orders:write', 'orders:read orders:write', 'openid', 'email', 'offline_access', 'stock:read', 'unknown'])(
     'and is refused a scope it may not have: %s', async (scope) => {
-      expect(await ask({ scope })).toMatchObject({ status: 400, body: { error: 'invalid_scope' } });
-      expect(await ask({ scope, resource: ordersApi })).toMatchObject({ status: 400, body: { error: 'invalid_scope' } });
+      expect(await ask({ scope })).toMatchObject(refusedAs('invalid_scope'));
+      expect(await ask({ scope, resource: ordersApi })).toMatchObject(refusedAs('invalid_scope'));
     });
 
   test.each([stockApi, 'https://unknown.example.com', `${ordersApi}/`, 'orders'])(
     'and is refused an API it may not call: %s', async (resource) => {
-      expect(await ask({ resource })).toMatchObject({ status: 400, body: { error: 'invalid_target' } });
+      expect(await ask({ resource })).toMatchObject(refusedAs('invalid_target'));
     });
 
   test('and is refused the issuer, which has no scopes for services', async () => {
-    expect(await ask({ resource: server.issuer })).toMatchObject({ status: 400, body: { error: 'invalid_target' } });
+    expect(await ask({ resource: server.issuer })).toMatchObject(refusedAs('invalid_target'));
   });
 
   test('for one API at a time: a service of several has to say for which', async () => {
     const client = asClient('two-apis');
-    expect(await ask({ resource: [ordersApi, stockApi] }, client)).toMatchObject({ status: 400, body: { error: 'invalid_target' } });
-    expect(await ask({}, client)).toMatchObject({ status: 400, body: { error: 'invalid_target' } });
-    expect(await ask({ scope: 'openid' }, client)).toMatchObject({ status: 400, body: { error: 'invalid_target' } });
-    expect(await ask({ scope: 'orders:read' }, client)).toMatchObject({ status: 400, body: { error: 'invalid_target' } });
+    const vague = [{ resource: [ordersApi, stockApi] }, {}, { scope: 'openid' }, { scope: 'orders:read' }];
+    for (const parameters of vague as Array<Record<string, string>>) {
+      expect(await ask(parameters, client), JSON.stringify(parameters)).toMatchObject(refusedAs('invalid_target'));
+    }
     const { body } = await ask({ resource: stockApi }, client);
     expect(accessToken(body.access_token)).toMatchObject({ aud: stockApi, scope: 'stock:read' });
   });
@@ -155,27 +166,29 @@ describe('a service asks for a token (RFC 6749 §4.4)', () => {
 
   test('but an application of people gets none without a person', async () => {
     for (const clientId of ['spa', 'web', 'device']) {
-      expect(await ask({}, asClient(clientId)), clientId).toMatchObject({ status: 400, body: { error: 'invalid_request' } });
+      expect(await ask({}, asClient(clientId)), clientId).toMatchObject(refusedAs('invalid_request'));
     }
   });
 
   test('and a service signs nobody in', async () => {
-    expect(await ask({ grant_type: 'authorization_code', code: 'x', redirect_uri: 'x' })).toMatchObject({ status: 400 });
-    expect(await ask({ grant_type: 'refresh_token', refresh_token: 'x' })).toMatchObject({ status: 400 });
+    const code = { grant_type: 'authorization_code', code: 'x', redirect_uri: 'x' };
+    expect(await ask(code)).toMatchObject(refusedAs('invalid_request'));
+    expect(await ask({ grant_type: 'refresh_token', refresh_token: 'x' })).toMatchObject(refusedAs('invalid_request'));
   });
 });
 
 describe('a token of one kind or one audience is good for nothing else', () => {
-  const userinfo = (token: string) => fetch(`${server.issuer}/me`, { headers: { Authorization: `Bearer ${token}` } });
+  const userinfo = (token: string) => askUserinfo(server.issuer, token);
 
   test('userinfo takes an access token that is addressed to the issuer, and no other token', async () => {
     const { tokens } = await signIn(server.issuer, { parameters: { scope: 'openid email' } });
-    const { tokens: forApi } = await signIn(server.issuer, { parameters: { scope: 'orders:read', resource: ordersApi } });
-    const { body: service } = await tokenRequest(server.issuer, { grant_type: 'client_credentials' }, asClient('service'));
+    const forApi = await personsToken({ scope: 'orders:read', resource: ordersApi });
+    const { body: service } =
+      await tokenRequest(server.issuer, { grant_type: 'client_credentials' }, asClient('service'));
     expect((await userinfo(tokens.access_token)).status).toBe(200);
     for (const [kind, token] of Object.entries({
       'an ID token': tokens.id_token, 'a refresh token': tokens.refresh_token,
-      'a token for an API': forApi.access_token, 'a token of a service': service.access_token,
+      'a token for an API': forApi, 'a token of a service': service.access_token,
       'a token with another signature': `${tokens.access_token.slice(0, -4)}AAAA`, 'nonsense': 'nonsense',
     })) {
       const answer = await userinfo(token);
@@ -185,7 +198,10 @@ describe('a token of one kind or one audience is good for nothing else', () => {
   });
 
   test('userinfo says what the scopes allow, and no more', async () => {
-    const claims = async (scope: string) => Object.keys(await (await userinfo(await personsToken({ scope }))).json() as object).sort();
+    const claims = async (scope: string) => {
+      const answer = await userinfo(await personsToken({ scope }));
+      return Object.keys(await answer.json() as object).sort();
+    };
     expect(await claims('openid')).toEqual(['sub']);
     expect(await claims('openid email')).toEqual(['email', 'email_verified', 'sub']);
     expect(await claims('openid profile roles')).toEqual(['name', 'preferred_username', 'roles', 'sub']);
@@ -196,11 +212,14 @@ describe('a token of one kind or one audience is good for nothing else', () => {
     expect((await fetch(`${server.issuer}/me?access_token=${token}`)).status).not.toBe(200);
   });
 
-  test('an API verifies its tokens offline, and takes neither those of another API nor an ID or refresh token', async () => {
+  test('an API verifies its tokens offline, and takes no other: of another API, an ID or a refresh token', async () => {
     const verifier = createVerifier({ issuer: server.issuer, audience: ordersApi });
-    const { tokens } = await signIn(server.issuer, { parameters: { scope: 'openid orders:read', resource: ordersApi } });
-    expect(await verifier.verify(tokens.access_token, { scope: 'orders:read' })).toMatchObject({ sub: server.accountId, clientId: 'spa' });
-    await expect(verifier.verify(tokens.access_token, { scope: 'orders:write' })).rejects.toMatchObject({ code: 'insufficient_scope' });
+    const parameters = { scope: 'openid orders:read', resource: ordersApi };
+    const { tokens } = await signIn(server.issuer, { parameters });
+    expect(await verifier.verify(tokens.access_token, { scope: 'orders:read' }))
+      .toMatchObject({ sub: server.accountId, clientId: 'spa' });
+    await expect(verifier.verify(tokens.access_token, { scope: 'orders:write' }))
+      .rejects.toMatchObject({ code: 'insufficient_scope' });
     await expect(verifier.verify(tokens.id_token)).rejects.toMatchObject({ code: 'wrong_type' });
     await expect(verifier.verify(tokens.refresh_token)).rejects.toMatchObject({ code: 'wrong_type' });
     const stock = await personsToken({ scope: 'stock:read', resource: stockApi });
@@ -218,7 +237,5 @@ async function codeOnly(parameters: Record<string, string>) {
 
 async function signInWithoutSecret(clientId: string, parameters: Record<string, string>) {
   const { code, request } = await codeOnly({ client_id: clientId, ...parameters });
-  const { body } = await tokenRequest(server.issuer,
-    { grant_type: 'authorization_code', code, code_verifier: request.verifier, redirect_uri: callback }, { clientId });
-  return body;
+  return (await tokenRequest(server.issuer, redemption(request, code), { clientId })).body;
 }

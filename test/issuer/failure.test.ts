@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startWatchedIssuer, type WatchedIssuer } from '../support/issuer.ts';
-import { callback, startSignet, type TestServer } from '../support/signet.ts';
-import { authorizationRequest, authorize, signIn, tokenRequest, UserAgent } from '../support/user-agent.ts';
+import { startSignet, type TestServer } from '../support/signet.ts';
+import { authorizationRequest, authorize, redemption, signIn, tokenRequest, UserAgent } from '../support/user-agent.ts';
 
 let server: TestServer;
 let issuer: WatchedIssuer;
@@ -21,7 +21,8 @@ describe('a database that fails in the middle of a token request', () => {
     ['as the account is read', 'from accounts'],
   ])('leaves the refresh token good: %s', async (_name, statement) => {
     const { tokens } = await signIn(server.issuer);
-    const refresh = () => tokenRequest(issuer.url, { grant_type: 'refresh_token', refresh_token: tokens.refresh_token });
+    const refresh = () =>
+      tokenRequest(issuer.url, { grant_type: 'refresh_token', refresh_token: tokens.refresh_token });
     issuer.forget();
     issuer.breakOn((sql) => sql.includes(statement));
     const failed = await refresh();
@@ -37,8 +38,7 @@ describe('a database that fails in the middle of a token request', () => {
   test('leaves the code good: as it is spent', async () => {
     const request = authorizationRequest(server.issuer);
     const code = (await authorize(new UserAgent(server.issuer), request.url)).get('code')!;
-    const redeem = () => tokenRequest(issuer.url,
-      { grant_type: 'authorization_code', code, code_verifier: request.verifier, redirect_uri: callback });
+    const redeem = () => tokenRequest(issuer.url, redemption(request, code));
 
     issuer.breakOn((sql) => sql.includes('set consumed_at'));
     expect(await redeem()).toMatchObject({ status: 500, body: { error: 'server_error' } });

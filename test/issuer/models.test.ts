@@ -20,18 +20,19 @@ describe.each(engines)('what the issuer stores, on $name', (engine) => {
   afterAll(() => db.close());
 
   async function storeRefreshToken(handle: string, lifeSeconds: number, grantId = `grant of ${handle}`): Promise<void> {
-    await models.adapter('RefreshToken').upsert(handle, { jti: handle, grantId, exp: now / 1000 + lifeSeconds }, lifeSeconds);
+    const payload = { jti: handle, grantId, exp: now / 1000 + lifeSeconds };
+    await models.adapter('RefreshToken').upsert(handle, payload, lifeSeconds);
   }
 
   const successor = (handle: string, lifeSeconds: number) =>
     ({ handle, payload: { jti: handle, exp: now / 1000 + lifeSeconds }, lifeSeconds, sealedAnswer: 'sealed' });
 
   test('a credential is found by its value and stored under its digest', async () => {
-    await storeRefreshToken('handle-of-a-token', hour);
+    await storeRefreshToken('handle-of-a-token', hour, 'a grant');
     expect(await models.adapter('RefreshToken').find('handle-of-a-token')).toMatchObject({ jti: 'handle-of-a-token' });
     const { rows } = await db.query('select * from oidc_models');
-    expect(JSON.stringify(rows.map((row) => ({ ...row, grant_id: undefined, payload: undefined })))).not.toContain('handle-of-a-token');
-    expect(rows.map(({ payload }) => String(payload)).join()).not.toContain('"jti"');
+    expect(rows).toHaveLength(1);
+    expect(JSON.stringify(rows)).not.toContain('handle-of-a-token');
   });
 
   test('a code is consumed once: the second caller is told', async () => {
@@ -62,7 +63,7 @@ describe.each(engines)('what the issuer stores, on $name', (engine) => {
     expect(await models.adapter('RefreshToken').find('orphan')).toBeUndefined();
   });
 
-  test('a spent refresh token stays spent for as long as it could be used, also after lives were shortened', async () => {
+  test('a spent refresh token stays spent while it could be used, also after lives were shortened', async () => {
     now = start;
     await storeRefreshToken('long-lived', 100 * hour);
     await models.rotate('long-lived', successor('short-lived', hour), now);

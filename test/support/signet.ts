@@ -31,11 +31,13 @@ export const declared = {
     { clientId: 'third-party', name: 'Reports', type: 'web', secret, redirectUris: ['https://reports.example.net/cb'],
       access: { [ordersApi]: ['orders:read'] } },
     { clientId: 'device', name: 'Desktop', type: 'native', firstParty: true,
-      redirectUris: ['http://127.0.0.1/callback', 'com.example.desktop:/callback'], access: { [ordersApi]: ['orders:read'] } },
+      redirectUris: ['http://127.0.0.1/callback', 'com.example.desktop:/callback'],
+      access: { [ordersApi]: ['orders:read'] } },
     { clientId: 'service', name: 'Nightly job', type: 'service', secret, access: { [ordersApi]: ['orders:read'] } },
   ],
   apis: [
-    { audience: ordersApi, name: 'Orders', scopes: { 'orders:read': 'See your orders', 'orders:write': 'Place orders' } },
+    { audience: ordersApi, name: 'Orders',
+      scopes: { 'orders:read': 'See your orders', 'orders:write': 'Place orders' } },
     { audience: stockApi, name: 'Stock', scopes: { 'stock:read': 'See the stock' }, accessTokenLife: '5m' },
   ],
 };
@@ -80,8 +82,9 @@ export async function startSignet({ database, values = {}, directory }: TestServ
   const server = await startServer(config, log);
   const store = await openStore(config, log);
   const known = await store.accounts.findByEmail(person.email);
-  const account = known ?? (await store.accounts.create(
-    { email: person.email, name: 'Ada', roles: ['buyer'], passwordHash: await bcrypt.hash(person.password, 4) }, 'test'));
+  const account = known ?? (await store.accounts.create({
+    email: person.email, name: 'Ada', roles: ['buyer'], passwordHash: await bcrypt.hash(person.password, 4),
+  }, 'test'));
 
   noteSecret('password', person.password);
   noteSecret('client secret', secret);

@@ -12,6 +12,12 @@ export interface Answer {
   body: string;
 }
 
+export interface RequestOptions {
+  /** Posted, as a browser posts a form of the same site. */
+  form?: Record<string, string>;
+  headers?: Record<string, string>;
+}
+
 export class UserAgent {
   readonly #issuer: string;
   readonly #listening: string;
@@ -28,7 +34,7 @@ export class UserAgent {
   }
 
   /** One request, no redirect followed. */
-  async request(url: string, { form, headers = {} }: { form?: Record<string, string>; headers?: Record<string, string> } = {}): Promise<Answer> {
+  async request(url: string, { form, headers = {} }: RequestOptions = {}): Promise<Answer> {
     const asked = new URL(url, this.#issuer).href;
     const response = await fetch(asked.replace(this.#issuer, this.#listening), {
       method: form ? 'POST' : 'GET',
@@ -48,7 +54,7 @@ export class UserAgent {
   }
 
   /** Follows redirects until a page is shown or one leads away from the issuer: then that one's Location is `url`. */
-  async visit(url: string, options: Parameters<UserAgent['request']>[1] = {}): Promise<Answer> {
+  async visit(url: string, options: RequestOptions = {}): Promise<Answer> {
     let answer = await this.request(url, options);
     for (let hops = 0; hops < 10; hops += 1) {
       const location = answer.headers.get('location');
@@ -87,7 +93,10 @@ export interface AuthorizationRequest {
 }
 
 /** An authorization request with PKCE (RFC 7636); a parameter set to undefined is left out. */
-export function authorizationRequest(issuer: string, parameters: Record<string, string | undefined> = {}): AuthorizationRequest {
+export function authorizationRequest(
+  issuer: string,
+  parameters: Record<string, string | undefined> = {},
+): AuthorizationRequest {
   const verifier = randomBytes(32).toString('base64url');
   const state = randomBytes(8).toString('base64url');
   const nonce = randomBytes(8).toString('base64url');
@@ -114,8 +123,12 @@ export async function authorize(agent: UserAgent, url: string, who = person): Pr
   if (answer.status === 200 && answer.body.includes('name="password"')) {
     answer = await agent.submit(answer, { email: who.email, password: who.password });
   }
-  if (answer.status === 200 && answer.body.includes('name="decision"')) answer = await agent.submit(answer, { decision: 'allow' });
-  if (!answer.headers.get('location')) throw new Error(`no redirect: ${answer.status} ${answer.url} ${answer.body.slice(0, 500)}`);
+  if (answer.status === 200 && answer.body.includes('name="decision"')) {
+    answer = await agent.submit(answer, { decision: 'allow' });
+  }
+  if (!answer.headers.get('location')) {
+    throw new Error(`no redirect: ${answer.status} ${answer.url} ${answer.body.slice(0, 500)}`);
+  }
   return new URL(answer.url).searchParams;
 }
 
@@ -125,11 +138,28 @@ export interface TokenAnswer {
   body: Record<string, any>;
 }
 
+export interface ClientOptions {
+  clientId?: string;
+  /** For client_secret_basic; a public application has none. */
+  secret?: string;
+  headers?: Record<string, string>;
+}
+
+/** What redeems a code. */
+export function redemption({ verifier }: AuthorizationRequest, code: string, redirectUri = callback) {
+  return { grant_type: 'authorization_code', code, code_verifier: verifier, redirect_uri: redirectUri };
+}
+
+/** Asks userinfo with an access token. */
+export function askUserinfo(issuer: string, accessToken: string): Promise<Response> {
+  return fetch(`${issuer}/me`, { headers: { Authorization: `Bearer ${accessToken}` } });
+}
+
 /** A token request; confidential applications authenticate with client_secret_basic. */
 export async function tokenRequest(
   issuer: string,
   parameters: Record<string, string | string[]>,
-  { clientId = 'spa', secret, headers = {} }: { clientId?: string; secret?: string; headers?: Record<string, string> } = {},
+  { clientId = 'spa', secret, headers = {} }: ClientOptions = {},
 ): Promise<TokenAnswer> {
   const body = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) for (const one of [value].flat()) body.append(name, one);
@@ -166,9 +196,7 @@ export async function signIn(
   const code = answer.get('code');
   if (!code) throw new Error(`no code: ${answer}`);
   const { status, body } = await tokenRequest(
-    issuer,
-    { grant_type: 'authorization_code', code, code_verifier: request.verifier, redirect_uri: parameters.redirect_uri ?? callback },
-    asClient(clientId));
+    issuer, redemption(request, code, parameters.redirect_uri), asClient(clientId));
   if (status !== 200) throw new Error(`token request: ${status} ${JSON.stringify(body)}`);
   return { agent, tokens: body, code, request };
 }
