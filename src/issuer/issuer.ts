@@ -103,6 +103,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
       formats, rotation, stateOf: (req) => states.get(req),
     });
     provider.silent = true;
+    provider.use(restrictScripts);
     provider.use((ctx, next) => answerFailure(ctx as never, next));
     auditProvider(provider, audit, log);
     provider.use((ctx, next) => rotation.settle(ctx as never, next));
@@ -191,6 +192,13 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
     sweep: (at, limit) => models.sweep(at, at - config.tokens.refreshGrace * 1000, limit),
     close: () => current.formats.close(),
   };
+}
+
+// Two pages are oidc-provider's own, and submit themselves by an inline script: form_post, and the sign-out of somebody
+// who is not signed in. Into a policy that stands already, it writes the digest of that script (script_src_sha.js).
+function restrictScripts(ctx: Context, next: () => Promise<void>): Promise<void> {
+  ctx.set('Content-Security-Policy', "default-src 'none'; script-src; frame-ancestors 'none'; base-uri 'none'");
+  return next();
 }
 
 // oidc-provider answers what fails inside it. What fails around it (the database, as a refresh is written) Koa would
