@@ -21,6 +21,8 @@ export type OptionalClaim =
 
 export interface AppFields {
   clientId?: string;
+  /** Shown by the account picker. */
+  displayName?: string;
   audience?: Audience;
   redirectUris?: readonly string[];
   optionalClaims?: readonly OptionalClaim[];
@@ -45,6 +47,7 @@ interface Secret {
 /** A class because a registration lives on: credentials expire and come back under a running test. */
 export class App {
   readonly clientId: string;
+  readonly displayName: string;
   readonly home: Tenant;
   audience: Audience;
   redirectUris: string[];
@@ -67,6 +70,7 @@ export class App {
     this.#clock = clock;
     this.home = home;
     this.clientId = fields.clientId ?? randomUUID();
+    this.displayName = fields.displayName ?? 'Signet';
     this.audience = fields.audience ?? 'AzureADMyOrg';
     this.redirectUris = [...(fields.redirectUris ?? [])];
     this.optionalClaims = new Set(fields.optionalClaims ?? ['email', 'login_hint', 'sid']);

@@ -43,7 +43,7 @@ export function login(sim: Simulation, exchange: Exchange): Reply {
   const name = exchange.form.get('user') ?? '';
   const user = sim.directory.user(name);
   if (exchange.form.get('mfa') === 'long') {
-    return html(mfaPage(waiting, name, sim.clock.seconds(), sim.longMfaSeconds));
+    return html(mfaPage({ action: exchange.path, waiting }, name, sim.clock.seconds(), sim.longMfaSeconds));
   }
   sim.waiting.delete(waiting);
   const startedSeconds = Number(exchange.form.get('started') ?? sim.clock.seconds());
@@ -127,7 +127,8 @@ function showPicker(sim: Simulation, request: AuthorizeRequest): Reply {
   const choices = [...hinted, ...others].map((user) => ({
     key: `${user.tenant.key}/${user.key}`, name: user.name, detail: `${user.upn} · ${user.tenant.key}`,
   }));
-  return html(pickerPage('Signet', waiting, choices));
+  const question = { action: `/${encodeURIComponent(request.authority)}/login`, waiting };
+  return html(pickerPage(request.app.displayName, question, choices));
 }
 
 function responseMode(parameters: URLSearchParams): AuthorizeRequest['responseMode'] {

@@ -76,6 +76,8 @@ export interface EntraSim {
   addTenant(key: string, fields?: TenantFields): Tenant;
   addApp(home: Tenant, fields?: AppFields): App;
   user(name: string): User;
+  /** How long the account picker's "MFA takes long" takes. Default 125 seconds: past two minutes. */
+  longMfa(seconds: number): void;
   /** Whoever comes to /authorize is this person, without a page; null brings the account picker back. */
   signInAs(user: User | string | null): User | undefined;
 
@@ -94,7 +96,10 @@ export interface EntraSim {
   /** Calls the application's front-channel logout URL for the newest session of `user`. `ca`: what its server presents. */
   frontChannelLogout(user: User | string, options?: { sid?: FrontChannelSid; app?: App; ca?: string }): ReturnType<typeof callFrontChannel>;
 
-  /** Withdraws all faults and doctorings, restores keys, TLS, clock, Graph and habits, and empties the log. */
+  /**
+   * Withdraws all faults and doctorings, restores keys, TLS, clock, Graph and habits, ends all sessions, codes and
+   * tokens, and empties the log. Tenants, people and applications stay as they are.
+   */
   reset(): void;
   /** Refuses connections until restart(). */
   stop(): Promise<void>;
@@ -166,6 +171,10 @@ export async function startEntraSim({ port = 0, directory, app: appFields }: Ent
       return sim.picked;
     },
 
+    longMfa(seconds) {
+      sim.longMfaSeconds = seconds;
+    },
+
     fault: (target, fault) => sim.faults.add(target, fault),
     nextIdToken: (doctoring) => sim.idTokens.add(doctoring),
     nextTokenResponse: (doctoring) => sim.tokenResponses.add(doctoring),
@@ -185,6 +194,8 @@ export async function startEntraSim({ port = 0, directory, app: appFields }: Ent
 
     reset() {
       for (const rules of [sim.faults, sim.idTokens, sim.tokenResponses, sim.callbacks, sim.discoveries]) rules.clear();
+      for (const issued of [sim.sessions, sim.codes, sim.refreshTokens, sim.accessTokens, sim.waiting]) issued.clear();
+      sim.picked = undefined;
       sim.keys.reset();
       listener.tls('good');
       clock.skew(0);

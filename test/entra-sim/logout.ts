@@ -7,7 +7,6 @@ import type { App } from './applications.ts';
 import { sessionCookie } from './authorize.ts';
 import { html } from './exchange.ts';
 import type { Exchange, Reply } from './exchange.ts';
-import { opaqueLoginHint } from './id-token.ts';
 import { signedOutPage } from './pages.ts';
 import type { Session, Simulation } from './simulation.ts';
 
@@ -16,7 +15,8 @@ export type FrontChannelSid = 'with' | 'without' | 'wrong' | 'twice';
 
 export function logout(sim: Simulation, exchange: Exchange): Reply {
   const parameters = exchange.method === 'POST' ? exchange.form : exchange.query;
-  const session = endedSession(sim, exchange, parameters.get('logout_hint'));
+  // The session is this browser's: logout_hint only spares the person the question which account is meant.
+  const session = sim.sessions.get(exchange.cookies.get(sessionCookie) ?? '');
   const used = session === undefined ? [] : appsOf(sim, session);
   if (session !== undefined) sim.sessions.delete(session.cookie);
 
@@ -55,13 +55,6 @@ export async function callFrontChannel(url: string, ca?: string): Promise<{ stat
     });
     outgoing.on('error', reject).end();
   });
-}
-
-function endedSession(sim: Simulation, { cookies }: Exchange, hint: string | null): Session | undefined {
-  const own = sim.sessions.get(cookies.get(sessionCookie) ?? '');
-  if (own !== undefined || hint === null) return own;
-  const hinted = [...sim.codes.values()].filter(({ user }) => opaqueLoginHint(user.upn, user.tenant.id) === hint);
-  return [...sim.sessions.values()].find(({ sid }) => hinted.some((code) => code.sid === sid));
 }
 
 function appsOf(sim: Simulation, { sid }: Session): App[] {

@@ -35,6 +35,14 @@ const sim = await startEntraSim({
 const caPath = join(directory, 'entra-sim-ca.pem');
 await writeFile(caPath, sim.ca);
 
+// Before the line that tells a parent it may begin, and so may also end.
+const end = async () => {
+  await sim.close();
+  if (temporary !== undefined) await rm(temporary, { recursive: true, force: true });
+};
+process.once('SIGTERM', end);
+process.once('SIGINT', end);
+
 process.stdout.write(`${JSON.stringify({
   port: sim.port,
   caPath,
@@ -43,10 +51,3 @@ process.stdout.write(`${JSON.stringify({
   clientId: sim.app.clientId,
   clientSecret: sim.app.secret,
 })}\n`);
-
-const end = async () => {
-  await sim.close();
-  if (temporary !== undefined) await rm(temporary, { recursive: true, force: true });
-};
-process.once('SIGTERM', end);
-process.once('SIGINT', end);

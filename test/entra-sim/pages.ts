@@ -42,21 +42,27 @@ export interface Choice {
   detail: string;
 }
 
-/** Asks who signs in. `waiting` names the authorization request that the answer belongs to. */
-export function pickerPage(appName: string, waiting: string, choices: readonly Choice[]): string {
+/** Where the answer goes, and which authorization request it belongs to. */
+export interface Question {
+  action: string;
+  waiting: string;
+}
+
+/** Asks who signs in. */
+export function pickerPage(appName: string, { action, waiting }: Question, choices: readonly Choice[]): string {
   const buttons = choices.map(({ key, name, detail }) =>
     `<button name="user" value="${escapeHtml(key)}">${escapeHtml(name)}<span>${escapeHtml(detail)}</span></button>`);
   return page('Pick an account', `<p>to continue to ${escapeHtml(appName)}</p>
-<form method="POST" action="login">${hidden([['waiting', waiting]])}${buttons.join('')}
+<form method="POST" action="${escapeHtml(action)}">${hidden([['waiting', waiting]])}${buttons.join('')}
 <p><label><input type="checkbox" name="mfa" value="long"> MFA takes long</label></p>
 <button name="cancel" value="yes">Cancel</button></form>`);
 }
 
 /** The second factor that takes its time: continues by itself after `seconds`, or at once when approved. */
-export function mfaPage(waiting: string, user: string, startedSeconds: number, seconds: number): string {
+export function mfaPage({ action, waiting }: Question, user: string, startedSeconds: number, seconds: number): string {
   const fields: [string, string][] = [['waiting', waiting], ['user', user], ['started', String(startedSeconds)]];
   return page('Approve sign-in request', `<p>Open your authenticator app. This takes ${seconds} seconds.</p>
-<form method="POST" action="login">${hidden(fields)}<button name="mfa" value="approved">Approve now</button>
+<form method="POST" action="${escapeHtml(action)}">${hidden(fields)}<button name="mfa" value="approved">Approve now</button>
 <button name="cancel" value="yes">Cancel</button></form>
 <script>setTimeout(() => document.querySelector('[value=approved]').click(), ${seconds * 1000});</script>`);
 }

@@ -58,7 +58,7 @@ export interface RelyingParty {
   begin(options?: Partial<Parameters<ConfidentialClientApplication['getAuthCodeUrl']>[0]>): Promise<string>;
   /** The whole way: authorization URL, callback, redemption. */
   signIn(options?: Parameters<RelyingParty['begin']>[0]): ReturnType<RelyingParty['redeem']>;
-  redeem(callback: URLSearchParams, options?: { verifier?: string }): ReturnType<ConfidentialClientApplication['acquireTokenByCode']>;
+  redeem(callback: URLSearchParams, options?: { verifier?: string; redirectUri?: string }): ReturnType<ConfidentialClientApplication['acquireTokenByCode']>;
 }
 
 type Credential = Pick<Configuration['auth'], 'clientSecret' | 'clientCertificate' | 'clientAssertion'>;
@@ -97,7 +97,8 @@ export function createRelyingParty(
       ...options,
     }),
     redeem: (callback, options = {}) => msal.acquireTokenByCode({
-      code: callback.get('code') ?? '', scopes, redirectUri, codeVerifier: options.verifier ?? verifier, nonce,
+      code: callback.get('code') ?? '', scopes, nonce,
+      redirectUri: options.redirectUri ?? redirectUri, codeVerifier: options.verifier ?? verifier,
     }),
     signIn: async (options) => party.redeem(await visitor.callback(await party.begin(options))),
   };
