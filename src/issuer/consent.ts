@@ -141,9 +141,8 @@ function isIdentified({ type }: Application, redirectUri: string): boolean {
 // the API and for userinfo (see `audiencesOf`), and oidc-provider looks a resource's scopes up under that resource.
 function grantScopes(grant: Grant, { personal, resources }: Scopes): void {
   if (personal.length > 0) grant.addOIDCScope(personal.join(' '));
-  const granted = grant.getOIDCScope();
   for (const [audience, scopes] of Object.entries(resources)) {
-    grant.addResourceScope(audience, [...scopes, ...(granted ? [granted] : [])].join(' ') || 'openid');
+    grant.addResourceScope(audience, [...scopes, ...personal].join(' ') || 'openid');
   }
 }
 

@@ -1,0 +1,47 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import Koa from 'koa';
+import { expect, onTestFinished, test } from 'vitest';
+import { AppError } from '../../src/errors.ts';
+import { createLog } from '../../src/log.ts';
+import { requestId } from '../../src/web/guard.ts';
+import { createPages } from '../../src/web/pages.ts';
+import { answerErrors } from '../../src/web/refusals.ts';
+
+async function answerTo(error: Error, accept: string) {
+  const lines: string[] = [];
+  const pages = createPages({ branding: { name: 'Signet', color: '#1f5eff' }, issuer: 'http://localhost' });
+  const app = new Koa();
+  app.use(requestId());
+  app.use(answerErrors(pages, createLog('debug', (line) => lines.push(line))));
+  app.use(() => { throw error; });
+  const server = createServer(app.callback());
+  await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve); });
+  onTestFinished(() => { server.close(); });
+  const response = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, { headers: { Accept: accept } });
+  return { status: response.status, id: response.headers.get('x-request-id')!, body: await response.text(), log: lines.join('') };
+}
+
+test('too many people at once get a page that says to try again, and the operator a line', async () => {
+  const { status, id, body, log } = await answerTo(new AppError('busy', 503, 'the queue is full'), 'text/html');
+  expect(status).toBe(503);
+  expect(body).toContain('Signing in is not possible right now');
+  expect(body).toContain(id);
+  expect(log).toContain('the queue is full');
+});
+
+test('what a person did wrong is said as it is, and is no fault of ours in the log', async () => {
+  const { status, body, log } = await answerTo(new AppError('form_too_large', 413, 'This form is <too> large.'), 'text/html');
+  expect([status, log]).toEqual([413, '']);
+  expect(body).toContain('This form is &lt;too&gt; large.');
+});
+
+test('what nobody foresaw shows nothing of itself, to a person or to a program', async () => {
+  for (const accept of ['text/html', 'application/json']) {
+    const { status, id, body, log } = await answerTo(new TypeError('secret-42 is not a function'), accept);
+    expect(status).toBe(500);
+    expect(body).toContain(id);
+    expect(body).not.toMatch(/secret-42|TypeError|\.ts:\d|node_modules/);
+    expect(log).toContain('secret-42');
+  }
+});
