@@ -1,6 +1,6 @@
 // A load balancer in front of the servers, as small as one can be: it spreads requests over them in turn and asks the
-// next one where a connection is refused. It repeats nothing that a server may have begun; there the client's
-// connection is cut, as it is when a machine dies. It can also make the JWKS fail.
+// next one where a connection is refused, or breaks off during a GET (RFC 9110 §9.2.2). It repeats no POST that a server
+// may have begun; there the client's connection is cut, as it is when a machine dies. It can also make the JWKS fail.
 
 import { Agent, createServer, request as send } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -33,11 +33,10 @@ export async function startBalancer(port: number, servers: readonly number[]): P
     const first = turn += 1; // others take their turn while we wait
     for (let tries = 0; tries < servers.length; tries += 1) {
       const outcome = await relay(servers[(first + tries) % servers.length]!, req, body, res);
-      if (outcome === 'refused') continue;
-      if (outcome === 'cut') {
-        balancer.cut += 1;
-        res.destroy();
-      }
+      if (outcome === 'done') return;
+      if (outcome === 'refused' || req.method === 'GET') continue;
+      balancer.cut += 1;
+      res.destroy();
       return;
     }
     balancer.serverErrors.push(`no server for ${req.method} ${req.url}`);

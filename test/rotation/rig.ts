@@ -22,7 +22,7 @@ import { startLoad } from './load.ts';
 import type { Load } from './load.ts';
 import { propagationMs, scaledConfig } from './scaled.ts';
 import type { ScaledSettings } from './scaled.ts';
-import { jose, onUnknownKidOnly, ours, startPausable } from './verifiers.ts';
+import { byMaxAgeOnly, jose, onUnknownKidOnly, ours, startPausable } from './verifiers.ts';
 import type { PausableVerifier } from './verifiers.ts';
 
 export interface Rig {
@@ -81,7 +81,7 @@ export async function startRig({ keys, clockShiftsMs = [0, 0] }: {
     }, 'test');
 
     const judge = createJudge();
-    for (const verifier of [ours(issuer), jose(issuer), onUnknownKidOnly(issuer)]) {
+    for (const verifier of [ours(issuer), jose(issuer), onUnknownKidOnly(issuer), byMaxAgeOnly(issuer)]) {
       judge.watch(verifier);
       closers.push(() => verifier.close?.());
     }
@@ -160,5 +160,5 @@ export async function report(title: string, rig: Rig): Promise<string> {
     ['cut connections', `${balancer.cut}; clients that asked again ${load.interrupted}`],
     ['JWKS failures', balancer.jwksFailures],
   ];
-  return `${title}\n${rows.map(([name, value]) => `  ${String(name).padEnd(40)}${value}`).join('\n')}`;
+  return `${title}\n${rows.map(([name, value]) => `  ${String(name).padEnd(44)}${value}`).join('\n')}`;
 }

@@ -46,24 +46,44 @@ export function onUnknownKidOnly(issuer: string): NamedVerifier {
   let keys: Promise<JWTVerifyGetKey> | undefined;
   let fetching: Promise<JWTVerifyGetKey> | undefined;
 
-  async function fetchKeys(): Promise<JWTVerifyGetKey> {
-    const answer = await fetch(`${issuer}/jwks`);
-    if (!answer.ok) throw new Error(`the JWKS answered ${answer.status}`);
-    return createLocalJWKSet(await answer.json() as JSONWebKeySet);
-  }
-
   async function verify(jwt: string): Promise<unknown> {
-    keys ??= fetchKeys();
+    keys ??= fetchKeys(issuer);
     try {
       return await verifyWithJose(jwt, await keys, issuer);
     } catch (error) {
       if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
-      keys = fetching ??= fetchKeys().finally(() => { fetching = undefined; });
+      keys = fetching ??= fetchKeys(issuer).finally(() => { fetching = undefined; });
       return verifyWithJose(jwt, await keys, issuer);
     }
   }
 
   return { name: 'on unknown kid only', verify: (jwt) => reasonOf(verify(jwt)) };
+}
+
+/**
+ * Fetches when its copy has reached the max-age, and never because of a token. This one has nothing but the promise
+ * that a key is published before it signs. While the JWKS fails it goes on with what it has.
+ */
+export function byMaxAgeOnly(issuer: string): NamedVerifier {
+  let keys: Promise<JWTVerifyGetKey> | undefined;
+  let freshUntil = 0;
+
+  async function verify(jwt: string): Promise<unknown> {
+    if (Date.now() >= freshUntil) {
+      freshUntil = Date.now() + scaledKeys.jwksMaxAge * 1000;
+      const before = keys;
+      keys = fetchKeys(issuer).catch((error: unknown) => before ?? Promise.reject(error));
+    }
+    return verifyWithJose(jwt, await keys!, issuer);
+  }
+
+  return { name: 'by max-age only', verify: (jwt) => reasonOf(verify(jwt)) };
+}
+
+async function fetchKeys(issuer: string): Promise<JWTVerifyGetKey> {
+  const answer = await fetch(`${issuer}/jwks`);
+  if (!answer.ok) throw new Error(`the JWKS answered ${answer.status}`);
+  return createLocalJWKSet(await answer.json() as JSONWebKeySet);
 }
 
 function verifyWithJose(jwt: string, keys: JWTVerifyGetKey, issuer: string): Promise<unknown> {
