@@ -4,6 +4,7 @@
 import { CommanderError } from 'commander';
 import { ConfigError, type ConfigProblem } from '../config.ts';
 import { AppError } from '../errors.ts';
+import { UnsafeStep, type Breakage } from '../keys/operations.ts';
 
 export const exitCodes = { done: 0, failed: 1, wrong: 2, unknown: 3 } as const;
 
@@ -16,7 +17,7 @@ export const exitCodesHelp = `Exit codes:
 export interface Failure {
   exitCode: number;
   /** Of --json: { "error": … }. */
-  error: { code: string; message: string; hint?: string; problems?: readonly ConfigProblem[] };
+  error: { code: string; message: string; hint?: string; problems?: readonly ConfigProblem[]; wouldBreak?: Breakage };
 }
 
 /** A command that makes no sense as it was written. */
@@ -34,7 +35,8 @@ export function describeFailure(error: unknown, usage: string): Failure {
     const exitCode = exitCodeOf(error);
     const { code, message, hint = exitCode === exitCodes.wrong ? manual(usage) : undefined } = error;
     const problems = error instanceof ConfigError ? error.problems : undefined;
-    const shown = { code, message, ...(hint && { hint }), ...(problems && { problems }) };
+    const wouldBreak = error instanceof UnsafeStep ? error.wouldBreak : undefined;
+    const shown = { code, message, ...(hint && { hint }), ...(problems && { problems }), ...(wouldBreak && { wouldBreak }) };
     return { exitCode, error: shown };
   }
   const message = error instanceof Error ? error.message : String(error);

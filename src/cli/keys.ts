@@ -1,10 +1,10 @@
-// signet keys: what signs now, what is next and when, and the steps a person may take before their time. What is safe
-// is decided by keys/lifecycle.ts and refused by keys/keyring.ts; --force --reason goes past that, and is audited.
+// signet keys: what signs now, what is next and when, and the steps a person may take before their time. What they do is
+// keys/operations.ts, as for the admin API; here are the words. --force --reason goes past a refusal, and is audited.
 
 import type { Command } from 'commander';
-import type { Act, Keyring, SigningKey } from '../keys/keyring.ts';
-import { nextStep, readyAt, spentAt, type Policy, type Step } from '../keys/lifecycle.ts';
-import type { Store } from '../server.ts';
+import type { Act } from '../keys/keyring.ts';
+import type { KeyOperations, RotatedKey, RotationPlan } from '../keys/operations.ts';
+import type { ConsumersStatus, KeysStatus } from '../keys/status.ts';
 import { usageError } from './failure.ts';
 import { moment, span, table } from './layout.ts';
 import type { Session } from './session.ts';
@@ -14,51 +14,78 @@ interface Forced {
   reason?: string;
 }
 
+interface Rotation extends Forced {
+  dryRun?: boolean;
+}
+
+interface Emergency {
+  reason: string;
+  cutSessions?: boolean;
+  force?: boolean;
+}
+
 const noticed = 'A running server follows within seconds.';
 
 export function keyCommands(program: Command, session: Session): void {
   const keys = program.command('keys').description('the signing keys and their life cycle');
+  const withKeys = (work: (operations: KeyOperations) => Promise<void>) =>
+    session.withStore((store) => work(store.keys));
 
   keys.command('list')
     .description('show every key: its state and age, and its next step and when')
-    .action(() => session.withStore((store) => list(session, store)));
+    .action(() => withKeys(async ({ status }) => {
+      const shown = await status();
+      session.answer(shown, listText(shown));
+    }));
+
+  keys.command('consumers')
+    .description('show who fetched the newest key, and who did not')
+    .action(() => withKeys(async ({ consumers }) => {
+      const shown = await consumers();
+      session.answer(shown, consumersText(shown));
+    }));
 
   keys.command('prepare')
     .description('make the next key and publish it; it does not sign yet')
-    .action(() => session.withStore(async ({ keyring, policy }) => {
-      const kid = await keyring.prepare({ actor: session.actor });
-      const ready = await readyFrom(keyring, kid, policy);
-      session.answer({ kid, state: 'prepared', signsFrom: new Date(ready) },
-        `key ${kid} is prepared and published; it may sign from ${moment(ready)}\n${noticed}`);
+    .action(() => withKeys(async ({ prepare }) => {
+      const prepared = await prepare({ actor: session.actor });
+      const { kid, signsFrom } = prepared;
+      session.answer(prepared,
+        `key ${kid} is prepared and published; it may sign from ${moment(signsFrom)}\n${noticed}`);
     }));
 
   unsafe(keys.command('activate')
     .description('sign with a prepared key from now on; the key before it is retired')
     .argument('<kid>', 'the prepared key'))
-    .action((kid: string, forced: Forced) => session.withStore(async ({ keyring }) => {
-      await keyring.activate(kid, act(session, forced));
-      session.answer({ kid, state: 'active' }, `key ${kid} signs from now on\n${noticed}`);
+    .action((kid: string, forced: Forced) => withKeys(async ({ activate }) => {
+      session.answer(await activate(kid, act(session, forced)), `key ${kid} signs from now on\n${noticed}`);
     }));
 
   unsafe(keys.command('rotate')
-    .description('hand over to the next key; where none is prepared, prepare it and say when it may sign'))
-    .action((forced: Forced) => session.withStore((store) => rotate(session, store, act(session, forced))));
+    .description('hand over to the next key; where none is prepared, prepare it and say when it may sign')
+    .option('--dry-run', 'change nothing; show what would happen, and which verifiers would refuse a good token'))
+    .action(({ dryRun, ...forced }: Rotation) => withKeys(async ({ planRotation, rotate }) => {
+      if (dryRun) {
+        const plan = await planRotation({ force: forced.force ?? false });
+        return session.answer(plan, planText(plan));
+      }
+      const rotated = await rotate(act(session, forced));
+      session.answer(rotated, rotatedText(rotated));
+    }));
 
   unsafe(keys.command('retire')
     .description('end the signing of the active key; the prepared key takes over')
     .argument('<kid>', 'the active key'))
-    .action((kid: string, forced: Forced) => session.withStore(async ({ keyring }) => {
-      await keyring.retire(kid, act(session, forced));
-      session.answer({ kid, state: 'retired' },
+    .action((kid: string, forced: Forced) => withKeys(async ({ retire }) => {
+      session.answer(await retire(kid, act(session, forced)),
         `key ${kid} is retired: what it signed is still accepted\n${noticed}`);
     }));
 
   unsafe(keys.command('destroy')
     .description('take a retired key out of the JWKS')
     .argument('<kid>', 'the retired key'))
-    .action((kid: string, forced: Forced) => session.withStore(async ({ keyring }) => {
-      await keyring.destroy(kid, act(session, forced));
-      session.answer({ kid, state: 'destroyed' },
+    .action((kid: string, forced: Forced) => withKeys(async ({ destroy }) => {
+      session.answer(await destroy(kid, act(session, forced)),
         `key ${kid} is destroyed: what it signed is no longer accepted\n${noticed}`);
     }));
 
@@ -66,69 +93,27 @@ export function keyCommands(program: Command, session: Session): void {
     .description('the emergency: take a key out of the JWKS at once; where it was active, another signs at once')
     .argument('<kid>', 'a key that is prepared, active or retired')
     .requiredOption('--reason <text>', 'why; kept in the audit trail')
-    .action((kid: string, { reason }: { reason: string }) => session.withStore(async ({ keyring }) => {
-      await keyring.revoke(kid, reason, { actor: session.actor });
-      const active = (await keyring.list()).find(({ state }) => state === 'active');
-      session.answer({ kid, state: 'revoked', reason, activeKid: active?.kid ?? null },
-        `key ${kid} is revoked${active ? `; ${active.kid} signs` : ''}\n${noticed} `
-        + 'Verifiers follow when they fetch the JWKS anew.');
+    .option('--cut-sessions', 'also end every session and refresh token: everybody signs in again')
+    .option('--force', 'also where the master key does not open the other keys')
+    .action((kid: string, { reason, cutSessions, force }: Emergency) => withKeys(async ({ revoke }) => {
+      const by = { actor: session.actor, force: force ? reason : undefined };
+      const revoked = await revoke(kid, reason, by, { cutSessions });
+      const { activeKid, sessionsCut, verifiersFollowBy } = revoked;
+      session.answer(revoked, `key ${kid} is revoked${activeKid ? `; ${activeKid} signs` : ''}\n`
+        + `${sessionsCut === null ? '' : 'Every session and refresh token was ended.\n'}${noticed} `
+        + `Verifiers that obey our max-age follow by ${moment(verifiersFollowBy)}.`);
     }));
 
   keys.command('rekey')
     .description('seal every private half anew, under the present master key; previousMasterKeyFile names the old one')
-    .action(() => session.withStore(async ({ keyring }) => {
-      const moved = await keyring.rekey({ actor: session.actor });
-      session.answer({ rekeyed: moved }, moved === 0
+    .action(() => withKeys(async ({ rekey }) => {
+      const done = await rekey({ actor: session.actor });
+      const { rekeyed } = done;
+      session.answer(done, rekeyed === 0
         ? 'nothing to do: every private half is sealed under the present master key'
-        : `${moved} ${moved === 1 ? 'key is' : 'keys are'} sealed anew; when every server runs with the present master `
+        : `${rekeyed} ${rekeyed === 1 ? 'key is' : 'keys are'} sealed anew; when every server runs with the present master `
           + 'key, remove keys.previousMasterKeyFile');
     }));
-}
-
-async function list(session: Session, { keyring, policy, db }: Store): Promise<void> {
-  const [all, now] = [await keyring.list(), await db.now()];
-  const step = nextStep(all, now, policy);
-  const rows = all.map((key) => {
-    const [since, next] = [sinceOf(key), nextOf(key, { step, now, policy })];
-    const outlook = next ? `${next.becomes} from ${moment(next.at)}` : key.revokedReason ?? '';
-    return [key.kid, key.state, moment(since), span(now - since), outlook];
-  });
-  const document = {
-    keys: all.map((key) => {
-      const next = nextOf(key, { step, now, policy });
-      return {
-        ...dated(key), ageSeconds: Math.floor((now - sinceOf(key)) / 1000),
-        next: next ? { becomes: next.becomes, at: new Date(next.at) } : null,
-      };
-    }),
-    next: step.do === 'wait' ? { step: step.next, at: new Date(step.until) } : { step: step.do, at: new Date(now) },
-  };
-  session.answer(document, all.length === 0
-    ? 'There are no keys yet. The first "signet serve" makes one.'
-    : `${table(['KID', 'STATE', 'SINCE', 'AGE', 'NEXT'], rows)}\n\n${planText(step, now)}`);
-}
-
-async function rotate(session: Session, { keyring, policy }: Store, step: Act): Promise<void> {
-  const before = await keyring.list();
-  const active = before.find(({ state }) => state === 'active');
-  const prepared = before.find(({ state }) => state === 'prepared');
-  const kid = prepared?.kid ?? await keyring.prepare(step);
-  if (active && !prepared && step.force === undefined) {
-    const ready = await readyFrom(keyring, kid, policy);
-    return session.answer({ kid, state: 'prepared', signsFrom: new Date(ready) },
-      `key ${kid} is prepared and published; verifiers need until ${moment(ready)} to fetch it\n`
-      + 'Run signet keys rotate again then.');
-  }
-  await keyring.activate(kid, step);
-  session.answer({ kid, state: 'active', previousKid: active?.kid ?? null },
-    `key ${kid} signs from now on${active ? `; ${active.kid} is retired` : ''}\n${noticed}`);
-}
-
-/** From when a prepared key may sign; where nothing signs, there is nothing to wait for. */
-async function readyFrom(keyring: Keyring, kid: string, policy: Policy): Promise<number> {
-  const all = await keyring.list();
-  const key = all.find((candidate) => candidate.kid === kid)!;
-  return all.some(({ state }) => state === 'active') ? readyAt(key, policy) : key.preparedAt;
 }
 
 function act({ actor }: Session, { force, reason }: Forced): Act {
@@ -143,50 +128,65 @@ function unsafe(command: Command): Command {
     .option('--reason <text>', 'why it is forced; kept in the audit trail');
 }
 
-function sinceOf(key: SigningKey): number {
-  return key.revokedAt ?? key.destroyedAt ?? key.retiredAt ?? key.activatedAt ?? key.preparedAt;
-}
-
-interface Change {
-  becomes: 'active' | 'retired' | 'destroyed';
-  at: number;
-}
-
-interface Outlook {
-  step: Step;
-  now: number;
-  policy: Policy;
-}
-
-function nextOf(key: SigningKey, { step, now, policy }: Outlook): Change | undefined {
-  if (key.state === 'prepared') {
-    if (step.do === 'activate') return { becomes: 'active', at: now };
-    const isNext = step.do === 'wait' && step.next === 'activate';
-    return { becomes: 'active', at: isNext ? step.until : readyAt(key, policy) };
-  }
-  if (key.state === 'active') return { becomes: 'retired', at: key.activatedAt! + policy.rotateEvery * 1000 };
-  if (key.state === 'retired') {
-    return { becomes: 'destroyed', at: spentAt({ ...key, retiredAt: key.retiredAt! }, policy) };
-  }
-  return undefined;
-}
-
-const stepNames = {
+const stepNames: Record<KeysStatus['next']['step'], string> = {
   bootstrap: 'make the first key', prepare: 'prepare the next key', activate: 'sign with the prepared key',
   destroy: 'destroy the oldest retired key',
 };
 
-function planText(step: Step, now: number): string {
-  if (step.do !== 'wait') return `Next: ${stepNames[step.do]}, due now; a running server does it.`;
-  const when = `at ${moment(step.until)} (in ${span(step.until - now)})`;
-  return `Next: ${stepNames[step.next]}, ${when}; a running server does it.`;
+function listText({ keys, next, propagation }: KeysStatus): string {
+  if (keys.length === 0) return 'There are no keys yet. The first "signet serve" makes one.';
+  const rows = keys.map((key) => [
+    key.kid, key.state, moment(key.since), span(key.ageSeconds * 1000),
+    key.next ? `${key.next.becomes} from ${moment(key.next.at)}` : key.revokedReason ?? '',
+  ]);
+  const wait = next.at.getTime() - Date.now();
+  const when = wait <= 0 ? 'due now' : `at ${moment(next.at)} (in ${span(wait)})`;
+  const missing = propagation?.unseenBy ?? [];
+  return `${table(['KID', 'STATE', 'SINCE', 'AGE', 'NEXT'], rows)}
+
+Next: ${stepNames[next.step]}, ${when}; a running server does it.`
+    + (missing.length > 0 ? `\nNot yet fetched by: ${missing.join(', ')}. See: signet keys consumers` : '');
 }
 
-/** Moments as ISO dates rather than milliseconds. */
-function dated({ preparedAt, activatedAt, retiredAt, destroyedAt, revokedAt, longestLife, ...key }: SigningKey) {
-  const date = (at: number | null) => (at === null ? null : new Date(at));
-  return {
-    ...key, preparedAt: date(preparedAt), activatedAt: date(activatedAt), retiredAt: date(retiredAt),
-    destroyedAt: date(destroyedAt), revokedAt: date(revokedAt), longestLifeSeconds: longestLife,
-  };
+function rotatedText(rotated: RotatedKey): string {
+  if (rotated.state === 'prepared') {
+    const { kid, signsFrom } = rotated;
+    return `key ${kid} is prepared and published; verifiers need until ${moment(signsFrom)} to fetch it\n`
+      + 'Run signet keys rotate again then.';
+  }
+  const { kid, previousKid } = rotated;
+  return `key ${kid} signs from now on${previousKid ? `; ${previousKid} is retired` : ''}\n${noticed}`;
+}
+
+function consumersText({ key, ...readiness }: ConsumersStatus): string {
+  if (!key) return 'There are no keys yet. The first "signet serve" makes one.';
+  const rows = ([['yes', readiness.seenBy], ['NO', readiness.unseenBy], ['silent', readiness.silent]] as const)
+    .flatMap(([has, consumers]) => consumers.map(({ name, address, fetches, lastSeenAt }) =>
+      [has, name, address, String(fetches), moment(lastSeenAt)]));
+  const heading = `Key ${key.kid} (${key.state}) is published since ${moment(key.publishedAt)}.`;
+  if (rows.length === 0) return `${heading}\nNobody has fetched the JWKS yet.`;
+  return `${heading}
+
+${table(['HAS IT', 'CONSUMER', 'ADDRESS', 'FETCHES', 'LAST SEEN'], rows)}
+
+silent: came once, or stopped coming; nothing says that it still verifies tokens.`;
+}
+
+const eventNames = {
+  published: 'is published', signs: 'signs', retired: 'is retired: it verifies, and signs no more',
+  leaves: 'leaves the JWKS: nothing that it signed is valid any more',
+};
+
+function planText({ timeline, verifiers, unseenBy }: RotationPlan): string {
+  const events = timeline.map(({ at, kid, event }) => [moment(at), kid ?? '(a new key)', eventNames[event]]);
+  const habits = verifiers.map(({ verifier, refuses }) => [verifier, refuses.length === 0 ? 'nothing' : refuses.map(
+    ({ kid, from, until }) => `${kid ?? 'the new key'} from ${moment(from)} until ${until ? moment(until) : 'it is restarted'}`,
+  ).join(', ')]);
+  return `Nothing was changed. This would happen:
+
+${table(['WHEN', 'KEY', 'EVENT'], events)}
+
+What verifiers would refuse of good tokens, by how they cache a JWKS:
+
+${table(['VERIFIER', 'WOULD REFUSE'], habits)}${unseenBy.length > 0 ? `\n\nNot yet fetched by: ${unseenBy.join(', ')}` : ''}`;
 }

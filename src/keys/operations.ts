@@ -23,10 +23,11 @@ export interface KeyOperations {
   /** @throws {UnsafeStep} @throws {AppError} key_unknown | key_not_prepared */
   activate(kid: string, act: Act): Promise<{ kid: string; state: 'active' }>;
   /**
-   * Hands over to the prepared key. Where none is prepared, prepares one, which may sign later; by force, at once.
+   * Hands over to the prepared key. Where none is prepared, prepares one, which may sign later; at once by force, or
+   * where nothing signs.
    * @throws {UnsafeStep}
    */
-  rotate(act: Act): Promise<{ kid: string; state: 'active' } | { kid: string; state: 'prepared'; signsFrom: Date }>;
+  rotate(act: Act): Promise<RotatedKey>;
   /** What `rotate` would do now, or would do by force, and who would refuse a good token because of it. */
   planRotation(options?: { force?: boolean }): Promise<RotationPlan>;
   /** @throws {UnsafeStep} @throws {AppError} key_unknown | key_not_active | key_without_successor */
@@ -41,6 +42,10 @@ export interface KeyOperations {
   revoke(kid: string, reason: string, act: Act, options?: { cutSessions?: boolean }): Promise<RevokedKey>;
   rekey(act: Act): Promise<{ rekeyed: number }>;
 }
+
+export type RotatedKey =
+  | { kid: string; state: 'active'; previousKid: string | null }
+  | { kid: string; state: 'prepared'; signsFrom: Date };
 
 export interface RotationPlan extends Plan {
   /** Regular consumers that were not given the key that would sign. */
@@ -174,11 +179,15 @@ export function createKeyOperations(options: KeyOperationsOptions): KeyOperation
     },
 
     async rotate(act) {
-      const prepared = (await keyring.list()).find(({ state }) => state === 'prepared')?.kid;
+      const all = await keyring.list();
+      const prepared = all.find(({ state }) => state === 'prepared')?.kid;
+      const previous = all.find(({ state }) => state === 'active')?.kid;
       const kid = prepared ?? await keyring.prepare(act);
-      if (prepared === undefined && act.force === undefined) return { kid, state: 'prepared', signsFrom: await signsFrom(kid) };
+      if (previous !== undefined && prepared === undefined && act.force === undefined) {
+        return { kid, state: 'prepared', signsFrom: await signsFrom(kid) };
+      }
       await handOver(kid, act, () => keyring.activate(kid, act));
-      return { kid, state: 'active' };
+      return { kid, state: 'active', previousKid: previous ?? null };
     },
 
     async planRotation({ force = false } = {}) {
@@ -223,9 +232,11 @@ export function createKeyOperations(options: KeyOperationsOptions): KeyOperation
     rekey: async (act) => ({ rekeyed: await keyring.rekey(act) }),
   };
 
+  /** From when a prepared key may sign; where nothing signs, there is nothing to wait for. */
   async function signsFrom(kid: string): Promise<Date> {
-    const key = (await keyring.list()).find((candidate) => candidate.kid === kid)!;
-    return new Date(readyAt(key, policy));
+    const all = await keyring.list();
+    const key = all.find((candidate) => candidate.kid === kid)!;
+    return new Date(all.some(({ state }) => state === 'active') ? readyAt(key, policy) : key.preparedAt);
   }
 }
 

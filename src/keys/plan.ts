@@ -46,7 +46,8 @@ const unmade = 'unmade';
 /** When the schedule will hand over, as far as time decides it. */
 export function scheduledHandover({ keys, now, policy }: Pick<Facts, 'keys' | 'now' | 'policy'>): Milliseconds {
   const { active, prepared } = current(keys);
-  const due = (active?.activatedAt ?? now) + policy.rotateEvery * 1000;
+  if (!active) return now;
+  const due = active.activatedAt! + policy.rotateEvery * 1000;
   const lead = policy.publishAhead * 1000;
   return Math.max(due, prepared ? readyAt(prepared, policy) : Math.max(now, due - lead) + lead);
 }

@@ -17,7 +17,7 @@ export interface KeyStatus {
   since: Date;
   ageSeconds: number;
   /** What the schedule does with it next; null: nothing. */
-  next: { step: 'activate' | 'retire' | 'destroy'; at: Date } | null;
+  next: { becomes: 'active' | 'retired' | 'destroyed'; at: Date } | null;
   preparedAt: Date;
   activatedAt: Date | null;
   retiredAt: Date | null;
@@ -31,7 +31,7 @@ export interface KeysStatus {
   /** Newest first. */
   keys: KeyStatus[];
   /** What a running server does next, and when. */
-  next: { step: string; at: Date; waitingFor: readonly string[] };
+  next: { step: 'bootstrap' | 'prepare' | 'activate' | 'destroy'; at: Date; waitingFor: readonly string[] };
   /** How far the newest key got; null where there is none. */
   propagation: { kid: string; seenBy: number; unseenBy: string[] } | null;
 }
@@ -76,18 +76,21 @@ export function stepStatus(step: Step, now: Milliseconds): KeysStatus['next'] {
 }
 
 function nextOf(key: SigningKey, facts: Facts, step: Step): KeyStatus['next'] {
-  if (key.state === 'retired') return { step: 'destroy', at: new Date(spentAt({ ...key, retiredAt: key.retiredAt! }, facts.policy)) };
+  if (key.state === 'retired') {
+    return { becomes: 'destroyed', at: new Date(spentAt({ ...key, retiredAt: key.retiredAt! }, facts.policy)) };
+  }
   if (key.state !== 'prepared' && key.state !== 'active') return null;
   // Past its time and waited for, the limit is what is certain.
   const waits = step.do === 'wait' && step.waitingFor !== undefined;
   const at = scheduledHandover(facts) + (waits ? (facts.policy.patience ?? 0) * 1000 : 0);
-  return { step: key.state === 'prepared' ? 'activate' : 'retire', at: new Date(Math.max(at, facts.now)) };
+  return { becomes: key.state === 'prepared' ? 'active' : 'retired', at: new Date(Math.max(at, facts.now)) };
 }
 
 function date(at: Milliseconds | null): Date | null {
   return at === null ? null : new Date(at);
 }
 
-export function consumerStatus({ firstSeenAt, lastSeenAt, newestPreparedAt: _served, ...consumer }: Consumer): ConsumerStatus {
+export function consumerStatus(seen: Consumer): ConsumerStatus {
+  const { firstSeenAt, lastSeenAt, newestPreparedAt: _served, ...consumer } = seen;
   return { ...consumer, firstSeenAt: new Date(firstSeenAt), lastSeenAt: new Date(lastSeenAt) };
 }

@@ -114,8 +114,8 @@ describe('what is shown', () => {
     const { next } = await prepared();
     const { body } = await server.call('/keys', { token });
     expect(body.keys).toMatchObject([
-      { state: 'active', ageSeconds: expect.any(Number), next: { step: 'retire' }, publicJwk: { kty: 'RSA', use: 'sig' } },
-      { kid: next, state: 'prepared', next: { step: 'activate' } },
+      { state: 'active', ageSeconds: expect.any(Number), next: { becomes: 'retired' }, publicJwk: { kty: 'RSA', use: 'sig' } },
+      { kid: next, state: 'prepared', next: { becomes: 'active' } },
     ]);
     expect(body.keys[0].next.at).toBe(body.next.at);
     expect(body.next).toMatchObject({ step: 'activate', waitingFor: [] });

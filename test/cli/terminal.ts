@@ -71,7 +71,7 @@ export function normalised(text: string, { directory }: Terminal): string {
     .replace(/\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z/g, '2026-01-01T00:00:00Z')
     .replace(/(?<![\w-])[\w-]{43}(?![\w-])/g, 'x'.repeat(43))
     .replace(/\b[a-z2-9]{4}(-[a-z2-9]{4}){4}\b/g, 'xxxx-xxxx-xxxx-xxxx-xxxx')
-    .replace(/ \d+ s( +)/g, ' 0 s$1');
+    .replace(/ \d+ s(  +)/g, ' 0 s$1');
 }
 
 /** Every command there is, as words: read from the help texts, innermost ones only. */

@@ -59,6 +59,8 @@ describe('an administrator works without a server', () => {
     await type(['keys', 'rotate']);
     await type(['keys', 'rotate']);
     await type(['keys', 'rotate', '--force', '--reason', 'a drill']);
+    await type(['keys', 'rotate', '--dry-run']);
+    await type(['keys', 'consumers']);
     await type(['keys', 'rekey']);
     await type(['keys', 'list']);
     await type(['audit', 'list', '--limit', '3']);
@@ -96,13 +98,20 @@ describe('an administrator works without a server', () => {
     expect(await json('keys list')).toMatchObject({ keys: [], next: { step: 'bootstrap' } });
     const { kid: first } = await json('keys prepare');
     expect(await json(`keys activate ${first}`)).toEqual({ kid: first, state: 'active' });
+    expect(await json('keys rotate --dry-run')).toMatchObject({ timeline: [{ event: 'published', kid: null }, {}, {}, {}], unseenBy: [] });
     const { kid: second } = await json('keys rotate');
+    expect(await json('keys consumers')).toMatchObject({ key: { kid: second }, seenBy: [], unseenBy: [], silent: [] });
+    expect((await there.signet(`keys activate ${second} --json`)).document.error).toMatchObject({
+      code: 'key_step_unsafe', wouldBreak: { until: expect.any(String), verifiers: expect.any(Array), consumers: [] },
+    });
     expect((await there.signet(['keys', 'retire', first, '--force', '--reason', 'a drill', '--json'])).document)
       .toEqual({ kid: first, state: 'retired' });
     expect((await there.signet(['keys', 'destroy', first, '--force', '--reason', 'a drill', '--json'])).document)
       .toEqual({ kid: first, state: 'destroyed' });
     asked.push('keys retire', 'keys destroy');
-    expect(await json(`keys revoke ${second} --reason stolen`)).toMatchObject({ kid: second, state: 'revoked', activeKid: expect.any(String) });
+    expect(await json(`keys revoke ${second} --reason stolen --cut-sessions`)).toMatchObject({
+      kid: second, state: 'revoked', activeKid: expect.any(String), sessionsCut: 0,
+    });
     expect(await json('keys rekey')).toEqual({ rekeyed: 0 });
     expect((await json('keys list')).keys.map(({ state }: any) => state).sort()).toEqual(['active', 'destroyed', 'revoked']);
 
