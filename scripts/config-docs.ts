@@ -43,7 +43,8 @@ type Row = string[];
 function settingRow(section: string, environmentNames: ReadonlyMap<string, string>) {
   return (name: string, field: Field): Row => {
     const path = section ? `${section}.${name}` : name;
-    return [code(path), code(environmentNames.get(path) ?? ''), defaultOf(field), meaningOf(field)];
+    const environmentName = environmentNames.get(path);
+    return [code(path), environmentName ? code(environmentName) : '–', defaultOf(field), meaningOf(field)];
   };
 }
 
@@ -52,8 +53,9 @@ function declaredRow(name: string, field: Field, required: boolean): Row {
 }
 
 function rowsOf(parent: Field, row: (name: string, field: Field, required: boolean) => Row): Row[] {
-  return Object.entries(parent.properties ?? {}).map(([name, field]) =>
-    row(name, field, parent.required?.includes(name) ?? false));
+  return Object.entries(parent.properties ?? {}).flatMap(([name, field]) => field.properties
+    ? rowsOf(field, (inner, innerField, required) => row(`${name}.${inner}`, innerField, required))
+    : [row(name, field, parent.required?.includes(name) ?? false)]);
 }
 
 function table(title: string, description: string | undefined, columns: Row, rows: Row[]): string {

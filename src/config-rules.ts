@@ -85,6 +85,38 @@ export const networkRule: Rule = (value) => {
   return undefined;
 };
 
+const guid = '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}';
+
+export const guidPattern = new RegExp(`^${guid}$`, 'i');
+
+const howToFindTenant = 'az account show --query tenantId, or Microsoft Entra admin center → Overview → Tenant ID';
+
+export const entraTenantRule: Rule = (value) => {
+  if (guidPattern.test(value) || ['organizations', 'common', 'consumers'].includes(value)) return undefined;
+  // A domain can be given up and taken by somebody else, and to learn whose it is needs the network at start.
+  if (/^[a-z0-9-]+(\.[a-z0-9-]+)+$/i.test(value)) {
+    return `must be the tenant's GUID, not a domain name: ${howToFindTenant}`;
+  }
+  return `must be a tenant's GUID (${howToFindTenant}), organizations, common or consumers`;
+};
+
+export const domainRule: Rule = (value) =>
+  /^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$/.test(value)
+    ? undefined
+    : 'must be a domain in lower case and without @, such as example.com (IDNA: in its xn-- form)';
+
+export const proxyUrlRule: Rule = (value) => {
+  const url = parse(value);
+  if (!url || !isWeb(url)) return 'must be the URL of an HTTP proxy, such as http://proxy.example.com:8080';
+  if (url.pathname !== '/' || url.search || url.hash) return 'must not have a path, a query or a fragment';
+  return undefined;
+};
+
+export const dateRule: Rule = (value) => {
+  const isDate = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2}))?$/.test(value);
+  return isDate && !Number.isNaN(Date.parse(value)) ? undefined : 'must be a date such as 2027-01-31';
+};
+
 export const masterKeyRule: Rule = (value) =>
   decodeMasterKey(value) ? undefined : 'must be 32 random bytes in base64, base64url or hex: openssl rand -base64 32';
 

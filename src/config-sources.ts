@@ -30,7 +30,7 @@ export interface FileSource extends Source {
   found: boolean;
 }
 
-/** A setting that the environment may set; applications and apis are lists and come from the file alone. */
+/** A setting that the environment may set; what is named by its user (applications, apis, maps) comes from the file. */
 export interface Setting {
   path: string[];
   /** `keys.rotateEvery` → `SIGNET_KEYS_ROTATE_EVERY`. */
@@ -46,6 +46,7 @@ export function listSettings(): Setting[] {
       const inner = unwrap(field);
       const here = [...path, name];
       if (inner.def.type === 'object') visitFields(inner, here);
+      else if (inner.def.type === 'record') continue;
       else if (inner.def.type !== 'array' || !unwrap(inner.def.element).def.shape) {
         found.push({ path: here, environmentName: environmentName(here), kind: kindOf(inner) });
       }

@@ -35,6 +35,8 @@ export interface ApplicationConfig extends Omit<Declared, 'secret' | 'secretFile
 
 export type ApiConfig = z.output<typeof api>;
 
+export type EntraConfig = NonNullable<Settings['entra']>;
+
 export interface LoadOptions {
   /** The file named by --config. Default: SIGNET_CONFIG, else signet.yaml where that exists. */
   file?: string;
@@ -121,11 +123,12 @@ export function describeConfig(config: Config): SettingDescription[] {
 }
 
 const mask = '(set, not shown)';
+const neverShown = new Set(['masterKey', 'clientSecret', 'passphrase']);
 
 function masked(path: readonly string[], value: unknown): unknown {
   const name = formatPath(path);
-  if (name === 'keys.masterKey') return value === undefined ? undefined : mask;
-  if (name !== 'database.url') return value;
+  if (neverShown.has(path.at(-1) ?? '')) return value === undefined ? undefined : mask;
+  if (value === undefined || !['database.url', 'entra.proxy'].includes(name)) return value;
   // A password may also stand in the query (postgres://host/db?password=…), so that is left out as a whole.
   return String(value).replace(/\?.*$/s, '?…').replace(/^(\w+:\/\/[^/@]*?):.*@/s, '$1:…@');
 }
@@ -161,12 +164,19 @@ function complete(parsed: Settings, secretHashes: ReadonlyMap<number, string>, b
       ...(keys.previousMasterKeyFile && { previousMasterKeyFile: resolve(base, keys.previousMasterKeyFile) }),
     },
     branding: { ...branding, ...(branding.logoFile && { logoFile: resolve(base, branding.logoFile) }) },
+    ...(parsed.entra && { entra: withAbsoluteFiles(parsed.entra, base) }),
     applications: parsed.applications.map(({ secret, secretFile, secretSha256, ...app }, index) => ({
       ...app,
       ...(secretHashes.has(index) && { secretHash: secretHashes.get(index) }),
       refreshTokens: app.refreshTokens ?? app.type !== 'service',
     })),
   };
+}
+
+function withAbsoluteFiles(entra: EntraConfig, base: string): EntraConfig {
+  const absolute = <T extends object>(given: T): T => Object.fromEntries(Object.entries(given).map(([name, value]) =>
+    [name, name.endsWith('File') ? resolve(base, String(value)) : value])) as T;
+  return { ...absolute(entra), ...(entra.secondary && { secondary: absolute(entra.secondary) }) };
 }
 
 function absoluteDatabaseUrl(url: string, base: string): string {
