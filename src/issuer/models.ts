@@ -44,6 +44,9 @@ interface Row {
   consumed_at: number | null;
 }
 
+/** No request is under way for longer. */
+const longestRequestMs = 3_600_000;
+
 // A Grant's id is a reference, found in the payloads of others, and opens nothing by itself.
 const idOf = (model: string, id: string) => (model === 'Grant' ? id : hash('sha256', id, 'base64url'));
 
@@ -57,7 +60,8 @@ export function createModels(
       `insert into oidc_models (model, id, payload, uid, grant_id, account_id, expires_at)
        values ($1, $2, $3, $4, $5, $6, $7)
        on conflict (model, id) do update set payload = excluded.payload, uid = excluded.uid,
-         grant_id = excluded.grant_id, account_id = excluded.account_id, expires_at = excluded.expires_at`,
+         grant_id = excluded.grant_id, account_id = excluded.account_id, expires_at = excluded.expires_at
+       where oidc_models.consumed_at is null`,
       [model, idOf(model, id), stored(payload), payload.uid ?? null, payload.grantId ?? null,
         payload.accountId ?? null, now() + expiresIn * 1000],
     );
@@ -93,10 +97,29 @@ export function createModels(
     },
   });
 
+  // oidc-provider writes a session back at the end of each request that read it (lib/shared/session.js). Were the row
+  // simply gone, a request under way during a sign-out would sign the person in again. So an ended session leaves a mark.
+  const sessions = adapter('Session');
+  const sessionAdapter: Adapter = {
+    ...sessions,
+    async find(id) {
+      const found = await sessions.find(id);
+      return found?.consumed ? undefined : found;
+    },
+    async destroy(id) {
+      await db.query(
+        `update oidc_models set payload = '{}', uid = null, account_id = null, consumed_at = $1, expires_at = $2
+         where model = $3 and id = $4`, [now(), now() + longestRequestMs, 'Session', idOf('Session', id)]);
+    },
+  };
+
   const clientAdapter = { ...adapter('Client'), find: findClient, upsert: refuseClientWrite, destroy: refuseClientWrite };
 
   return {
-    adapter: (model) => (model === 'Client' ? clientAdapter : adapter(model)),
+    adapter(model) {
+      if (model === 'Client') return clientAdapter;
+      return model === 'Session' ? sessionAdapter : adapter(model);
+    },
 
     async findRefreshToken(handle) {
       const { rows: [row] } = await db.query<Row & {

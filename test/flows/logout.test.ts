@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { rotateKeys } from '../support/rotation.ts';
 import { startSignet, type TestServer } from '../support/signet.ts';
-import { asClient, authorizationRequest, signIn, tokenRequest, UserAgent } from '../support/user-agent.ts';
+import { asClient, askUserinfo, authorizationRequest, signIn, tokenRequest, UserAgent } from '../support/user-agent.ts';
 
 const after = 'https://app.example.com/';
 
@@ -32,6 +32,18 @@ describe('an application signs a person out (OpenID Connect RP-Initiated Logout)
     expect(back.headers.get('location')).toBe(`${after}?state=kept`);
     expect(await isSignedIn(agent)).toBe(false);
     expect(await refresh(tokens.refresh_token)).toMatchObject({ status: 400, body: { error: 'invalid_grant' } });
+    expect((await askUserinfo(server.issuer, tokens.access_token)).status).toBe(401);
+  });
+
+  test('and stays signed out, whatever other tabs were asking at that moment', async () => {
+    const { agent } = await signIn(server.issuer);
+    const page = await agent.visit(endSession());
+    const before = [...agent.cookies].map(([name, value]) => `${name}=${value}`).join('; ');
+    const tab = () => new UserAgent(server.issuer)
+      .request(authorizationRequest(server.issuer, { prompt: 'none' }).url, { headers: { Cookie: before } });
+    await Promise.all([tab(), tab(), agent.submit(page, { logout: 'yes' }), tab(), tab()]);
+    const { headers } = await tab();
+    expect(new URL(headers.get('location')!).searchParams.get('error')).toBe('login_required');
   });
 
   test('also by its client_id, without a hint', async () => {

@@ -47,6 +47,20 @@ describe.each(engines)('what the issuer stores, on $name', (engine) => {
     await expect(models.adapter('AuthorizationCode').consume('nothing')).rejects.toThrow('invalid_grant');
   });
 
+  test('a session that ended is not written back by a request that had read it before', async () => {
+    const sessions = models.adapter('Session');
+    const payload = { jti: 'cookie', uid: 'uid of the session', accountId: 'ada' };
+    await sessions.upsert('cookie', payload, hour);
+    expect(await sessions.findByUid('uid of the session')).toMatchObject({ accountId: 'ada' });
+    await sessions.destroy('cookie');
+    await sessions.upsert('cookie', payload, hour);
+    expect(await sessions.find('cookie')).toBeUndefined();
+    expect(await sessions.findByUid('uid of the session')).toBeUndefined();
+    const later = now + 2 * hour * 1000;
+    expect(await models.sweep(later, later, 500)).toBeGreaterThan(0);
+    expect((await db.query("select id from oidc_models where model = 'Session'")).rows).toEqual([]);
+  });
+
   test('a refresh token has one successor, whoever asks', async () => {
     await storeRefreshToken('contended', hour);
     const won = await Promise.all(Array.from({ length: 20 }, (_, index) =>
