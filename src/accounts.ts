@@ -40,7 +40,9 @@ export interface Accounts {
    * The person's own choice in place of the one-time password whose hash is `from`. False when that one is no longer
    * the password: used by another sign-in, or replaced by an administrator.
    */
-  choosePassword(id: string, from: string, to: string, request: Pick<AuditEvent, 'requestId' | 'address'>): Promise<boolean>;
+  choosePassword(
+    id: string, from: string, to: string, request: Pick<AuditEvent, 'requestId' | 'address'>,
+  ): Promise<boolean>;
   /** The same password under another cost; not an event, and only if nobody changed it meanwhile. */
   rehash(id: string, from: string, to: string): Promise<void>;
   setDisabled(id: string, disabled: boolean, actor: string): Promise<void>;
@@ -132,8 +134,9 @@ export function createAccounts(db: Database, audit: Audit, now: () => number = D
         const { rowCount } = await tx.query(
           `update accounts set password_hash = $3, password_must_change = 0, updated_at = $4
            where id = $1 and password_hash = $2`, [id, from, to, now()]);
-        if (rowCount === 1) await audit.append(tx, { event: 'account.password_set', actor: id, subject: id, ...request });
-        return rowCount === 1;
+        if (rowCount === 0) return false;
+        await audit.append(tx, { event: 'account.password_set', actor: id, subject: id, ...request });
+        return true;
       });
     },
 

@@ -71,7 +71,9 @@ export function createClients(
     });
   }
 
-  async function change(clientId: string, event: string, actor: string, sql: string, values: (string | number | null)[]) {
+  async function change(
+    clientId: string, event: string, actor: string, sql: string, values: (string | number | null)[],
+  ) {
     refuseDeclared(clientId);
     await db.transaction(async (tx) => {
       const { rowCount } = await tx.query(sql, values);
@@ -114,7 +116,8 @@ export function createClients(
       const application = fromFile.get(clientId) ?? (await read(clientId));
       if (!application) throw unknownApplication(clientId);
       if (!needsSecret(application.type)) {
-        throw new AppError('application_public', 409, `application ${clientId} is of type ${application.type}: it has no secret`);
+        throw new AppError('application_public', 409,
+          `application ${clientId} is of type ${application.type}: it has no secret`);
       }
       const secret = newSecret();
       await change(clientId, 'application.secret_renewed', actor,
@@ -124,7 +127,8 @@ export function createClients(
 
     async setDisabled(clientId, disabled, actor) {
       await change(clientId, disabled ? 'application.disabled' : 'application.enabled', actor,
-        'update clients set disabled_at = $2, updated_at = $3 where id = $1', [clientId, disabled ? now() : null, now()]);
+        'update clients set disabled_at = $2, updated_at = $3 where id = $1',
+        [clientId, disabled ? now() : null, now()]);
     },
   };
 }

@@ -54,7 +54,8 @@ export function signInCookies(cookies: Cookies, { path, header, secure, keys }: 
       value(name: string, value?: string | null, options: SetOption = {}) {
         if (!perSignIn.has(name)) return cookies.set(name, value, options);
         if (!value) return cookies;
-        const common = { path: '/', httpOnly: true, sameSite: options.sameSite, overwrite: true, signed: false } as const;
+        const { sameSite } = options;
+        const common = { path: '/', httpOnly: true, sameSite, overwrite: true, signed: false } as const;
         // Browsers send cookies of one path in the order of their making, newest last (RFC 6265 §5.4).
         const oldest = [...signInsOf(header, prefix).keys()].reverse().slice(mostAtOnce - 1);
         for (const old of oldest) cookies.set(old, null, common);

@@ -55,7 +55,8 @@ export function createAttempts(db: Database, now: () => number = Date.now): Atte
          blocked_until = case
            when sign_in_attempts.failures + 1 <= $4 then 0
            when sign_in_attempts.failures + 1 - $4 > 12 then cast($2 as bigint) + cast($5 as bigint)
-           when (1 << cast(sign_in_attempts.failures - $4 as integer)) * 1000 > $5 then cast($2 as bigint) + cast($5 as bigint)
+           when (1 << cast(sign_in_attempts.failures - $4 as integer)) * 1000 > $5
+             then cast($2 as bigint) + cast($5 as bigint)
            else cast($2 as bigint) + (1 << cast(sign_in_attempts.failures - $4 as integer)) * 1000
          end
        where sign_in_attempts.blocked_until <= $2`,
@@ -70,7 +71,8 @@ export function createAttempts(db: Database, now: () => number = Date.now): Atte
   async function takeBack(counted: string[]): Promise<void> {
     for (const key of counted) {
       await db.query(
-        'update sign_in_attempts set failures = failures - 1, blocked_until = 0 where key = $1 and failures > 0', [key]);
+        `update sign_in_attempts set failures = failures - 1, blocked_until = 0
+         where key = $1 and failures > 0`, [key]);
     }
   }
 

@@ -32,8 +32,8 @@ export function createPasswords({ cost, minLength }: { cost: number; minLength: 
     return undefined;
   }
 
-  // After a comparison of cost `done` (0: none at all), the rest of what one of the configured cost takes. A step of cost
-  // doubles the work, and 2^done + (2^done + 2^(done + 1) + … + 2^(cost - 1)) = 2^cost.
+  // After a comparison of cost `done` (0: none at all), the rest of what one of the configured cost takes. A step of
+  // cost doubles the work, and 2^done + (2^done + 2^(done + 1) + … + 2^(cost - 1)) = 2^cost.
   async function spend(candidate: string, done: number): Promise<void> {
     if (done === 0) await bcrypt.hash(candidate, cost);
     else for (let step = done; step < cost; step += 1) await bcrypt.hash(candidate, step);

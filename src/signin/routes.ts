@@ -119,7 +119,8 @@ export function signInRoutes(parts: SignInParts): Router {
     const problem = await problemWith(chosen, form.get('new_password_again') ?? '', current);
     if (problem) return showStep(ctx, pending, { problem, status: 400 });
     const { requestId, address } = ctx.state as RequestState;
-    const changed = await accounts.choosePassword(accountId, current, await passwords.hash(chosen), { requestId, address });
+    const replacement = await passwords.hash(chosen);
+    const changed = await accounts.choosePassword(accountId, current, replacement, { requestId, address });
     if (!changed) throw passwordGone();
     return complete(ctx, pending, account, ['pwd']);
   }

@@ -33,7 +33,8 @@ describe.each(engines)('accounts on $name', ({ freshUrl }) => {
   });
 
   test('a person is found by id, and by any spelling of the e-mail address', async () => {
-    const ada = await accounts.create({ email: ' Ada@Example.com ', name: 'Ada', roles: ['buyer'], passwordHash: 'hash' }, 'admin');
+    const ada = await accounts.create(
+      { email: ' Ada@Example.com ', name: 'Ada', roles: ['buyer'], passwordHash: 'hash' }, 'admin');
     expect(ada).toEqual({
       id: expect.stringMatching(/^[0-9a-f-]{36}$/), email: 'Ada@Example.com', name: 'Ada', roles: ['buyer'],
       passwordHash: 'hash', passwordMustChange: false, createdAt: new Date(now) });
@@ -46,20 +47,23 @@ describe.each(engines)('accounts on $name', ({ freshUrl }) => {
     const made = await Promise.allSettled(['ada@example.com', 'ADA@example.com', 'Ada@Example.Com '].map((email) =>
       accounts.create({ email, roles: [] }, 'admin')));
     expect(made.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
-    expect(made.find(({ status }) => status === 'rejected')).toMatchObject({ reason: { code: 'account_exists', status: 409 } });
+    expect(made.find(({ status }) => status === 'rejected'))
+      .toMatchObject({ reason: { code: 'account_exists', status: 409 } });
     expect(await accounts.list()).toHaveLength(1);
   });
 
   test('what is no e-mail address is refused', async () => {
-    for (const email of ['', 'ada', '@example.com', 'ada@', 'a b@example.com', 'ada@exam ple.com', 'ada@a@b', '<ada@example.com>',
-      '"ada"@example.com', `${'a'.repeat(250)}@example.com`]) {
-      await expect(accounts.create({ email, roles: [] }, 'admin'), email).rejects.toMatchObject({ code: 'email_invalid', status: 400 });
+    for (const email of ['', 'ada', '@example.com', 'ada@', 'a b@example.com', 'ada@exam ple.com', 'ada@a@b',
+      '<ada@example.com>', '"ada"@example.com', `${'a'.repeat(250)}@example.com`]) {
+      await expect(accounts.create({ email, roles: [] }, 'admin'), email)
+        .rejects.toMatchObject({ code: 'email_invalid', status: 400 });
     }
     expect(await accounts.list()).toEqual([]);
   });
 
   test('the first account is made once, however many servers start, and never where somebody is', async () => {
-    const firsts = await Promise.all(Array.from({ length: 5 }, () => accounts.createFirst({ email: 'admin@localhost', roles: ['admin'] })));
+    const firsts = await Promise.all(Array.from({ length: 5 }, () =>
+      accounts.createFirst({ email: 'admin@localhost', roles: ['admin'] })));
     expect(firsts.filter((account) => account !== undefined)).toHaveLength(1);
     expect(await accounts.createFirst({ email: 'other@localhost', roles: ['admin'] })).toBeUndefined();
     expect(await accounts.list()).toHaveLength(1);
@@ -74,11 +78,13 @@ describe.each(engines)('accounts on $name', ({ freshUrl }) => {
   });
 
   test('the choice of a password replaces the one-time password that was proved, and no other', async () => {
-    const { id } = await accounts.create({ email: 'ada@example.com', roles: [], passwordHash: 'one-time', passwordMustChange: true }, 'admin');
+    const { id } = await accounts.create(
+      { email: 'ada@example.com', roles: [], passwordHash: 'one-time', passwordMustChange: true }, 'admin');
     expect(await accounts.choosePassword(id, 'an older one', 'thief', {})).toBe(false);
-    const choices = await Promise.all(['first', 'second', 'third'].map((choice) => accounts.choosePassword(id, 'one-time', choice, {})));
-    expect(choices.filter(Boolean)).toHaveLength(1);
-    expect(await accounts.find(id)).toMatchObject({ passwordHash: ['first', 'second', 'third'][choices.indexOf(true)], passwordMustChange: false });
+    const choices = ['first', 'second', 'third'];
+    const won = await Promise.all(choices.map((choice) => accounts.choosePassword(id, 'one-time', choice, {})));
+    expect(won.filter(Boolean)).toHaveLength(1);
+    expect(await accounts.find(id)).toMatchObject({ passwordHash: choices[won.indexOf(true)], passwordMustChange: false });
   });
 
   test('a new hash of the same password does not undo a password that was changed meanwhile', async () => {

@@ -28,7 +28,8 @@ const layers = [
   ['audit'],
   ['database'],
   ['config'],
-  ['errors', 'log', 'verifier'],
+  ['errors', 'log', 'bff', 'testing'],
+  ['verifier'],
 ];
 
 /** Which packages only one place may use at run time; their types may be named anywhere. */
@@ -39,19 +40,19 @@ const keepers: Record<string, string> = {
   'node:sqlite': 'database/',
   bcrypt: 'signin/password.ts',
   eta: 'web/',
-  zod: 'config-schema.ts',
   yaml: 'config-sources.ts',
   commander: 'cli/',
 };
 
-/** What the published verifier may use beside Node itself; of the frameworks, whose adapters it has, the types alone. */
+/** What the published verifier may use beside Node itself; of the frameworks that it has adapters for, the types. */
 const ofVerifier = { packages: ['jose'], types: ['koa', 'express', 'fastify'] };
 
 function problemWith({ from, to, typeOnly }: Import): string | undefined {
   const [user, used] = [partOf(from), partOf(to)];
   const problem = `${from} ${typeOnly ? 'names a type of' : 'uses'} ${to}`;
   if (user === 'verifier') {
-    const allowed = used === 'verifier' || to.startsWith('node:') || ofVerifier.packages.includes(to) || (typeOnly && ofVerifier.types.includes(to));
+    const allowed = used === 'verifier' || to.startsWith('node:')
+      || ofVerifier.packages.includes(to) || (typeOnly && ofVerifier.types.includes(to));
     return allowed ? undefined : `${problem}: the verifier is a package of its own`;
   }
   if (typeOnly) return undefined;
@@ -72,11 +73,13 @@ function layerOf(part: string): number {
 }
 
 function importsOf(from: string, code: string): Import[] {
-  const statements = [...code.matchAll(/^(?:import|export)\s+([^'"`;]*?\sfrom\s+)?'([^']+)'/gm)].map(([, names = '', specifier]) => ({
-    specifier: specifier!,
-    typeOnly: names.startsWith('type ') || /^\{\s*(type [^,}]+,?\s*)+\}\s+from/.test(names),
-  }));
-  const calls = [...code.matchAll(/\b(?:import|require)\(\s*'([^']+)'/g)].map(([, specifier]) => ({ specifier: specifier!, typeOnly: false }));
+  const statements = [...code.matchAll(/^(?:import|export)\s+([^'"`;]*?\sfrom\s+)?'([^']+)'/gm)]
+    .map(([, names = '', specifier]) => ({
+      specifier: specifier!,
+      typeOnly: names.startsWith('type ') || /^\{\s*(type [^,}]+,?\s*)+\}\s+from/.test(names),
+    }));
+  const calls = [...code.matchAll(/\b(?:import|require)\(\s*'([^']+)'/g)]
+    .map(([, specifier]) => ({ specifier: specifier!, typeOnly: false }));
   return [...statements, ...calls].map(({ specifier, typeOnly }) => ({
     from, typeOnly, to: specifier.startsWith('.') ? relative(root, join(root, dirname(from), specifier)) : specifier,
   }));
@@ -86,7 +89,8 @@ function withoutComments(code: string): string {
   return code.replaceAll(/\/\*[^]*?\*\//g, '').replaceAll(/(^|\s)\/\/.*$/gm, '$1');
 }
 
-const filesWith = (pattern: RegExp) => [...sources].filter(([, code]) => pattern.test(code)).map(([path]) => path).sort();
+const filesWith = (pattern: RegExp) =>
+  [...sources].filter(([, code]) => pattern.test(code)).map(([path]) => path).sort();
 
 describe('who may know whom', () => {
   test('an import leads to a lower layer, and a package stays with its keeper', () => {

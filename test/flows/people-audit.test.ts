@@ -49,7 +49,8 @@ describe('what a person does leaves exactly these events', () => {
     const rows = await eventsOf(() => signIn(server.issuer, { agent, parameters: { resource: ordersApi } }),
       ['signin.succeeded', 'authorization.granted', 'token.issued']);
     for (const row of rows) {
-      expect(row).toMatchObject({ subject: server.accountId, clientId: 'spa', address: '127.0.0.1', requestId: expect.any(String) });
+      expect(row).toMatchObject({
+        subject: server.accountId, clientId: 'spa', address: '127.0.0.1', requestId: expect.any(String) });
     }
     expect(rows[0]).toMatchObject({ detail: { amr: ['pwd'] } });
     expect(agent.requests).toEqual(expect.arrayContaining([rows[0]!.requestId, rows[1]!.requestId]));
@@ -61,7 +62,7 @@ describe('what a person does leaves exactly these events', () => {
     await eventsOf(() => signIn(server.issuer, { agent }), ['authorization.granted', 'token.issued']);
   });
 
-  test('a wrong password, an unknown person, a disabled account and too many attempts, each with its reason', async () => {
+  test('a wrong password, a stranger, a disabled account and too many attempts, each with its reason', async () => {
     const known = await server.store.accounts.create(
       { email: 'known@example.com', roles: [], passwordHash: await bcrypt.hash(person.password, 4) }, 'test');
     const disabled = await server.store.accounts.create(
@@ -74,7 +75,8 @@ describe('what a person does leaves exactly these events', () => {
       await agent.submit(page, { email: known.email, password: 'not the password' });
       await agent.submit(page, { email: 'nobody@example.com', password: 'not the password' });
       await agent.submit(page, { email: disabled.email, password: person.password });
-      for (let guess = 0; guess < 5; guess += 1) await agent.submit(page, { email: 'nobody@example.com', password: 'guess' });
+      const guess = { email: 'nobody@example.com', password: 'guess' };
+      for (let time = 0; time < 5; time += 1) await agent.submit(page, guess);
     }, Array(8).fill('signin.refused'));
     expect(rows.map(({ subject, detail }) => [subject, detail.reason])).toEqual([
       [known.id, 'wrong_password'], [undefined, 'wrong_password'], [disabled.id, 'account_disabled'],
@@ -86,23 +88,28 @@ describe('what a person does leaves exactly these events', () => {
 
   test('a one-time password replaced: the choice is chained, and who made it is in it', async () => {
     const password = oneTimePassword();
+    const passwordHash = await bcrypt.hash(password, 4);
     const account = await server.store.accounts.create(
-      { email: 'new@example.com', roles: [], passwordHash: await bcrypt.hash(password, 4), passwordMustChange: true }, 'test');
+      { email: 'new@example.com', roles: [], passwordHash, passwordMustChange: true }, 'test');
     const agent = new TracedAgent(server.issuer);
     const rows = await eventsOf(async () => {
-      const page = await agent.submit(await agent.visit(authorizationRequest(server.issuer).url), { email: account.email, password });
+      const form = await agent.visit(authorizationRequest(server.issuer).url);
+      const page = await agent.submit(form, { email: account.email, password });
       await agent.submit(page, { new_password: 'a password of my own', new_password_again: 'a password of my own' });
     }, ['account.password_set', 'signin.succeeded', 'authorization.granted']);
     expect(rows[0]).toMatchObject({
-      actor: account.id, subject: account.id, address: '127.0.0.1', requestId: rows[1]!.requestId, seq: expect.any(Number) });
+      actor: account.id, subject: account.id, address: '127.0.0.1', requestId: rows[1]!.requestId,
+      seq: expect.any(Number) });
     expect(JSON.stringify(rows)).not.toContain('a password of my own');
   });
 
   test('cancelled: refused, at the wish of the person', async () => {
     const agent = new TracedAgent(server.issuer);
-    const rows = await eventsOf(async () => agent.submit(await agent.visit(authorizationRequest(server.issuer).url), { cancel: 'yes' }),
-      ['authorization.refused']);
-    expect(rows[0]).toMatchObject({ clientId: 'spa', detail: { error: 'access_denied' }, requestId: agent.requests.at(-1) });
+    const rows = await eventsOf(async () => {
+      await agent.submit(await agent.visit(authorizationRequest(server.issuer).url), { cancel: 'yes' });
+    }, ['authorization.refused']);
+    expect(rows[0]).toMatchObject({
+      clientId: 'spa', detail: { error: 'access_denied' }, requestId: agent.requests.at(-1) });
   });
 
   test('consent declined, then given', async () => {
@@ -115,7 +122,8 @@ describe('what a person does leaves exactly these events', () => {
       await agent.submit(await agent.visit(request.url), { decision: 'allow' });
     }, ['signin.succeeded', 'consent.declined', 'authorization.refused', 'consent.given', 'authorization.granted']);
     for (const row of rows) {
-      expect(row).toMatchObject({ subject: server.accountId, clientId: 'third-party', address: '127.0.0.1', requestId: expect.any(String) });
+      expect(row).toMatchObject({
+        subject: server.accountId, clientId: 'third-party', address: '127.0.0.1', requestId: expect.any(String) });
     }
   });
 
@@ -132,10 +140,12 @@ describe('what a person does leaves exactly these events', () => {
 test('what a service and an administrator do leaves exactly these events', async () => {
   const { accounts, clients } = server.store;
   const rows = await eventsOf(async () => {
-    await tokenRequest(server.issuer, { grant_type: 'client_credentials', resource: ordersApi }, { clientId: 'service', secret });
-    await tokenRequest(server.issuer, { grant_type: 'client_credentials' }, { clientId: 'service', secret: 'a wrong secret' });
+    const asked = { grant_type: 'client_credentials', resource: ordersApi };
+    await tokenRequest(server.issuer, asked, { clientId: 'service', secret });
+    await tokenRequest(server.issuer, asked, { clientId: 'service', secret: 'a wrong secret' });
     const account = await accounts.create({ email: 'audited@example.com', roles: ['buyer'] }, 'admin-1');
-    await accounts.setPassword(account.id, await bcrypt.hash(person.password, 4), { mustChange: true, actor: 'admin-1' });
+    const passwordHash = await bcrypt.hash(person.password, 4);
+    await accounts.setPassword(account.id, passwordHash, { mustChange: true, actor: 'admin-1' });
     await accounts.setDisabled(account.id, true, 'admin-1');
     const spa = server.config.applications.find(({ clientId }) => clientId === 'web')!;
     const { application } = await clients.register({ ...spa, clientId: 'audited' }, 'admin-1');
@@ -154,7 +164,8 @@ test('after all that the chain is whole, and no row shows a password, a token, a
   const { rows } = await server.store.db.query('select * from audit_events');
   const text = JSON.stringify(rows);
   expect(rows.length).toBeGreaterThan(30);
-  for (const credential of [person.password, secret, code, tokens.access_token, tokens.refresh_token, tokens.id_token, '$2b$']) {
+  const { access_token: access, refresh_token: refresh, id_token: id } = tokens;
+  for (const credential of [person.password, secret, code, access, refresh, id, '$2b$']) {
     expect(text).not.toContain(credential);
   }
   expect(text).not.toMatch(/eyJ[\w-]{10,}\./);

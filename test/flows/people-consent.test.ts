@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { declared, ordersApi, person, secret, startSignet, stockApi, type TestServer } from '../support/signet.ts';
-import { authorizationRequest, authorize, decode, tokenRequest, UserAgent, type Answer } from '../support/user-agent.ts';
+import {
+  authorizationRequest, authorize, decode, tokenRequest, UserAgent, type Answer,
+} from '../support/user-agent.ts';
 
 const reports = 'https://reports.example.net/cb';
 const notes = { scheme: 'net.example.notes:/cb', https: 'https://notes.example.net/cb' };
@@ -11,7 +13,8 @@ beforeAll(async () => {
     ...declared.applications.filter(({ clientId }) => clientId !== 'third-party'),
     { clientId: 'third-party', name: 'Reports & <b>more</b>', type: 'web', secret, redirectUris: [reports],
       access: { [ordersApi]: ['orders:read', 'orders:write'], [stockApi]: ['stock:read'] } },
-    { clientId: 'other', name: 'Other', type: 'web', secret, redirectUris: [reports], access: { [ordersApi]: ['orders:read'] } },
+    { clientId: 'other', name: 'Other', type: 'web', secret, redirectUris: [reports],
+      access: { [ordersApi]: ['orders:read'] } },
     { clientId: 'notes', name: 'Notes', type: 'native', redirectUris: [notes.scheme, notes.https],
       access: { [ordersApi]: ['orders:read'] } },
   ];
@@ -25,7 +28,8 @@ const allow = (agent: UserAgent, page: Answer) => agent.submit(page, { decision:
 
 function request(parameters: Record<string, string | undefined> = {}) {
   return authorizationRequest(server.issuer, {
-    client_id: 'third-party', redirect_uri: reports, resource: ordersApi, scope: 'openid email orders:read', ...parameters });
+    client_id: 'third-party', redirect_uri: reports, resource: ordersApi, scope: 'openid email orders:read',
+    ...parameters });
 }
 
 /** The page after the sign-in, where there is one; signed in already, the first one. */
@@ -106,7 +110,8 @@ describe('an application of somebody else asks for access', () => {
 
   test('a token that named no API opens userinfo, although only the person was asked about', async () => {
     const tokens = await tokensFor(await stranger(), { scope: 'openid email', resource: ordersApi });
-    const response = await fetch(`${server.issuer}/me`, { headers: { Authorization: `Bearer ${tokens.access_token}` } });
+    const headers = { Authorization: `Bearer ${tokens.access_token}` };
+    const response = await fetch(`${server.issuer}/me`, { headers });
     expect(await response.json()).toMatchObject({ email: person.email });
   });
 });
@@ -134,7 +139,8 @@ describe('consent is remembered', () => {
     expect(wider.body).not.toContain('See your orders');
     expect(wider.body).not.toContain('Your e-mail address');
     await allow(agent, wider);
-    const elsewhere = await begin(new UserAgent(server.issuer), { resource: stockApi, scope: 'openid email stock:read profile' });
+    const elsewhere = await begin(new UserAgent(server.issuer), {
+      resource: stockApi, scope: 'openid email stock:read profile' });
     expect(elsewhere.body).toContain('See the stock');
     expect(elsewhere.body).toContain('Your name');
     expect(elsewhere.body).not.toContain('Your e-mail address');
@@ -161,7 +167,9 @@ describe('consent is remembered', () => {
     const agent = await stranger();
     await allow(agent, await begin(agent));
     const page = await begin(agent, { prompt: 'consent', scope: 'openid email offline_access orders:read' });
-    for (const words of ['See your orders', 'Your e-mail address', 'while you are not using it']) expect(page.body).toContain(words);
+    for (const words of ['See your orders', 'Your e-mail address', 'while you are not using it']) {
+      expect(page.body).toContain(words);
+    }
     expect(returned(await agent.submit(page, { decision: 'deny' })).error).toBe('access_denied');
   });
 
@@ -169,7 +177,8 @@ describe('consent is remembered', () => {
     const agent = await stranger();
     const tokens = await tokensFor(agent, { prompt: 'consent', scope: 'openid offline_access orders:read' });
     expect(tokens.scope).toContain('offline_access');
-    expect((await tokensFor(agent, { scope: 'openid offline_access orders:read' })).scope).not.toContain('offline_access');
+    const later = await tokensFor(agent, { scope: 'openid offline_access orders:read' });
+    expect(later.scope).not.toContain('offline_access');
   });
 });
 
@@ -186,15 +195,17 @@ describe('an application installed on a device', () => {
 
   test('is known by an https address that it owns, and then asked about once', async () => {
     const agent = await stranger();
-    await allow(agent, await begin(agent, { ...native, redirect_uri: notes.https }));
-    expect(returned(await begin(new UserAgent(server.issuer), { ...native, redirect_uri: notes.https })).code).toBeDefined();
+    const known = { ...native, redirect_uri: notes.https };
+    await allow(agent, await begin(agent, known));
+    expect(returned(await begin(new UserAgent(server.issuer), known)).code).toBeDefined();
     expect(asks(await begin(new UserAgent(server.issuer), native))).toBe(true);
   });
 });
 
 test('a first-party application is never asked about, on a device neither', async () => {
   const agent = await stranger();
-  expect((await authorize(agent, authorizationRequest(server.issuer, { resource: ordersApi }).url)).get('code')).toBeTruthy();
+  const { url } = authorizationRequest(server.issuer, { resource: ordersApi });
+  expect((await authorize(agent, url)).get('code')).toBeTruthy();
   const device = await agent.visit(authorizationRequest(server.issuer, {
     client_id: 'device', redirect_uri: 'com.example.desktop:/callback', scope: 'openid orders:read' }).url);
   expect(returned(device).code).toBeDefined();
@@ -205,8 +216,10 @@ describe('consent cannot be forged', () => {
   test('by a form on another site', async () => {
     const agent = await stranger();
     const page = await begin(agent);
-    for (const headers of [{ 'Sec-Fetch-Site': 'cross-site' }, { 'Sec-Fetch-Site': '', Origin: 'https://evil.example' }]) {
-      const answer = await agent.request(page.url, { form: { decision: 'allow' }, headers: headers as Record<string, string> });
+    const strangers: Array<Record<string, string>> = [
+      { 'Sec-Fetch-Site': 'cross-site' }, { 'Sec-Fetch-Site': '', Origin: 'https://evil.example' }];
+    for (const headers of strangers) {
+      const answer = await agent.request(page.url, { form: { decision: 'allow' }, headers });
       expect(answer.status).toBe(403);
     }
     expect((await server.store.db.query('select scope from consents')).rows).toEqual([]);

@@ -34,7 +34,8 @@ describe('on an https issuer, behind a proxy that speaks plain http to us', () =
     // More sign-ins than are kept, so that cookies are also seen going.
     for (let tab = 0; tab < 12; tab += 1) await agent.visit(authorizationRequest(issuer, { prompt: 'login' }).url);
     const names = new Set(agent.set.map((line) => line.split('=')[0]!.replace(/sign_in_.*/, 'sign_in_…')));
-    expect([...names].sort()).toEqual(['__Host-signet_session', '__Host-signet_session.sig', '__Host-signet_sign_in_…']);
+    expect([...names].sort())
+      .toEqual(['__Host-signet_session', '__Host-signet_session.sig', '__Host-signet_sign_in_…']);
     expect(agent.set.some((line) => /expires=Thu, 01 Jan 1970/i.test(line))).toBe(true);
     for (const line of agent.set) {
       const attributes = line.toLowerCase().split(';').slice(1).map((part) => part.trim());
@@ -45,7 +46,8 @@ describe('on an https issuer, behind a proxy that speaks plain http to us', () =
 
   test('HSTS is on every answer: page, redirect, JSON, asset, refusal', async () => {
     const agent = new UserAgent(issuer, behindProxy.url);
-    for (const path of ['/', authorizationRequest(issuer).url, '/jwks', '/health/live', '/sign-in/none', '/nothing', '/token']) {
+    const { url } = authorizationRequest(issuer);
+    for (const path of ['/', url, '/jwks', '/health/live', '/sign-in/none', '/nothing', '/token']) {
       const { headers, status } = await agent.request(path);
       expect([path, status, headers.get('strict-transport-security')]).toEqual([path, status, 'max-age=31536000']);
     }
@@ -53,7 +55,9 @@ describe('on an https issuer, behind a proxy that speaks plain http to us', () =
 
   test('where it sends people does not depend on what a request says of its host or scheme', async () => {
     const agent = new UserAgent(issuer, behindProxy.url);
-    const headers = { 'X-Forwarded-Host': 'evil.example', 'X-Forwarded-Proto': 'http', Forwarded: 'host=evil.example;proto=http' };
+    const headers = {
+      'X-Forwarded-Host': 'evil.example', 'X-Forwarded-Proto': 'http', Forwarded: 'host=evil.example;proto=http',
+    };
     const { headers: answered } = await agent.request(authorizationRequest(issuer).url, { headers });
     expect(new URL(answered.get('location')!, issuer).origin).toBe(issuer);
     expect(answered.getSetCookie().every((line) => line.startsWith('__Host-') && /; secure/i.test(line))).toBe(true);
@@ -65,13 +69,14 @@ describe('on an https issuer, behind a proxy that speaks plain http to us', () =
   test('our form is accepted from the public origin, not from the one that the proxy speaks to', async () => {
     const agent = new UserAgent(issuer, behindProxy.url);
     const page = await agent.visit(authorizationRequest(issuer).url);
-    const post = (origin: string) => agent.request(page.url, { form: { cancel: 'yes' }, headers: { 'Sec-Fetch-Site': '', Origin: origin } });
+    const post = (origin: string) =>
+      agent.request(page.url, { form: { cancel: 'yes' }, headers: { 'Sec-Fetch-Site': '', Origin: origin } });
     expect((await post(behindProxy.url)).status).toBe(403);
     expect((await post(issuer)).status).toBe(303);
   });
 });
 
-test('on a loopback issuer over http, cookies are not Secure, or no browser would send them back; nor is there HSTS', async () => {
+test('on loopback over http, cookies are not Secure, or no browser would send them; nor is there HSTS', async () => {
   const agent = new WatchingAgent(onLoopback.issuer);
   await authorize(agent, authorizationRequest(onLoopback.issuer).url);
   expect(agent.set.length).toBeGreaterThan(2);

@@ -3,7 +3,9 @@ import bcrypt from 'bcrypt';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { oneTimePassword } from '../../src/signin/password.ts';
 import { callback, person, startSignet, type TestServer } from '../support/signet.ts';
-import { authorizationRequest, authorize, decode, signIn, tokenRequest, UserAgent, type Answer } from '../support/user-agent.ts';
+import {
+  authorizationRequest, authorize, decode, signIn, tokenRequest, UserAgent, type Answer,
+} from '../support/user-agent.ts';
 
 let server: TestServer;
 beforeAll(async () => { server = await startSignet(); });
@@ -74,11 +76,12 @@ describe('the e-mail address or the password is wrong', () => {
     expect(answer.body).toContain('value="&quot;&gt;&lt;script&gt;alert(1)&lt;/script&gt;"');
   });
 
-  test('after a few mistakes there is a wait, with its length in the header and in words; waiting it out helps', async () => {
+  test('after a few mistakes there is a wait, in the header and in words; waiting it out helps', async () => {
     const forgetful = await newPerson();
     const agent = new UserAgent(server.issuer);
     let page = await open(agent);
-    for (let mistake = 0; mistake < 5; mistake += 1) page = await enter(agent, page, { ...forgetful, password: 'wrong' });
+    const mistake = { ...forgetful, password: 'wrong' };
+    for (let time = 0; time < 5; time += 1) page = await enter(agent, page, mistake);
     page = await enter(agent, page, forgetful);
     expect([page.status, page.headers.get('retry-after'), problemOn(page)])
       .toEqual([429, '1', 'Too many attempts. Try again in 1 second.']);
@@ -106,7 +109,8 @@ describe('a person signs in', () => {
   });
 
   test('the login hint is filled in, and is text whatever it contains', async () => {
-    const page = await open(new UserAgent(server.issuer), { login_hint: 'ada@example.com"><img src=x onerror=alert(1)>' });
+    const hint = 'ada@example.com"><img src=x onerror=alert(1)>';
+    const page = await open(new UserAgent(server.issuer), { login_hint: hint });
     expect(page.body).toContain('value="ada@example.com&quot;&gt;&lt;img src=x onerror=alert(1)&gt;"');
     expect(page.body).not.toContain('<img src=x');
   });
@@ -115,15 +119,17 @@ describe('a person signs in', () => {
     const created = await server.store.accounts.create(
       { email: 'rehash@example.com', roles: [], passwordHash: await bcrypt.hash(person.password, 6) }, 'test');
     for (let time = 0; time < 2; time += 1) {
-      await authorize(new UserAgent(server.issuer), authorizationRequest(server.issuer).url, { ...person, email: created.email });
+      const { url } = authorizationRequest(server.issuer);
+      await authorize(new UserAgent(server.issuer), url, { ...person, email: created.email });
     }
     expect((await server.store.accounts.find(created.id))!.passwordHash).toMatch(/^\$2b\$04\$/);
   });
 
-  test('the page allows its form to end at the redirect URI that was asked for, also one of a private-use scheme', async () => {
+  test('the page lets its form end at the redirect URI that was asked for, also one of a private-use scheme', async () => {
     const https = await open(new UserAgent(server.issuer));
     expect(https.headers.get('content-security-policy')).toContain("form-action 'self' https:;");
-    const scheme = await open(new UserAgent(server.issuer), { client_id: 'device', redirect_uri: 'com.example.desktop:/callback' });
+    const scheme = await open(new UserAgent(server.issuer), {
+      client_id: 'device', redirect_uri: 'com.example.desktop:/callback' });
     expect(scheme.headers.get('content-security-policy')).toContain("form-action 'self' com.example.desktop:;");
   });
 });
@@ -131,7 +137,8 @@ describe('a person signs in', () => {
 describe('what the application asks of the sign-in', () => {
   test('prompt=none never shows a page: login_required before a sign-in, a code after it', async () => {
     const agent = new UserAgent(server.issuer);
-    expect(returned(await open(agent, { prompt: 'none' }))).toMatchObject({ error: 'login_required', iss: server.issuer });
+    expect(returned(await open(agent, { prompt: 'none' })))
+      .toMatchObject({ error: 'login_required', iss: server.issuer });
     await signIn(server.issuer, { agent });
     expect(returned(await open(agent, { prompt: 'none' })).code).toBeDefined();
   });
@@ -215,7 +222,8 @@ describe('a one-time password', () => {
 
   test('is not replaced by itself', async () => {
     const { who, agent, page } = await atTheChoice();
-    expect(problemOn(await choose(agent, page, who.password))).toBe('Choose a password other than the one-time password.');
+    expect(problemOn(await choose(agent, page, who.password)))
+      .toBe('Choose a password other than the one-time password.');
   });
 
   test('is for one use: of two sign-ins that proved it, the second cannot choose any more', async () => {
@@ -231,7 +239,8 @@ describe('a one-time password', () => {
 
   test('that an administrator replaced meanwhile is good for nothing, not even half-way through', async () => {
     const { who, agent, page } = await atTheChoice();
-    await server.store.accounts.setPassword(who.id, await bcrypt.hash(oneTimePassword(), 4), { mustChange: true, actor: 'test' });
+    const another = await bcrypt.hash(oneTimePassword(), 4);
+    await server.store.accounts.setPassword(who.id, another, { mustChange: true, actor: 'test' });
     expect((await choose(agent, page, chosen)).status).toBe(400);
     expect((await server.store.accounts.find(who.id))!.passwordMustChange).toBe(true);
   });
@@ -276,7 +285,8 @@ describe('an account is disabled', () => {
     const agent = new UserAgent(server.issuer);
     const page = await enter(agent, await open(agent), who);
     await server.store.accounts.setDisabled(who.id, true, 'test');
-    expect((await agent.submit(page, { new_password: 'x'.repeat(12), new_password_again: 'x'.repeat(12) })).status).toBe(400);
+    const chosen = 'x'.repeat(12);
+    expect((await agent.submit(page, { new_password: chosen, new_password_again: chosen })).status).toBe(400);
     expect((await server.store.accounts.find(who.id))!.passwordMustChange).toBe(true);
   });
 });
@@ -293,7 +303,8 @@ describe('a form that does not come from our page', () => {
     ['from nowhere', { 'Sec-Fetch-Site': '' }],
     ['from another site that claims our origin', { 'Sec-Fetch-Site': 'cross-site', Origin: 'ISSUER' }],
   ])('%s is refused, and the sign-in goes on as if nothing had been', async (_where, given) => {
-    const headers = Object.fromEntries(Object.entries(given).map(([name, value]) => [name, value.replace('ISSUER', server.issuer)]));
+    const headers = Object.fromEntries(Object.entries(given).map(([name, value]) =>
+      [name, value.replace('ISSUER', server.issuer)]));
     const agent = new UserAgent(server.issuer);
     const page = await open(agent);
     const refused = await agent.request(page.url, { form, headers });
@@ -321,16 +332,19 @@ describe('a form that does not come from our page', () => {
     const agent = new UserAgent(server.issuer);
     const page = await open(agent);
     const cookie = [...agent.cookies].map((pair) => pair.join('=')).join('; ');
-    expect(await post(page.url, body, { Cookie: cookie, 'Sec-Fetch-Site': 'same-origin', ...(type ? { 'Content-Type': type } : {}) }))
-      .toBe(status);
+    const headers = { Cookie: cookie, 'Sec-Fetch-Site': 'same-origin', ...(type ? { 'Content-Type': type } : {}) };
+    expect(await post(page.url, body, headers)).toBe(status);
   });
 });
 
 /** Unlike fetch, sends no content type where none is given. */
 function post(url: string, body: string, headers: Record<string, string>): Promise<number> {
   return new Promise((resolve, reject) => {
-    const request = httpRequest(url, { method: 'POST', headers: { ...headers, 'Content-Length': Buffer.byteLength(body) } },
-      (response) => { response.resume(); resolve(response.statusCode!); });
+    const options = { method: 'POST', headers: { ...headers, 'Content-Length': Buffer.byteLength(body) } };
+    const request = httpRequest(url, options, (response) => {
+      response.resume();
+      resolve(response.statusCode!);
+    });
     request.once('error', reject);
     request.end(body);
   });
@@ -388,7 +402,8 @@ describe('whose browser it is', () => {
 
   test('two tabs sign in side by side, and both come to their end', async () => {
     const agent = new UserAgent(server.issuer);
-    const [first, second] = [authorizationRequest(server.issuer), authorizationRequest(server.issuer, { client_id: 'web' })];
+    const first = authorizationRequest(server.issuer);
+    const second = authorizationRequest(server.issuer, { client_id: 'web' });
     const pages = [await agent.visit(first.url), await agent.visit(second.url)];
     const answers = [await enter(agent, pages[1]!, person), await enter(agent, pages[0]!, person)];
     expect(answers.map((answer) => returned(answer).state)).toEqual([second.state, first.state]);
@@ -407,7 +422,7 @@ describe('whose browser it is', () => {
     expect(returned(await enter(agent, pages[14]!, person)).code).toBeDefined();
   });
 
-  test('a second person at the same browser takes over: the first session ends, the code is of the second', async () => {
+  test('a second person at the same browser takes over: the first session ends, the code is the second one\'s', async () => {
     const { agent, tokens } = await signIn(server.issuer);
     const second = await newPerson();
     const request = authorizationRequest(server.issuer, { prompt: 'login' });

@@ -18,8 +18,10 @@ async function answerTo(error: Error, accept: string) {
   const server = createServer(app.callback());
   await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve); });
   onTestFinished(() => { server.close(); });
-  const response = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, { headers: { Accept: accept } });
-  return { status: response.status, id: response.headers.get('x-request-id')!, body: await response.text(), log: lines.join('') };
+  const { port } = server.address() as AddressInfo;
+  const response = await fetch(`http://127.0.0.1:${port}/`, { headers: { Accept: accept } });
+  const id = response.headers.get('x-request-id')!;
+  return { status: response.status, id, body: await response.text(), log: lines.join('') };
 }
 
 test('too many people at once get a page that says to try again, and the operator a line', async () => {
@@ -31,7 +33,8 @@ test('too many people at once get a page that says to try again, and the operato
 });
 
 test('what a person did wrong is said as it is, and is no fault of ours in the log', async () => {
-  const { status, body, log } = await answerTo(new AppError('form_too_large', 413, 'This form is <too> large.'), 'text/html');
+  const error = new AppError('form_too_large', 413, 'This form is <too> large.');
+  const { status, body, log } = await answerTo(error, 'text/html');
   expect([status, log]).toEqual([413, '']);
   expect(body).toContain('This form is &lt;too&gt; large.');
 });

@@ -60,7 +60,7 @@ describe.each(engines)('passwords are guessed, on $name', ({ freshUrl }) => {
     expect(waits.filter((seconds) => seconds === 0)).toHaveLength(5);
   });
 
-  test('guesses from a hundred addresses get no more than the account allows, and then one in five seconds', async () => {
+  test('guesses from a hundred addresses get what the account allows, and then one in five seconds', async () => {
     const waits = await Promise.all(Array.from({ length: 100 }, (_, index) => wait(ada, `203.0.113.${index}`)));
     expect(waits.filter((seconds) => seconds === 0)).toHaveLength(21);
     let looked = 0;
@@ -104,7 +104,8 @@ describe.each(engines)('passwords are guessed, on $name', ({ freshUrl }) => {
 
   describe('one address, many accounts', () => {
     test('is slowed down, and an office behind it waits a minute at most', async () => {
-      const waits = await Promise.all(Array.from({ length: 80 }, (_, index) => wait(`person-${index}@example.com`, home)));
+      const waits = await Promise.all(Array.from({ length: 80 }, (_, index) =>
+        wait(`person-${index}@example.com`, home)));
       expect(waits.filter((seconds) => seconds === 0)).toHaveLength(51);
       for (let guess = 0; guess < 20; guess += 1) {
         const seconds = await wait(`other-${guess}@example.com`, home);

@@ -107,7 +107,7 @@ describe('a password is checked', () => {
 });
 
 describe('many people sign in at the same moment', () => {
-  test('two checks at once, so that signatures find room in the thread pool; the others wait and are answered', async () => {
+  test('two at once, so that signatures find room in the thread pool; the others wait and are answered', async () => {
     const hash = await passwords.hash(right);
     const seen = watchBcrypt();
     const answers = await Promise.all(Array.from({ length: 40 }, (_, index) =>
