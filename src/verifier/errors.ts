@@ -15,6 +15,7 @@
  * - `unknown_key` 401: the issuer publishes no such key
  * - `bad_signature` 401
  * - `insufficient_scope`, `insufficient_role` 403: genuine, but it does not allow this
+ * - `cross_site_request` 403: the token is in a cookie, and another site's page may have caused the request
  * - `keys_unavailable` 503: the issuer's keys cannot be had, so nobody can tell
  * - `misconfigured` 500: the application asked for a scope or role where no token was required
  */
@@ -33,6 +34,7 @@ export type VerificationErrorCode =
   | 'bad_signature'
   | 'insufficient_scope'
   | 'insufficient_role'
+  | 'cross_site_request'
   | 'keys_unavailable'
   | 'misconfigured';
 
@@ -54,6 +56,7 @@ const answers: Record<VerificationErrorCode, { status: number; error: string }> 
   bad_signature: invalidToken,
   insufficient_scope: { status: 403, error: 'insufficient_scope' },
   insufficient_role: { status: 403, error: 'insufficient_scope' },
+  cross_site_request: { status: 403, error: 'cross_site_request' },
   keys_unavailable: { status: 503, error: 'temporarily_unavailable' },
   misconfigured: { status: 500, error: 'server_error' },
 };
@@ -90,7 +93,7 @@ export class VerificationError extends Error {
 function challenge(
   code: VerificationErrorCode, status: number, error: string, description: string, scopes: readonly string[] = [],
 ): string | undefined {
-  if (status >= 500) return undefined;
+  if (status >= 500 || code === 'cross_site_request') return undefined;
   // A request without a token gets no error code; the scheme needs at least one parameter. (RFC 6750 §3, §3.1)
   if (code === 'missing_token') return 'Bearer realm="api"';
   const scope = scopes.length === 0 ? '' : `, scope=${quoted(scopes.join(' '))}`;

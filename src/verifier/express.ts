@@ -1,6 +1,6 @@
 // Express 4 and 5: `app.use(requireToken(verifier))`; the token is at `req.token`.
 
-import { authenticate, type IncomingRequest, refusalFor, roleCheck, scopeCheck } from './guard.ts';
+import { authenticate, type IncomingRequest, refusalFor, roleCheck, scopeCheck, type TokenOptions } from './guard.ts';
 import type { AccessToken } from './claims.ts';
 import type { Verifier } from './verifier.ts';
 
@@ -24,8 +24,8 @@ export interface TokenResponse {
 export type TokenHandler = (req: TokenRequest, res: TokenResponse, next: (error?: unknown) => void) => void;
 
 /** Answers 401 (400, 503) unless the request has a valid access token, which it puts at `req.token`. */
-export function requireToken(verifier: Verifier): TokenHandler {
-  return guard(async (req) => { req.token = await authenticate(verifier, req); });
+export function requireToken(verifier: Verifier, options: TokenOptions = {}): TokenHandler {
+  return guard(async (req) => { req.token = await authenticate(verifier, req, options); });
 }
 
 /** Answers 403 unless the token has every one of `scopes`. After `requireToken`. */

@@ -2,7 +2,7 @@
 // `request.token`.
 
 import type {} from 'fastify'; // types only: the augmentation below needs them loaded
-import { authenticate, type IncomingRequest, refusalFor, roleCheck, scopeCheck } from './guard.ts';
+import { authenticate, type IncomingRequest, refusalFor, roleCheck, scopeCheck, type TokenOptions } from './guard.ts';
 import type { AccessToken } from './claims.ts';
 import type { Verifier } from './verifier.ts';
 
@@ -27,8 +27,8 @@ export interface TokenReply {
 export type TokenHook = (request: TokenRequest, reply: TokenReply) => Promise<unknown>;
 
 /** Answers 401 (400, 503) unless the request has a valid access token, which it puts at `request.token`. */
-export function requireToken(verifier: Verifier): TokenHook {
-  return guard(async (request) => { request.token = await authenticate(verifier, request.raw); });
+export function requireToken(verifier: Verifier, options: TokenOptions = {}): TokenHook {
+  return guard(async (request) => { request.token = await authenticate(verifier, request.raw, options); });
 }
 
 /** Answers 403 unless the token has every one of `scopes`. After `requireToken`. */

@@ -60,7 +60,7 @@ export function checkAddress(name: string, value: string, allowHttp: boolean): U
   }
   if (url.protocol === 'https:') return url;
   if (url.protocol === 'http:' && (allowHttp || isLoopback(url.hostname))) return url;
-  throw new TypeError(`${name} must be https: over http anyone on the way could hand out keys of their own`);
+  throw new TypeError(`${name} must be https: over http anyone on the way could answer in its place`);
 }
 
 // WHATWG URL has already turned 127.1, 0x7f000001 and the like into dotted decimals.

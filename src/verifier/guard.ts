@@ -3,14 +3,25 @@
 
 import { bearerToken } from './bearer.ts';
 import type { AccessToken } from './claims.ts';
+import { readCookies } from './cookies.ts';
+import { refuseForgery, type CookieRequest } from './csrf.ts';
 import { VerificationError } from './errors.ts';
 import { readRequirements, requirePrivileges } from './privileges.ts';
 import type { Verifier } from './verifier.ts';
 
 /** The part of node's IncomingMessage that is read. */
-export interface IncomingRequest {
-  readonly headers: { readonly authorization?: string | undefined };
+export interface IncomingRequest extends CookieRequest {
+  readonly headers: CookieRequest['headers'] & { readonly authorization?: string | undefined };
   readonly rawHeaders: readonly string[];
+}
+
+export interface TokenOptions {
+  /**
+   * Name of a cookie that may hold the access token where there is no Authorization header: for an API on the same site
+   * as its page. Such a request must not come from another site, and needs the header `X-Signet-CSRF: 1` unless it only
+   * reads and comes from the same origin.
+   */
+  cookie?: string;
 }
 
 /** What to send instead of the resource. */
@@ -21,11 +32,25 @@ export interface Refusal {
 }
 
 /** The verified token of a request. @throws {VerificationError} */
-export async function authenticate(verifier: Verifier, request: IncomingRequest): Promise<AccessToken> {
+export async function authenticate(
+  verifier: Verifier, request: IncomingRequest, { cookie }: TokenOptions = {},
+): Promise<AccessToken> {
+  if (cookie !== undefined && request.headers.authorization === undefined) {
+    return verifier.verify(cookieToken(request, cookie));
+  }
   // Node keeps the first of several Authorization headers and drops the rest in silence; a proxy may keep the last.
   // One is read from `headers`, where a middleware before us may have put it.
   const received = receivedAuthorizations(request.rawHeaders);
   return verifier.verify(bearerToken(received.length > 1 ? received : request.headers.authorization));
+}
+
+function cookieToken(request: IncomingRequest, cookie: string): string {
+  const [token, ...others] = readCookies(request.headers.cookie).filter(([name]) => name === cookie);
+  if (token === undefined) throw new VerificationError('missing_token', 'an access token is required');
+  // Somebody who can set cookies for a parent domain can add one of the same name; which comes first is theirs to say.
+  if (others.length > 0) throw new VerificationError('invalid_request', 'the cookie is there more than once');
+  refuseForgery(request, { sameSite: true });
+  return token[1];
 }
 
 /** A check for tokens that `requireToken` has put in place. Names are read now, so that a slip fails at start. */

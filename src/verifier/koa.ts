@@ -1,7 +1,7 @@
 // Koa: `app.use(requireToken(verifier))`; the token is at `ctx.state.token`.
 
 import type {} from 'koa'; // types only: the augmentation below needs them loaded
-import { authenticate, type IncomingRequest, refusalFor, roleCheck, scopeCheck } from './guard.ts';
+import { authenticate, type IncomingRequest, refusalFor, roleCheck, scopeCheck, type TokenOptions } from './guard.ts';
 import type { AccessToken } from './claims.ts';
 import type { Verifier } from './verifier.ts';
 
@@ -24,8 +24,8 @@ export interface TokenContext {
 export type TokenMiddleware = (ctx: TokenContext, next: () => Promise<unknown>) => Promise<void>;
 
 /** Answers 401 (400, 503) unless the request has a valid access token, which it puts at `ctx.state.token`. */
-export function requireToken(verifier: Verifier): TokenMiddleware {
-  return guard(async (ctx) => { ctx.state.token = await authenticate(verifier, ctx.req); });
+export function requireToken(verifier: Verifier, options: TokenOptions = {}): TokenMiddleware {
+  return guard(async (ctx) => { ctx.state.token = await authenticate(verifier, ctx.req, options); });
 }
 
 /** Answers 403 unless the token has every one of `scopes`. After `requireToken`. */

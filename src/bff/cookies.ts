@@ -1,0 +1,32 @@
+// How our cookies are named and written. `__Host-` means: from this very host, over https, for all paths, never from a
+// subdomain (RFC 6265bis §4.1.3.2). Browsers also refuse such a cookie over http, so a developer's machine does without.
+
+export interface CookieStyle {
+  /** The beginning of every name. */
+  readonly prefix: string;
+  /** A Set-Cookie line; without `maxAgeSeconds` the cookie ends with the browser. */
+  set(name: string, value: string, how?: { sameSite?: SameSite; maxAgeSeconds?: number }): string;
+  /** A Set-Cookie line that removes the cookie. */
+  remove(name: string): string;
+}
+
+export type SameSite = 'lax' | 'strict';
+
+const longAgo = 'Expires=Thu, 01 Jan 1970 00:00:00 GMT';
+
+export function createCookieStyle(
+  { name, secure, sameSite: usual }: { name: string; secure: boolean; sameSite: SameSite },
+): CookieStyle {
+  const attributes = (sameSite: SameSite) => {
+    const policy = `SameSite=${sameSite === 'strict' ? 'Strict' : 'Lax'}`;
+    return ['Path=/', 'HttpOnly', policy, ...(secure ? ['Secure'] : [])].join('; ');
+  };
+  return {
+    prefix: secure ? `__Host-${name}` : name,
+    set(cookie, value, { sameSite = usual, maxAgeSeconds } = {}) {
+      const life = maxAgeSeconds === undefined ? '' : `; Max-Age=${maxAgeSeconds}`;
+      return `${cookie}=${value}; ${attributes(sameSite)}${life}`;
+    },
+    remove: (cookie) => `${cookie}=; ${attributes(usual)}; ${longAgo}`,
+  };
+}

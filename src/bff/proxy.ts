@@ -1,0 +1,134 @@
+// Passes requests on to one configured upstream, with the session's access token in the place of its cookie. Small on
+// purpose: addresses, headers and framing are where proxies go wrong, and nothing else is here.
+
+import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage, type OutgoingHttpHeaders, type ServerResponse } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { pipeline } from 'node:stream/promises';
+import { checkAddress } from '../verifier/fetch.ts';
+import { targetOf } from './answer.ts';
+import { BffError } from './errors.ts';
+
+export interface ProxyOptions {
+  /** Path of this application whose requests are passed on, as `/api`: it and everything below. */
+  from: string;
+  /** Where to, as `https://orders.example.com/v1`: `/api/x` becomes `/v1/x`. https, or http on loopback. */
+  to: string;
+  /** Seconds of silence from the upstream until it answers. Default 30. */
+  timeoutSeconds?: number;
+  /** Allows http to another host: whoever is on the way there reads the access tokens. For a network you trust. */
+  allowHttpUpstream?: boolean;
+}
+
+export interface Upstream {
+  /** Path and query there, or undefined where the request is not for it. @throws {BffError} `bad_address` */
+  addressOf(req: IncomingMessage): string | undefined;
+  /** @throws {BffError} `upstream_unavailable`, `upstream_timeout`, `body_consumed` while no answer has begun */
+  forward(req: IncomingMessage, res: ServerResponse, address: string, jwt: string): Promise<void>;
+}
+
+// RFC 9110 §7.6.1; the first proxies' own header with them.
+const hopByHop = [
+  'connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'proxy-connection', 'te', 'trailer',
+  'transfer-encoding', 'upgrade',
+];
+// What speaks of the browser's session with us, or claims something about the client that we have not checked.
+const notForUpstreams = [
+  ...hopByHop, 'cookie', 'authorization', 'host', 'expect', 'origin', 'x-signet-csrf', 'forwarded', 'via', 'x-real-ip',
+];
+
+export function createUpstream(options: ProxyOptions): Upstream {
+  const { from, timeoutSeconds = 30 } = options;
+  if (!/^(?:\/[\w\-.~]+)+$/.test(from)) throw new TypeError('from must be a path such as /api, without a slash at its end');
+  const base = checkAddress('to', options.to, options.allowHttpUpstream === true);
+  if (base.search !== '') throw new TypeError('to must not have a query');
+  const basePath = base.pathname.replace(/\/$/, '');
+  const send = base.protocol === 'https:' ? httpsRequest : httpRequest;
+
+  return {
+    addressOf(req) {
+      const target = targetOf(req);
+      // Other forms name a host of their own: absolute-form, authority-form, asterisk-form. (RFC 9112 §3.2)
+      if (!target.startsWith('/')) return undefined;
+      // Dots are resolved here, so that none leads out of the upstream's part.
+      const { pathname, search } = new URL(`http://host${target}`);
+      if (pathname !== from && !pathname.startsWith(`${from}/`)) return undefined;
+      const rest = pathname.slice(from.length) || '/';
+      // Readers differ on these: a path to one, a host or a way up to another.
+      if (rest.startsWith('//') || /%2f|%5c|%00/i.test(rest)) {
+        throw new BffError('bad_address', 'this address is not passed on: it has an encoded or a doubled slash');
+      }
+      return basePath + rest + search;
+    },
+
+    async forward(req, res, address, jwt) {
+      if (req.readableDidRead) {
+        throw new BffError('body_consumed', 'the body was read before the proxy: put the proxy before the body parser');
+      }
+      const outgoing = send({
+        protocol: base.protocol, hostname: base.hostname.replace(/^\[|\]$/g, ''), port: base.port, path: address,
+        method: req.method, headers: { ...requestHeaders(req.headers), authorization: `Bearer ${jwt}`, host: base.host },
+      });
+      outgoing.setTimeout(timeoutSeconds * 1000, () => outgoing.destroy(new Timeout()));
+      const abandon = () => outgoing.destroy();
+      res.once('close', abandon);
+
+      const answered = new Promise<IncomingMessage>((resolve, reject) => {
+        outgoing.once('response', resolve).once('error', reject).once('close', () => reject(new Error('closed')));
+      });
+      // Its failure is the answer's failure, which is awaited below.
+      const sent = hasBody(req.headers) ? pipeline(req, outgoing).catch(() => {}) : void outgoing.end();
+      try {
+        const incoming = await answered.catch(refuse);
+        outgoing.setTimeout(0); // an answer may take its time: a download, server-sent events
+        outgoing.on('error', () => {}); // the connection may still break; the pipeline below notices
+        res.writeHead(incoming.statusCode!, responseHeaders(incoming.headers));
+        await pipeline(incoming, res).catch(() => res.destroy()); // a cut answer must not look like a whole one
+        await sent;
+      } finally {
+        res.off('close', abandon);
+      }
+    },
+  };
+}
+
+class Timeout extends Error {}
+
+function refuse(error: unknown): never {
+  if (error instanceof Timeout) throw new BffError('upstream_timeout', 'the service behind this address did not answer in time');
+  const { code } = error as { code?: unknown };
+  const detail = typeof code === 'string' ? code : 'no answer';
+  throw new BffError('upstream_unavailable', 'the service behind this address cannot be reached', { detail });
+}
+
+function hasBody(headers: IncomingHttpHeaders): boolean {
+  return headers['transfer-encoding'] !== undefined || headers['content-length'] !== undefined;
+}
+
+function requestHeaders(headers: IncomingHttpHeaders): OutgoingHttpHeaders {
+  const passed = without(headers, notForUpstreams, /^(?:x-forwarded-|sec-fetch-|sec-websocket-|proxy-)/);
+  // Said again for this connection. Node frames no DELETE by itself, and a body without a frame is the next request.
+  if (headers['transfer-encoding'] !== undefined) {
+    delete passed['content-length'];
+    passed['transfer-encoding'] = 'chunked';
+  }
+  return passed;
+}
+
+function responseHeaders(headers: IncomingHttpHeaders): OutgoingHttpHeaders {
+  // An upstream's cookies and CORS permissions would count for this origin, where the session is.
+  const passed = without(headers, [...hopByHop, 'set-cookie', 'set-cookie2', 'clear-site-data'], /^access-control-/);
+  // It answered to a bearer token, which shared caches respect (RFC 9111 §3.5); what we were asked with was a cookie.
+  const said = String(headers['cache-control'] ?? 'no-store').split(',').map((directive) => directive.trim());
+  const kept = said.filter((directive) => directive !== '' && !/^(?:public|private|s-maxage)\b/i.test(directive));
+  passed['cache-control'] = ['private', ...kept].join(', ');
+  passed.vary = [headers.vary, 'Cookie'].filter(Boolean).join(', ');
+  return passed;
+}
+
+function without(headers: IncomingHttpHeaders, names: readonly string[], pattern: RegExp): OutgoingHttpHeaders {
+  // Connection names further headers that are for this hop only. (RFC 9110 §7.6.1)
+  const named = (headers.connection ?? '').toLowerCase().split(',').map((name) => name.trim());
+  // How the body is framed is not a client's to take away.
+  const dropped = new Set([...names, ...named.filter((name) => name !== 'content-length')]);
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !dropped.has(name) && !pattern.test(name)));
+}

@@ -1,0 +1,121 @@
+// The four addresses of the bff: sign-in, callback, user, sign-out.
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { isNavigation, refuseForgery } from '../verifier/csrf.ts';
+import { answerError, answerJson, answerPage, redirect, targetOf } from './answer.ts';
+import type { AttemptCookies } from './attempts.ts';
+import { BffError, isBffError } from './errors.ts';
+import { cookiesOf, type SessionGuard } from './guard.ts';
+import { addCookies } from './head.ts';
+import type { IssuerClient } from './issuer.ts';
+import type { Settings } from './options.ts';
+import { readReturnTo } from './return-to.ts';
+import { newSessionId, type SessionCookies } from './session.ts';
+
+export const ownPath = '/bff';
+export const callbackPath = `${ownPath}/callback`;
+
+/** Where a person is sent to sign in and come back to `target`. */
+export function signInPath(target: string): string {
+  return `${ownPath}/sign-in?${new URLSearchParams({ returnTo: target })}`;
+}
+
+export interface RouteParts {
+  settings: Settings;
+  attempts: AttemptCookies;
+  sessions: SessionCookies;
+  guard: SessionGuard;
+  issuer: IssuerClient;
+}
+
+type Route = (req: IncomingMessage, res: ServerResponse, url: URL) => Promise<void>;
+
+/** Answers a request for one of the four addresses; false where it is for another. */
+export function createRoutes({ settings, attempts, sessions, guard, issuer }: RouteParts) {
+  const { baseUrl, signedOutPath, onError } = settings;
+
+  const routes = new Map<string, { method: 'GET' | 'POST'; answer: Route }>([
+    [`${ownPath}/sign-in`, { method: 'GET', answer: beginSignIn }],
+    [callbackPath, { method: 'GET', answer: finishSignIn }],
+    [`${ownPath}/user`, { method: 'GET', answer: tellUser }],
+    [`${ownPath}/sign-out`, { method: 'POST', answer: signOut }],
+  ]);
+
+  async function beginSignIn(req: IncomingMessage, res: ServerResponse, url: URL): Promise<void> {
+    // A script or an image that came here would follow the redirect to the issuer and fail there, puzzlingly.
+    if (req.headers['sec-fetch-dest'] !== undefined && !isNavigation(req)) {
+      throw new BffError('not_a_page_load', 'a sign-in is a page load: location.assign("/bff/sign-in")');
+    }
+    const { url: location, attempt } = await issuer.begin();
+    const returnTo = readReturnTo(url.searchParams.get('returnTo'), baseUrl, ownPath);
+    addCookies(res, attempts.remember({ ...attempt, returnTo, begunAt: settings.now() }, cookiesOf(req)));
+    redirect(res, location);
+  }
+
+  async function finishSignIn(req: IncomingMessage, res: ServerResponse, url: URL): Promise<void> {
+    const attempt = attempts.find(url.searchParams.get('state'), cookiesOf(req));
+    if (!attempt) return lost(req, res);
+    addCookies(res, [attempts.forget(attempt)]);
+    try {
+      const { session } = await guard.begin(newSessionId(), await issuer.finish(url.search, attempt));
+      addCookies(res, sessions.begin(session, cookiesOf(req)));
+      redirect(res, baseUrl + attempt.returnTo);
+    } catch (error) {
+      if (!(error instanceof BffError)) throw error;
+      if (error.code === 'sign_in_cancelled') return redirect(res, `${baseUrl}${signedOutPath}?sign-in=cancelled`);
+      onError(error);
+      // A page, not a redirect to where it began: that may lead here again, and again.
+      answerPage(res, error.status, sentence(error), signInPath(attempt.returnTo));
+    }
+  }
+
+  // The back button, a bookmark of the callback, or a cookie that the browser did not keep.
+  async function lost(req: IncomingMessage, res: ServerResponse): Promise<void> {
+    const signedIn = await guard.open(req, res).then(() => true, () => false);
+    if (signedIn) return redirect(res, `${baseUrl}/`);
+    const error = new BffError('sign_in_lost', 'this sign-in was already finished, took too long, or began in another browser');
+    answerPage(res, error.status, sentence(error), signInPath('/'));
+  }
+
+  async function tellUser(req: IncomingMessage, res: ServerResponse): Promise<void> {
+    refuseForgery(req);
+    try {
+      const { session, token } = await guard.open(req, res);
+      answerJson(res, 200, { user: session.user, scopes: token.scopes, expiresAt: token.expiresAt.toISOString() });
+    } catch (error) {
+      if (!isBffError(error, 'signed_out')) throw error;
+      answerJson(res, 200, { user: null }); // to ask is no mistake, and browsers print every 401 on the console
+    }
+  }
+
+  async function signOut(req: IncomingMessage, res: ServerResponse): Promise<void> {
+    refuseForgery(req);
+    const subject = await guard.end(req, res);
+    const location = await issuer.signOutUrl(subject).catch((error: BffError) => {
+      onError(error);
+      return baseUrl + signedOutPath; // signed out here at least
+    });
+    // Not a redirect: a script asked, since only a script can send the header, and the page has to go there.
+    answerJson(res, 200, { location });
+  }
+
+  return async function answerRoute(req: IncomingMessage, res: ServerResponse): Promise<boolean> {
+    const target = targetOf(req);
+    const route = routes.get(target.split('?', 1)[0]!);
+    if (!route) return false;
+    try {
+      if (req.method !== route.method) {
+        res.setHeader('Allow', route.method);
+        throw new BffError('method_not_allowed', `this address answers ${route.method}`);
+      }
+      await route.answer(req, res, new URL(target, baseUrl));
+    } catch (error) {
+      answerError(res, error);
+    }
+    return true;
+  };
+}
+
+function sentence({ message }: Error): string {
+  return `${message[0]!.toUpperCase()}${message.slice(1)}.`;
+}

@@ -1,0 +1,66 @@
+// What our cookies hold, sealed with AES-256-GCM, so that a browser keeps it but neither reads nor changes it. A sealed
+// text is bound to its purpose (a key of its own, HKDF, RFC 5869) and to its place (additional data): moved into another
+// cookie or another session it does not open.
+
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
+
+export interface CookieSeal {
+  seal(text: string, place: string): string;
+  /** Undefined where it was changed, moved, or sealed under a key we do not have. */
+  open(sealed: string, place: string): string | undefined;
+}
+
+const keyBytes = 32;
+const nonceBytes = 12;
+const tagBytes = 16;
+
+/** @throws {TypeError} when a key is not 32 bytes; the key itself is not repeated */
+export function readCookieKeys(keys: unknown): Buffer[] {
+  if (!Array.isArray(keys) || keys.length === 0) throw new TypeError('cookieKeys needs at least one key');
+  return keys.map((key: unknown, at) => {
+    if (key instanceof Uint8Array && key.length === keyBytes) return Buffer.from(key);
+    // Both alphabets of RFC 4648, since `openssl rand -base64 32` prints the one with padding.
+    if (typeof key === 'string' && /^(?:[\w-]{43}|[A-Za-z0-9+/]{43}=)$/.test(key)) return Buffer.from(key, 'base64url');
+    throw new TypeError(`cookieKeys[${at}] must be 32 random bytes, as base64 or as bytes: openssl rand -base64 32`);
+  });
+}
+
+/** @param keys the one to seal with first, then those that may still open what they sealed */
+export function createCookieSeal(keys: readonly Buffer[], purpose: string): CookieSeal {
+  const rings = keys.map((key) => ({
+    id: subkey(key, 'name', 6).toString('base64url'),
+    // Random nonces are good for 2^32 messages under one key (NIST SP 800-38D §8.3): a hundred a second for a year.
+    sealing: subkey(key, `seal ${purpose}`, keyBytes),
+  }));
+  const current = rings[0]!;
+
+  return {
+    seal(text, place) {
+      const prefix = `v1.${current.id}.`;
+      const nonce = randomBytes(nonceBytes);
+      const cipher = createCipheriv('aes-256-gcm', current.sealing, nonce).setAAD(Buffer.from(prefix + place));
+      const body = [nonce, cipher.update(text, 'utf8'), cipher.final(), cipher.getAuthTag()];
+      return prefix + Buffer.concat(body).toString('base64url');
+    },
+
+    open(sealed, place) {
+      const [, id, text = ''] = /^v1\.([\w-]{8})\.([\w-]+)$/.exec(sealed) ?? [];
+      const ring = rings.find((candidate) => candidate.id === id);
+      const body = Buffer.from(text, 'base64url');
+      if (!ring || body.length < nonceBytes + tagBytes) return undefined;
+      const options = { authTagLength: tagBytes };
+      const decipher = createDecipheriv('aes-256-gcm', ring.sealing, body.subarray(0, nonceBytes), options)
+        .setAAD(Buffer.from(`v1.${id}.${place}`))
+        .setAuthTag(body.subarray(-tagBytes));
+      try {
+        return Buffer.concat([decipher.update(body.subarray(nonceBytes, -tagBytes)), decipher.final()]).toString('utf8');
+      } catch {
+        return undefined; // Whoever changed it learns nothing but that it did not open.
+      }
+    },
+  };
+}
+
+function subkey(key: Buffer, purpose: string, bytes: number): Buffer {
+  return Buffer.from(hkdfSync('sha256', key, '', `signet bff v1 ${purpose}`, bytes));
+}
