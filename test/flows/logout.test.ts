@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { rotateKeys } from '../support/rotation.ts';
 import { startSignet, type TestServer } from '../support/signet.ts';
 import { asClient, askUserinfo, authorizationRequest, signIn, tokenRequest, UserAgent } from '../support/user-agent.ts';
@@ -65,11 +65,10 @@ describe('an application signs a person out (OpenID Connect RP-Initiated Logout)
   test('with a hint that has expired long ago: it says who, not until when', async () => {
     const short = await startSignet({ values: { tokens: { idTokenLife: '1m' } } });
     const { agent, tokens } = await signIn(short.issuer);
-    const original = Date.now;
-    // The server runs in this process.
-    Date.now = () => original() + 3_600_000;
-    const page = await agent.visit(endSession({ id_token_hint: tokens.id_token, post_logout_redirect_uri: after }));
-    Date.now = original;
+    // The server runs in this process, and so by this clock.
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 3_600_000 });
+    const parameters = { id_token_hint: tokens.id_token, post_logout_redirect_uri: after };
+    const page = await agent.visit(endSession(parameters)).finally(() => vi.useRealTimers());
     expect(page.status).toBe(200);
     await short.close();
   });
