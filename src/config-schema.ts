@@ -277,7 +277,7 @@ export const application = z
     name: z.string().min(1).max(100).describe('Name that people see when they are asked for consent.'),
     type: z.enum(['spa', 'web', 'native', 'service'])
       .describe('spa: in the browser. web: a server with a secret. native: on a device. service: no person, a secret.'),
-    secret: z.string().min(32, { error: 'must have 32 characters or more: openssl rand -base64 32' })
+    secret: z.string().min(32, { error: 'must have 32 characters or more: openssl rand -hex 32' })
       .optional().meta(secret)
       .describe('The client secret in plain text; stored hashed. Prefer secretFile or secretSha256.'),
     secretFile: z.string().min(1).optional().describe('File with the client secret.'),

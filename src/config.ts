@@ -204,7 +204,7 @@ function hashSecrets(given: Values, base: string, report: ReportAt): Map<number,
     const path = ['applications', index, 'secretFile'];
     const content = readOr(() => readFileSync(resolve(base, secretFile), 'utf8'), path, report)?.replace(/\r?\n$/, '');
     if (content === undefined) continue;
-    if (content.length < 32) report(path, 'must hold 32 characters or more: openssl rand -base64 32');
+    if (content.length < 32) report(path, 'must hold 32 characters or more: openssl rand -hex 32');
     hashes.set(index, sha256(content));
   }
   return hashes;

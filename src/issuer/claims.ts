@@ -2,6 +2,7 @@
 
 import type { AccountClaims, KoaContextWithOIDC } from 'oidc-provider';
 import type { Account } from '../accounts.ts';
+import type { Application } from '../clients.ts';
 
 /** Scope → claims (OIDC Core §5.4); `roles` is ours. */
 export const claimsOfScope = {
@@ -36,9 +37,17 @@ export function claimsOf(account: Account): AccountClaims {
 
 /**
  * The claims of a person's access token beside those of RFC 9068 §2.2 that oidc-provider writes: `email` and `roles`,
- * for APIs to decide with; `auth_time` and `sid`, of the sign-in behind it.
+ * for APIs to decide with; `auth_time` and `sid`, of the sign-in behind it. A third party's token says of the person only
+ * what the person allowed.
  */
-export function accessTokenClaims(ctx: KoaContextWithOIDC, account: Account, sid: string | undefined) {
+export function accessTokenClaims(ctx: KoaContextWithOIDC, account: Account, application: Application, sid: string | undefined) {
   const { AuthorizationCode: code, RefreshToken: refreshToken } = ctx.oidc.entities;
-  return { email: account.email, roles: account.roles, auth_time: (code ?? refreshToken)?.authTime, sid };
+  const allowed = new Set(ctx.oidc.grant?.getOIDCScope().split(' '));
+  const may = (scope: string) => application.firstParty || allowed.has(scope);
+  return {
+    ...(may('email') ? { email: account.email } : {}),
+    ...(may('roles') ? { roles: account.roles } : {}),
+    auth_time: (code ?? refreshToken)?.authTime,
+    sid,
+  };
 }

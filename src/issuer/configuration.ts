@@ -123,7 +123,9 @@ export function configurationFor(
         jwt(ctx, token, jwt) {
           jwt.payload.aud = audiencesOf(config.issuer, token as never);
           const { account } = (ctx.oidc.account ?? {}) as { account?: Parameters<typeof accessTokenClaims>[1] };
-          if (account) Object.assign(jwt.payload, accessTokenClaims(ctx, account, (token as { sid?: string }).sid));
+          if (!account) return;
+          const { sid } = token as { sid?: string };
+          Object.assign(jwt.payload, accessTokenClaims(ctx, account, applicationOf(ctx.oidc.client!), sid));
         },
       },
     },

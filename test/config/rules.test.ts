@@ -32,7 +32,7 @@ describe('many mistakes at once', () => {
       'passwords.minLength: must be a number',
       'applications[1].name: must be text; put it in quotes',
       'applications[1].redirectUri: is not a setting; did you mean redirectUris?',
-      'applications[2].secret: must have 32 characters or more: openssl rand -base64 32',
+      'applications[2].secret: must have 32 characters or more: openssl rand -hex 32',
       'applications[2].refreshTokens: is not for type service (RFC 6749 §4.4.3); remove it',
       'isuer: is not a setting; did you mean issuer?',
       'applications[1].clientId: is used by an application above',

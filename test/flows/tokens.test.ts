@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createVerifier } from '../../src/verifier/index.ts';
-import { callback, ordersApi, secret, startSignet, stockApi, declared, type TestServer } from '../support/signet.ts';
+import { callback, ordersApi, person, secret, startSignet, stockApi, declared, type TestServer } from '../support/signet.ts';
 import {
   asClient, askUserinfo, authorizationRequest, authorize, decode, redemption, signIn, tokenRequest, UserAgent,
 } from '../support/user-agent.ts';
@@ -239,3 +239,26 @@ async function signInWithoutSecret(clientId: string, parameters: Record<string, 
   const { code, request } = await codeOnly({ client_id: clientId, ...parameters });
   return (await tokenRequest(server.issuer, redemption(request, code), { clientId })).body;
 }
+
+describe("what an API learns of a person through somebody else's application", () => {
+  const ofThirdParty = async (scope: string) => {
+    const agent = new UserAgent(server.issuer);
+    const redirectUri = 'https://reports.example.net/cb';
+    const request = authorizationRequest(server.issuer, { client_id: 'third-party', redirect_uri: redirectUri, scope, prompt: 'consent' });
+    let page = await agent.visit(request.url);
+    page = await agent.submit(page, person);
+    const { url } = await agent.submit(page, { decision: 'allow' });
+    const { body } = await tokenRequest(server.issuer, {
+      grant_type: 'authorization_code', code: new URL(url).searchParams.get('code')!, code_verifier: request.verifier, redirect_uri: redirectUri,
+    }, { clientId: 'third-party', secret });
+    return decode(body.access_token).payload;
+  };
+
+  test('is what that person allowed: no e-mail address and no roles unless asked for', async () => {
+    const bare = await ofThirdParty('openid orders:read');
+    expect(bare).not.toHaveProperty('email');
+    expect(bare).not.toHaveProperty('roles');
+    const full = await ofThirdParty('openid email roles orders:read');
+    expect(full).toMatchObject({ email: person.email, roles: ['buyer'] });
+  });
+});
