@@ -1,6 +1,6 @@
 // A load balancer in front of the servers, as small as one can be: it spreads requests over them in turn and asks the
-// next one where a connection is refused, or breaks off during a GET (RFC 9110 §9.2.2). It repeats no POST that a server
-// may have begun; there the client's connection is cut, as it is when a machine dies. It can also make the JWKS fail.
+// next one where a connection is refused, or breaks off during a GET (RFC 9110 §9.2.2). It repeats no POST that a
+// server may have begun; there the client's connection is cut, as when a machine dies. It can also make the JWKS fail.
 
 import { Agent, createServer, request as send } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -43,11 +43,14 @@ export async function startBalancer(port: number, servers: readonly number[]): P
     res.writeHead(502).end();
   }
 
-  function relay(server: number, req: IncomingMessage, body: Buffer, res: ServerResponse): Promise<'done' | 'refused' | 'cut'> {
+  type Outcome = 'done' | 'refused' | 'cut';
+
+  function relay(to: number, req: IncomingMessage, body: Buffer, res: ServerResponse): Promise<Outcome> {
     return new Promise((resolve) => {
       const failed = (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED' ? 'refused' : 'cut');
-      const { method, url: path, headers } = req;
-      const onward = send({ host: '127.0.0.1', port: server, method, path, agent, headers: { ...headers, connection: 'close' } });
+      const { method, url: path } = req;
+      const headers = { ...req.headers, connection: 'close' };
+      const onward = send({ host: '127.0.0.1', port: to, method, path, agent, headers });
       onward.once('error', failed);
       onward.once('response', (answer) => {
         buffer(answer).then((content) => {
@@ -56,7 +59,7 @@ export async function startBalancer(port: number, servers: readonly number[]): P
           balancer.statuses.set(status, (balancer.statuses.get(status) ?? 0) + 1);
           if (status >= 500) balancer.serverErrors.push(`${status} ${method} ${path?.split('?')[0]} ${content}`);
           res.writeHead(status, passedOn).end(content);
-          if (path === '/jwks') tellWhoWaits(headers['user-agent'] ?? '');
+          if (path === '/jwks') tellWhoWaits(req.headers['user-agent'] ?? '');
           resolve('done');
         }, failed);
       });

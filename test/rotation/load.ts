@@ -49,7 +49,9 @@ export async function startLoad(issuer: string, judge: Judge): Promise<Load> {
   }
 
   async function signIn({ clientId, redirectUri }: typeof spa): Promise<Chain> {
-    const request = authorizationRequest(issuer, { client_id: clientId, redirect_uri: redirectUri, resource: ordersApi });
+    const request = authorizationRequest(issuer, {
+      client_id: clientId, redirect_uri: redirectUri, resource: ordersApi,
+    });
     const answer = await authorize(new UserAgent(issuer), request.url);
     const code = answer.get('code');
     if (code === null) throw new Error(`no code: ${answer}`);

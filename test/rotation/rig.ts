@@ -140,15 +140,16 @@ export async function handOvers({ judge, activations }: Pick<Rig, 'judge' | 'act
 }
 
 /** The counts, as one block for whoever reads the run. */
-export async function report(title: string, rig: Rig): Promise<string> {
+export async function report(title: string, rig: Rig, more: [string, string][] = []): Promise<string> {
   const { judge, load, balancer } = rig;
   const changes = await handOvers(rig);
   const keys = await rig.store.keyring.list();
   const answers = [...balancer.statuses].sort(([a], [b]) => a - b).map(([status, count]) => `${count} × ${status}`);
   const rows = [
     ['rotations', `${changes.length}; keys destroyed ${keys.filter(({ state }) => state === 'destroyed').length}`],
-    ['two keys signing', `at most ${Math.max(...changes.map((one) => one.bothSignedForMs))} ms; the old one at most `
-      + `${Math.max(...changes.map((one) => one.previousSignedForMs))} ms after the hand-over (stated: ${propagationMs} ms)`],
+    ['both keys signing, ms', changes.map((one) => one.bothSignedForMs).join(', ')],
+    ['the old one after the hand-over, ms', `${changes.map((one) => one.previousSignedForMs).join(', ')} `
+      + `(stated: at most ${propagationMs})`],
     ['sign-ins', load.counts.signIns],
     ['refreshes', `${load.counts.refreshes}; ${load.chains.length} grants of `
       + `${load.chains.map(({ refreshedAt }) => refreshedAt.length).join(', ')} in a row`],
@@ -159,6 +160,7 @@ export async function report(title: string, rig: Rig): Promise<string> {
     ['answers', answers.join(', ')],
     ['cut connections', `${balancer.cut}; clients that asked again ${load.interrupted}`],
     ['JWKS failures', balancer.jwksFailures],
+    ...more,
   ];
   return `${title}\n${rows.map(([name, value]) => `  ${String(name).padEnd(44)}${value}`).join('\n')}`;
 }

@@ -1,10 +1,11 @@
 // Rotation in a minute instead of a year. Here 1 s stands for 300 s: the JWKS max-age of 5 min is one second, and a
-// verifier's own 10 min are two. What else there is keeps, or falls short of, its usual proportion to that: a key is
-// published for 3 s (15 min, not 24 h) and signs for 10 s (50 min, not 90 d), which is harder on a verifier, not easier.
+// verifier's own 10 min are two. What else there is falls short of its usual proportion to that, which is harder on a
+// verifier, not easier: a key is published for 3 s (15 min, not 24 h), the least that checkPolicy allows, and signs for
+// 10 s (50 min, not 90 d).
 //
 // Lives below a minute are refused by the configuration, so the Config is composed as usual and then given other
-// numbers. What the server checks at its start (checkPolicy) it checks on these. JWTs and the policy count whole seconds,
-// so the allowed skew is one, and verifiers keep their usual tolerance.
+// numbers. JWTs and the policy count whole seconds, so the allowed skew is one, and verifiers keep their usual
+// tolerance of 5 s, which is more than the wrong clock is off.
 
 import { loadConfig } from '../../src/config.ts';
 import type { Config } from '../../src/config.ts';
@@ -35,7 +36,10 @@ const accessTokenLife = 6;
 export function scaledConfig({ issuer, port, database, directory, keys }: ScaledSettings): Config {
   const config = loadConfig({
     env: {}, cwd: directory,
-    values: { issuer, listen: { port, host: '127.0.0.1' }, database: { url: database }, passwords: { bcryptCost: 4 }, ...declared },
+    values: {
+      ...declared, issuer,
+      listen: { port, host: '127.0.0.1' }, database: { url: database }, passwords: { bcryptCost: 4 },
+    },
   });
   return {
     ...config,

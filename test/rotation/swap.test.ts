@@ -54,10 +54,13 @@ describe.each(engines)('two servers on one database, $name, whose signing key ch
   /** The same page, its form sent to the second server. */
   const atSecond = (page: Answer): Answer => ({ ...page, url: page.url.replace(first.issuer, second.url) });
 
+  const refresh = ({ url }: TestServer, refreshToken: string) =>
+    tokenRequest(url, { grant_type: 'refresh_token', refresh_token: refreshToken });
+
   const endSession = (hint: string) =>
     `/session/end?${new URLSearchParams({ id_token_hint: hint, post_logout_redirect_uri: signedOut })}`;
 
-  test('a sign-in begun before that at one finishes after it at the other, and its code after one more', async () => {
+  test('a sign-in begun at one before a change finishes at the other after it, and its code after another', async () => {
     const agent = new UserAgent(first.issuer);
     const request = authorizationRequest(first.issuer);
     const page = await agent.visit(request.url);
@@ -69,27 +72,28 @@ describe.each(engines)('two servers on one database, $name, whose signing key ch
     expect(code).toEqual(expect.any(String));
 
     const kid = await rotate();
-    const redeeming = { grant_type: 'authorization_code', code: code!, code_verifier: request.verifier, redirect_uri: callback };
-    const { status, body } = await tokenRequest(second.url, redeeming);
+    const { status, body } = await tokenRequest(second.url, {
+      grant_type: 'authorization_code', code: code!, code_verifier: request.verifier, redirect_uri: callback,
+    });
     expect(status).toBe(200);
-    for (const token of [body.access_token, body.id_token, body.refresh_token]) expect(decode(token).header.kid).toBe(kid);
+    const signers = [body.access_token, body.id_token, body.refresh_token].map((token) => decode(token).header.kid);
+    expect(signers).toEqual([kid, kid, kid]);
   });
 
-  test('a refresh token from before two rotations is good after them, and its successor is signed by the newest key', async () => {
+  test('a refresh token from before two rotations is good after them; its successor is of the newest key', async () => {
     const { tokens } = await signIn(first.issuer);
     const before = decode(tokens.refresh_token).header.kid;
     await rotate();
     const kid = await rotate();
 
-    const { status, body } = await tokenRequest(second.url, { grant_type: 'refresh_token', refresh_token: tokens.refresh_token });
+    const { status, body } = await refresh(second, tokens.refresh_token);
     expect(status).toBe(200);
     expect(before).not.toBe(kid);
     expect(decode(body.refresh_token).header.kid).toBe(kid);
     // Signed by a key that has no private half any more, and still told from a forgery.
     const [header, payload] = tokens.refresh_token.split('.');
     const forged = `${header}.${payload}.${'A'.repeat(342)}`;
-    expect(await tokenRequest(first.url, { grant_type: 'refresh_token', refresh_token: forged }))
-      .toMatchObject({ status: 400, body: { error: 'invalid_grant' } });
+    expect(await refresh(first, forged)).toMatchObject({ status: 400, body: { error: 'invalid_grant' } });
   });
 
   test('an id_token_hint from before two rotations still signs out', async () => {
@@ -102,8 +106,7 @@ describe.each(engines)('two servers on one database, $name, whose signing key ch
 
     const silently = await agent.request(authorizationRequest(first.issuer, { prompt: 'none' }).url);
     expect(new URL(silently.headers.get('location')!).searchParams.get('error')).toBe('login_required');
-    expect(await tokenRequest(first.issuer, { grant_type: 'refresh_token', refresh_token: tokens.refresh_token }))
-      .toMatchObject({ status: 400, body: { error: 'invalid_grant' } });
+    expect(await refresh(first, tokens.refresh_token)).toMatchObject({ status: 400, body: { error: 'invalid_grant' } });
   });
 
   test('a hint of a revoked key proves nothing, also where that key had retired long before', async () => {

@@ -3,6 +3,7 @@
 
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from 'vitest';
+import { createKeyring } from '../../src/keys/keyring.ts';
 import { engines, postgres } from '../support/engines.ts';
 import { secretsIn } from '../support/secrets.ts';
 import { handOvers, report, startRig } from './rig.ts';
@@ -11,8 +12,9 @@ import { propagationMs, scaledKeys, tolerableClockMs, wrongClockMs } from './sca
 import { joseUserAgent } from './verifiers.ts';
 
 let rig: Rig;
-afterEach(() => rig.close());
+afterEach(() => rig?.close());
 
+const byHand = { actor: 'test' };
 const ms = (seconds: number) => seconds * 1000;
 const until = (moment: number) => pause(Math.max(0, moment - Date.now()));
 
@@ -32,7 +34,7 @@ async function rotated(work?: () => Promise<unknown>): Promise<void> {
 async function revokeActiveKey(): Promise<{ kid: string; revokedAt: number }> {
   const { kid } = (await rig.activations()).at(-1)!;
   rig.judge.revoked(kid);
-  await rig.store.keyring.revoke(kid, 'a backup was stolen', { actor: 'test' });
+  await rig.store.keyring.revoke(kid, 'a backup was stolen', byHand);
   const { revokedAt } = (await rig.store.keyring.list()).find((key) => key.kid === kid)!;
   return { kid, revokedAt: revokedAt! };
 }
@@ -55,7 +57,7 @@ async function expectNoHarm(): Promise<void> {
 }
 
 describe.skipIf(!engines.includes(postgres))('two servers on one PostgreSQL, under load', () => {
-  test('rotate five times, through a crash, a wrong clock and a JWKS that fails, and no good token is refused', async () => {
+  test('rotate five times, through a crash, a wrong clock and a failing JWKS; no good token is refused', async () => {
     rig = await startRig();
     const { judge, balancer, pausable, load, store } = rig;
 
@@ -70,8 +72,8 @@ describe.skipIf(!engines.includes(postgres))('two servers on one PostgreSQL, und
     judge.watchPausable(pausable);
     await rotated();
 
-    // An ordinary rotation in which one server dies at its worst moment: the new key is active, in the database, and it
-    // has told nobody yet and signs with the old one. It comes back with a clock that is off by three times the allowed.
+    // An ordinary rotation in which the server that makes it dies: the new key is active in the database, and nobody
+    // has signed with it yet. The server comes back with a clock that is off by three times the allowed.
     await until(await activatedAt() + ms(scaledKeys.rotateEvery - scaledKeys.publishAhead / 2));
     for (const server of rig.servers) server.dieAt('key.activated');
     const victim = await Promise.race(rig.servers.map((server, position) => server.ended.then(() => position)));
@@ -85,11 +87,11 @@ describe.skipIf(!engines.includes(postgres))('two servers on one PostgreSQL, und
 
     const offsetMs = expect.toSatisfy((offset: number) => Math.abs(offset - wrongClockMs) < 400, 'about 3 s');
     expect(wrong.log).toContainEqual(expect.objectContaining({ event: 'rotation.clock_off', level: 'warn', offsetMs }));
-    expect(await wrong.health()).toMatchObject({ status: 503, body: { keys: { ok: false, failure: null, clockOffset: offsetMs } } });
+    expect(await wrong.health()).toMatchObject({ status: 503, body: { keys: { ok: false, clockOffset: offsetMs } } });
     expect(await tolerable.health()).toMatchObject({ status: 200, body: { keys: { ok: true } } });
     expect(tolerable.log.map(({ event }) => event)).not.toContain('rotation.clock_off');
 
-    // An ordinary rotation that a service sleeps through: it stops before the key is published and goes on when it signs.
+    // An ordinary rotation that a service sleeps through: it stops before the key is published and wakes when it signs.
     await until(await activatedAt() + ms(scaledKeys.rotateEvery - scaledKeys.publishAhead - 0.5));
     await pausable.pause();
     await rotated();
@@ -97,17 +99,19 @@ describe.skipIf(!engines.includes(postgres))('two servers on one PostgreSQL, und
     pausable.resume();
     await Promise.all(judge.accessTokens.slice(-10).map((token) => judge.show(token)));
 
-    // Two rotations by hand, as close together as the conditions allow: too early is refused, and nothing happens.
-    for (let count = 0; count < 2; count += 1) {
+    // Two rotations by hand, as close together as the conditions allow: too early is refused, and nothing happens. Of
+    // the second nobody is told, as when whoever made it died at once: each server finds out when it looks.
+    const unheard = createKeyring({ ...store, db: { ...store.db, announce: async () => {} } });
+    for (const keyring of [store.keyring, unheard]) {
       await rotated(async () => {
-        const kid = await store.keyring.prepare({ actor: 'test' });
-        await expect(store.keyring.activate(kid, { actor: 'test' })).rejects.toMatchObject({ code: 'key_step_unsafe' });
+        const kid = await keyring.prepare(byHand);
+        await expect(keyring.activate(kid, byHand)).rejects.toMatchObject({ code: 'key_step_unsafe' });
         await pause(ms(scaledKeys.publishAhead) + 20);
-        await store.keyring.activate(kid, { actor: 'test' });
+        await keyring.activate(kid, byHand);
       });
     }
-    const byHand = (await rig.activations()).slice(-2).map((key) => key.activatedAt);
-    expect(byHand[1]! - byHand[0]!).toBeLessThan(ms(60));
+    const [one, other] = (await rig.activations()).slice(-2).map((key) => key.activatedAt);
+    expect(other! - one!).toBeLessThan(ms(60));
 
     await pause(2000);
     const keys = await rig.activations();
@@ -135,7 +139,7 @@ describe.skipIf(!engines.includes(postgres))('two servers on one PostgreSQL, und
     const { judge, load, pausable, store } = rig;
     judge.watchPausable(pausable);
 
-    const next = await store.keyring.prepare({ actor: 'test' });
+    const next = await store.keyring.prepare(byHand);
     await pause(ms(scaledKeys.publishAhead));
     const lost = await revokeActiveKey();
     expect((await rig.activations()).map(({ kid }) => kid)).toEqual([lost.kid, next]);
@@ -150,7 +154,7 @@ describe.skipIf(!engines.includes(postgres))('two servers on one PostgreSQL, und
 
     expect(judge.refused).toEqual([]);
     for (const name of ['ours', 'ours, paused across a rotation', 'by max-age only']) {
-      expect(judge.revokedAccepted.get(name)! - lost.revokedAt, name).toBeLessThanOrEqual(boundMs);
+      expect((judge.revokedAccepted.get(name) ?? 0) - lost.revokedAt, name).toBeLessThanOrEqual(boundMs);
     }
     const { keys } = await (await fetch(`${rig.issuer}/jwks`)).json() as { keys: { kid: string }[] };
     expect(keys.map(({ kid }) => kid)).toEqual([next]);
@@ -161,8 +165,8 @@ describe.skipIf(!engines.includes(postgres))('two servers on one PostgreSQL, und
       expect(refreshedAt.filter((at) => at > lost.revokedAt + boundMs).length).toBeGreaterThan(5);
     }
 
-    // And one more, with no key prepared. Nobody can have fetched a key before it exists, so whoever goes by the max-age
-    // alone is late, but by no more than the same bound; after it, all is well.
+    // And one more, with no key prepared. Nobody can have fetched a key before it exists, so whoever goes by the
+    // max-age alone is late, but by no more than the same bound; after it, all is well.
     const { revokedAt } = await revokeActiveKey();
     await until(revokedAt + boundMs + 1000);
     const late = judge.refused.splice(0);
@@ -170,9 +174,11 @@ describe.skipIf(!engines.includes(postgres))('two servers on one PostgreSQL, und
 
     await load.stop();
     await judge.settled();
-    const names = [...new Set(late.map(({ by }) => by))].map((name) => `${late.filter(({ by }) => by === name).length} ${name}`);
-    console.log(`${await report('Two emergencies under load', rig)}\n`
-      + `  ${'refused in the one without a prepared key'.padEnd(44)}${names.join(', ') || 'none'}`);
+    const lateOf = (name: string) => late.filter(({ by }) => by === name).length;
+    console.log(await report('Two emergencies under load', rig, [[
+      'refused in the one without a prepared key',
+      [...new Set(late.map(({ by }) => by))].map((name) => `${name} ${lateOf(name)}`).join('; ') || 'none',
+    ]]));
     await expectNoHarm();
     for (const count of judge.verified.values()) expect(count).toBeGreaterThan(50);
   }, 90_000);
