@@ -80,9 +80,10 @@ export async function openStore(config: Config, log: Log): Promise<Store> {
     const keyring = createKeyring({ db, seal, audit, policy });
     const consumers = createConsumers(db, { log });
     closers.push(() => consumers.close());
+    const accessTokenLife = longestAccessTokenLife(config);
     return {
       db, seal, audit, policy, keyring, consumers,
-      keys: createKeyOperations({ db, keyring, consumers, policy, accessTokenLife: longestAccessTokenLife(config), cutSessions }),
+      keys: createKeyOperations({ db, keyring, consumers, policy, accessTokenLife, cutSessions }),
       accounts: createAccounts(db, audit),
       clients: createClients(db, config.applications, audit),
       apis: createApis(config.apis, config.issuer),
@@ -183,7 +184,8 @@ function keyPolicy(config: Config): Policy {
 }
 
 function longestAccessTokenLife({ tokens, apis, applications }: Config): number {
-  return Math.max(tokens.accessTokenLife, ...[...apis, ...applications].map(({ accessTokenLife }) => accessTokenLife ?? 0));
+  const lives = [...apis, ...applications].map(({ accessTokenLife }) => accessTokenLife ?? 0);
+  return Math.max(tokens.accessTokenLife, ...lives);
 }
 
 async function createFirstAdministrator({ accounts, passwords }: Store, { issuer }: Config) {

@@ -1,6 +1,6 @@
-// The admin API, at /admin/api/v1. Everything under it needs an access token, also what does not exist: a stranger learns
-// nothing. Routes are thin: what they do is keys/operations.ts, as on the command line, and the documents are the same.
-// Errors are { error, error_description, hint } (the names of RFC 6749 §5.2). No CORS: no browser of another origin.
+// The admin API, at /admin/api/v1. Everything under it needs an access token, also what does not exist: a stranger
+// learns nothing. Routes are thin: what they do is keys/operations.ts, as on the command line, and the documents are
+// the same. Errors are { error, error_description, hint } (the names of RFC 6749 §5.2). No CORS: no other origins.
 
 import Router from '@koa/router';
 import type { Context, Middleware } from 'koa';
@@ -9,7 +9,7 @@ import type { Audit } from '../audit.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { RequestState } from '../issuer/provider.ts';
 import type { Act } from '../keys/keyring.ts';
-import { forceOf, UnsafeStep, type KeyOperations } from '../keys/operations.ts';
+import { forceOf, UnsafeStep, type Forced, type KeyOperations } from '../keys/operations.ts';
 import type { Log } from '../log.ts';
 import { VerificationError } from '../verifier/index.ts';
 import { readJson } from '../web/guard.ts';
@@ -105,11 +105,6 @@ export function adminApi({ authorizer, keys, audit, log, keysChanged }: AdminApi
   }
 }
 
-interface Forced {
-  force?: boolean | undefined;
-  reason?: string | undefined;
-}
-
 function actOf(ctx: Context, { actor, clientId }: Caller, body: Forced = {}): Act {
   const { requestId, address } = ctx.state as RequestState;
   return { actor, clientId, requestId, address, force: forceOf(body) };
@@ -125,7 +120,8 @@ async function bodyOf<T>(ctx: Context, shape: z.ZodType<T>): Promise<T> {
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   const at = issue!.path.join('.');
-  const problem = issue!.code === 'unrecognized_keys' ? 'the document has a member that is not known here' : issue!.message;
+  const isUnknown = issue!.code === 'unrecognized_keys';
+  const problem = isUnknown ? 'the document has a member that is not known here' : issue!.message;
   throw new AppError('invalid_request', 400, at === '' ? problem : `${at}: ${problem}`);
 }
 

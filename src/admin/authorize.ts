@@ -82,7 +82,8 @@ export function createAuthorizer({ issuer, audience, accounts, clients }: Author
 /** @throws {VerificationError} insufficient_scope */
 export function requireScope({ scopes }: Caller, scope: AdminScope): void {
   if (scopes.includes(scope)) return;
-  throw new VerificationError('insufficient_scope', 'the token does not have the scope this needs', { scopes: [scope] });
+  const scopesNeeded = { scopes: [scope] };
+  throw new VerificationError('insufficient_scope', 'the token does not have the scope this needs', scopesNeeded);
 }
 
 function isAdminScope(scope: string): scope is AdminScope {

@@ -36,7 +36,8 @@ export function describeFailure(error: unknown, usage: string): Failure {
     const { code, message, hint = exitCode === exitCodes.wrong ? manual(usage) : undefined } = error;
     const problems = error instanceof ConfigError ? error.problems : undefined;
     const wouldBreak = error instanceof UnsafeStep ? error.wouldBreak : undefined;
-    const shown = { code, message, ...(hint && { hint }), ...(problems && { problems }), ...(wouldBreak && { wouldBreak }) };
+    const details = { ...(problems && { problems }), ...(wouldBreak && { wouldBreak }) };
+    const shown = { code, message, ...(hint && { hint }), ...details };
     return { exitCode, error: shown };
   }
   const message = error instanceof Error ? error.message : String(error);

@@ -1,9 +1,10 @@
-// signet keys: what signs now, what is next and when, and the steps a person may take before their time. What they do is
-// keys/operations.ts, as for the admin API; here are the words. --force --reason goes past a refusal, and is audited.
+// signet keys: what signs now, what is next and when, and the steps a person may take before their time. What they do
+// is keys/operations.ts, as for the admin API; here are the words. --force --reason goes past a refusal, and is audited.
 
 import type { Command } from 'commander';
 import type { Act } from '../keys/keyring.ts';
 import type { KeyOperations, RotatedKey, RotationPlan } from '../keys/operations.ts';
+import type { Verdict } from '../keys/plan.ts';
 import type { ConsumersStatus, KeysStatus } from '../keys/status.ts';
 import { usageError } from './failure.ts';
 import { moment, span, table } from './layout.ts';
@@ -111,8 +112,8 @@ export function keyCommands(program: Command, session: Session): void {
       const { rekeyed } = done;
       session.answer(done, rekeyed === 0
         ? 'nothing to do: every private half is sealed under the present master key'
-        : `${rekeyed} ${rekeyed === 1 ? 'key is' : 'keys are'} sealed anew; when every server runs with the present master `
-          + 'key, remove keys.previousMasterKeyFile');
+        : `${rekeyed} ${rekeyed === 1 ? 'key is' : 'keys are'} sealed anew; when every server runs with the present `
+          + 'master key, remove keys.previousMasterKeyFile');
     }));
 }
 
@@ -179,14 +180,15 @@ const eventNames = {
 
 function planText({ timeline, verifiers, unseenBy }: RotationPlan): string {
   const events = timeline.map(({ at, kid, event }) => [moment(at), kid ?? '(a new key)', eventNames[event]]);
-  const habits = verifiers.map(({ verifier, refuses }) => [verifier, refuses.length === 0 ? 'nothing' : refuses.map(
-    ({ kid, from, until }) => `${kid ?? 'the new key'} from ${moment(from)} until ${until ? moment(until) : 'it is restarted'}`,
-  ).join(', ')]);
+  const refusal = ({ kid, from, until }: Verdict['refuses'][number]) =>
+    `${kid ?? 'the new key'} from ${moment(from)} until ${until ? moment(until) : 'it is restarted'}`;
+  const habits = verifiers.map(({ verifier, refuses }) => [verifier, refuses.map(refusal).join(', ') || 'nothing']);
+  const missing = unseenBy.length > 0 ? `\n\nNot yet fetched by: ${unseenBy.join(', ')}` : '';
   return `Nothing was changed. This would happen:
 
 ${table(['WHEN', 'KEY', 'EVENT'], events)}
 
 What verifiers would refuse of good tokens, by how they cache a JWKS:
 
-${table(['VERIFIER', 'WOULD REFUSE'], habits)}${unseenBy.length > 0 ? `\n\nNot yet fetched by: ${unseenBy.join(', ')}` : ''}`;
+${table(['VERIFIER', 'WOULD REFUSE'], habits)}${missing}`;
 }

@@ -114,11 +114,11 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
   }
 
   /** Who was given which keys: a body (200), or word that the one they have is still current (304). */
-  async function countFetches(ctx: Context, next: () => Promise<void>, { newestPreparedAt }: SigningKeys): Promise<void> {
+  async function countFetches(ctx: Context, next: () => Promise<void>, keys: SigningKeys): Promise<void> {
     await next();
     if (ctx.path !== '/jwks' || ctx.method !== 'GET' || (ctx.status !== 200 && ctx.status !== 304)) return;
     const { address } = ctx.state as RequestState;
-    jwksServed?.({ userAgent: ctx.get('User-Agent'), address, newestPreparedAt });
+    jwksServed?.({ userAgent: ctx.get('User-Agent'), address, newestPreparedAt: keys.newestPreparedAt });
   }
 
   async function findClientMetadata(clientId: string) {
@@ -227,8 +227,8 @@ async function cacheMetadata(ctx: Context, next: () => Promise<void>, maxAgeSeco
   ctx.set('Cache-Control', `public, max-age=${maxAgeSeconds}`);
   const etag = `"${hash('sha256', body, 'base64url').slice(0, 27)}"`;
   ctx.set('ETag', etag);
-  // Not ctx.fresh: fetch() sends "Cache-Control: no-cache" with every If-None-Match, and that asks a cache to ask us. We
-  // are the origin, and what was compared is what holds now. (RFC 9111 §5.2.1.4)
+  // Not ctx.fresh: fetch() sends "Cache-Control: no-cache" with every If-None-Match, and that asks caches to ask us.
+  // We are the origin, and what was compared is what holds now. (RFC 9111 §5.2.1.4)
   const known = ctx.get('If-None-Match').split(',').map((tag) => tag.trim().replace(/^W\//, ''));
   if (known.includes(etag)) ctx.status = 304;
 }

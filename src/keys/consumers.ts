@@ -1,6 +1,6 @@
 // Who fetches our JWKS, and who was therefore given a key before it signs (owns the table jwks_consumers). Counted in
-// memory and written every few seconds: a fetch costs no query. Names come from strangers, who may invent as many as they
-// like, so both memory and table hold a bounded number of them, and what is beyond is counted under one name.
+// memory and written every few seconds: a fetch costs no query. Names come from strangers, who may invent as many as
+// they like, so memory and table hold a bounded number of them, and what is beyond is counted under one name.
 
 import type { Database } from '../database/database.ts';
 import type { Log } from '../log.ts';
@@ -180,8 +180,8 @@ export function createConsumers(db: Database, options: ConsumersOptions): Consum
 
 /**
  * Whether a consumer still verifies, as far as fetching tells: it came back at least once, and has not been silent for
- * twice its own pace. The shortest silence that counts is 25 hours, since the slowest usual caches fetch once a day; the
- * longest is 7 days. An instance that was replaced, or somebody's look at the JWKS, must not hold a rotation up.
+ * twice its own pace. The shortest silence that counts is 25 hours, since the slowest usual caches fetch once a day;
+ * the longest is 7 days. An instance that was replaced, or somebody's look at the JWKS, must not hold a rotation up.
  */
 export function isRegular({ kind, firstSeenAt, lastSeenAt, fetches }: Consumer, now: Milliseconds): boolean {
   if (kind === 'others' || lastSeenAt - firstSeenAt < minute) return false;
@@ -218,7 +218,8 @@ function merged(before: Consumer | undefined, consumer: Consumer): Consumer {
 async function upsert(db: Database, consumers: Consumer[]): Promise<void> {
   for (let from = 0; from < consumers.length; from += rowsPerStatement) {
     const rows = consumers.slice(from, from + rowsPerStatement).map(toRow);
-    const tuple = (_row: Row, at: number) => `(${columns.map((_column, i) => `$${at * columns.length + i + 1}`).join(', ')})`;
+    const tuple = (_row: Row, index: number) =>
+      `(${columns.map((_column, at) => `$${index * columns.length + at + 1}`).join(', ')})`;
     // The latest answer counts, not the newest keys: who was sent to a replica that is behind has the older keys now.
     await db.query(
       `insert into jwks_consumers (${columns.join(', ')}) values ${rows.map(tuple).join(', ')}

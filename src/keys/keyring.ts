@@ -2,26 +2,21 @@
 // transaction that checks its precondition in the statement that writes, so of two replicas that decide the same thing
 // one does it, and the audit row commits with it. What is due, and when: lifecycle.ts. Private halves open only here.
 
-import { createHash } from 'node:crypto';
-
 import type { Audit } from '../audit.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError } from '../errors.ts';
-import { afterlife, isPublished, readyAt, spentAt, stateOf, withdrawnWithin } from './lifecycle.ts';
-import type { KeyState, KeyTimes, Milliseconds, Policy, Seconds } from './lifecycle.ts';
+import { afterlife, isPublished, readyAt, spentAt, withdrawnWithin } from './lifecycle.ts';
+import type { KeyState, Milliseconds, Policy, Seconds } from './lifecycle.ts';
 import type { Seal } from './seal.ts';
 import { createSigner, generateKey } from './signer.ts';
 import type { NewKey, PublicJwk, Signer } from './signer.ts';
+import { columns, fromRow, inSigningOrder, isActive, isPrepared, isRetired, versionOf } from './signing-key.ts';
+import type { Row, SigningKey } from './signing-key.ts';
+
+export type { SigningKey };
 
 /** Announced on the database after every change. */
 export const keysChannel = 'signet_keys';
-
-export interface SigningKey extends KeyTimes {
-  alg: 'RS256';
-  publicJwk: PublicJwk;
-  state: KeyState;
-  revokedReason: string | null;
-}
 
 /** What to sign with and what to publish. */
 export interface SigningKeys {
@@ -113,28 +108,7 @@ export interface KeyringOptions {
   generate?: () => Promise<NewKey>;
 }
 
-interface Row {
-  kid: string;
-  alg: 'RS256';
-  public_jwk: string;
-  prepared_at: number;
-  activated_at: number | null;
-  retired_at: number | null;
-  destroyed_at: number | null;
-  revoked_at: number | null;
-  revoked_reason: string | null;
-  longest_life: number;
-}
-
-const columns = 'kid, alg, public_jwk, prepared_at, activated_at, retired_at, destroyed_at, '
-  + 'revoked_at, revoked_reason, longest_life';
-
 const whenever = Number.MAX_SAFE_INTEGER;
-
-// The states of lifecycle.ts, as conditions.
-const isPrepared = 'activated_at is null and destroyed_at is null and revoked_at is null';
-const isActive = 'activated_at is not null and retired_at is null and revoked_at is null';
-const isRetired = 'retired_at is not null and destroyed_at is null and revoked_at is null';
 
 /** Whether anything in the database is sealed: then the master key that opens it must already exist. */
 export async function hasSigningKeys(db: Queryable): Promise<boolean> {
@@ -158,7 +132,8 @@ export function createKeyring(options: KeyringOptions): Keyring {
 
   function note(tx: Queryable, event: string, kid: string | undefined, act: Act, detail: Record<string, unknown> = {}) {
     const { actor = 'schedule', clientId, requestId, address, force: forced } = act;
-    return audit.append(tx, { event, actor, clientId, requestId, address, subject: kid, detail: { ...detail, forced } });
+    const all = { ...detail, forced };
+    return audit.append(tx, { event, actor, clientId, requestId, address, subject: kid, detail: all });
   }
 
   function open(kid: string, sealed: string): Buffer {
@@ -235,7 +210,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
     async signingKeys() {
       const { rows } = await db.query<Row & { sealed_private: string | null }>(
         `select ${columns}, sealed_private from signing_keys where destroyed_at is null and revoked_at is null`);
-      const row = rows.find((candidate) => stateOf(fromRow(candidate)) === 'active');
+      const row = rows.find((candidate) => fromRow(candidate).state === 'active');
       if (!row?.sealed_private) {
         throw new AppError('no_active_key', 503, 'no signing key is active', { hint: 'run: signet keys list' });
       }
@@ -386,35 +361,6 @@ async function sealedHalves(db: Queryable): Promise<{ kid: string; sealed_privat
   const { rows } = await db.query<{ kid: string; sealed_private: string }>(
     'select kid, sealed_private from signing_keys where sealed_private is not null');
   return rows;
-}
-
-function fromRow(row: Row): SigningKey {
-  const times = {
-    kid: row.kid,
-    preparedAt: row.prepared_at,
-    activatedAt: row.activated_at,
-    retiredAt: row.retired_at,
-    destroyedAt: row.destroyed_at,
-    revokedAt: row.revoked_at,
-    longestLife: row.longest_life,
-  };
-  return {
-    ...times,
-    state: stateOf(times),
-    alg: row.alg,
-    publicJwk: JSON.parse(row.public_jwk) as PublicJwk,
-    revokedReason: row.revoked_reason,
-  };
-}
-
-// oidc-provider signs with the first key that fits the alg: order is meaning.
-function inSigningOrder(a: SigningKey, b: SigningKey): number {
-  const rank = { active: 0, retired: 1, prepared: 2, destroyed: 3, revoked: 3 };
-  return rank[a.state] - rank[b.state] || (b.retiredAt ?? 0) - (a.retiredAt ?? 0);
-}
-
-function versionOf(keys: SigningKey[]): string {
-  return createHash('sha256').update(JSON.stringify(keys.map(({ kid, state }) => [kid, state]))).digest('base64url');
 }
 
 /** Associated data of a sealed private half: in another key's row it does not open. */

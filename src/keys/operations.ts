@@ -79,7 +79,9 @@ export class UnsafeStep extends AppError {
 
   constructor(message: string, wouldBreak: Breakage) {
     const until = wouldBreak.until.toISOString();
-    super('key_step_unsafe', 409, `${message}${listed(wouldBreak)}`, { hint: `wait until ${until}, or force it and say why` });
+    super('key_step_unsafe', 409, `${message}${listed(wouldBreak)}`, {
+      hint: `wait until ${until}, or force it and say why`,
+    });
     this.wouldBreak = wouldBreak;
   }
 }
@@ -159,7 +161,9 @@ export function createKeyOperations(options: KeyOperationsOptions): KeyOperation
 
     async consumers() {
       const newest = newestPublished(await keyring.list());
-      const readiness = newest ? await consumers.readiness(newest) : { seenBy: [], unseenBy: [], silent: await consumers.list() };
+      const readiness = newest
+        ? await consumers.readiness(newest)
+        : { seenBy: [], unseenBy: [], silent: await consumers.list() };
       return {
         key: newest ? { kid: newest.kid, state: newest.state, publishedAt: new Date(newest.preparedAt) } : null,
         seenBy: readiness.seenBy.map(consumerStatus),
@@ -240,8 +244,13 @@ export function createKeyOperations(options: KeyOperationsOptions): KeyOperation
   }
 }
 
+export interface Forced {
+  force?: boolean | undefined;
+  reason?: string | undefined;
+}
+
 /** `force` with a reason, or neither: for whoever turns words into an Act. @throws {AppError} reason_missing */
-export function forceOf({ force, reason }: { force?: boolean | undefined; reason?: string | undefined }): string | undefined {
+export function forceOf({ force, reason }: Forced): string | undefined {
   if (!force && reason === undefined) return undefined;
   if (force && reason !== undefined) return checkedReason(reason);
   throw new AppError('reason_missing', 400, 'force and reason go together', {

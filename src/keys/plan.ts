@@ -52,7 +52,7 @@ export function scheduledHandover({ keys, now, policy }: Pick<Facts, 'keys' | 'n
   return Math.max(due, prepared ? readyAt(prepared, policy) : Math.max(now, due - lead) + lead);
 }
 
-/** The next rotation, if it is begun now: with the prepared key or a new one, as soon as that is safe, or `at` a moment. */
+/** The next rotation, begun now: with the prepared key or a new one, as soon as that is safe or `at` another moment. */
 export function planRotation(facts: Facts, at: Milliseconds = soonest(facts)): Plan {
   const { keys, now, policy, accessTokenLife } = facts;
   const { active, prepared } = current(keys);
@@ -121,7 +121,8 @@ function habitsUnder({ jwksMaxAge }: Policy): CacheHabit[] {
 }
 
 function retiredSpans({ keys, policy, accessTokenLife }: Facts): KeySpan[] {
-  return keys.filter((key) => stateOf(key) === 'retired').map((key) => spanOf(key, key.retiredAt!, policy, accessTokenLife));
+  const retired = keys.filter((key) => stateOf(key) === 'retired');
+  return retired.map((key) => spanOf(key, key.retiredAt!, policy, accessTokenLife));
 }
 
 function spanOf(key: KeyTimes, signsUntil: Milliseconds, policy: Policy, tokenLife: Seconds): KeySpan {

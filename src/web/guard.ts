@@ -158,7 +158,8 @@ export async function readJson(ctx: Context, { maxBytes = 16_384 } = {}): Promis
     return JSON.parse(decodeUtf8(bytes, 'document')) as unknown;
   } catch (cause) {
     // What JSON.parse complains of may quote the document, so it stays a cause.
-    throw isAppError(cause) ? cause : new AppError('malformed_document', 400, 'The document is not valid JSON.', { cause });
+    if (isAppError(cause)) throw cause;
+    throw new AppError('malformed_document', 400, 'The document is not valid JSON.', { cause });
   }
 }
 

@@ -100,10 +100,10 @@ describe('a service', () => {
   });
 
   test('that was given none gets no token, and one for another API is of no use', async () => {
-    const asked = { grant_type: 'client_credentials', resource: server.administration };
-    expect((await tokenRequest(server.issuer, asked, { clientId: 'service', secret })).body.error).toBe('invalid_target');
-    const { body } = await tokenRequest(
-      server.issuer, { grant_type: 'client_credentials', resource: ordersApi }, { clientId: 'service', secret });
+    const ask = (resource: string) =>
+      tokenRequest(server.issuer, { grant_type: 'client_credentials', resource }, { clientId: 'service', secret });
+    expect((await ask(server.administration)).body.error).toBe('invalid_target');
+    const { body } = await ask(ordersApi);
     expectRefused(await server.call('/keys', { token: body.access_token }), 401, 'invalid_token');
   });
 
@@ -113,12 +113,13 @@ describe('a service', () => {
       postLogoutRedirectUris: [], origins: [], firstParty: false, pkce: 'required', refreshTokens: false,
     }, 'test');
     const { clientId } = application;
-    const { body } = await tokenRequest(
-      server.issuer, { grant_type: 'client_credentials', resource: server.administration }, { clientId, secret: registered });
+    const asked = { grant_type: 'client_credentials', resource: server.administration };
+    const { body } = await tokenRequest(server.issuer, asked, { clientId, secret: registered });
     await server.store.clients.setDisabled(clientId, true, 'test');
     // This server may have read the application just before, and remembers it for five seconds.
-    await vi.waitFor(async () => expectRefused(await server.call('/keys', { token: body.access_token }), 401, 'invalid_token'),
-      { timeout: 10_000, interval: 500 });
+    await vi.waitFor(async () => {
+      expectRefused(await server.call('/keys', { token: body.access_token }), 401, 'invalid_token');
+    }, { timeout: 10_000, interval: 500 });
   });
 });
 
@@ -130,15 +131,18 @@ describe('whoever has no access token for the administration', () => {
       expect(answer.headers.get('www-authenticate')).toBe('Bearer realm="api"');
     }
     expectRefused(await server.call('/keys/prepare', { body: {} }), 401, 'missing_token');
-    expectRefused(await server.call('/keys', { method: 'OPTIONS', headers: { Origin: 'https://app.example.com' } }), 401, 'missing_token');
+    const preflight = { method: 'OPTIONS', headers: { Origin: 'https://app.example.com' } };
+    expectRefused(await server.call('/keys', preflight), 401, 'missing_token');
   });
 
   test('is refused with anything else that Signet signed', async () => {
     const before = await unchanged();
-    const { tokens } = await signIn(server.issuer, { parameters: { scope: 'openid admin:read admin:write', resource: server.administration } });
-    const { tokens: orders } = await signIn(server.issuer, { parameters: { scope: 'openid orders:read', resource: ordersApi } });
-    const { tokens: plain } = await signIn(server.issuer, { parameters: { scope: 'openid' } });
-    for (const token of [tokens.id_token, tokens.refresh_token ?? orders.refresh_token, orders.access_token, plain.access_token]) {
+    const tokensFor = async (parameters: Record<string, string>) => (await signIn(server.issuer, { parameters })).tokens;
+    const admin = await tokensFor({ scope: 'openid admin:read admin:write', resource: server.administration });
+    const orders = await tokensFor({ scope: 'openid orders:read', resource: ordersApi });
+    const plain = await tokensFor({ scope: 'openid' });
+    for (const token of [admin.id_token, admin.refresh_token, orders.access_token, plain.access_token]) {
+      expect(token).toBeTypeOf('string');
       expectRefused(await server.call('/keys/rotate', { token, body: {} }), 401, 'invalid_token');
     }
     expect(await unchanged()).toBe(before);

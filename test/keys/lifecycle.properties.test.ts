@@ -160,7 +160,7 @@ describe('whatever the policy, the moments and the commands', () => {
         if (missing && patience > 0) waited += 1;
       }
     }), { numRuns: 300 });
-    expect(waited).toBeGreaterThan(50);
+    expect(waited).toBeGreaterThan(10);
   });
 
   test('spent keys do leave: a quiet year ends with no more than the keys that can still matter', () => {

@@ -21,7 +21,8 @@ import { fromTestKeys } from '../support/keys.ts';
 const hour = 3_600_000;
 const day = 24 * hour;
 const policy: Policy = {
-  rotateEvery: 90 * 86_400, publishAhead: 86_400, longestLife: 14 * 86_400, jwksMaxAge: 300, pollEvery: 30, clockSkew: 30,
+  rotateEvery: 90 * 86_400, publishAhead: 86_400, longestLife: 14 * 86_400,
+  jwksMaxAge: 300, pollEvery: 30, clockSkew: 30,
 };
 const start = Date.parse('2030-01-01T00:00:00Z');
 const seal = createSeal([randomBytes(32)]);
@@ -41,7 +42,8 @@ describe.each(engines)('an administrator on $name', ({ freshUrl }) => {
   });
   afterAll(() => db.close());
   beforeEach(async () => {
-    for (const table of ['signing_keys', 'audit_events', 'jwks_consumers', 'oidc_models']) await db.query(`delete from ${table}`);
+    const tables = ['signing_keys', 'audit_events', 'jwks_consumers', 'oidc_models'];
+    for (const table of tables) await db.query(`delete from ${table}`);
     await db.query(`update audit_head set seq = 0, hash = ''`);
     clock = start;
     audit = createAudit(db, { log: silentLog, now: () => clock });
@@ -153,7 +155,9 @@ describe.each(engines)('an administrator on $name', ({ freshUrl }) => {
       expect(forceOf({})).toBeUndefined();
       expect(forceOf({ force: false })).toBeUndefined();
       expect(forceOf({ force: true, reason: ' hurry ' })).toBe('hurry');
-      for (const half of [{ force: true }, { reason: 'why' }, { force: true, reason: '  ' }, { force: true, reason: 'x'.repeat(501) }]) {
+      const empty = { force: true, reason: '  ' };
+      const endless = { force: true, reason: 'x'.repeat(501) };
+      for (const half of [{ force: true }, { reason: 'why' }, empty, endless]) {
         expect(() => forceOf(half)).toThrow(expect.objectContaining({ code: 'reason_missing', status: 400 }));
       }
     });
@@ -175,7 +179,9 @@ describe.each(engines)('an administrator on $name', ({ freshUrl }) => {
     test('nobody signs with it before those who fetch regularly have it, except by force', async () => {
       const kid = await readyButUnseen();
       const error = await refusal(keys.rotate(by));
-      expect(error.wouldBreak).toEqual({ until: new Date(clock + 7 * day), verifiers: [], consumers: ['orders (192.0.2.1)'] });
+      expect(error.wouldBreak).toEqual({
+        until: new Date(clock + 7 * day), verifiers: [], consumers: ['orders (192.0.2.1)'],
+      });
       await ordersFetches(clock - day);
       expect(await keys.rotate(by)).toMatchObject({ kid, state: 'active' });
     });
@@ -218,12 +224,13 @@ describe.each(engines)('an administrator on $name', ({ freshUrl }) => {
       const { kid: c } = await keys.prepare(by);
       await keys.revoke(c, 'a mistake', by);
       const { keys: shown, next } = await keys.status();
+      const spent = new Date(start + 15 * day + 360_000);
       expect(shown.map(({ kid, state, ageSeconds, next: then }) => ({ kid, state, ageSeconds, next: then }))).toEqual([
         { kid: c, state: 'revoked', ageSeconds: 0, next: null },
         { kid: b, state: 'active', ageSeconds: 3600, next: { becomes: 'retired', at: new Date(start + 91 * day) } },
-        { kid: a, state: 'retired', ageSeconds: 3600, next: { becomes: 'destroyed', at: new Date(start + 15 * day + 360_000) } },
+        { kid: a, state: 'retired', ageSeconds: 3600, next: { becomes: 'destroyed', at: spent } },
       ]);
-      expect(next).toEqual({ step: 'destroy', at: new Date(start + 15 * day + 360_000), waitingFor: [] });
+      expect(next).toEqual({ step: 'destroy', at: spent, waitingFor: [] });
     });
   });
 
@@ -241,8 +248,7 @@ describe.each(engines)('an administrator on $name', ({ freshUrl }) => {
 
     test('ends sessions where told so, and only then', async () => {
       const a = await keyring.bootstrap();
-      const grant = () => db.query(`insert into oidc_models (model, id, payload, expires_at) values ('Grant', 'g', '{}', 0)`);
-      await grant();
+      await db.query(`insert into oidc_models (model, id, payload, expires_at) values ('Grant', 'g', '{}', 0)`);
       const { activeKid } = await keys.revoke(a, 'why', by);
       expect((await db.query('select id from oidc_models')).rowCount).toBe(1);
       expect(await keys.revoke(activeKid!, 'why', by, { cutSessions: true })).toMatchObject({ sessionsCut: 1 });

@@ -13,6 +13,13 @@ export interface AdminAnswer {
   body: Record<string, any>;
 }
 
+export interface AdminRequest {
+  token?: string;
+  body?: unknown;
+  headers?: Record<string, string>;
+  method?: string;
+}
+
 export interface AdminServer extends TestServer {
   /** The audience of the admin API. */
   administration: string;
@@ -21,7 +28,7 @@ export interface AdminServer extends TestServer {
   /** An access token of a service: "operator" may read and write, "reader" may read, "service" may neither. */
   serviceToken(clientId: 'operator' | 'reader', scope?: string): Promise<string>;
   /** One request; a POST where there is a body. */
-  call(path: string, options?: { token?: string; body?: unknown; headers?: Record<string, string>; method?: string }): Promise<AdminAnswer>;
+  call(path: string, options?: AdminRequest): Promise<AdminAnswer>;
   /** Every answer so far. */
   answers: AdminAnswer[];
   /** Moves the making of every prepared key a day into the past, so that it may sign. */
@@ -34,7 +41,8 @@ export async function startAdministration({ values = {}, ...options }: TestServe
   const administration = `${issuer}/admin`;
   const everything = { [administration]: ['admin:read', 'admin:write'] };
   const applications = [
-    ...declared.applications.map((app) => (app.clientId === 'spa' ? { ...app, access: { ...app.access, ...everything } } : app)),
+    ...declared.applications.map((app) =>
+      (app.clientId === 'spa' ? { ...app, access: { ...app.access, ...everything } } : app)),
     { clientId: 'operator', name: 'Operator', type: 'service', secret, access: everything },
     { clientId: 'reader', name: 'Dashboard', type: 'service', secret, access: { [administration]: ['admin:read'] } },
   ];
@@ -72,14 +80,16 @@ export async function startAdministration({ values = {}, ...options }: TestServe
         body: body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body),
       });
       const text = await response.text();
-      const answer = { status: response.status, headers: response.headers, text, body: text === '' ? {} : JSON.parse(text) };
+      const { status, headers: received } = response;
+      const answer = { status, headers: received, text, body: text === '' ? {} : JSON.parse(text) };
       answers.push(answer);
       return answer;
     },
 
     async ripen() {
       await server.store.db.query(
-        'update signing_keys set prepared_at = prepared_at - 90000000 where activated_at is null and revoked_at is null');
+        `update signing_keys set prepared_at = prepared_at - 90000000
+         where activated_at is null and revoked_at is null`);
     },
   };
 }
