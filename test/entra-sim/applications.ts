@@ -39,6 +39,12 @@ export interface FederatedCredential {
   publicKey: KeyObject;
 }
 
+export interface CertificateOptions {
+  expired?: boolean;
+  /** Default true. */
+  register?: boolean;
+}
+
 interface Secret {
   value: string;
   expiresAtMs: number;
@@ -92,7 +98,8 @@ export class App {
 
   /** Expired secrets meet AADSTS7000222. Without a value: all of them. */
   expireSecret(value?: string): this {
-    for (const each of this.secrets) if (value === undefined || each.value === value) each.expiresAtMs = this.#clock.now();
+    const meant = this.secrets.filter((each) => value === undefined || each.value === value);
+    for (const each of meant) each.expiresAtMs = this.#clock.now();
     return this;
   }
 
@@ -113,7 +120,7 @@ export class App {
   }
 
   /** Makes a client certificate and registers it. `thumbprintSha256` is hex without colons, as MSAL wants it. */
-  async newCertificate(options: { expired?: boolean; register?: boolean } = {}): Promise<Pair & { thumbprintSha256: string }> {
+  async newCertificate(options: CertificateOptions = {}): Promise<Pair & { thumbprintSha256: string }> {
     const pair = await makeSelfSigned(`client-${this.clientId}`, options);
     if (options.register ?? true) this.registerCertificate(pair.certificate);
     const der = new X509Certificate(pair.certificate).raw;

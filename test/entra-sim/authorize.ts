@@ -8,6 +8,7 @@ import { Aadsts } from './aadsts.ts';
 import { deliver, deliverError } from './callback.ts';
 import { html } from './exchange.ts';
 import type { Exchange, Reply } from './exchange.ts';
+import { opaqueLoginHint } from './id-token.ts';
 import { mfaPage, pickerPage } from './pages.ts';
 import { checkedScopes } from './scopes.ts';
 import type { AuthorizeRequest, ClaimsParameter, Session, Simulation } from './simulation.ts';
@@ -55,13 +56,21 @@ function signIn(sim: Simulation, exchange: Exchange, request: AuthorizeRequest):
   if (request.prompt === 'none') return silently(sim, exchange, request, session);
 
   const reusable = session !== undefined && isFresh(sim, request, session) ? session : undefined;
-  const { picked } = sim;
+  const picked = sim.pick(request);
   if (picked !== undefined) {
     const again = reusable?.user === picked ? reusable : newSession(sim, picked, sim.clock.seconds());
     return complete(sim, exchange, request, again);
   }
   if (reusable !== undefined && fitsHint(request, reusable.user)) return complete(sim, exchange, request, reusable);
-  return showPicker(sim, request);
+  return showPicker(sim, exchange, request);
+}
+
+/** Who will sign in at this request, as far as it can be told beforehand: what fault rules match on. */
+export function comingUser(sim: Simulation, { method, form, query, cookies }: Exchange): User | undefined {
+  const parameters = method === 'POST' ? form : query;
+  const hint = (name: string) => parameters.get(name) ?? undefined;
+  const picked = sim.pick({ loginHint: hint('login_hint'), domainHint: hint('domain_hint'), state: hint('state') });
+  return picked ?? sim.sessions.get(cookies.get(sessionCookie) ?? '')?.user;
 }
 
 function silently(sim: Simulation, exchange: Exchange, request: AuthorizeRequest, session: Session | undefined): Reply {
@@ -84,7 +93,8 @@ function complete(sim: Simulation, exchange: Exchange, request: AuthorizeRequest
   sim.codes.set(code, {
     app, user, authTimeSeconds, sid: session.sid, scopes: request.scopes, nonce: request.nonce,
     claims: request.claims, maxAgeSeconds: request.maxAgeSeconds, issuedAtMs: sim.clock.now(),
-    redirectUri: request.redirectUri, challenge: request.challenge, challengeMethod: request.challengeMethod, redeemed: false,
+    redirectUri: request.redirectUri, challenge: request.challenge, challengeMethod: request.challengeMethod,
+    redeemed: false,
   });
   const reply = deliver(request, {
     code,
@@ -114,14 +124,17 @@ function isFresh(sim: Simulation, { prompt, maxAgeSeconds }: AuthorizeRequest, s
 }
 
 function fitsHint({ loginHint }: AuthorizeRequest, user: User): boolean {
-  if (loginHint === undefined || loginHint.startsWith('O.')) return true; // an opaque hint names the last session's user
+  if (loginHint === undefined) return true;
+  if (loginHint.startsWith('O.')) return loginHint === opaqueLoginHint(user.upn, user.tenant.id);
   return [user.upn, user.mail].some((name) => name?.toLowerCase() === loginHint.toLowerCase());
 }
 
-function showPicker(sim: Simulation, request: AuthorizeRequest): Reply {
+function showPicker(sim: Simulation, { loginHost }: Exchange, request: AuthorizeRequest): Reply {
   const waiting = randomUUID();
   sim.waiting.set(waiting, request);
-  const everybody = [...sim.directory.tenants.values()].flatMap(({ users }) => [...users.values()]);
+  // People sign in with the account they have at home; whether that is a guest somewhere is seen afterwards.
+  const cloud = [...sim.directory.tenants.values()].filter((tenant) => tenant.loginHost === loginHost);
+  const everybody = cloud.flatMap(({ users }) => [...users.values()]).filter(({ isGuest }) => !isGuest);
   const hinted = everybody.filter((user) => request.loginHint !== undefined && fitsHint(request, user));
   const others = everybody.filter((user) => !hinted.includes(user));
   const choices = [...hinted, ...others].map((user) => ({
@@ -137,25 +150,28 @@ function responseMode(parameters: URLSearchParams): AuthorizeRequest['responseMo
   return mode;
 }
 
+const prompts = ['none', 'login', 'consent', 'select_account'];
+
 type Checked = Omit<AuthorizeRequest, 'app' | 'redirectUri' | 'responseMode' | 'state'>;
 
 function checked({ authority }: Exchange, parameters: URLSearchParams, graphScopes: readonly string[]): Checked {
   const prompt = parameters.get('prompt') ?? undefined;
   const loginHint = parameters.get('login_hint') ?? undefined;
   const challenge = parameters.get('code_challenge') ?? undefined;
+  const maxAge = parameters.get('max_age');
   const challengeMethod = parameters.get('code_challenge_method') ?? 'plain';
   if (parameters.get('response_type') !== 'code') throw new Aadsts(700054);
-  if (prompt !== undefined && !['none', 'login', 'consent', 'select_account'].includes(prompt)) throw new Aadsts(90023);
+  if (prompt !== undefined && !prompts.includes(prompt)) throw new Aadsts(90023);
   if (prompt === 'select_account' && loginHint !== undefined) throw new Aadsts(90023);
-  if (challenge !== undefined && !(['plain', 'S256'].includes(challengeMethod) && /^[\w.~-]{43,128}$/.test(challenge))) {
-    throw new Aadsts(90023, { text: 'The code_challenge is not valid.' });
-  }
+  if (maxAge !== null && !/^\d{1,9}$/.test(maxAge)) throw new Aadsts(90023);
+  const knownMethod = challengeMethod === 'plain' || challengeMethod === 'S256';
+  if (challenge !== undefined && !(knownMethod && /^[\w.~-]{43,128}$/.test(challenge))) throw new Aadsts(90023);
   return {
     authority, prompt, loginHint, challenge, challengeMethod,
     scopes: checkedScopes(parameters.get('scope'), graphScopes),
     nonce: parameters.get('nonce') ?? undefined,
     domainHint: parameters.get('domain_hint') ?? undefined,
-    maxAgeSeconds: parameters.has('max_age') ? Number(parameters.get('max_age')) : undefined,
+    maxAgeSeconds: maxAge === null ? undefined : Number(maxAge),
     wantsClientInfo: parameters.get('client_info') === '1',
     claims: parseClaims(parameters.get('claims')),
   };
@@ -163,7 +179,7 @@ function checked({ authority }: Exchange, parameters: URLSearchParams, graphScop
 
 function parseClaims(text: string | null): ClaimsParameter {
   try {
-    return text === null ? {} : (JSON.parse(text) as ClaimsParameter);
+    return Object(text === null ? {} : JSON.parse(text)) as ClaimsParameter;
   } catch {
     throw new Aadsts(90023, { text: "The 'claims' parameter is not valid JSON." });
   }

@@ -30,15 +30,17 @@ export interface CallbackDoctoring extends Rule {
   mfaSeconds?: number;
 }
 
+type Parameters = Record<string, string>;
 type CallbackTarget = Pick<AuthorizeRequest, 'redirectUri' | 'responseMode' | 'state'>;
 
 /** Sends `parameters` to the application, bent by `doctoring`. */
-export function deliver(target: CallbackTarget, parameters: Record<string, string>, doctoring: CallbackDoctoring = {}): Reply {
+export function deliver(target: CallbackTarget, parameters: Parameters, doctoring: CallbackDoctoring = {}): Reply {
   if (doctoring.neverReturns) return html(messagePage('Something went wrong', 'This page does not lead back.'));
   const own = doctoring.adminConsent ? adminConsent(parameters) : doctoredError(parameters, doctoring);
   const state = target.state === undefined ? {} : { state: target.state };
-  const all = Object.entries({ ...own, ...state, ...doctoring.set }).filter(([name]) => !doctoring.omit?.includes(name));
-  const pairs = all.flatMap((pair) => (doctoring.duplicate?.includes(pair[0]) ? [pair, pair] : [pair]));
+  const all = Object.entries({ ...own, ...state, ...doctoring.set });
+  const kept = all.filter(([name]) => !doctoring.omit?.includes(name));
+  const pairs = kept.flatMap((pair) => (doctoring.duplicate?.includes(pair[0]) ? [pair, pair] : [pair]));
 
   if (target.responseMode === 'form_post') return html(autoSubmitPage(target.redirectUri, pairs));
   const sent = new URLSearchParams(pairs).toString();
@@ -47,13 +49,15 @@ export function deliver(target: CallbackTarget, parameters: Record<string, strin
 }
 
 /** The same for a failure that Entra reports to the application rather than to the person. */
-export function deliverError(sim: Simulation, request: CallbackTarget, error: Aadsts, trace: Trace, facts: Facts): Reply {
-  const subcode: Record<string, string> = error.number === 65004 ? { error_subcode: 'cancel' } : {};
+export function deliverError(
+  sim: Simulation, request: CallbackTarget, error: Aadsts, trace: Trace, facts: Facts,
+): Reply {
+  const subcode: Parameters = error.number === 65004 ? { error_subcode: 'cancel' } : {};
   const parameters = { error: error.error, ...subcode, error_description: error.description(trace) };
   return deliver(request, parameters, sim.callbacks.take(facts));
 }
 
-function doctoredError(parameters: Record<string, string>, doctoring: CallbackDoctoring): Record<string, string> {
+function doctoredError(parameters: Parameters, doctoring: CallbackDoctoring): Parameters {
   if (doctoring.error === undefined) return parameters;
   return {
     error: doctoring.error,
@@ -62,6 +66,6 @@ function doctoredError(parameters: Record<string, string>, doctoring: CallbackDo
   };
 }
 
-function adminConsent({ tenant = randomUUID() }: Record<string, string>): Record<string, string> {
+function adminConsent({ tenant = randomUUID() }: Parameters): Parameters {
   return { admin_consent: 'True', tenant, scope: 'https://graph.microsoft.com/.default' };
 }

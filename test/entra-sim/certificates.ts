@@ -30,6 +30,7 @@ export interface Certificates {
 
 const elliptic = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256'];
 const rsa = ['-newkey', 'rsa:2048'];
+const oneMonth = ['-days', '30'];
 const subject = (commonName: string) => ['-subj', `/CN=${commonName}`];
 
 /** Makes the certificates in `directory`, or reads those that an earlier call has made there. */
@@ -107,17 +108,17 @@ const signedBy = (directory: string, ca: string) => [
 ];
 
 async function root(directory: string, name: string): Promise<void> {
-  await openssl(['req', '-x509', ...elliptic, ...files(directory, name), '-days', '30', ...subject(`Simulated ${name}`)]);
+  await openssl(['req', '-x509', ...elliptic, ...files(directory, name), ...oneMonth, ...subject(`Simulated ${name}`)]);
 }
 
 async function leaf(directory: string, name: string, ca: string, names: string): Promise<void> {
   const extensions = forServer(names).flatMap((line) => ['-addext', line]);
-  const issuedBy = signedBy(directory, ca);
-  await openssl(['req', '-x509', ...issuedBy, ...elliptic, ...files(directory, name), '-days', '30', ...subject(name), ...extensions]);
+  const made = [...elliptic, ...files(directory, name), ...oneMonth, ...subject(name)];
+  await openssl(['req', '-x509', ...signedBy(directory, ca), ...made, ...extensions]);
 }
 
 async function selfSigned(directory: string, name: string, commonName: string): Promise<void> {
-  await openssl(['req', '-x509', ...rsa, ...files(directory, name), '-days', '30', ...subject(commonName)]);
+  await openssl(['req', '-x509', ...rsa, ...files(directory, name), ...oneMonth, ...subject(commonName)]);
 }
 
 // "req -x509" refuses negative days, "x509 -req" does not.
@@ -125,8 +126,8 @@ async function expiredLeaf(directory: string, name: string, ca: string, names: s
   const at = (suffix: string) => join(directory, `${name}.${suffix}`);
   await openssl(['req', '-new', ...elliptic, '-nodes', '-keyout', at('key'), '-out', at('csr'), ...subject(name)]);
   await writeFile(at('ext'), forServer(names).join('\n'));
-  const issuedBy = signedBy(directory, ca);
-  await openssl(['x509', '-req', '-in', at('csr'), ...issuedBy, '-days', '-1', '-extfile', at('ext'), '-out', at('pem')]);
+  const issued = [...signedBy(directory, ca), '-days', '-1', '-extfile', at('ext'), '-out', at('pem')];
+  await openssl(['x509', '-req', '-in', at('csr'), ...issued]);
 }
 
 async function expiredSelfSigned(directory: string, name: string, commonName: string): Promise<void> {

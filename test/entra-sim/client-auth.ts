@@ -1,12 +1,15 @@
 // Client authentication at the token endpoint: secret (body or Basic), certificate assertion, federated credential.
 // Assertions are verified for real, with jose, because that is where a product goes wrong quietly.
 
-import { timingSafeEqual, X509Certificate } from 'node:crypto';
+import { timingSafeEqual } from 'node:crypto';
+import type { KeyObject, X509Certificate } from 'node:crypto';
 import { compactVerify, decodeJwt, decodeProtectedHeader } from 'jose';
+import type { JWTPayload } from 'jose';
 
 import { Aadsts } from './aadsts.ts';
 import type { App } from './applications.ts';
 import { thumbprint } from './certificates.ts';
+import { percentDecoded } from './exchange.ts';
 import type { Exchange } from './exchange.ts';
 import type { Simulation } from './simulation.ts';
 
@@ -31,7 +34,7 @@ export async function authenticateClient(sim: Simulation, exchange: Exchange): P
 function basicCredentials(header: string | undefined): { id: string; secret: string } | undefined {
   const encoded = /^Basic (\S+)$/i.exec(header ?? '')?.[1];
   if (encoded === undefined) return undefined;
-  const [id = '', secret = ''] = Buffer.from(encoded, 'base64').toString().split(':', 2).map(decodeURIComponent);
+  const [id = '', secret = ''] = Buffer.from(encoded, 'base64').toString().split(':', 2).map(percentDecoded);
   return { id, secret };
 }
 
@@ -52,16 +55,14 @@ async function checkAssertion(sim: Simulation, app: App, exchange: Exchange, ass
   const x5tS256 = header['x5t#S256'];
   const byDigest = typeof x5tS256 === 'string' ? app.certificates.get(x5tS256) : byOldThumbprint(app, header.x5t);
   if (byDigest === undefined) {
-    throw new Aadsts(700027, { text: `${new Aadsts(700027).message} [Reason - The key was not found., Thumbprint of key used by client: '${String(x5tS256 ?? header.x5t)}']` });
+    throw badAssertion(`The key was not found., Thumbprint of key used by client: '${String(x5tS256 ?? header.x5t)}'`);
   }
   if (Date.parse(byDigest.validTo) <= sim.clock.now()) {
-    throw new Aadsts(700027, { text: 'Client assertion failed signature validation. [Reason - The key used is expired.]' });
+    throw badAssertion('The key used is expired.');
   }
-  await compactVerify(assertion, byDigest.publicKey, { algorithms: ['PS256', 'RS256'] }).catch(() => {
-    throw new Aadsts(700027, { text: 'Client assertion failed signature validation. [Reason - The signature is invalid.]' });
-  });
+  await verifySignature(assertion, byDigest.publicKey, ['PS256', 'RS256']);
   // A used jti is not remembered: Entra tolerates that MSAL sends one assertion for ten minutes.
-  if (claims.sub !== app.clientId) throw new Aadsts(700027, { text: "The assertion's subject is not the client." });
+  if (claims.sub !== app.clientId) throw badAssertion('The subject is not the client.');
   checkAudience(exchange, claims.aud);
   checkTimes(sim, claims);
 }
@@ -69,7 +70,8 @@ async function checkAssertion(sim: Simulation, app: App, exchange: Exchange, ass
 function checkAudience({ origin, authority, path }: Exchange, aud: unknown): void {
   const audiences = [`${origin}${path}`, `${origin}/${authority}/v2.0`, `${origin}/${authority}/oauth2/token`];
   if (typeof aud === 'string' && audiences.some((each) => each.toLowerCase() === aud.toLowerCase())) return;
-  throw new Aadsts(700023, { error: 'invalid_client', status: 401, text: 'Client assertion audience claim does not match Realm issuer.' });
+  const text = 'Client assertion audience claim does not match Realm issuer.';
+  throw new Aadsts(700023, { error: 'invalid_client', status: 401, text });
 }
 
 function checkTimes(sim: Simulation, { nbf, exp }: { nbf?: number; exp?: number }): void {
@@ -79,16 +81,24 @@ function checkTimes(sim: Simulation, { nbf, exp }: { nbf?: number; exp?: number 
   if (early || late) throw new Aadsts(700024);
 }
 
-async function checkFederated(sim: Simulation, app: App, assertion: string, claims: ReturnType<typeof decodeJwt>): Promise<void> {
+async function checkFederated(sim: Simulation, app: App, assertion: string, claims: JWTPayload): Promise<void> {
   const credential = app.federatedCredentials.find(
     ({ issuer, subject, audience = 'api://AzureADTokenExchange' }) =>
       claims.iss === issuer && claims.sub === subject && [claims.aud].flat().includes(audience),
   );
   if (credential === undefined) throw new Aadsts(70021);
-  await compactVerify(assertion, credential.publicKey, { algorithms: ['RS256'] }).catch(() => {
-    throw new Aadsts(700027, { text: 'Client assertion failed signature validation. [Reason - The signature is invalid.]' });
-  });
+  await verifySignature(assertion, credential.publicKey, ['RS256']);
   checkTimes(sim, claims);
+}
+
+async function verifySignature(assertion: string, key: KeyObject, algorithms: string[]): Promise<void> {
+  await compactVerify(assertion, key, { algorithms }).catch(() => {
+    throw badAssertion('The signature is invalid.');
+  });
+}
+
+function badAssertion(reason: string): Aadsts {
+  return new Aadsts(700027, { text: `Client assertion failed signature validation. [Reason - ${reason}]` });
 }
 
 function byOldThumbprint(app: App, x5t: unknown): X509Certificate | undefined {

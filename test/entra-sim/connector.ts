@@ -11,7 +11,8 @@ export function createConnector({ ca, port }: { ca: string; port: number }): bui
   return (options, callback) => {
     const { hostname } = options;
     if (simulatedHosts.includes(hostname)) {
-      return dial({ ...options, hostname: '127.0.0.1', port: String(port), servername: options.servername || hostname }, callback);
+      const servername = options.servername || hostname;
+      return dial({ ...options, servername, hostname: '127.0.0.1', port: String(port) }, callback);
     }
     if (isLocal(hostname)) return dial(options, callback);
     callback(new Error(`${hostname} is not simulated, and a test dials nothing else`), null);

@@ -7,7 +7,7 @@ import type { Exchange, Reply } from './exchange.ts';
 import { hidden, page } from './pages.ts';
 import type { Simulation } from './simulation.ts';
 
-/** An administrator consents for the tenant. In a test that picked somebody the answer is immediate; else a page asks. */
+/** An administrator consents for the tenant. In a test that picked somebody the answer is immediate. */
 export function adminConsent(sim: Simulation, exchange: Exchange): Reply {
   const { query, form } = exchange;
   const parameters = exchange.method === 'POST' ? form : query;
@@ -15,7 +15,7 @@ export function adminConsent(sim: Simulation, exchange: Exchange): Reply {
   const redirectUri = parameters.get('redirect_uri') ?? '';
   if (!app.redirectUris.includes(redirectUri)) throw new Aadsts(50011);
 
-  if (exchange.method === 'GET' && sim.picked === undefined) return html(consentPage(parameters));
+  if (exchange.method === 'GET' && sim.pick({}) === undefined) return html(consentPage(parameters));
   const back = new URL(redirectUri);
   const state = parameters.get('state');
   if (state !== null) back.searchParams.set('state', state);
@@ -26,7 +26,7 @@ export function adminConsent(sim: Simulation, exchange: Exchange): Reply {
     back.searchParams.set('error_description', declined.description(exchange.trace));
     return redirect(back.href);
   }
-  const tenant = sim.directory.find(exchange.authority, exchange.loginHost) ?? sim.picked?.tenant ?? app.home;
+  const tenant = sim.directory.find(exchange.authority, exchange.loginHost) ?? sim.pick({})?.tenant ?? app.home;
   tenant.consentTo(app);
   back.searchParams.set('admin_consent', 'True');
   back.searchParams.set('tenant', tenant.id);

@@ -4,7 +4,7 @@ import { Aadsts } from './aadsts.ts';
 import { json } from './exchange.ts';
 import type { Exchange, Reply } from './exchange.ts';
 import { clouds } from './hosts.ts';
-import type { Cloud } from './hosts.ts';
+import type { Cloud, CloudHosts } from './hosts.ts';
 import type { Rule } from './rules.ts';
 import type { Simulation } from './simulation.ts';
 import { consumersTenantId } from './tenants.ts';
@@ -33,7 +33,9 @@ export function openidConfiguration(sim: Simulation, exchange: Exchange): Reply 
   // Entra names concrete tenants by GUID in every URL, also where a domain was asked for.
   const inUrls = tenant === '{tenantid}' || authority.toLowerCase() === 'consumers' ? authority.toLowerCase() : tenant;
   const base = `${origin}/${inUrls}`;
-  const cloud = Object.values(clouds).find(({ login }) => login === exchange.loginHost) ?? clouds.public;
+  // Two clouds share one login host, so a tenant's own cloud decides where there is a tenant.
+  const own = sim.directory.find(authority, exchange.loginHost)?.cloud;
+  const cloud = own === undefined ? cloudAt(exchange.loginHost) : clouds[own];
   const document: Record<string, unknown> = {
     token_endpoint: `${base}/oauth2/v2.0/token`,
     token_endpoint_auth_methods_supported: [
@@ -54,8 +56,9 @@ export function openidConfiguration(sim: Simulation, exchange: Exchange): Reply 
     frontchannel_logout_supported: true,
     end_session_endpoint: `${base}/oauth2/v2.0/logout`,
     claims_supported: [
-      'sub', 'iss', 'cloud_instance_name', 'cloud_instance_host_name', 'cloud_graph_host_name', 'msgraph_host', 'aud',
-      'exp', 'iat', 'auth_time', 'acr', 'nonce', 'preferred_username', 'name', 'tid', 'ver', 'at_hash', 'c_hash', 'email',
+      'sub', 'iss', 'cloud_instance_name', 'cloud_instance_host_name', 'cloud_graph_host_name', 'msgraph_host',
+      'aud', 'exp', 'iat', 'auth_time', 'acr', 'nonce', 'preferred_username', 'name', 'tid', 'ver', 'at_hash',
+      'c_hash', 'email',
     ],
     kerberos_endpoint: `${base}/kerberos`,
     tenant_region_scope: tenant === '{tenantid}' ? null : 'EU',
@@ -70,6 +73,9 @@ export function openidConfiguration(sim: Simulation, exchange: Exchange): Reply 
   return json(Object.fromEntries(sent), 200, { 'Cache-Control': 'max-age=86400, private' });
 }
 
+const cloudAt = (loginHost: string): CloudHosts =>
+  Object.values(clouds).find(({ login }) => login === loginHost) ?? clouds.public;
+
 export function signingKeys(sim: Simulation, exchange: Exchange): Reply {
   const tenant = issuerTenant(sim, exchange);
   const asked = tenant === '{tenantid}' ? exchange.authority.toLowerCase() : tenant;
@@ -83,7 +89,8 @@ export function instanceDiscovery({ origin, query }: Exchange): Reply {
   const tenant = asked.pathname.split('/')[1] ?? 'common';
   const metadata = (['public', 'china', 'usgov'] satisfies Cloud[]).map((cloud) => {
     const { login } = clouds[cloud];
-    const aliases = cloud === 'public' ? [login, 'login.windows.net', 'login.microsoft.com', 'sts.windows.net'] : [login];
+    const others = cloud === 'public' ? ['login.windows.net', 'login.microsoft.com', 'sts.windows.net'] : [];
+    const aliases = [login, ...others];
     return { preferred_network: login, preferred_cache: aliases[1] ?? login, aliases };
   });
   return json({

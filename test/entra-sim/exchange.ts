@@ -75,6 +75,15 @@ const graphRoutes: readonly [RegExp, GraphEndpoint][] = [
   [/^\/oidc\/userinfo$/i, 'userinfo'],
 ];
 
+/** As sent, where it is not valid percent-encoding: hostile paths are answered, not thrown at. */
+export function percentDecoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 export function endpointOf(authority: string, path: string): Endpoint {
   const host = hostName(authority);
   if (host === attackerHost) return 'attacker';

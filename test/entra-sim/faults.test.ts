@@ -1,5 +1,6 @@
 // Every fault as a client meets it.
 
+import { request } from 'node:https';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
@@ -16,14 +17,15 @@ beforeAll(async () => {
 });
 afterAll(() => sim.close());
 
-beforeEach(() => {
-  sim.reset();
+beforeEach(async () => {
+  await sim.reset();
   sim.signInAs('alice');
   visitor = createVisitor(sim);
   return () => visitor.close().catch(() => undefined); // a hanging request may still be open
 });
 
 const keysUrl = () => `https://login.microsoftonline.com/${sim.app.home.id}/discovery/v2.0/keys`;
+const tokenUrl = () => `https://login.microsoftonline.com/${sim.app.home.id}/oauth2/v2.0/token`;
 const keys = (signal?: AbortSignal) => visitor.request(keysUrl(), { signal });
 
 describe('an answer', () => {
@@ -55,11 +57,10 @@ describe('an answer', () => {
 
   test('can be a gzip bomb', async () => {
     sim.fault('keys', { gzipBombMegabytes: 20 });
-    const { port, ca } = sim;
     // By node:https, which does not inflate: the bytes on the wire are few.
-    const { request } = await import('node:https');
+    const url = `https://localhost:${sim.port}${new URL(keysUrl()).pathname}`;
     const body = await new Promise<Buffer>((resolve, reject) => {
-      request({ host: '127.0.0.1', port, ca, servername: 'login.microsoftonline.com', path: new URL(keysUrl()).pathname, headers: { Host: 'login.microsoftonline.com' } }, (response) => {
+      request(url, { ca: sim.ca }, (response) => {
         const pieces: Buffer[] = [];
         response.on('data', (piece: Buffer) => pieces.push(piece)).on('end', () => resolve(Buffer.concat(pieces)));
       }).on('error', reject).end();
@@ -138,17 +139,17 @@ describe('a fault', () => {
 
   test.each(Object.keys(aadstsTable).map(Number))('can be AADSTS%i at the token endpoint', async (number) => {
     sim.fault('token', { aadsts: { number, claims: '{"access_token":{}}' }, times: 1 });
-    const answer = await visitor.request(`https://login.microsoftonline.com/${sim.app.home.id}/oauth2/v2.0/token`, { form: { grant_type: 'x' } });
+    const answer = await visitor.request(tokenUrl(), { form: { grant_type: 'x' } });
     expect(answer.status).toBeGreaterThanOrEqual(400);
     expect(await answer.json()).toMatchObject({
       error: aadstsTable[number]!.error, error_codes: [number], claims: '{"access_token":{}}',
-      error_description: expect.stringMatching(new RegExp(`^AADSTS${number}: .* Trace ID: .* Correlation ID: .* Timestamp: `)),
+      error_description: expect.stringMatching(`^AADSTS${number}: .* Trace ID: .* Correlation ID: .* Timestamp: `),
     });
   });
 
   test('can be an error number that nobody knows', async () => {
     sim.fault('token', { aadsts: { number: 999_999, error: 'brand_new' } });
-    const answer = await visitor.request(`https://login.microsoftonline.com/common/oauth2/v2.0/token`, { form: {} });
+    const answer = await visitor.request(tokenUrl(), { form: {} });
     expect(await answer.json()).toMatchObject({ error: 'brand_new', error_codes: [999_999] });
   });
 });
@@ -160,15 +161,15 @@ describe('TLS', () => {
     ['unknown-ca', 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'],
   ] as const)('can show a certificate that is %s, from the next connection on', async (mode, code) => {
     expect((await keys()).status).toBe(200);
-    sim.tls(mode);
+    await sim.tls(mode);
     const failure = await keys().catch((error: Error & { cause?: { code?: string } }) => error);
     expect(failure).toMatchObject({ cause: { code } });
-    sim.tls('good');
+    await sim.tls('good');
     expect((await keys()).status).toBe(200);
   });
 
   test('can be wrong at one host only', async () => {
-    sim.tls('expired', 'graph.microsoft.com');
+    await sim.tls('expired', 'graph.microsoft.com');
     expect((await keys()).status).toBe(200);
     await expect(visitor.request('https://graph.microsoft.com/v1.0/me')).rejects.toThrow();
   });
@@ -183,11 +184,24 @@ describe('the whole of Entra', () => {
   });
 });
 
+describe('the simulator itself', () => {
+  test('does not pass its own failure for one of Entra: close() rejects', async () => {
+    const broken = await startEntraSim({ app: { redirectUris: [redirectUri] } });
+    const browser = createVisitor(broken);
+    const page = await (await browser.request(await createRelyingParty(broken, browser).begin())).text();
+    const waiting = /name="waiting" value="([^"]+)"/.exec(page)![1]!;
+    const form = { waiting, user: 'nobody/at-all' }; // a mistake of the test's, which Entra has no answer for
+    await expect(browser.request(`https://login.microsoftonline.com/common/login`, { form })).rejects.toThrow();
+    await browser.close();
+    await expect(broken.close()).rejects.toThrow('the Entra simulator itself failed');
+  });
+});
+
 describe('the request log', () => {
   test('says whether a secret went where it must not: a client that follows a 307 gives it away', async () => {
     sim.fault('token', { redirectTo: `https://${attackerHost}/collect` });
-    const form = { client_id: sim.app.clientId, client_secret: sim.app.secret, code: 'the code', grant_type: 'authorization_code' };
-    const answer = await visitor.request(`https://login.microsoftonline.com/common/oauth2/v2.0/token`, { form });
+    const form = { client_id: sim.app.clientId, client_secret: sim.app.secret, code: 'the code' };
+    const answer = await visitor.request(tokenUrl(), { form });
     sim.log.assertNeverCarried(sim.app.secret, attackerHost);
     sim.log.assertOnlySeenAt('token', sim.app.secret);
 
@@ -199,7 +213,7 @@ describe('the request log', () => {
 
   test('looks into Basic credentials, and takes a URL for the wrong place anywhere', async () => {
     const basic = Buffer.from(`${sim.app.clientId}:${encodeURIComponent(sim.app.secret)}`).toString('base64');
-    const url = `https://login.microsoftonline.com/${sim.app.home.id}/oauth2/v2.0/token`;
+    const url = tokenUrl();
     await visitor.request(url, { form: { grant_type: 'x' }, headers: { Authorization: `Basic ${basic}` } });
     expect(sim.log.carrying(sim.app.secret)).toHaveLength(1);
     await visitor.request(`${url}?client_secret=${encodeURIComponent(sim.app.secret)}`, { form: { grant_type: 'x' } });
@@ -209,24 +223,28 @@ describe('the request log', () => {
   test('counts by endpoint', async () => {
     await createRelyingParty(sim, visitor).signIn();
     expect([sim.log.count('authorize'), sim.log.count('token'), sim.log.count('keys')]).toEqual([1, 1, 0]);
-    expect(sim.requests('token')).toMatchObject([{ user: 'alice', tenant: 'contoso', grant: 'authorization_code', status: 200 }]);
+    const facts = { user: 'alice', tenant: 'contoso', grant: 'authorization_code', status: 200 };
+    expect(sim.requests('token')).toMatchObject([facts]);
   });
 
   test('dials nothing that is not simulated', async () => {
-    await expect(visitor.request('https://www.example.com/')).rejects.toMatchObject({ cause: { message: expect.stringContaining('not simulated') } });
+    const cause = { message: expect.stringContaining('not simulated') };
+    await expect(visitor.request('https://www.example.com/')).rejects.toMatchObject({ cause });
   });
 });
 
 describe('Graph', () => {
   const graph = async (path: string, options: Parameters<Visitor['request']>[1] = {}) => {
     const { accessToken } = await createRelyingParty(sim, visitor).signIn();
-    const answer = await visitor.request(`https://graph.microsoft.com/v1.0${path}`, { ...options, headers: { Authorization: `Bearer ${accessToken}` } });
-    return { answer, body: (await answer.json()) as any, accessToken };
+    const headers = { Authorization: `Bearer ${accessToken}` };
+    const answer = await visitor.request(`https://graph.microsoft.com/v1.0${path}`, { ...options, headers });
+    return { answer, body: (await answer.json()) as any, headers };
   };
   const groups = '/me/transitiveMemberOf/microsoft.graph.group?$select=id';
 
   test('says who is asking, and refuses strangers', async () => {
-    expect((await graph('/me?$select=id,mail')).body).toMatchObject({ id: sim.user('alice').oid, mail: 'alice@contoso.example' });
+    const { oid: id, mail } = sim.user('alice');
+    expect((await graph('/me?$select=id,mail')).body).toMatchObject({ id, mail });
     const stranger = await visitor.request('https://graph.microsoft.com/v1.0/me');
     expect(stranger.status).toBe(401);
   });
@@ -238,7 +256,7 @@ describe('Graph', () => {
     let { body } = await graph(`${groups}&$top=999`);
     const seen = [...body.value];
     while (body['@odata.nextLink'] !== undefined) {
-      const answer = await visitor.request(body['@odata.nextLink'], { headers: { Authorization: `Bearer ${first.accessToken}` } });
+      const answer = await visitor.request(body['@odata.nextLink'], { headers: first.headers });
       body = await answer.json();
       seen.push(...body.value);
     }
@@ -250,7 +268,8 @@ describe('Graph', () => {
     sim.user('alice').groups(1, 2);
     expect((await graph('/me/memberOf/microsoft.graph.group')).body.value).toHaveLength(1);
     expect((await graph(groups)).body.value).toHaveLength(3);
-    expect((await graph('/me/transitiveMemberOf')).body.value.map((each: any) => each['@odata.type'])).toContain('#microsoft.graph.directoryRole');
+    const types = (await graph('/me/transitiveMemberOf')).body.value.map((each: any) => each['@odata.type']);
+    expect(types).toContain('#microsoft.graph.directoryRole');
     sim.user('alice').groups(1);
   });
 
@@ -267,8 +286,8 @@ describe('Graph', () => {
   test('a next link can lead to the same page for ever', async () => {
     sim.signInAs('olivia');
     sim.graph.nextLink = 'loop';
-    const { body, accessToken } = await graph(groups);
-    const again = await visitor.request(body['@odata.nextLink'], { headers: { Authorization: `Bearer ${accessToken}` } });
+    const { body, headers } = await graph(groups);
+    const again = await visitor.request(body['@odata.nextLink'], { headers });
     expect(await again.json()).toEqual(body);
   });
 
@@ -292,16 +311,17 @@ describe('Graph', () => {
     const { answer, body } = await graph(groups);
     expect(answer.status).toBe(status);
     expect(body.error.code).toEqual(expect.any(String));
-    if (status === 401) expect(answer.headers.get('www-authenticate')).toMatch(/error="insufficient_claims", claims="[\w=]+"/);
+    const challenge = answer.headers.get('www-authenticate') ?? '';
+    expect(/error="insufficient_claims", claims="[\w=]+"/.test(challenge)).toBe(status === 401);
     if (status === 429) expect(answer.headers.get('retry-after')).toBe('3');
     sim.signInAs('bob');
     expect((await graph(groups)).answer.status).toBe(200);
   });
 
   test('an access token ends', async () => {
-    const { accessToken } = await graph('/me');
+    const { headers } = await graph('/me');
     sim.clock.advance(4501);
-    const answer = await visitor.request('https://graph.microsoft.com/v1.0/me', { headers: { Authorization: `Bearer ${accessToken}` } });
+    const answer = await visitor.request('https://graph.microsoft.com/v1.0/me', { headers });
     expect(answer.status).toBe(401);
   });
 });

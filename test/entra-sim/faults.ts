@@ -5,7 +5,8 @@ import { gzipSync } from 'node:zlib';
 
 import { Aadsts } from './aadsts.ts';
 import type { AadstsDetails } from './aadsts.ts';
-import type { Endpoint, GraphEndpoint } from './exchange.ts';
+import { json } from './exchange.ts';
+import type { Endpoint, GraphEndpoint, Reply } from './exchange.ts';
 import { createRules } from './rules.ts';
 import type { Facts, Rule } from './rules.ts';
 
@@ -29,7 +30,7 @@ export interface Fault extends Rule {
   drip?: { everyMs: number; bytes?: number };
   /**
    * Resets the connection (RST): before the request was read, after it was read, or after it was also processed, in
-   * which case the code is spent and nobody was told. 'before-read' knows no user and no grant: `when` must not name them.
+   * which case the code is spent and nobody was told. 'before-read' knows no user and no grant; `when` may not either.
    */
   reset?: 'before-read' | 'after-read' | 'after-handling';
   /** A redirect to this URL, 307 unless `status` says otherwise. */
@@ -57,8 +58,10 @@ export function createFaults(): Faults {
       }
       return rules.add({ ...fault, target });
     },
-    take: (endpoint, facts, stage) =>
-      rules.take(facts, ({ target, reset }) => covers(target, endpoint) && (reset === 'before-read') === (stage === 'before-read')),
+    take: (endpoint, facts, stage) => rules.take(facts, ({ target, reset }) => {
+      const due = reset === 'before-read' ? 'before-read' : 'after-read';
+      return due === stage && covers(target, endpoint);
+    }),
     clear: () => rules.clear(),
   };
 }
@@ -71,7 +74,7 @@ function covers(target: FaultTarget, endpoint: Endpoint): boolean {
 }
 
 /** The answer that the fault gives itself, or undefined where the endpoint is to answer. */
-export function faultReply(fault: Fault): { status: number; headers: Record<string, string>; body: string | Buffer } | undefined {
+export function faultReply(fault: Fault): Reply | undefined {
   const { status, redirectTo, gzipBombMegabytes } = fault;
   if (redirectTo !== undefined) return { status: status ?? 307, headers: { Location: redirectTo }, body: '' };
   if (gzipBombMegabytes !== undefined) {
@@ -83,7 +86,7 @@ export function faultReply(fault: Fault): { status: number; headers: Record<stri
   if (typeof body === 'string' || Buffer.isBuffer(body)) {
     return { status: status ?? 200, headers: { 'Content-Type': 'text/html; charset=utf-8' }, body };
   }
-  return { status: status ?? 200, headers: { 'Content-Type': 'application/json; charset=utf-8' }, body: JSON.stringify(body) };
+  return json(body, status);
 }
 
 export function faultError({ aadsts }: Fault): Aadsts | undefined {

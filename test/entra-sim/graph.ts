@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 
 import { json } from './exchange.ts';
 import type { Exchange, Reply } from './exchange.ts';
-import { attackerHost } from './hosts.ts';
+import { attackerHost, isLocal } from './hosts.ts';
 import { pairwiseSubject } from './id-token.ts';
 import type { AccessGrant, Simulation } from './simulation.ts';
 
@@ -16,8 +16,8 @@ export interface GraphSettings {
   /** Above this getMemberGroups and getMemberObjects fail. Graph's is 11 000. */
   memberLimit: number;
   /**
-   * Where @odata.nextLink leads: on ('good'), to another host ('foreign'), to the same page again and again ('loop'), to
-   * another path of the same host ('other-path'), or to plain http ('http').
+   * Where @odata.nextLink leads: on ('good'), to another host ('foreign'), to the same page again and again
+   * ('loop'), to another path of the same host ('other-path'), or to plain http ('http').
    */
   nextLink: 'good' | 'foreign' | 'loop' | 'other-path' | 'http';
 }
@@ -46,8 +46,8 @@ export function graph(sim: Simulation, exchange: Exchange): Reply {
     const grant = authorized(sim, exchange);
     if (exchange.endpoint === 'me') return me(exchange, grant);
     if (exchange.endpoint === 'userinfo') return userinfo(grant);
-    if (grant.user.tenant.isConsumers) throw new GraphError(403, 'Authorization_RequestDenied', 'Personal accounts are not supported.');
-    if (exchange.endpoint === 'memberOf' || exchange.endpoint === 'transitiveMemberOf') return memberOf(sim, exchange, grant);
+    if (grant.user.tenant.isConsumers) throw denied('Personal accounts are not supported.');
+    if (/^(transitiveM|m)emberOf$/.test(exchange.endpoint)) return memberOf(sim, exchange, grant);
     return getMembers(sim, exchange, grant);
   } catch (error) {
     if (!(error instanceof GraphError)) throw error;
@@ -63,7 +63,11 @@ export function graphGrant(sim: Simulation, { headers }: Exchange): AccessGrant 
 
 function authorized(sim: Simulation, exchange: Exchange): AccessGrant {
   const grant = graphGrant(sim, exchange);
-  if (grant === undefined) throw new GraphError(401, 'InvalidAuthenticationToken', 'Access token is empty or not valid.');
+  if (grant === undefined) throw new GraphError(401, 'InvalidAuthenticationToken', 'Access token is empty.');
+  // A token of one cloud is no token in another.
+  if (grant.user.tenant.graphHost !== exchange.host && !isLocal(exchange.host)) {
+    throw new GraphError(401, 'InvalidAuthenticationToken', 'Access token validation failure. Invalid audience.');
+  }
   if (grant.expiresAtMs <= sim.clock.now()) {
     throw new GraphError(401, 'InvalidAuthenticationToken', 'Lifetime validation failed, the token is expired.');
   }
@@ -72,16 +76,27 @@ function authorized(sim: Simulation, exchange: Exchange): AccessGrant {
     ? ['GroupMember.Read.All', 'Group.Read.All', 'Directory.Read.All']
     : exchange.endpoint === 'userinfo' ? ['openid'] : ['User.Read', 'Directory.Read.All'];
   if (!needed.some((scope) => scopes.includes(scope))) {
-    throw new GraphError(403, 'Authorization_RequestDenied', 'Insufficient privileges to complete the operation.');
+    throw denied('Insufficient privileges to complete the operation.');
   }
   return grant;
 }
 
+const denied = (message: string) => new GraphError(403, 'Authorization_RequestDenied', message);
+const bad = (message: string) => new GraphError(400, 'Request_BadRequest', message);
+
 function me({ origin, query }: Exchange, { user }: AccessGrant): Reply {
   const all: Record<string, unknown> = {
-    businessPhones: [], displayName: user.name, givenName: user.givenName ?? null, jobTitle: null, mail: user.mail ?? null,
-    mobilePhone: null, officeLocation: null, preferredLanguage: null, surname: user.familyName ?? null,
-    userPrincipalName: user.upn, id: user.oid,
+    businessPhones: [],
+    displayName: user.name,
+    givenName: user.givenName ?? null,
+    jobTitle: null,
+    mail: user.mail ?? null,
+    mobilePhone: null,
+    officeLocation: null,
+    preferredLanguage: null,
+    surname: user.familyName ?? null,
+    userPrincipalName: user.upn,
+    id: user.oid,
   };
   return json({ '@odata.context': `${origin}/v1.0/$metadata#users/$entity`, ...selected(all, query.get('$select')) });
 }
@@ -95,13 +110,15 @@ function memberOf(sim: Simulation, exchange: Exchange, { user }: AccessGrant): R
   const { path, query, origin } = exchange;
   const onlyGroups = path.toLowerCase().endsWith('/microsoft.graph.group');
   const ids = exchange.endpoint === 'transitiveMemberOf' ? user.allGroupIds : user.groupIds;
-  const groups = ids.map((id) => ({ '@odata.type': '#microsoft.graph.group', id, displayName: `Group ${id.slice(0, 8)}` }));
+  const object = (type: string, id: string, displayName: string) =>
+    ({ '@odata.type': `#microsoft.graph.${type}`, id, displayName });
+  const groups = ids.map((id) => object('group', id, `Group ${id.slice(0, 8)}`));
   // Without the cast, Graph mixes directory roles into the answer: a reader that takes every id for a group is caught.
-  const role = { '@odata.type': '#microsoft.graph.directoryRole', id: user.oid.replace(/^./, 'f'), displayName: 'Directory Readers' };
+  const role = object('directoryRole', user.oid.replace(/^./, 'f'), 'Directory Readers');
   const all = onlyGroups || groups.length === 0 ? groups : [role, ...groups];
 
   const top = Number(query.get('$top') ?? sim.graph.pageSize);
-  if (!Number.isInteger(top) || top < 1 || top > 999) throw new GraphError(400, 'Request_BadRequest', "Invalid page size specified: '$top'.");
+  if (!Number.isInteger(top) || top < 1 || top > 999) throw bad("Invalid page size specified: '$top'.");
   const size = Math.min(top, sim.graph.maxPageSize);
   const start = Number(Buffer.from(query.get('$skiptoken') ?? '', 'base64url').toString() || 0);
   const value = all.slice(start, start + size).map((group) => ({
@@ -118,7 +135,8 @@ function memberOf(sim: Simulation, exchange: Exchange, { user }: AccessGrant): R
 
 function nextLink({ graph }: Simulation, { origin, path, query }: Exchange, start: number): string {
   const next = new URLSearchParams(query);
-  next.set('$skiptoken', graph.nextLink === 'loop' ? query.get('$skiptoken') ?? '' : Buffer.from(String(start)).toString('base64url'));
+  const further = Buffer.from(String(start)).toString('base64url');
+  next.set('$skiptoken', graph.nextLink === 'loop' ? query.get('$skiptoken') ?? '' : further);
   const base = {
     good: `${origin}${path}`,
     loop: `${origin}${path}`,
@@ -130,16 +148,20 @@ function nextLink({ graph }: Simulation, { origin, path, query }: Exchange, star
 }
 
 function getMembers(sim: Simulation, exchange: Exchange, { user }: AccessGrant): Reply {
-  if (exchange.method !== 'POST') throw new GraphError(405, 'Request_BadRequest', 'Specified HTTP method is not allowed.');
+  if (exchange.method !== 'POST') throw bad('Specified HTTP method is not allowed for the request target.');
   const ids = user.allGroupIds;
   if (ids.length > sim.graph.memberLimit) {
-    throw new GraphError(400, 'Directory_ResultSizeLimitExceeded', 'The size of the result set exceeds the maximum limit.');
+    const message = 'The size of the result set exceeds the maximum limit.';
+    throw new GraphError(400, 'Directory_ResultSizeLimitExceeded', message);
   }
   const others = exchange.endpoint === 'getMemberObjects' ? [randomUUID()] : []; // a directory role's id
-  return json({ '@odata.context': `${exchange.origin}/v1.0/$metadata#Collection(Edm.String)`, value: [...ids, ...others] });
+  const context = `${exchange.origin}/v1.0/$metadata#Collection(Edm.String)`;
+  return json({ '@odata.context': context, value: [...ids, ...others] });
 }
 
-function selected(all: Record<string, unknown>, select: string | null, never: readonly string[] = []): Record<string, unknown> {
+function selected(
+  all: Record<string, unknown>, select: string | null, never: readonly string[] = [],
+): Record<string, unknown> {
   const names = select?.split(',') ?? Object.keys(all);
   return Object.fromEntries(Object.entries(all).filter(([name]) => names.includes(name) && !never.includes(name)));
 }

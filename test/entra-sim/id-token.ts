@@ -8,13 +8,14 @@ import { retiredGraphHost } from './hosts.ts';
 import type { Rule } from './rules.ts';
 import type { Grant, Simulation } from './simulation.ts';
 import { groupsInToken } from './users.ts';
+import type { User } from './users.ts';
 
 export type Claims = Record<string, unknown>;
 
 /**
  * Who signs. 'rogue': another key under the honest kid; 'rogue-kid': another key under its own, unpublished kid;
- * 'none': alg none, empty signature; 'hs256-secret': HMAC with the client secret; 'consumer': the personal accounts' key;
- * 'tampered': signed honestly, then edited; 'other-tenant': a published key whose issuer names another tenant.
+ * 'none': alg none, empty signature; 'hs256-secret': HMAC with the client secret; 'consumer': the key of personal
+ * accounts; 'tampered': signed honestly, then edited; 'other-tenant': a published key whose issuer is another tenant.
  */
 export type Signer =
   | 'good' | 'rogue' | 'rogue-kid' | 'none' | 'hs256-secret' | 'consumer' | 'tampered' | 'other-tenant' | SigningKey;
@@ -34,7 +35,9 @@ export interface IdTokenDoctoring extends Rule {
 }
 
 /** The ID token for a grant, in compact form; undefined where a test wants none. */
-export async function issueIdToken(sim: Simulation, grant: Grant, origin: string, doctoring: IdTokenDoctoring = {}): Promise<string | undefined> {
+export async function issueIdToken(
+  sim: Simulation, grant: Grant, origin: string, doctoring: IdTokenDoctoring = {},
+): Promise<string | undefined> {
   if (doctoring.absent) return undefined;
   if (doctoring.raw !== undefined) return doctoring.raw;
 
@@ -50,7 +53,8 @@ export async function issueIdToken(sim: Simulation, grant: Grant, origin: string
     return hmacSigned({ typ: 'JWT', alg: 'HS256', kid: honestKey.kid, ...header }, doctored, grant.app.secret);
   }
   if (sign === 'tampered') {
-    const [head, , signature] = signJwt({ typ: 'JWT', alg: 'RS256', kid: honestKey.kid, ...header }, honest, honestKey.privateKey).split('.');
+    const honestHeader = { typ: 'JWT', alg: 'RS256', kid: honestKey.kid, ...header };
+    const [head, , signature] = signJwt(honestHeader, honest, honestKey.privateKey).split('.');
     return `${head}.${base64url(doctored)}.${signature}`;
   }
   const { key, kid } = await signer(sim, sign, honestKey);
@@ -113,7 +117,7 @@ function honestClaims(sim: Simulation, grant: Grant, origin: string): Claims {
     ...(user.mail !== undefined && (scopes.includes('email') || asks('email')) ? { email: user.mail } : {}),
     ...(asks('xms_edov') && user.edov !== undefined ? { xms_edov: user.edov } : {}),
     ...(grant.nonce === undefined ? {} : { nonce: grant.nonce }),
-    ...(user.home !== undefined || asks('idp') ? { idp: identityProvider(user.home?.tenant ?? user.tenant, origin, issuer) } : {}),
+    ...(user.isGuest || asks('idp') ? { idp: identityProvider(user, origin) } : {}),
     ...(asks('acct') ? { acct: user.isGuest ? 1 : 0 } : {}),
     ...(asks('sid') ? { sid: grant.sid } : {}),
     ...(asks('login_hint') ? { login_hint: opaqueLoginHint(user.upn, user.tenant.id) } : {}),
@@ -130,9 +134,9 @@ function honestClaims(sim: Simulation, grant: Grant, origin: string): Claims {
   };
 }
 
-function identityProvider(home: { id: string; isConsumers: boolean }, origin: string, issuer: string): string {
-  if (home.isConsumers) return 'live.com';
-  return issuer.includes(home.id) ? issuer : `${origin}/${home.id}/v2.0`;
+function identityProvider(user: User, origin: string): string {
+  const { tenant } = user.home ?? user;
+  return tenant.isConsumers && user.isGuest ? 'live.com' : `${origin}/${tenant.id}/v2.0`;
 }
 
 /** Looks like Entra's: base64 that begins with "O.", and says nothing to the eye. */

@@ -1,6 +1,5 @@
 // A simulated Entra ID and Microsoft Graph: startEntraSim() listens on a free port and hands out the controls.
 
-import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -23,14 +22,16 @@ import type { IdTokenDoctoring } from './id-token.ts';
 import { createKeys } from './keys.ts';
 import type { Keys } from './keys.ts';
 import { callFrontChannel, frontChannelUrl } from './logout.ts';
-import type { FrontChannelSid } from './logout.ts';
+import type { FrontChannelAnswer, FrontChannelSid } from './logout.ts';
+import { startProxy } from './proxy.ts';
+import type { Proxy, ProxyOptions } from './proxy.ts';
 import { createRequestLog } from './requests.ts';
 import type { LoggedRequest, RequestLog } from './requests.ts';
 import { createRules } from './rules.ts';
 import { listen } from './server.ts';
 import type { TlsMode } from './server.ts';
 import { entraHabits, entraLifetimes } from './simulation.ts';
-import type { Habits, Lifetimes, Session, Simulation } from './simulation.ts';
+import type { Habits, Lifetimes, Session, SignInHints, Simulation } from './simulation.ts';
 import type { Tenant, TenantFields } from './tenants.ts';
 import type { TokenResponseDoctoring } from './token.ts';
 import { User } from './users.ts';
@@ -53,6 +54,17 @@ export interface EntraSimOptions {
   app?: AppFields;
 }
 
+export interface FrontChannelOptions {
+  /** Default 'with'. */
+  sid?: FrontChannelSid;
+  app?: App;
+  /** PEM of the root that the application's server is to be checked against. */
+  ca?: string;
+}
+
+/** A person, by name ('alice', 'fabrikam/mallory') or in person. */
+export type Whom = User | string;
+
 export interface EntraSim {
   readonly port: number;
   /** PEM of the root that signed the good certificates. */
@@ -71,6 +83,8 @@ export interface EntraSim {
   connector(): buildConnector.connector;
   /** For a browser: the same by resolver rules and the pin of our key. */
   chromiumArgs(): string[];
+  /** An HTTP proxy that leads Microsoft's host names here: for a product's proxy option. close() ends it too. */
+  startProxy(options?: ProxyOptions): Promise<Proxy>;
 
   tenant(key: string): Tenant;
   addTenant(key: string, fields?: TenantFields): Tenant;
@@ -78,8 +92,11 @@ export interface EntraSim {
   user(name: string): User;
   /** How long the account picker's "MFA takes long" takes. Default 125 seconds: past two minutes. */
   longMfa(seconds: number): void;
-  /** Whoever comes to /authorize is this person, without a page; null brings the account picker back. */
-  signInAs(user: User | string | null): User | undefined;
+  /**
+   * Whoever comes to /authorize is this person, without a page; a function decides by the request's hints, so that many
+   * may sign in at once; null brings the account picker back.
+   */
+  signInAs(user: Whom | ((asked: SignInHints) => Whom) | null): void;
 
   /** Makes requests fail; returns how to withdraw the fault. The newest matching fault wins. */
   fault(target: FaultTarget, fault: Fault): () => void;
@@ -88,25 +105,28 @@ export interface EntraSim {
   nextCallback(doctoring: CallbackDoctoring): () => void;
   /** Bends the OpenID configuration until withdrawn. */
   discovery(doctoring: DiscoveryDoctoring): () => void;
-  tls(mode: TlsMode, host?: string): void;
+  tls(mode: TlsMode, host?: string): Promise<void>;
   /** Ends a refresh token (AADSTS50173); without one: all there are. */
   revokeRefreshToken(token?: string): void;
 
   requests(endpoint?: Endpoint): readonly LoggedRequest[];
-  /** Calls the application's front-channel logout URL for the newest session of `user`. `ca`: what its server presents. */
-  frontChannelLogout(user: User | string, options?: { sid?: FrontChannelSid; app?: App; ca?: string }): ReturnType<typeof callFrontChannel>;
+  /** Calls the application's front-channel logout URL for the newest session of `user`. */
+  frontChannelLogout(user: Whom, options?: FrontChannelOptions): Promise<FrontChannelAnswer>;
 
   /**
    * Withdraws all faults and doctorings, restores keys, TLS, clock, Graph and habits, ends all sessions, codes and
    * tokens, and empties the log. Tenants, people and applications stay as they are.
    */
-  reset(): void;
+  reset(): Promise<void>;
   /** Refuses connections until restart(). */
   stop(): Promise<void>;
   restart(): Promise<void>;
   /** Ends it. Rejects if the simulator itself failed meanwhile. */
   close(): Promise<void>;
 }
+
+const nobody = () => undefined;
+const always = (user: User) => () => user;
 
 export async function startEntraSim({ port = 0, directory, app: appFields }: EntraSimOptions = {}): Promise<EntraSim> {
   const shared = directory ?? process.env.SIGNET_TEST_DIRECTORY;
@@ -133,13 +153,14 @@ export async function startEntraSim({ port = 0, directory, app: appFields }: Ent
     refreshTokens: new Map(),
     accessTokens: new Map(),
     waiting: new Map(),
-    picked: undefined,
+    pick: nobody,
     longMfaSeconds: 125,
   };
   const listener = await listen(sim, certificates, port);
   const { ca } = certificates;
   const at = { ca, port: listener.port, pin: publicKeyPin(certificates.tls.good.certificate) };
-  const userOf = (user: User | string) => (typeof user === 'string' ? tenants.user(user) : user);
+  const proxies: Proxy[] = [];
+  const userOf = (user: Whom) => (typeof user === 'string' ? tenants.user(user) : user);
 
   return {
     port: at.port,
@@ -157,6 +178,11 @@ export async function startEntraSim({ port = 0, directory, app: appFields }: Ent
 
     connector: () => createConnector(at),
     chromiumArgs: () => chromiumArguments(at),
+    async startProxy(options) {
+      const proxy = await startProxy(at.port, options);
+      proxies.push(proxy);
+      return proxy;
+    },
 
     tenant: (key) => tenants.tenant(key),
     addTenant: (key, fields) => tenants.add(key, fields),
@@ -167,8 +193,9 @@ export async function startEntraSim({ port = 0, directory, app: appFields }: Ent
     },
     user: (name) => tenants.user(name),
     signInAs(user) {
-      sim.picked = user === null ? undefined : userOf(user);
-      return sim.picked;
+      if (user === null) sim.pick = nobody;
+      else if (typeof user === 'function') sim.pick = (asked) => userOf(user(asked));
+      else sim.pick = always(userOf(user));
     },
 
     longMfa(seconds) {
@@ -186,29 +213,30 @@ export async function startEntraSim({ port = 0, directory, app: appFields }: Ent
     },
 
     requests: (endpoint) => sim.log.all(endpoint),
-    frontChannelLogout(user, { sid = 'with', app: called = app, ca: theirCa } = {}) {
+    async frontChannelLogout(user, { sid = 'with', app: called = app, ca: theirCa } = {}) {
       const session = [...sim.sessions.values()].findLast((each) => each.user === userOf(user));
       if (session === undefined) throw new Error(`${userOf(user).key} has no session at the simulator`);
       return callFrontChannel(frontChannelUrl(called, session.sid, sid), theirCa);
     },
 
-    reset() {
+    async reset() {
       for (const rules of [sim.faults, sim.idTokens, sim.tokenResponses, sim.callbacks, sim.discoveries]) rules.clear();
       for (const issued of [sim.sessions, sim.codes, sim.refreshTokens, sim.accessTokens, sim.waiting]) issued.clear();
-      sim.picked = undefined;
+      sim.pick = nobody;
       sim.keys.reset();
-      listener.tls('good');
       clock.skew(0);
       Object.assign(sim.graph, graphDefaults);
       Object.assign(sim.lifetimes, entraLifetimes);
       Object.assign(sim.habits, entraHabits);
       sim.log.clear();
+      await listener.tls('good');
     },
     stop: () => listener.stop(),
     restart: () => listener.restart(),
     async close() {
+      for (const proxy of proxies) await proxy.close();
+      if (shared === undefined) await rm(home, { recursive: true, force: true });
       await listener.close();
-      if (shared === undefined && existsSync(home)) await rm(home, { recursive: true, force: true });
     },
   };
 }

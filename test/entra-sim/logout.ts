@@ -1,6 +1,7 @@
 // Sign-out at Microsoft: ends the browser's session, calls the applications' front-channel URLs, and goes back.
 
 import { request as httpRequest } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 
 import type { App } from './applications.ts';
@@ -26,11 +27,13 @@ export function logout(sim: Simulation, exchange: Exchange): Reply {
   const known = sim.apps.some(({ redirectUris }) => next !== undefined && redirectUris.includes(next));
   const state = parameters.get('state');
   const target = known && next !== undefined ? withState(next, state) : undefined;
-  return html(signedOutPage(frames, target), 200, { 'Set-Cookie': `${sessionCookie}=; Path=/; Secure; HttpOnly; SameSite=None; Max-Age=0` });
+  const cookie = `${sessionCookie}=; Path=/; Secure; HttpOnly; SameSite=None; Max-Age=0`;
+  return html(signedOutPage(frames, target), 200, { 'Set-Cookie': cookie });
 }
 
 /** The URL that Entra would load in a hidden frame. It carries no `iss`, whatever the specification says. */
-export function frontChannelUrl({ frontChannelLogoutUrl, optionalClaims }: App, sid: string, how: FrontChannelSid): string {
+export function frontChannelUrl(app: App, sid: string, how: FrontChannelSid): string {
+  const { frontChannelLogoutUrl, optionalClaims } = app;
   if (frontChannelLogoutUrl === undefined) throw new Error('the application has no front-channel logout URL');
   const url = new URL(frontChannelLogoutUrl);
   // Without the optional claim `sid` the application could not tell which session is meant, so Entra sends none.
@@ -40,8 +43,14 @@ export function frontChannelUrl({ frontChannelLogoutUrl, optionalClaims }: App, 
   return url.href;
 }
 
+export interface FrontChannelAnswer {
+  status: number;
+  headers: IncomingHttpHeaders;
+  body: string;
+}
+
 /** Loads the URL as the frame would: GET, no cookies. `ca` is for an application with a test certificate. */
-export async function callFrontChannel(url: string, ca?: string): Promise<{ status: number; headers: NodeJS.Dict<string | string[]>; body: string }> {
+export async function callFrontChannel(url: string, ca?: string): Promise<FrontChannelAnswer> {
   const send = url.startsWith('https:') ? httpsRequest : httpRequest;
   return new Promise((resolve, reject) => {
     const headers = { 'Sec-Fetch-Dest': 'iframe', 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Site': 'cross-site' };

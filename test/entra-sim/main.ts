@@ -32,6 +32,7 @@ const sim = await startEntraSim({
     optionalClaims: ['email', 'xms_edov', 'login_hint', 'sid', 'acct', 'given_name', 'family_name'],
   },
 });
+const proxy = await sim.startProxy();
 const caPath = join(directory, 'entra-sim-ca.pem');
 await writeFile(caPath, sim.ca);
 
@@ -46,6 +47,7 @@ process.once('SIGINT', end);
 process.stdout.write(`${JSON.stringify({
   port: sim.port,
   caPath,
+  proxyUrl: proxy.url,
   chromiumArgs: sim.chromiumArgs(),
   tenantId: sim.app.home.id,
   clientId: sim.app.clientId,

@@ -1,4 +1,4 @@
-// What a person sees: the account picker, consent and sign-out, through requests and in a real browser; and the process.
+// What a person sees: the account picker, consent and sign-out, by requests and in a real browser; and the process.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -9,11 +9,12 @@ import type { AddressInfo } from 'node:net';
 import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { chromium } from 'playwright-core';
+import { ProxyAgent, fetch } from 'undici';
 
 import { launchOptions, noChromium } from '../support/chromium.ts';
 import { startEntraSim } from './index.ts';
 import type { EntraSim } from './index.ts';
-import { createRelyingParty, createVisitor, redirectUri } from './visitor.ts';
+import { claimsOf, createRelyingParty, createVisitor, redirectUri } from './visitor.ts';
 import type { Visitor } from './visitor.ts';
 
 let sim: EntraSim;
@@ -43,8 +44,8 @@ afterAll(async () => {
   await sim.close();
 });
 
-beforeEach(() => {
-  sim.reset();
+beforeEach(async () => {
+  await sim.reset();
   sim.signInAs(null);
   seen.length = 0;
   visitor = createVisitor(sim);
@@ -60,7 +61,9 @@ describe('the account picker', () => {
     const page = await (await visitor.request(await begin({ loginHint: 'bob@contoso.example', state: 'S' }))).text();
     const waiting = /name="waiting" value="([^"]+)"/.exec(page)![1]!;
     const action = /<form method="POST" action="([^"]+)"/.exec(page)![1]!;
-    return { page, choose: (form: Record<string, string>) => visitor.request(new URL(action, login()).href, { form: { waiting, ...form } }) };
+    const choose = (form: Record<string, string>) =>
+      visitor.request(new URL(action, login()).href, { form: { waiting, ...form } });
+    return { page, choose };
   };
 
   test('says that it is simulated, and puts the hinted person first', async () => {
@@ -77,14 +80,16 @@ describe('the account picker', () => {
     expect(await (await choose({ user: 'contoso/alice' })).text()).toContain('AADSTS50089');
     const again = await visitor.callback(await begin());
     expect(again.has('code')).toBe(true);
-    expect(await (await visitor.request(await begin({ prompt: 'select_account' }))).text()).toContain('Pick an account');
+    const other = await visitor.request(await begin({ prompt: 'select_account' }));
+    expect(await other.text()).toContain('Pick an account');
   });
 
   test('can be cancelled, which the application hears', async () => {
     const { choose } = await picker();
     const { searchParams } = new URL((await choose({ cancel: 'yes' })).headers.get('location')!);
     expect(Object.fromEntries(searchParams)).toMatchObject({
-      error: 'access_denied', error_subcode: 'cancel', error_description: expect.stringMatching(/^AADSTS65004/), state: 'S',
+      error: 'access_denied', error_subcode: 'cancel', state: 'S',
+      error_description: expect.stringMatching(/^AADSTS65004/),
     });
   });
 
@@ -106,14 +111,18 @@ describe('the account picker', () => {
 });
 
 describe("an administrator's consent", () => {
-  const url = () => `${login()}/v2.0/adminconsent?${new URLSearchParams({ client_id: sim.app.clientId, redirect_uri: redirectUri, state: 'S' })}`;
+  const url = () => {
+    const query = new URLSearchParams({ client_id: sim.app.clientId, redirect_uri: redirectUri, state: 'S' });
+    return `${login()}/v2.0/adminconsent?${query}`;
+  };
 
   test('opens the tenant, and returns without a code', async () => {
     sim.tenant('contoso').requireAdminConsent();
     sim.signInAs('alice');
     expect(await (await visitor.request(await begin())).text()).toContain('AADSTS90094');
     const { searchParams } = new URL((await visitor.request(url())).headers.get('location')!);
-    expect(Object.fromEntries(searchParams)).toMatchObject({ admin_consent: 'True', tenant: sim.tenant('contoso').id, state: 'S' });
+    const tenant = sim.tenant('contoso').id;
+    expect(Object.fromEntries(searchParams)).toMatchObject({ admin_consent: 'True', tenant, state: 'S' });
     expect((await visitor.callback(await begin())).has('code')).toBe(true);
     sim.tenant('contoso').requireAdminConsent(false);
   });
@@ -130,12 +139,12 @@ describe('sign-out', () => {
   const signedIn = async () => {
     sim.signInAs('alice');
     const { idToken } = await createRelyingParty(sim, visitor).signIn();
-    return JSON.parse(Buffer.from(idToken.split('.')[1]!, 'base64url').toString()) as { sid: string; login_hint: string };
+    return claimsOf(idToken) as { sid: string; login_hint: string };
   };
   const logout = async (parameters: Record<string, string>) =>
     (await visitor.request(`${login()}/oauth2/v2.0/logout?${new URLSearchParams(parameters)}`)).text();
 
-  test('ends the session, frames the front-channel URL with its sid, and goes back to a registered address only', async () => {
+  test('ends the session, frames the front-channel URL, and goes back to a registered address only', async () => {
     const { sid } = await signedIn();
     const page = await logout({ post_logout_redirect_uri: redirectUri, state: 'S' });
     expect(page).toContain(`<iframe src="${origin}/frontchannel-logout?sid=${sid}">`);
@@ -154,7 +163,8 @@ describe('sign-out', () => {
     await stranger.close();
   });
 
-  test.each(['with', 'without', 'wrong', 'twice'] as const)('can call the front-channel URL %s its sid', async (how) => {
+  const ways = ['with', 'without', 'wrong', 'twice'] as const;
+  test.each(ways)('can call the front-channel URL %s its sid', async (how) => {
     const { sid } = await signedIn();
     expect((await sim.frontChannelLogout('alice', { sid: how })).status).toBe(200);
     const sent = new URL(seen[0]!.url, origin).searchParams.getAll('sid');
@@ -165,7 +175,8 @@ describe('sign-out', () => {
 
 describe.skipIf(noChromium)('Chromium with production host names', () => {
   test('signs in through the picker by form_post, and out again with the front-channel frame', async () => {
-    const browser = await chromium.launch({ ...launchOptions(), args: [...launchOptions().args!, ...sim.chromiumArgs()] });
+    const options = launchOptions();
+    const browser = await chromium.launch({ ...options, args: [...options.args!, ...sim.chromiumArgs()] });
     try {
       const page = await browser.newPage();
       const party = createRelyingParty(sim, visitor);
@@ -196,14 +207,20 @@ describe.skipIf(noChromium)('Chromium with production host names', () => {
 describe('as a process', () => {
   test('says where it is in one line of JSON, and ends when asked to', async () => {
     const main = new URL('main.ts', import.meta.url).pathname;
-    const child = spawn(process.execPath, [main, '--redirect-uri', redirectUri], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const stdio = ['ignore', 'pipe', 'inherit'] as const;
+    const child = spawn(process.execPath, [main, '--redirect-uri', redirectUri], { stdio: [...stdio] });
     const [line] = await Promise.race([
       once(createInterface({ input: child.stdout }), 'line'),
       once(child, 'exit').then(([code]) => Promise.reject(new Error(`ended with ${code}`))),
     ]);
     const ready = JSON.parse(line as string) as Record<string, string>;
-    expect(ready).toMatchObject({ port: expect.any(Number), chromiumArgs: expect.any(Array), tenantId: expect.any(String) });
-    expect(readFileSync(ready.caPath!, 'utf8')).toContain('BEGIN CERTIFICATE');
+    expect(ready).toMatchObject({ port: expect.any(Number), chromiumArgs: expect.any(Array) });
+    const ca = readFileSync(ready.caPath!, 'utf8');
+    const dispatcher = new ProxyAgent({ uri: ready.proxyUrl!, requestTls: { ca } });
+    const url = `https://login.microsoftonline.com/${ready.tenantId}/v2.0/.well-known/openid-configuration`;
+    const { issuer } = (await (await fetch(url, { dispatcher })).json()) as { issuer: string };
+    expect(issuer).toBe(`https://login.microsoftonline.com/${ready.tenantId}/v2.0`);
+    await dispatcher.destroy();
     child.kill('SIGTERM');
     expect((await once(child, 'exit'))[0]).toBe(0);
   });

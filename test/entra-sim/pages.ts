@@ -59,11 +59,12 @@ export function pickerPage(appName: string, { action, waiting }: Question, choic
 }
 
 /** The second factor that takes its time: continues by itself after `seconds`, or at once when approved. */
-export function mfaPage({ action, waiting }: Question, user: string, startedSeconds: number, seconds: number): string {
+export function mfaPage(question: Question, user: string, startedSeconds: number, seconds: number): string {
+  const { action, waiting } = question;
   const fields: [string, string][] = [['waiting', waiting], ['user', user], ['started', String(startedSeconds)]];
   return page('Approve sign-in request', `<p>Open your authenticator app. This takes ${seconds} seconds.</p>
-<form method="POST" action="${escapeHtml(action)}">${hidden(fields)}<button name="mfa" value="approved">Approve now</button>
-<button name="cancel" value="yes">Cancel</button></form>
+<form method="POST" action="${escapeHtml(action)}">${hidden(fields)}
+<button name="mfa" value="approved">Approve now</button><button name="cancel" value="yes">Cancel</button></form>
 <script>setTimeout(() => document.querySelector('[value=approved]').click(), ${seconds * 1000});</script>`);
 }
 
@@ -72,7 +73,8 @@ export function signedOutPage(frames: readonly string[], next: string | undefine
   const iframes = frames.map((url) => `<iframe src="${escapeHtml(url)}"></iframe>`).join('');
   const link = next === undefined ? '' : `<p><a id="next" href="${escapeHtml(next)}">Continue</a></p>
 <script>addEventListener('load', () => location.replace(document.getElementById('next').href));</script>`;
-  return page('You signed out of your account', `<p>It is a good idea to close all browser windows.</p>${link}${iframes}`);
+  const advice = '<p>It is a good idea to close all browser windows.</p>';
+  return page('You signed out of your account', `${advice}${link}${iframes}`);
 }
 
 export function hidden(fields: readonly (readonly [string, string])[]): string {

@@ -40,7 +40,8 @@ export interface RequestLog {
 export function createRequestLog(): RequestLog {
   let requests: LoggedRequest[] = [];
   const carrying = (value: string) => requests.filter((request) => carries(request, value));
-  const lines = (found: readonly LoggedRequest[]) => found.map(({ method, host, endpoint }) => `${method} ${host} (${endpoint})`).join(', ');
+  const lines = (found: readonly LoggedRequest[]) =>
+    found.map(({ method, host, endpoint }) => `${method} ${host} (${endpoint})`).join(', ');
 
   return {
     add: (request) => requests.push(request),
@@ -52,8 +53,9 @@ export function createRequestLog(): RequestLog {
       if (found.length > 0) throw new Error(`the value was carried by ${lines(found)}`);
     },
     assertOnlySeenAt(endpoint, value) {
-      const elsewhere = carrying(value).filter((request) => request.endpoint !== endpoint || inText(request.url, value));
-      if (elsewhere.length > 0) throw new Error(`the value was seen outside the body of ${endpoint}: ${lines(elsewhere)}`);
+      const misplaced = (request: LoggedRequest) => request.endpoint !== endpoint || inText(request.url, value);
+      const found = carrying(value).filter(misplaced);
+      if (found.length > 0) throw new Error(`the value was seen outside the body of ${endpoint}: ${lines(found)}`);
     },
     clear: () => {
       requests = [];

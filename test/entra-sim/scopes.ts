@@ -1,4 +1,4 @@
-// Scopes as Entra's v2 endpoint reads them: the OIDC ones, and Graph permissions with or without Graph's URL before them.
+// Scopes as Entra's v2 endpoint reads them: OIDC's, and Graph permissions with or without Graph's URL before them.
 
 import { Aadsts } from './aadsts.ts';
 
@@ -11,7 +11,7 @@ const adminScopes = ['GroupMember.Read.All', 'Group.Read.All', 'Directory.Read.A
 /** The scopes in short form, or AADSTS90014 (none), 70011 (unknown), 90094 (an administrator must consent). */
 export function checkedScopes(parameter: string | null, granted: readonly string[]): string[] {
   const scopes = splitScopes(parameter);
-  if (scopes.length === 0) throw new Aadsts(90014, { text: "The request must contain the following parameter: 'scope'." });
+  if (scopes.length === 0) throw new Aadsts(90014, { text: "The request must contain the parameter 'scope'." });
   for (const scope of scopes) {
     if (oidcScopes.includes(scope) || userScopes.includes(scope) || granted.includes(scope)) continue;
     throw new Aadsts(adminScopes.includes(scope) ? 90094 : 70011);

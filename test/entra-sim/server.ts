@@ -9,11 +9,11 @@ import { createSecureContext } from 'node:tls';
 import { constants } from 'node:crypto';
 
 import { Aadsts, createTrace } from './aadsts.ts';
-import { authorize, login, sessionCookie } from './authorize.ts';
+import { authorize, comingUser, login } from './authorize.ts';
 import type { Certificates } from './certificates.ts';
 import { adminConsent } from './consent.ts';
 import { instanceDiscovery, openidConfiguration, signingKeys } from './discovery.ts';
-import { endpointOf, html, json, loginHostOf } from './exchange.ts';
+import { endpointOf, html, json, loginHostOf, percentDecoded } from './exchange.ts';
 import type { Exchange, Reply } from './exchange.ts';
 import { faultError, faultHeaders, faultReply } from './faults.ts';
 import type { Fault } from './faults.ts';
@@ -32,12 +32,12 @@ export type TlsMode = 'good' | 'expired' | 'wrong-host' | 'unknown-ca';
 export interface Listener {
   port: number;
   /** Shows another certificate from the next connection on; open ones are closed. Without a host: everywhere. */
-  tls(mode: TlsMode, host?: string): void;
+  tls(mode: TlsMode, host?: string): Promise<void>;
   /** Refuses connections, as when the whole of Entra is away. */
   stop(): Promise<void>;
   /** Listens again, on the same port. */
   restart(): Promise<void>;
-  /** Stops for good. Rejects if the simulator itself has failed meanwhile: that must not pass for a failure of Entra. */
+  /** Stops for good. Rejects if the simulator itself failed meanwhile: that must not pass for a failure of Entra. */
   close(): Promise<void>;
 }
 
@@ -48,7 +48,8 @@ export async function listen(sim: Simulation, certificates: Certificates, wanted
   const { good, expired, wrongHost, unknownCa } = certificates.tls;
   const pairs = { good, expired, 'wrong-host': wrongHost, 'unknown-ca': unknownCa };
   // Without session tickets every connection shows its certificate again, so that a TLS fault is seen at once.
-  const options = ({ certificate, key }: typeof good) => ({ cert: certificate, key, secureOptions: constants.SSL_OP_NO_TICKET });
+  const secureOptions = constants.SSL_OP_NO_TICKET;
+  const options = ({ certificate, key }: typeof good) => ({ cert: certificate, key, secureOptions });
   const contexts = Object.fromEntries(
     Object.entries(pairs).map(([mode, pair]) => [mode, createSecureContext(options(pair))]),
   ) as Record<TlsMode, ReturnType<typeof createSecureContext>>;
@@ -71,7 +72,7 @@ export async function listen(sim: Simulation, certificates: Certificates, wanted
 
   server.on('request', (request, response) => {
     serve(sim, request, response, () => reset(request), closing.signal).catch((error: unknown) => {
-      if (closing.signal.aborted || request.socket.destroyed) return; // the peer has gone, and nobody waits for an answer
+      if (closing.signal.aborted || request.socket.destroyed) return; // nobody waits for the answer any more
       crashes.push(error);
       response.destroy();
     });
@@ -92,17 +93,20 @@ export async function listen(sim: Simulation, certificates: Certificates, wanted
   const { port } = server.address() as AddressInfo;
   return {
     port,
-    tls(mode, host = '*') {
+    async tls(mode, host = '*') {
+      if (mode === 'good' && modes.size === 0) return; // nothing changes, so nobody's connection needs to end
       if (host === '*') modes.clear();
-      modes.set(host, mode);
+      if (mode !== 'good' || host !== '*') modes.set(host, mode);
       server.closeAllConnections();
+      // Until a client in this process has seen the end, its next request could still go into the dead connection.
+      await sleep(10);
     },
     stop,
     restart: () => open(port),
     async close() {
       closing.abort();
       await stop();
-      if (crashes.length > 0) throw new AggregateError(crashes, 'the Entra simulator failed; this is a bug in test/entra-sim');
+      if (crashes.length > 0) throw new AggregateError(crashes, 'the Entra simulator itself failed: see its errors');
     },
   };
 }
@@ -113,7 +117,8 @@ async function serve(
   const head = exchangeOf(sim, request, '');
   const log = (exchange: Exchange, facts: Facts, fault: Fault | undefined): LoggedRequest => {
     const { endpoint, method, host, query, form, headers, body } = exchange;
-    const entry = { ...facts, endpoint, method, host, url: request.url!, query, form, headers, body, faulty: fault !== undefined, atMs: Date.now() };
+    const sent = { endpoint, method, host, url: request.url!, query, form, headers, body };
+    const entry = { ...facts, ...sent, faulty: fault !== undefined, atMs: Date.now() };
     sim.log.add(entry);
     return entry;
   };
@@ -171,7 +176,7 @@ function errorReply({ endpoint, trace, loginHost }: Exchange, error: Aadsts): Re
 function exchangeOf(sim: Simulation, request: IncomingMessage, body: string): Exchange {
   const authority = request.headers.host ?? 'localhost';
   const host = hostName(authority);
-  const url = new URL(request.url ?? '/', `https://${authority}`);
+  const url = new URL(`https://${authority}${request.url ?? '/'}`);
   const isForm = request.headers['content-type']?.startsWith('application/x-www-form-urlencoded') ?? false;
   const correlationId = url.searchParams.get('client-request-id') ?? String(request.headers['client-request-id'] ?? '');
   return {
@@ -181,7 +186,7 @@ function exchangeOf(sim: Simulation, request: IncomingMessage, body: string): Ex
     loginHost: loginHostOf(host),
     origin: `https://${authority}`,
     path: url.pathname,
-    authority: decodeURIComponent(url.pathname.split('/')[1] ?? ''),
+    authority: percentDecoded(url.pathname.split('/')[1] ?? ''),
     query: url.searchParams,
     form: new URLSearchParams(isForm ? body : ''),
     headers: request.headers,
@@ -199,11 +204,10 @@ function cookiesOf(header = ''): Map<string, string> {
 }
 
 function factsOf(sim: Simulation, exchange: Exchange): Facts {
-  const { endpoint, authority, loginHost, host, cookies } = exchange;
+  const { endpoint, authority, loginHost, host } = exchange;
   const tenant = sim.directory.find(authority, loginHost)?.key;
   if (endpoint === 'token') return { host, tenant, ...defined(tokenFacts(sim, exchange)) };
-  const user = endpoint === 'authorize' ? sim.picked ?? sim.sessions.get(cookies.get(sessionCookie) ?? '')?.user
-    : graphGrant(sim, exchange)?.user;
+  const user = endpoint === 'authorize' ? comingUser(sim, exchange) : graphGrant(sim, exchange)?.user;
   return { host, tenant: tenant ?? user?.tenant.key, user: user?.key };
 }
 
@@ -221,7 +225,8 @@ async function read(request: IncomingMessage): Promise<string> {
   return Buffer.concat(pieces).toString();
 }
 
-function withCommonHeaders(sim: Simulation, { endpoint, trace, headers, query }: Exchange, reply: Reply, fault: Fault): Reply {
+function withCommonHeaders(sim: Simulation, exchange: Exchange, reply: Reply, fault: Fault): Reply {
+  const { endpoint, trace, headers, query } = exchange;
   const wantsId = headers['return-client-request-id'] === 'true' || query.get('return-client-request-id') === 'true';
   return {
     ...reply,
@@ -241,7 +246,9 @@ function withCommonHeaders(sim: Simulation, { endpoint, trace, headers, query }:
   };
 }
 
-async function write(response: ServerResponse, reply: Reply, { hang, drip }: Fault, signal: AbortSignal): Promise<void> {
+async function write(
+  response: ServerResponse, reply: Reply, { hang, drip }: Fault, signal: AbortSignal,
+): Promise<void> {
   const body = Buffer.from(reply.body);
   response.sendDate = false;
   response.writeHead(reply.status, { ...reply.headers, 'Content-Length': body.length });

@@ -37,7 +37,7 @@ export interface Habits {
   failedClientAuthBurnsCode: boolean;
   /** Whether a refresh token may be used again after it was rotated. Entra tolerates it. Default true. */
   usedRefreshTokensStayValid: boolean;
-  /** Whether a voluntary claim asked for by the `claims` parameter is sent without being an optional claim. Default true. */
+  /** Whether a claim asked for by the `claims` parameter is sent without being an optional claim. Default true. */
   honoursClaimsParameter: boolean;
 }
 
@@ -53,6 +53,13 @@ export interface Session {
   sid: string;
   user: User;
   authTimeSeconds: number;
+}
+
+/** What a test may decide by who signs in. */
+export interface SignInHints {
+  loginHint?: string | undefined;
+  domainHint?: string | undefined;
+  state?: string | undefined;
 }
 
 /** A validated authorization request. */
@@ -131,7 +138,7 @@ export interface Simulation {
   /** Authorization requests that wait at the account picker. */
   waiting: Map<string, AuthorizeRequest>;
   /** Who signs in without being asked; undefined: the picker asks. */
-  picked: User | undefined;
+  pick(asked: SignInHints): User | undefined;
   /** Seconds that the picker's "MFA takes long" waits. */
   longMfaSeconds: number;
 }

@@ -1,9 +1,8 @@
 // Tenants and the directory that finds them by id, domain or alias.
 
-import { randomUUID } from 'node:crypto';
-
 import type { App } from './applications.ts';
 import type { Clock } from './clock.ts';
+import { stableGuid } from './guids.ts';
 import { clouds } from './hosts.ts';
 import type { Cloud } from './hosts.ts';
 import { User } from './users.ts';
@@ -35,7 +34,7 @@ export class Tenant {
   constructor(clock: Clock, key: string, fields: TenantFields = {}) {
     this.clock = clock;
     this.key = key;
-    this.id = fields.id ?? randomUUID();
+    this.id = fields.id ?? stableGuid(key);
     this.cloud = fields.cloud ?? 'public';
     this.domain = fields.domain ?? `${key}.example`;
   }
@@ -54,7 +53,8 @@ export class Tenant {
 
   user(key: string): User {
     const user = this.users.get(key);
-    if (user === undefined) throw new Error(`${this.key} has no user '${key}'; it has ${[...this.users.keys()].join(', ')}`);
+    const known = [...this.users.keys()].join(', ');
+    if (user === undefined) throw new Error(`${this.key} has no user '${key}'; it has ${known}`);
     return user;
   }
 

@@ -28,7 +28,7 @@ export interface TokenResponseDoctoring extends Rule {
 
 export async function token(sim: Simulation, exchange: Exchange): Promise<Reply> {
   const { form } = exchange;
-  if (exchange.method !== 'POST') throw new Aadsts(900561, { error: 'invalid_request', text: 'The endpoint only accepts POST requests.' });
+  if (exchange.method !== 'POST') throw new Aadsts(900561, { error: 'invalid_request', text: 'POST requests only.' });
   const grantType = form.get('grant_type');
   const app = await authenticateClient(sim, exchange).catch((error: unknown) => {
     const code = sim.codes.get(form.get('code') ?? '');
@@ -67,7 +67,8 @@ function checkPkce({ challenge, challengeMethod }: CodeGrant, verifier: string |
     if (verifier !== null) throw new Aadsts(501481);
     return;
   }
-  const computed = challengeMethod === 'S256' ? createHash('sha256').update(verifier ?? '').digest('base64url') : verifier;
+  const hashed = createHash('sha256').update(verifier ?? '').digest('base64url');
+  const computed = challengeMethod === 'S256' ? hashed : verifier;
   if (computed !== challenge) throw new Aadsts(501481);
 }
 
@@ -87,7 +88,7 @@ function narrowed(granted: readonly string[], parameter: string | null): readonl
   const asked = splitScopes(parameter);
   if (asked.length === 0) return granted;
   const beyond = asked.filter((scope) => !granted.includes(scope) && scope !== 'offline_access');
-  if (beyond.length > 0) throw new Aadsts(65001, { text: `The request asks for ${beyond.join(' ')}, which the sign-in did not.` });
+  if (beyond.length > 0) throw new Aadsts(65001, { text: `The sign-in did not ask for ${beyond.join(' ')}.` });
   return granted.filter((scope) => asked.includes(scope));
 }
 

@@ -4,6 +4,7 @@
 import { randomUUID } from 'node:crypto';
 
 import type { App } from './applications.ts';
+import { stableGuid } from './guids.ts';
 import type { Tenant } from './tenants.ts';
 
 /** Above this, an ID token names no groups and points to Graph. */
@@ -18,7 +19,7 @@ export interface UserFields {
   /** The `mail` attribute. Undefined: no `email` claim. Any administrator of the tenant may write anything here. */
   email?: string | undefined;
   oid?: string;
-  /** Object ids of the groups that the user is in directly, or how many of them to invent. */
+  /** Object ids of the groups that the user is in directly, or how many of the tenant's. */
   groups?: number | readonly string[];
   /** Groups reached only through other groups: in the claim and in transitiveMemberOf, not in memberOf. */
   nestedGroups?: number | readonly string[];
@@ -61,15 +62,16 @@ export class User {
     const [givenName, familyName] = name.split(' ');
     this.tenant = tenant;
     this.key = key;
-    this.oid = fields.oid ?? randomUUID();
+    this.oid = fields.oid ?? stableGuid(`${tenant.key}/${key}`);
     this.name = name;
     this.givenName = 'givenName' in fields ? fields.givenName : givenName;
     this.familyName = 'familyName' in fields ? fields.familyName : familyName;
     this.upn = fields.upn ?? `${key}@${tenant.domain}`;
     this.mail = 'email' in fields ? fields.email : this.upn;
     this.edov = this.mail?.endsWith(`@${tenant.domain}`);
-    this.groupIds = groupIds(fields.groups ?? 0);
-    this.nestedGroupIds = groupIds(fields.nestedGroups ?? 0);
+    this.groupIds = [];
+    this.nestedGroupIds = [];
+    this.groups(fields.groups ?? 0, fields.nestedGroups ?? 0);
     this.roleNames = [...(fields.roles ?? [])];
     this.home = fields.guestOf;
   }
@@ -109,7 +111,7 @@ export class User {
     return this;
   }
 
-  /** Appears in another tenant and is gone from this one. `keepOid` makes the collision that (tid, oid) must survive. */
+  /** Appears in another tenant and is gone from this one. `keepOid` makes a collision that (tid, oid) must survive. */
   moveTo(tenant: Tenant, { keepOid = false } = {}): this {
     this.tenant.remove(this);
     this.tenant = tenant;
@@ -118,10 +120,10 @@ export class User {
     return this;
   }
 
-  /** How many groups to invent, or their object ids. */
+  /** Object ids of groups, or how many: then the tenant's first ones, and after them the nested. */
   groups(groups: number | readonly string[], nested: number | readonly string[] = 0): this {
-    this.groupIds = groupIds(groups);
-    this.nestedGroupIds = groupIds(nested);
+    this.groupIds = groupIds(this.tenant, groups, 0);
+    this.nestedGroupIds = groupIds(this.tenant, nested, this.groupIds.length);
     return this;
   }
 
@@ -164,6 +166,7 @@ export class User {
   }
 }
 
-function groupIds(groups: number | readonly string[]): string[] {
-  return typeof groups === 'number' ? Array.from({ length: groups }, () => randomUUID()) : [...groups];
+function groupIds({ key }: Tenant, groups: number | readonly string[], from: number): string[] {
+  if (typeof groups !== 'number') return [...groups];
+  return Array.from({ length: groups }, (_, index) => stableGuid(`${key}/group/${from + index}`));
 }

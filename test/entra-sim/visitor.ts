@@ -3,17 +3,24 @@
 
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { ConfidentialClientApplication } from '@azure/msal-node';
-import type { Configuration, INetworkModule } from '@azure/msal-node';
+import type { AuthenticationResult, Configuration, INetworkModule, NetworkRequestOptions } from '@azure/msal-node';
 import { Agent, fetch } from 'undici';
 import type { Response } from 'undici';
 
-import type { EntraSim } from './index.ts';
+import type { App, EntraSim } from './index.ts';
 
 export const redirectUri = 'https://signet.example/callback/entra';
 
+export interface RequestOptions {
+  method?: string;
+  headers?: Record<string, string>;
+  form?: Record<string, string>;
+  signal?: AbortSignal;
+}
+
 export interface Visitor {
   /** One request to a production host name; redirects are not followed, cookies are kept per host. */
-  request(url: string, options?: { method?: string; headers?: Record<string, string>; form?: Record<string, string>; signal?: AbortSignal }): Promise<Response>;
+  request(url: string, options?: RequestOptions): Promise<Response>;
   /** Goes to an authorization URL and returns what the application would receive at its redirect URI. */
   callback(url: string): Promise<URLSearchParams>;
   close(): Promise<void>;
@@ -44,12 +51,17 @@ export function createVisitor(sim: EntraSim): Visitor {
       const location = response.headers.get('location');
       if (location !== null) return new URL(location).searchParams;
       const page = await response.text();
-      if (!page.includes(`action="${redirectUri}"`)) throw new Error(`no callback but ${response.status}: ${page.slice(-400)}`);
-      const fields = [...page.matchAll(/name="([^"]+)" value="([^"]*)"/g)].map(([, name, value]): [string, string] => [name!, value!]);
-      return new URLSearchParams(fields);
+      if (!page.includes(`action="${redirectUri}"`)) throw new Error(`no callback: ${page.slice(-400)}`);
+      const fields = page.matchAll(/name="([^"]+)" value="([^"]*)"/g);
+      return new URLSearchParams(Array.from(fields, ([, name, value]): [string, string] => [name!, value!]));
     },
     close: () => dispatcher.close(),
   };
+}
+
+export interface RedeemOptions {
+  verifier?: string;
+  redirectUri?: string;
 }
 
 export interface RelyingParty {
@@ -57,20 +69,24 @@ export interface RelyingParty {
   /** The authorization URL, with PKCE, state and nonce of its own. */
   begin(options?: Partial<Parameters<ConfidentialClientApplication['getAuthCodeUrl']>[0]>): Promise<string>;
   /** The whole way: authorization URL, callback, redemption. */
-  signIn(options?: Parameters<RelyingParty['begin']>[0]): ReturnType<RelyingParty['redeem']>;
-  redeem(callback: URLSearchParams, options?: { verifier?: string; redirectUri?: string }): ReturnType<ConfidentialClientApplication['acquireTokenByCode']>;
+  signIn(options?: Parameters<RelyingParty['begin']>[0]): Promise<AuthenticationResult>;
+  redeem(callback: URLSearchParams, options?: RedeemOptions): Promise<AuthenticationResult>;
 }
 
-type Credential = Pick<Configuration['auth'], 'clientSecret' | 'clientCertificate' | 'clientAssertion'>;
+export interface RelyingPartyOptions {
+  app?: App;
+  authority?: string;
+  credential?: Pick<Configuration['auth'], 'clientSecret' | 'clientCertificate' | 'clientAssertion'>;
+}
 
 export function createRelyingParty(
-  sim: EntraSim, visitor: Visitor, { authority = sim.app.home.id, credential = { clientSecret: sim.app.secret } as Credential } = {},
+  sim: EntraSim, visitor: Visitor, { app = sim.app, authority = app.home.id, credential }: RelyingPartyOptions = {},
 ): RelyingParty {
-  const login = sim.app.home.loginHost;
+  const login = app.home.loginHost;
   const base = `https://${login}/${authority}`;
   const msal = new ConfidentialClientApplication({
     auth: {
-      clientId: sim.app.clientId,
+      clientId: app.clientId,
       authority: base,
       knownAuthorities: [login],
       authorityMetadata: JSON.stringify({
@@ -80,7 +96,7 @@ export function createRelyingParty(
         end_session_endpoint: `${base}/oauth2/v2.0/logout`,
         jwks_uri: `${base}/discovery/v2.0/keys`,
       }),
-      ...credential,
+      ...(credential ?? { clientSecret: app.secret }),
     },
     system: { networkClient: networkClient(visitor) },
   });
@@ -106,10 +122,11 @@ export function createRelyingParty(
 }
 
 function networkClient(visitor: Visitor): INetworkModule {
-  const send = async (url: string, options: { headers?: Record<string, string>; body?: string } | undefined, method: string) => {
+  const send = async (url: string, options: NetworkRequestOptions | undefined, method: string) => {
     const form = options?.body === undefined ? undefined : Object.fromEntries(new URLSearchParams(options.body));
     const response = await visitor.request(url, { method, headers: options?.headers, form });
-    return { status: response.status, headers: Object.fromEntries(response.headers), body: (await response.json()) as never };
+    const headers = Object.fromEntries(response.headers);
+    return { status: response.status, headers, body: (await response.json()) as never };
   };
   return {
     sendGetRequestAsync: (url, options) => send(url, options, 'GET'),
