@@ -1,12 +1,12 @@
 // The HTTPS listener: reads a request, lets a fault have its way, otherwise asks the endpoint, and writes the answer
 // with the headers that Entra and Graph put on every one.
 
+import { constants } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createSecureContext } from 'node:tls';
-import { constants } from 'node:crypto';
 
 import { Aadsts, createTrace } from './aadsts.ts';
 import { authorize, comingUser, login } from './authorize.ts';
@@ -40,6 +40,9 @@ export interface Listener {
   /** Stops for good. Rejects if the simulator itself failed meanwhile: that must not pass for a failure of Entra. */
   close(): Promise<void>;
 }
+
+/** Until a client in this process has noticed the end of its connections, its next request could still go into one. */
+const noticeMs = 10;
 
 /** No request of a sign-in comes near this. */
 const bodyLimitBytes = 1_000_000;
@@ -84,10 +87,14 @@ export async function listen(sim: Simulation, certificates: Certificates, wanted
       resolve();
     });
   });
-  const stop = () => new Promise<void>((resolve) => {
-    server.close(() => resolve());
+  const stop = async () => {
+    const stopped = new Promise<void>((resolve) => {
+      server.close(() => resolve());
+    });
     server.closeAllConnections();
-  });
+    await stopped;
+    await sleep(noticeMs);
+  };
 
   await open(wantedPort);
   const { port } = server.address() as AddressInfo;
@@ -98,8 +105,7 @@ export async function listen(sim: Simulation, certificates: Certificates, wanted
       if (host === '*') modes.clear();
       if (mode !== 'good' || host !== '*') modes.set(host, mode);
       server.closeAllConnections();
-      // Until a client in this process has seen the end, its next request could still go into the dead connection.
-      await sleep(10);
+      await sleep(noticeMs);
     },
     stop,
     restart: () => open(port),
