@@ -7,8 +7,8 @@ import { authorizationRequest, decode, signIn, tokenRequest } from '../support/u
 let server: AdminServer;
 let token: string;
 
-async function open(): Promise<void> {
-  server = await startAdministration();
+async function open(values: Record<string, unknown> = {}): Promise<void> {
+  server = await startAdministration({ values });
   await server.store.accounts.setRoles(server.accountId, ['admin'], 'test');
   token = await server.personToken();
 }
@@ -29,7 +29,7 @@ async function close(): Promise<void> {
 }
 
 function eachWithOwnServer(): void {
-  beforeEach(open);
+  beforeEach(() => open());
   afterEach(close);
 }
 
@@ -225,7 +225,7 @@ describe('an unsafe step', () => {
 });
 
 describe('a request that makes no sense', () => {
-  beforeAll(open);
+  beforeAll(() => open());
   afterAll(close);
 
   test.each([
@@ -335,5 +335,35 @@ describe('the master key', () => {
     expect(await post('/keys/rekey')).toMatchObject({ status: 200, body: { rekeyed: 0 } });
     const stored = await everythingIn(server.store.db);
     expect(stored).not.toMatch(/PRIVATE KEY|"(?:d|p|q|dp|dq|qi)\\?":/);
+  });
+});
+
+describe('where keys wait until they were seen', () => {
+  beforeAll(() => open({ keys: { promote: 'when-seen', promoteTimeLimit: '3d' } }));
+  afterAll(close);
+
+  test('a ready key is not put to use before those who come regularly have fetched it', async () => {
+    const asOrders = { 'User-Agent': 'signet-verifier/0.1.0 (orders)' };
+    await jwks(asOrders);
+    const first = await activeKid();
+    const { body: { kid: next } } = await post('/keys/prepare');
+    await server.call('/keys', { token }); // writes the count
+    // A day later, with "orders" as it was.
+    await server.store.db.query('update signing_keys set prepared_at = prepared_at - 90000000');
+    await server.store.db.query(`update jwks_consumers set fetches = 2, first_seen_at = first_seen_at - 90000000,
+      newest_prepared_at = newest_prepared_at - 90000000`);
+    expect(await post('/keys/rotate')).toMatchObject({
+      status: 409, body: { error: 'key_step_unsafe', would_break: { verifiers: [], consumers: ['orders (127.0.0.1)'] } },
+    });
+    await server.store.db.query('update signing_keys set activated_at = activated_at - 9000000000 where kid = $1', [first]);
+    await post('/keys/rekey'); // any act makes the server look
+    expect((await server.call('/keys', { token })).body.next).toMatchObject({
+      step: 'activate', waitingFor: ['orders (127.0.0.1)'],
+    });
+    expect(await activeKid()).toBe(first);
+
+    await jwks(asOrders);
+    await post('/keys/rekey');
+    expect(await activeKid()).toBe(next);
   });
 });

@@ -36,7 +36,8 @@ export async function successorsOf(db: Queryable, refreshToken: string): Promise
 
 /** Every value of every row of every table, as one text. */
 export async function everythingIn(db: Queryable): Promise<string> {
-  const tables = ['oidc_models', 'clients', 'accounts', 'audit_events', 'sign_in_attempts', 'signing_keys'];
+  const tables = ['oidc_models', 'clients', 'accounts', 'audit_events', 'sign_in_attempts', 'signing_keys',
+    'consents', 'jwks_consumers'];
   const rows = await Promise.all(tables.map(async (table) => (await db.query(`select * from ${table}`)).rows));
   return JSON.stringify(rows.flat());
 }
