@@ -47,6 +47,10 @@ interface Row {
 /** No request is under way for longer. */
 const longestRequestMs = 3_600_000;
 
+/** What is left of a session that ended: a mark, over which nothing is written. */
+const endSession = `update oidc_models set payload = '{}', uid = null, account_id = null, consumed_at = $1, `
+  + 'expires_at = $2 where model = $3 and consumed_at is null';
+
 // A Grant's id is a reference, found in the payloads of others, and opens nothing by itself.
 const idOf = (model: string, id: string) => (model === 'Grant' ? id : hash('sha256', id, 'base64url'));
 
@@ -108,8 +112,7 @@ export function createModels(
     },
     async destroy(id) {
       await db.query(
-        `update oidc_models set payload = '{}', uid = null, account_id = null, consumed_at = $1, expires_at = $2
-         where model = $3 and id = $4`, [now(), now() + longestRequestMs, 'Session', idOf('Session', id)]);
+        `${endSession} and id = $4`, [now(), now() + longestRequestMs, 'Session', idOf('Session', id)]);
     },
   };
 
@@ -178,10 +181,11 @@ export function createModels(
  * Ends every session, grant, code and refresh token there is: everybody signs in again. Answers how many rows went.
  * A refresh that is under way may still store its successor, but its grant is gone and the next refresh is refused.
  */
-export async function cutSessions(db: Queryable): Promise<number> {
-  const { rowCount } = await db.query(
-    `delete from oidc_models where model in ('Session', 'Grant', 'AuthorizationCode', 'RefreshToken')`);
-  return rowCount;
+export async function cutSessions(db: Queryable, now: () => number = Date.now): Promise<number> {
+  const sessions = await db.query(endSession, [now(), now() + longestRequestMs, 'Session']);
+  const grants = await db.query(
+    `delete from oidc_models where model in ('Grant', 'AuthorizationCode', 'RefreshToken')`);
+  return sessions.rowCount + grants.rowCount;
 }
 
 function refuseClientWrite(): never {

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Database } from '../../src/database/database.ts';
 import { migrate } from '../../src/database/migrate.ts';
 import { openDatabase } from '../../src/database/open.ts';
-import { createModels, type Models } from '../../src/issuer/models.ts';
+import { createModels, cutSessions, type Models } from '../../src/issuer/models.ts';
 import { engines } from '../support/engines.ts';
 
 const hour = 3600;
@@ -97,6 +97,19 @@ describe.each(engines)('what the issuer stores, on $name', (engine) => {
     expect(await models.sweep(later, later, 2)).toBe(1);
     expect(await models.sweep(later, later, 2)).toBe(0);
     expect(await models.adapter('RefreshToken').find('stays')).toBeDefined();
+  });
+
+  test('of everybody, where sessions are cut, and no request that was under way brings one back', async () => {
+    const session = { jti: 'cookie of ada', uid: 'session of ada', accountId: 'ada' };
+    await models.adapter('Session').upsert('cookie of ada', session, hour);
+    await models.adapter('Grant').upsert('grant of ada', { accountId: 'ada' }, hour);
+    await models.adapter('RefreshToken').upsert('token of ada', { grantId: 'grant of ada' }, hour);
+    expect(await cutSessions(db)).toBeGreaterThanOrEqual(3);
+    await models.adapter('Session').upsert('cookie of ada', session, hour);
+    expect(await models.adapter('Session').find('cookie of ada')).toBeUndefined();
+    expect(await models.adapter('Session').findByUid('session of ada')).toBeUndefined();
+    expect(await models.adapter('Grant').find('grant of ada')).toBeUndefined();
+    expect(await models.adapter('RefreshToken').find('token of ada')).toBeUndefined();
   });
 
   test('of a person whose account goes, every grant and session goes', async () => {
