@@ -30,6 +30,21 @@ export interface AccessToken {
   readonly claims: Readonly<Record<string, unknown>>;
 }
 
+/** Where a token's status is: an entry of a status list (Token Status List, draft-ietf-oauth-status-list §6.2). */
+export interface StatusReference {
+  readonly uri: string;
+  readonly idx: number;
+}
+
+/** What `readClaims` learns: the result, and what has to hold again each time the same token comes. */
+export interface Reading {
+  readonly token: AccessToken;
+  readonly status: StatusReference | undefined;
+  /** Epoch seconds, with the tolerance: the token is good from the first to just before the second. */
+  readonly goodFrom: number;
+  readonly goodUntil: number;
+}
+
 export interface Expectations {
   issuer: string;
   /** Any of these; null accepts every audience. */
@@ -43,14 +58,19 @@ const refusedParameters = ['crit', 'b64', 'jwk', 'jku', 'x5u', 'x5c', 'zip', 'en
 // 9999-12-31T23:59:59Z, the last second that every date library can hold.
 const latestDate = 253_402_300_799;
 
-/** The key id, once the header is what an RS256 access token has. */
-export function readHeader(header: JsonObject): string {
+// An ID token has the same issuer and the same keys: only typ tells it from an access token. (RFC 9068 §4)
+const types = {
+  'an access token': /^(?:application\/)?at\+jwt$/i,
+  'a status list': /^(?:application\/)?statuslist\+jwt$/i,
+};
+
+/** The key id, once the header is what an RS256 token of this type has. */
+export function readHeader(header: JsonObject, type: keyof typeof types): string {
   if (header.alg !== 'RS256') {
     throw new VerificationError('unsupported_algorithm', 'the token is not signed with RS256');
   }
-  // An ID token has the same issuer and the same keys: only typ tells it from an access token. (RFC 9068 §4)
-  if (typeof header.typ !== 'string' || !/^(?:application\/)?at\+jwt$/i.test(header.typ)) {
-    throw new VerificationError('wrong_type', 'the token is not an access token');
+  if (typeof header.typ !== 'string' || !types[type].test(header.typ)) {
+    throw new VerificationError('wrong_type', `the token is not ${type}`);
   }
   if (refusedParameters.some((name) => Object.hasOwn(header, name))) {
     throw new VerificationError('malformed', 'the token header has a parameter that is not accepted');
@@ -59,7 +79,7 @@ export function readHeader(header: JsonObject): string {
   return header.kid;
 }
 
-export function readClaims(claims: JsonObject, expected: Expectations, nowSeconds: number): AccessToken {
+export function readClaims(claims: JsonObject, expected: Expectations, nowSeconds: number): Reading {
   if (claims.iss !== expected.issuer) throw new VerificationError('wrong_issuer', 'the token is from another issuer');
   const audience = readAudience(claims.aud);
   if (expected.audiences !== null && !expected.audiences.some((name) => audience.includes(name))) {
@@ -69,18 +89,17 @@ export function readClaims(claims: JsonObject, expected: Expectations, nowSecond
   const issuedAt = required(claims, 'iat', readSeconds);
   const notBefore = readSeconds(claims, 'nbf') ?? issuedAt;
   const tolerance = expected.clockToleranceSeconds;
-  if (nowSeconds >= expiresAt + tolerance) throw new VerificationError('expired', 'the token has expired');
-  if (Math.max(issuedAt, notBefore) > nowSeconds + tolerance) {
-    throw new VerificationError('not_yet_valid', 'the token is not valid yet');
-  }
+  const [goodFrom, goodUntil] = [Math.max(issuedAt, notBefore) - tolerance, expiresAt + tolerance];
+  if (nowSeconds >= goodUntil) throw new VerificationError('expired', 'the token has expired');
+  if (nowSeconds < goodFrom) throw new VerificationError('not_yet_valid', 'the token is not valid yet');
   const email = readText(claims, 'email');
   const sid = readText(claims, 'sid');
   const authTime = readSeconds(claims, 'auth_time');
-  return {
+  const token: AccessToken = {
     sub: required(claims, 'sub', readText),
     clientId: required(claims, 'client_id', readText),
-    scopes: readScopes(claims.scope),
-    roles: claims.roles === undefined ? [] : readTexts(claims.roles, 'roles'),
+    scopes: Object.freeze(readScopes(claims.scope)),
+    roles: claims.roles === undefined ? Object.freeze([]) : readTexts(claims.roles, 'roles'),
     ...(email === undefined ? {} : { email }),
     audience,
     issuedAt: new Date(issuedAt * 1000),
@@ -90,10 +109,23 @@ export function readClaims(claims: JsonObject, expected: Expectations, nowSecond
     ...(authTime === undefined ? {} : { authTime: new Date(authTime * 1000) }),
     claims,
   };
+  return { token, status: readStatus(claims.status), goodFrom, goodUntil };
+}
+
+// Other members of `status` are mechanisms that we do not know; they are not ours to judge.
+function readStatus(status: unknown): StatusReference | undefined {
+  if (status === undefined) return undefined;
+  if (!isObject(status)) throw invalid('status');
+  const reference = status.status_list;
+  if (reference === undefined) return undefined;
+  if (!isObject(reference)) throw invalid('status');
+  const { idx, uri } = reference;
+  if (!Number.isInteger(idx) || (idx as number) < 0 || !isText(uri)) throw invalid('status');
+  return { idx: idx as number, uri };
 }
 
 function readAudience(aud: unknown): readonly string[] {
-  const audience = readTexts(typeof aud === 'string' ? [aud] : aud, 'aud');
+  const audience = readTexts(typeof aud === 'string' ? Object.freeze([aud]) : aud, 'aud');
   if (audience.length === 0) throw invalid('aud');
   return audience;
 }
@@ -127,6 +159,10 @@ function required<T>(claims: JsonObject, name: string, read: (claims: JsonObject
   const value = read(claims, name);
   if (value === undefined) throw invalid(name);
   return value;
+}
+
+function isObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isText(value: unknown): value is string {

@@ -1,6 +1,6 @@
 // A browser sends a cookie along with requests that another site's page caused. So a request whose credential is a
-// cookie has to show where it comes from, twice over: by Fetch Metadata, which no page can forge, and by a header of our
-// own, which a page of another origin can only send after a CORS preflight that somebody has to allow.
+// cookie has to show where it comes from, twice over: by Fetch Metadata, which no page can forge, and by a header of
+// our own, which a page of another origin can only send after a CORS preflight that somebody has to allow.
 // (Fetch Metadata Request Headers §2; draft-ietf-oauth-browser-based-apps §6.1.3.3)
 
 import { VerificationError } from './errors.ts';

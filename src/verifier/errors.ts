@@ -14,9 +14,11 @@
  * - `invalid_claims` 401: a required claim is absent or a claim has the wrong type
  * - `unknown_key` 401: the issuer publishes no such key
  * - `bad_signature` 401
+ * - `revoked` 401: genuine and unexpired, but no longer good: its person, its application or an administrator ended it
  * - `insufficient_scope`, `insufficient_role` 403: genuine, but it does not allow this
  * - `cross_site_request` 403: the token is in a cookie, and another site's page may have caused the request
  * - `keys_unavailable` 503: the issuer's keys cannot be had, so nobody can tell
+ * - `revocation_unavailable` 503: whether the token was revoked cannot be had, so nobody can tell
  * - `misconfigured` 500: the application asked for a scope or role where no token was required
  */
 export type VerificationErrorCode =
@@ -32,13 +34,16 @@ export type VerificationErrorCode =
   | 'invalid_claims'
   | 'unknown_key'
   | 'bad_signature'
+  | 'revoked'
   | 'insufficient_scope'
   | 'insufficient_role'
   | 'cross_site_request'
   | 'keys_unavailable'
+  | 'revocation_unavailable'
   | 'misconfigured';
 
 const invalidToken = { status: 401, error: 'invalid_token' };
+const unavailable = { status: 503, error: 'temporarily_unavailable' };
 
 // RFC 6750 §3.1 has no code for roles; its insufficient_scope means "higher privileges than the token gives".
 const answers: Record<VerificationErrorCode, { status: number; error: string }> = {
@@ -54,10 +59,12 @@ const answers: Record<VerificationErrorCode, { status: number; error: string }> 
   invalid_claims: invalidToken,
   unknown_key: invalidToken,
   bad_signature: invalidToken,
+  revoked: invalidToken,
   insufficient_scope: { status: 403, error: 'insufficient_scope' },
   insufficient_role: { status: 403, error: 'insufficient_scope' },
   cross_site_request: { status: 403, error: 'cross_site_request' },
-  keys_unavailable: { status: 503, error: 'temporarily_unavailable' },
+  keys_unavailable: unavailable,
+  revocation_unavailable: unavailable,
   misconfigured: { status: 500, error: 'server_error' },
 };
 
@@ -72,7 +79,7 @@ export class VerificationError extends Error {
   readonly error: string;
   /** Value for the `WWW-Authenticate` header (RFC 6750 §3); undefined where a better token would not help. */
   readonly wwwAuthenticate: string | undefined;
-  /** Value for the `Retry-After` header, whole seconds; only with `keys_unavailable`. */
+  /** Value for the `Retry-After` header, whole seconds; only where the status is 503. */
   readonly retryAfterSeconds: number | undefined;
 
   constructor(

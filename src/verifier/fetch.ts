@@ -1,20 +1,34 @@
-// One bounded GET of a JSON document from the issuer: https (or loopback), no redirects, a size limit, an abort signal.
-// The address comes from configuration or from the issuer's own discovery document, never from a token.
+// One bounded GET of a document from the issuer: https (or loopback), no redirects, a size limit, a time limit. The
+// address comes from configuration or from the issuer's own discovery document; that of a status list comes from a token
+// that the issuer signed, and lists.ts lets it lead nowhere but to the issuer.
 
 const maxBytes = 512 * 1024;
 
+export interface Question {
+  userAgent: string;
+  signal: AbortSignal;
+  /** Of the document we have. */
+  etag?: string | undefined;
+}
+
 export interface Fetched {
-  /** The parsed document; undefined when the one we have is still current (304). */
-  document: unknown;
+  /** Undefined when the document we have is still current (304). */
+  text: string | undefined;
   etag: string | undefined;
   /** What Cache-Control allows; undefined when it says nothing. */
   maxAgeSeconds: number | undefined;
 }
 
-export async function fetchJson(
-  url: string, { userAgent, signal, etag }: { userAgent: string; signal: AbortSignal; etag?: string | undefined },
+/** The same with the text parsed: undefined where that is. */
+export async function fetchJson(url: string, question: Question): Promise<Fetched & { document: unknown }> {
+  const fetched = await fetchText(url, { ...question, accept: 'application/json' });
+  return { ...fetched, document: fetched.text === undefined ? undefined : JSON.parse(fetched.text) };
+}
+
+export async function fetchText(
+  url: string, { accept, userAgent, signal, etag }: Question & { accept: string },
 ): Promise<Fetched> {
-  const headers: Record<string, string> = { accept: 'application/json', 'user-agent': userAgent };
+  const headers: Record<string, string> = { accept, 'user-agent': userAgent };
   if (etag !== undefined) headers['if-none-match'] = etag;
   // A redirect would let whoever can answer once move the keys to another place.
   const response = await fetch(url, { headers, signal, redirect: 'error' });
@@ -24,10 +38,27 @@ export async function fetchJson(
     throw new Error(`GET ${url} answered ${response.status}`);
   }
   return {
-    document: unchanged ? undefined : JSON.parse(await readBounded(response, url)),
+    text: unchanged ? undefined : await readBounded(response, url),
     etag: response.headers.get('etag') ?? (unchanged ? etag : undefined),
     maxAgeSeconds: readMaxAge(response.headers.get('cache-control')),
   };
+}
+
+/** Runs `ask` with a signal that is raised after `seconds`, or with `closing`. */
+export async function withDeadline<T>(
+  seconds: number, closing: AbortSignal, ask: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  closing.throwIfAborted();
+  const abort = new AbortController();
+  const stop = () => abort.abort(new Error('the issuer did not answer in time'));
+  const timeout = setTimeout(stop, seconds * 1000);
+  closing.addEventListener('abort', stop);
+  try {
+    return await ask(abort.signal);
+  } finally {
+    clearTimeout(timeout);
+    closing.removeEventListener('abort', stop);
+  }
 }
 
 async function readBounded(response: Response, url: string): Promise<string> {

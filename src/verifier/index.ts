@@ -3,6 +3,8 @@
 
 export { bearerToken } from './bearer.ts';
 export type { AccessToken } from './claims.ts';
+export type { RedisReader } from './denylist.ts';
 export { VerificationError, type VerificationErrorCode } from './errors.ts';
 export type { Requirements } from './privileges.ts';
-export { createVerifier, type Verifier, type VerifierOptions } from './verifier.ts';
+export type { VerifierOptions } from './options.ts';
+export { createVerifier, type Verifier } from './verifier.ts';

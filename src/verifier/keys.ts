@@ -3,10 +3,12 @@
 
 import type { KeyObject } from 'node:crypto';
 import { VerificationError } from './errors.ts';
-import { checkAddress, fetchJson } from './fetch.ts';
+import { checkAddress, fetchJson, type Question, withDeadline } from './fetch.ts';
 import { importKeys, verificationJwks } from './jwks.ts';
 
 export interface KeySource {
+  /** The key named `kid` where it is here and may be used, else undefined. Asks nobody. */
+  known(kid: string): KeyObject | undefined;
   /**
    * The key named `kid`: at once when it is here, else a promise.
    * @throws {VerificationError} `unknown_key`, `keys_unavailable`
@@ -51,7 +53,8 @@ export function createStaticKeys(jwks: unknown): KeySource {
   let keys: Map<string, KeyObject> | undefined;
   const loading = importKeys(verificationJwks(jwks)).then((loaded) => (keys = loaded));
   return {
-    find: (kid) => (keys === undefined ? loading.then((loaded) => known(loaded, kid)) : known(keys, kid)),
+    known: (kid) => keys?.get(kid),
+    find: (kid) => (keys === undefined ? loading.then((loaded) => named(loaded, kid)) : named(keys, kid)),
     ready: async () => { await loading; },
     close() {},
   };
@@ -71,11 +74,14 @@ export function createRemoteKeys(options: RemoteKeysOptions): KeySource {
   let timer: NodeJS.Timeout | undefined;
   const closing = new AbortController();
 
-  function find(kid: string): KeyObject | Promise<KeyObject> {
+  function known(kid: string): KeyObject | undefined {
     const usable = usableCopy();
-    if (usable === undefined) return loadThenFind(kid);
-    if (now() >= dueAt) refreshInBackground();
-    return usable.keys.get(kid) ?? findNew(kid);
+    if (usable !== undefined && now() >= dueAt) refreshInBackground();
+    return usable?.keys.get(kid);
+  }
+
+  function find(kid: string): KeyObject | Promise<KeyObject> {
+    return known(kid) ?? (usableCopy() === undefined ? loadThenFind(kid) : findNew(kid));
   }
 
   function usableCopy(): Copy | undefined {
@@ -107,7 +113,7 @@ export function createRemoteKeys(options: RemoteKeysOptions): KeySource {
       }
       refetch ??= refetchAfterCooldown();
       await refetch.catch((cause) => { throw unavailable(cause); });
-      return known(usableCopy()?.keys ?? new Map(), kid);
+      return named(usableCopy()?.keys ?? new Map(), kid);
     } finally {
       waiting--;
     }
@@ -142,15 +148,12 @@ export function createRemoteKeys(options: RemoteKeysOptions): KeySource {
 
   async function fetchKeys(): Promise<void> {
     const askedAt = now(); // an answer is as old as its question
-    const abort = new AbortController();
-    const stop = () => abort.abort(new Error('the issuer did not answer in time'));
-    const timeout = setTimeout(stop, options.timeoutSeconds * 1000);
-    closing.signal.addEventListener('abort', stop);
     try {
-      closing.signal.throwIfAborted();
-      const request = { userAgent: options.userAgent, signal: abort.signal };
-      jwksUri ??= await discover(request);
-      const answer = await fetchJson(jwksUri, { ...request, etag: copy?.etag });
+      const answer = await withDeadline(options.timeoutSeconds, closing.signal, async (signal) => {
+        const request = { userAgent: options.userAgent, signal };
+        jwksUri ??= await discover(request);
+        return fetchJson(jwksUri, { ...request, etag: copy?.etag });
+      });
       const unchanged = answer.document === undefined ? copy?.keys : undefined;
       const keys = unchanged ?? await importKeys(verificationJwks(answer.document));
       const allowed = Math.max(answer.maxAgeSeconds ?? usualCacheSeconds, minCacheSeconds);
@@ -163,13 +166,10 @@ export function createRemoteKeys(options: RemoteKeysOptions): KeySource {
       lastFailure = error;
       if (!closing.signal.aborted) options.onRefreshError(error);
       throw error;
-    } finally {
-      clearTimeout(timeout);
-      closing.signal.removeEventListener('abort', stop);
     }
   }
 
-  async function discover(request: { userAgent: string; signal: AbortSignal }): Promise<string> {
+  async function discover(request: Question): Promise<string> {
     const { document } = await fetchJson(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`, request);
     const found = document as { issuer?: unknown; jwks_uri?: unknown } | null;
     // Mix-up: a document that speaks for another issuer must not lend it this one's trust. (OpenID Discovery §4.3)
@@ -205,6 +205,7 @@ export function createRemoteKeys(options: RemoteKeysOptions): KeySource {
   }
 
   return {
+    known,
     find,
     async ready() {
       if (usableCopy() === undefined) await loadOrFail();
@@ -216,7 +217,7 @@ export function createRemoteKeys(options: RemoteKeysOptions): KeySource {
   };
 }
 
-function known(keys: Map<string, KeyObject>, kid: string): KeyObject {
+function named(keys: Map<string, KeyObject>, kid: string): KeyObject {
   const key = keys.get(kid);
   if (key !== undefined) return key;
   throw new VerificationError('unknown_key', 'the token names a key that the issuer does not publish');
