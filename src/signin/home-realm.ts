@@ -1,0 +1,54 @@
+// Which way of signing in a person is offered, as a pure function of the configuration, the request and the address that
+// was typed. Never of whether somebody exists: the page says the same to everybody.
+
+import type { EntraConfig } from '../config.ts';
+
+/**
+ * both: address and password on one page (with Microsoft's button, where there is one).
+ * identifier: the address first; what comes next depends on its domain.
+ * password: the second half of that.
+ * microsoft: the button alone.
+ */
+export type SignInStep = 'both' | 'identifier' | 'password' | 'microsoft';
+
+export interface Realm {
+  step: SignInStep;
+  /** Whether the page shows Microsoft's button. */
+  microsoft: boolean;
+  /** Whether it shows the way to a password, for whoever has one all the same. */
+  local: boolean;
+  /** Whether only administrators may come in by password here. */
+  administratorsOnly: boolean;
+}
+
+/** @param local whether the person asked for the password form by hand: the way in when Microsoft is out of order */
+export function realmFor(config: EntraConfig | undefined, { local }: { local: boolean }): Realm {
+  const plain: Realm = { step: 'both', microsoft: false, local: false, administratorsOnly: false };
+  if (!config || config.mode === 'local-only') return plain;
+  const administratorsOnly = config.mode === 'entra-only';
+  if (local) return { ...plain, administratorsOnly };
+  if (config.mode === 'entra-only') return { step: 'microsoft', microsoft: true, local: true, administratorsOnly };
+  // With no domain to tell people apart by, a page that asks for the address alone would be a detour.
+  if (config.domains.length === 0) return { ...plain, microsoft: true };
+  return { step: 'identifier', microsoft: true, local: true, administratorsOnly };
+}
+
+/** Whether people with this address sign in at Microsoft. */
+export function belongsToMicrosoft({ domains }: EntraConfig, email: string): boolean {
+  const domain = domainOf(email);
+  return domain !== undefined && domains.includes(domain);
+}
+
+/** In the form that the configuration has it in: lower case, IDNA. */
+function domainOf(email: string): string | undefined {
+  const at = email.lastIndexOf('@');
+  const url = at > 0 ? URL.parse(`https://${email.slice(at + 1)}`) : null;
+  // Nothing but a host: "@example.com/…" and "@example.com:1" are no addresses.
+  return url && url.href === `https://${url.hostname}/` ? url.hostname : undefined;
+}
+
+/** What to tell Microsoft of an address or a hint from the application: whose page to show, and for whom. */
+export function hintsFor(config: EntraConfig, { email, domainHint }: { email?: string; domainHint?: string }) {
+  const domain = email !== undefined && belongsToMicrosoft(config, email) ? domainOf(email) : domainHint;
+  return { loginHint: email, domainHint: domain };
+}
