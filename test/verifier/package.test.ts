@@ -30,13 +30,13 @@ describe('the verifier as a package of its own', () => {
   const installed = (path: string) => join(service, 'node_modules', path);
   const write = (name: string, text: string) => writeFileSync(join(service, name), text);
 
-  test('is small, and holds the verifier alone', () => {
+  test('is small, and holds the verifier and the test kit alone', () => {
     const files = execFileSync('tar', ['-tzf', tarball], { encoding: 'utf8' }).trim().split('\n');
-    const expected = /^package\/(?:lib\/[a-z]+\.(?:js|d\.ts)|package\.json|README\.md|LICENSE)$/;
+    const expected = /^package\/(?:(?:lib|testing)\/[a-z-]+\.(?:js|d\.ts)|package\.json|README\.md|LICENSE)$/;
     expect(files.filter((file) => !expected.test(file))).toEqual([]);
     for (const entry of ['index', 'koa', 'express', 'fastify']) expect(files).toContain(`package/lib/${entry}.js`);
     expect(files).toContain('package/LICENSE');
-    expect(statSync(tarball).size).toBeLessThan(32_000);
+    expect(statSync(tarball).size).toBeLessThan(48_000);
   });
 
   test('depends on jose and on nothing else', () => {
@@ -65,11 +65,31 @@ describe('the verifier as a package of its own', () => {
     expect(JSON.parse(said)).toEqual(['person-1', 'malformed', 'function', 'function', 'function']);
   });
 
+  test('tests a service in a plain Node process', () => {
+    write('service-test.js', `
+      import { createTestIssuer, forgeries } from 'signet/testing';
+      import { createVerifier } from 'signet/verifier';
+      const { issuer, sign, forge, close } = await createTestIssuer({ audience: 'https://orders.example.com' });
+      const verifier = createVerifier({ issuer, audience: 'https://orders.example.com' });
+      const { sub } = await verifier.verify(sign());
+      const refused = forgeries.slice(0, -1).map((forgery) => verifier.verify(forge(forgery)).then(() => [], () => forgery));
+      await close();
+      console.log(JSON.stringify([sub, (await Promise.all(refused)).flat().length, forgeries.length]));
+    `);
+    const said = execFileSync('node', ['service-test.js'], { cwd: service, encoding: 'utf8' });
+    const [sub, refused, forgeries] = JSON.parse(said);
+    expect(sub).toBe('test-person');
+    // All but the last, of an unknown key, which would ask an issuer that is closed.
+    expect(refused).toBe(forgeries - 1);
+  });
+
   test('has types that hold in a strict project without node\'s own', () => {
     write('service.ts', `
       import { bearerToken, createVerifier, VerificationError } from 'signet/verifier';
       import type { AccessToken, Verifier } from 'signet/verifier';
       import { requireToken } from 'signet/verifier/express';
+      import { createTestIssuer, type TestIssuer } from 'signet/testing';
+      export const testIssuer: Promise<TestIssuer> = createTestIssuer({ audience: 'https://orders.example.com' });
       const verifier: Verifier = createVerifier({ issuer: 'https://id.example.com', audience: null });
       export async function subject(header: string | undefined): Promise<string> {
         try {

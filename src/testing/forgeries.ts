@@ -1,0 +1,56 @@
+// Tokens that a service must refuse, each wrong in one thing and otherwise good. (RFC 9068 §4, RFC 8725)
+
+import { createHmac } from 'node:crypto';
+import type { TestKey } from './keys.ts';
+
+export type Header = Record<string, unknown>;
+export type Claims = Record<string, unknown>;
+
+interface Draft {
+  header: Header;
+  claims: Claims;
+  key: TestKey;
+}
+
+const hourSeconds = 3600;
+
+const forge = {
+  expired: ({ header, claims, key }: Draft) => {
+    const iat = Number(claims.iat) - 2 * hourSeconds;
+    return compact(header, { ...claims, iat, exp: iat + hourSeconds }, key.sign);
+  },
+  'not-yet-valid': ({ header, claims, key }: Draft) =>
+    compact(header, { ...claims, nbf: Number(claims.iat) + hourSeconds }, key.sign),
+  'without-expiry': ({ header, claims, key }: Draft) => compact(header, { ...claims, exp: undefined }, key.sign),
+  'other-audience': ({ header, claims, key }: Draft) =>
+    compact(header, { ...claims, aud: 'https://somebody-else.example.com' }, key.sign),
+  'other-issuer': ({ header, claims, key }: Draft) =>
+    compact(header, { ...claims, iss: 'https://somebody-else.example.com' }, key.sign),
+  // With the audience of the API, which a real one has not: so that only its type gives it away.
+  'id-token': ({ header, claims, key }: Draft) => compact({ ...header, typ: 'JWT' }, claims, key.sign),
+  'refresh-token': ({ header, claims, key }: Draft) => compact({ ...header, typ: 'rt+jwt' }, claims, key.sign),
+  unsigned: ({ header, claims }: Draft) => compact({ ...header, alg: 'none' }, claims, () => ''),
+  // RFC 8725 §2.1: a verifier that believes "alg" takes the public key for the secret of an HMAC.
+  'hmac-with-public-key': ({ header, claims, key }: Draft) =>
+    compact({ ...header, alg: 'HS256' }, claims, (text) =>
+      createHmac('sha256', key.publicPem).update(text).digest('base64url')),
+  'other-signature': ({ header, claims, key }: Draft) =>
+    compact(header, claims, (text) => key.sign(`${text} of another token`)),
+  'key-in-header': ({ header, claims, key }: Draft) => compact({ ...header, jwk: key.publicJwk }, claims, key.sign),
+  'unknown-key': ({ header, claims, key }: Draft) =>
+    compact({ ...header, kid: 'of-nobody' }, claims, key.sign),
+};
+
+export type Forgery = keyof typeof forge;
+
+/** Every kind of token that `forge` makes, for `test.each(forgeries)`. */
+export const forgeries = Object.keys(forge) as Forgery[];
+
+export const forgeToken = (forgery: Forgery, draft: Draft): string => forge[forgery](draft);
+
+export function compact(header: Header, claims: Claims, sign: (text: string) => string): string {
+  const text = `${encode(header)}.${encode(claims)}`;
+  return `${text}.${sign(text)}`;
+}
+
+const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');

@@ -1,0 +1,28 @@
+// One status list in memory (Token Status List draft §4.1): a bit per token, handed out in order. A real issuer shuffles
+// them; a test has nobody to hide the order from.
+
+import { deflateSync } from 'node:zlib';
+
+export interface StatusList {
+  /** A place that no other token has. */
+  take(): number;
+  revoke(idx: number): void;
+  /** The member `lst`. */
+  encode(): string;
+}
+
+// More tokens than any test signs; 8 KiB.
+const places = 1 << 16;
+
+export function createStatusList(): StatusList {
+  const bits = new Uint8Array(places / 8);
+  let taken = 0;
+  return {
+    take() {
+      if (taken === places) throw new RangeError(`a test issuer signs ${places} tokens; make another one`);
+      return taken++;
+    },
+    revoke(idx) { bits[idx >> 3]! |= 1 << (idx & 7); },
+    encode: () => deflateSync(bits).toString('base64url'),
+  };
+}

@@ -1,0 +1,157 @@
+import { inflateSync } from 'node:zlib';
+import { decodeJwt, decodeProtectedHeader } from 'jose';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { createTestIssuer, forgeries, type TestIssuer } from '../../src/testing/index.ts';
+import { createVerifier, VerificationError, type Verifier } from '../../src/verifier/index.ts';
+
+const audience = 'https://orders.example.com';
+const start = Date.UTC(2026, 0, 1);
+
+let clock: number;
+let issuer: TestIssuer;
+let verifier: Verifier;
+
+beforeEach(async () => {
+  clock = start;
+  const now = () => clock;
+  issuer = await createTestIssuer({ audience, now });
+  verifier = createVerifier({ issuer: issuer.issuer, audience, now });
+});
+afterEach(async () => {
+  verifier.close();
+  await issuer.close();
+});
+
+const refusal = (token: string, by = verifier) => by.verify(token).then(
+  () => 'accepted',
+  (error: unknown) => (error instanceof VerificationError ? error.code : error));
+
+describe('a service is tested against an issuer in memory', () => {
+  test('its verifier accepts the tokens, told nothing but another address', async () => {
+    const token = await verifier.verify(issuer.sign({ sub: 'ada', scope: 'orders:read', roles: ['clerk'] }));
+    expect(token).toMatchObject({ sub: 'ada', clientId: 'test-client', scopes: ['orders:read'], roles: ['clerk'] });
+    expect(token.expiresAt.getTime() - token.issuedAt.getTime()).toBe(30 * 60_000);
+  });
+
+  test('it may be given claims once, and a token others', async () => {
+    const other = await createTestIssuer({ audience, claims: { sub: 'ada', email: 'ada@example.com' }, now: () => clock });
+    const otherVerifier = createVerifier({ issuer: other.issuer, audience, now: () => clock });
+    expect(await otherVerifier.verify(other.sign())).toMatchObject({ sub: 'ada', email: 'ada@example.com' });
+    expect((await otherVerifier.verify(other.sign({ email: undefined }))).claims).not.toHaveProperty('email');
+    otherVerifier.close();
+    await other.close();
+  });
+
+  test('a token is for somebody: without an audience, none is signed', async () => {
+    const vague = await createTestIssuer();
+    expect(() => vague.sign()).toThrow('say whom the token is for');
+    expect(() => vague.sign({ aud: audience })).not.toThrow();
+    await vague.close();
+  });
+
+  test('it is there within 50 ms, on loopback alone', async () => {
+    const before = performance.now();
+    const another = await createTestIssuer({ audience });
+    another.sign();
+    expect(performance.now() - before).toBeLessThan(50);
+    expect(another.issuer).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/);
+    await another.close();
+  });
+
+  test('it publishes no private key over HTTP', async () => {
+    const response = await fetch(`${issuer.issuer}/jwks`);
+    expect(await response.json()).toEqual(issuer.jwks);
+    expect(Object.keys(issuer.jwks.keys[0]!).sort()).toEqual(['alg', 'e', 'kid', 'kty', 'n', 'use']);
+    expect(issuer.jwks.keys[0]!.kid).toBe('for-tests-only-1');
+  });
+
+  test('closed, it is an issuer that is away: known keys still verify', async () => {
+    await verifier.verify(issuer.sign());
+    await issuer.close();
+    expect(await refusal(issuer.sign())).toBe('accepted');
+    expect(await refusal(issuer.forge('unknown-key'))).toBe('keys_unavailable');
+  });
+});
+
+describe('a service is shown tokens that it must refuse', () => {
+  const reasons = {
+    expired: 'expired',
+    'not-yet-valid': 'not_yet_valid',
+    'without-expiry': 'invalid_claims',
+    'other-audience': 'wrong_audience',
+    'other-issuer': 'wrong_issuer',
+    'id-token': 'wrong_type',
+    'refresh-token': 'wrong_type',
+    unsigned: 'malformed',
+    'hmac-with-public-key': 'unsupported_algorithm',
+    'other-signature': 'bad_signature',
+    'key-in-header': 'malformed',
+    'unknown-key': 'unknown_key',
+  };
+
+  test('there is a reason for each of them', () => {
+    expect(Object.keys(reasons)).toEqual(forgeries);
+  });
+
+  test.each(forgeries)('%s', async (forgery) => {
+    expect(await refusal(issuer.forge(forgery))).toBe(reasons[forgery]);
+  });
+});
+
+describe('a service is taken through a change of keys', () => {
+  test('tokens of both keys are accepted after a rotation', async () => {
+    const before = issuer.sign();
+    await verifier.verify(before);
+    const kid = await issuer.rotate();
+    expect(kid).toBe('for-tests-only-2');
+    expect(issuer.jwks.keys.map((key) => key.kid)).toEqual([kid, 'for-tests-only-1']);
+    expect(await refusal(issuer.sign())).toBe('accepted');
+    expect(await refusal(before)).toBe('accepted');
+  });
+
+  test('the tokens of a revoked key are refused, once the verifier has looked', async () => {
+    const before = issuer.sign();
+    await issuer.rotate();
+    issuer.revoke('for-tests-only-1');
+    expect(await refusal(before)).toBe('unknown_key');
+    expect(await refusal(issuer.sign())).toBe('accepted');
+  });
+
+  test('the key that signs is not revoked by mistake, nor one that there is not', () => {
+    expect(() => issuer.revoke('for-tests-only-1')).toThrow('call rotate() first');
+    expect(() => issuer.revoke('for-tests-only-7')).toThrow('there is no key');
+  });
+});
+
+describe('a service is taken through a revocation', () => {
+  interface StatusClaims { status: { status_list: { idx: number; uri: string } } }
+  const placeOf = (token: string) => decodeJwt<StatusClaims>(token).status.status_list;
+
+  async function isRevoked(token: string): Promise<boolean> {
+    const { idx, uri } = placeOf(token);
+    const list = await (await fetch(uri)).text();
+    const { status_list: { lst } } = decodeJwt<{ status_list: { lst: string } }>(list);
+    return ((inflateSync(Buffer.from(lst, 'base64url'))[idx >> 3]! >> (idx & 7)) & 1) === 1;
+  }
+
+  test('a revoked token has its bit set in the status list, and no other has', async () => {
+    const tokens = Array.from({ length: 20 }, () => issuer.sign());
+    issuer.revoke(tokens[11]!);
+    const revoked = await Promise.all(tokens.map(isRevoked));
+    expect(revoked.flatMap((is, at) => (is ? [at] : []))).toEqual([11]);
+  });
+
+  test('the list is what a status list is: signed by a published key, short-lived, about itself', async () => {
+    const { uri } = placeOf(issuer.sign());
+    const response = await fetch(uri);
+    const list = await response.text();
+    expect(response.headers.get('content-type')).toBe('application/statuslist+jwt');
+    expect(decodeProtectedHeader(list)).toEqual({ alg: 'RS256', typ: 'statuslist+jwt', kid: issuer.jwks.keys[0]!.kid });
+    expect(decodeJwt(list)).toMatchObject({ iss: issuer.issuer, sub: uri, iat: start / 1000, ttl: 1, exp: start / 1000 + 300 });
+  });
+
+  test('what has no place in the list cannot be revoked', () => {
+    expect(() => issuer.revoke(issuer.sign({ status: undefined }))).toThrow('no place in the status list');
+    expect(() => issuer.revoke(issuer.sign({ iss: 'https://somebody-else.example.com' }))).toThrow('no place');
+  });
+});
