@@ -5,7 +5,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { VerificationError } from '../verifier/index.ts';
 import { BffError } from './errors.ts';
 
-export function answerJson(res: ServerResponse, status: number, body: object, headers: Record<string, string> = {}): void {
+export function answerJson(
+  res: ServerResponse, status: number, body: object, headers: Record<string, string> = {},
+): void {
   const text = JSON.stringify(body);
   res.writeHead(status, {
     'Content-Type': 'application/json; charset=utf-8',
@@ -49,8 +51,8 @@ export function answerError(res: ServerResponse, error: unknown): void {
   if (!(error instanceof BffError) && !(error instanceof VerificationError)) throw error;
   if (res.headersSent) throw error;
   const body = { error: error instanceof BffError ? error.code : error.error, error_description: error.message };
-  const { retryAfterSeconds } = error;
-  answerJson(res, error.status, body, retryAfterSeconds === undefined ? {} : { 'Retry-After': String(retryAfterSeconds) });
+  const { status, retryAfterSeconds: seconds } = error;
+  answerJson(res, status, body, seconds === undefined ? {} : { 'Retry-After': String(seconds) });
 }
 
 /** Path and query as the client asked for them; Express keeps them here where a router is mounted on a path. */

@@ -23,9 +23,9 @@ export interface Bff {
    */
   handle(req: IncomingMessage, res: ServerResponse): Promise<boolean>;
   /**
-   * The verified access token of the session that the request's cookies hold, also at `req.token`. Undefined where there
-   * is none: then it has answered, a page load with a redirect to the sign-in, anything else with 401 (403 for a request
-   * from another site, 503 while the issuer cannot be asked). Call it before the response begins.
+   * The verified access token of the session that the request's cookies hold, also at `req.token`. Undefined where
+   * there is none: then it has answered, a page load with a redirect to the sign-in, anything else with 401 (403 for a
+   * request from another site, 503 while the issuer cannot be asked). Call it before the response begins.
    */
   protect(req: IncomingMessage, res: ServerResponse): Promise<AccessToken | undefined>;
   /**

@@ -1,5 +1,6 @@
 // How our cookies are named and written. `__Host-` means: from this very host, over https, for all paths, never from a
-// subdomain (RFC 6265bis §4.1.3.2). Browsers also refuse such a cookie over http, so a developer's machine does without.
+// subdomain (RFC 6265bis §4.1.3.2). Browsers also refuse such a cookie over http, so a developer's machine does
+// without.
 
 export interface CookieStyle {
   /** The beginning of every name. */

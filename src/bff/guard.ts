@@ -18,7 +18,10 @@ export interface Live {
 }
 
 export interface SessionGuard {
-  /** The live session of a request; new cookies go along with `res`. @throws {BffError} `signed_out`, `issuer_unavailable` */
+  /**
+   * The live session of a request; new cookies go along with `res`.
+   * @throws {BffError} `signed_out`, `issuer_unavailable`
+   */
   open(req: IncomingMessage, res: ServerResponse): Promise<Live>;
   /** A session of fresh tokens. @throws {BffError} `sign_in_failed` where they are not good here */
   begin(id: string, tokens: Tokens): Promise<Live>;
@@ -77,7 +80,8 @@ export function createSessionGuard(
     const samePerson = tokens.idClaims === undefined || tokens.idClaims.sub === session.user.sub;
     const live = samePerson ? await liveWith(session.id, { refreshToken, ...tokens }, session.user) : undefined;
     if (live) return live;
-    const error = new BffError('signed_out', 'your session has ended', { detail: 'the renewed tokens are not good here' });
+    const detail = 'the renewed tokens are not good here';
+    const error = new BffError('signed_out', 'your session has ended', { detail });
     onError(error);
     throw error;
   }
@@ -144,7 +148,9 @@ export function createSessionGuard(
 }
 
 // What speaks of the token and not of the person. (OIDC Core §2, RFC 7519 §4.1)
-const ofTheToken = new Set(['iss', 'aud', 'azp', 'exp', 'iat', 'nbf', 'jti', 'nonce', 'at_hash', 'c_hash', 's_hash', 'sid']);
+const ofTheToken = new Set([
+  'iss', 'aud', 'azp', 'exp', 'iat', 'nbf', 'jti', 'nonce', 'at_hash', 'c_hash', 's_hash', 'sid',
+]);
 
 function forPage(idClaims: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(idClaims).filter(([name]) => !ofTheToken.has(name)));

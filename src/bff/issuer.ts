@@ -73,7 +73,9 @@ export function createIssuerClient(options: IssuerClientOptions): IssuerClient {
       const config = await configuration().catch(unavailable);
       // Built from what is configured: Host and X-Forwarded-* are the client's to write.
       const url = new URL(redirectUri + query);
-      const checks = { expectedState: state, expectedNonce: nonce, pkceCodeVerifier: codeVerifier, idTokenExpected: true };
+      const checks = {
+        expectedState: state, expectedNonce: nonce, pkceCodeVerifier: codeVerifier, idTokenExpected: true,
+      };
       const answer = await oidc.authorizationCodeGrant(config, url, checks, target).catch((error: unknown) => {
         const code = error instanceof oidc.AuthorizationResponseError ? error.error : undefined;
         if (code === 'access_denied') throw new BffError('sign_in_cancelled', 'the sign-in was cancelled');
@@ -133,7 +135,7 @@ function isOutage(error: unknown): boolean {
 function describe(error: unknown): string {
   const words: string[] = [];
   for (let at = error, depth = 0; at instanceof Error && depth < 4; at = at.cause, depth += 1) {
-    const { name, code, error: oauthCode, status } = at as Error & { code?: unknown; error?: unknown; status?: unknown };
+    const { name, code, error: oauthCode, status } = at as Error & Record<'code' | 'error' | 'status', unknown>;
     const facts = [code, oauthCode, status].filter((fact) => /^\w{1,60}$/.test(String(fact ?? '')));
     words.push([name, ...facts].join(' '));
   }

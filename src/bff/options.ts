@@ -27,12 +27,12 @@ export interface BffOptions {
   /** The API that the access token is for, as the issuer names it (RFC 8707). Default: the issuer's for this client. */
   resource?: string;
   /**
-   * What verifies the access token at each request, with your options (revocation, for one). By default one for `issuer`
-   * and the audience `resource`; without `resource`, for any audience: the token comes from our own cookie, and nobody
-   * else can put one there.
+   * What verifies the access token at each request, with your options (revocation, for one). By default one for
+   * `issuer` and the audience `resource`; without `resource`, for any audience: the token comes from our own cookie,
+   * and nobody else can put one there.
    */
   verifier?: Verifier;
-  /** Beginning of the cookies' names. Default `bff`. Cookies ignore ports: on one host, each application needs its own. */
+  /** Beginning of the cookies' names. Default `bff`. Cookies ignore ports: each application on a host needs its own. */
   cookieName?: string;
   /**
    * `strict`: the session does not come along where a person follows a link from another site. For applications whose
@@ -60,11 +60,13 @@ export function readOptions(options: BffOptions) {
   const { issuer, resource, now = Date.now, sameSite = 'lax', cookieName = 'bff', signedOutPath = '/' } = options;
   checkAddress('issuer', issuer, options.allowHttpIssuerForTests === true);
   const base = checkAddress('baseUrl', options.baseUrl, false);
-  if (base.pathname !== '/' || base.search !== '') throw new TypeError('baseUrl must be an origin, without path or query');
+  if (base.pathname !== '/' || base.search !== '') {
+    throw new TypeError('baseUrl must be an origin, without path or query');
+  }
   const scope = options.scope ?? 'openid profile email';
   if (!scope.split(' ').includes('openid')) throw new TypeError('scope must contain openid');
   if (sameSite !== 'lax' && sameSite !== 'strict') throw new TypeError('sameSite must be lax or strict');
-  if (!/^[A-Za-z][\w-]{0,31}$/.test(cookieName)) throw new TypeError('cookieName must be a short name of letters and digits');
+  if (!/^[A-Za-z][\w-]{0,31}$/.test(cookieName)) throw new TypeError('cookieName must be a short plain name');
   if (!/^\/(?!\/)[\w\-./~]*$/.test(signedOutPath)) throw new TypeError('signedOutPath must be a plain path');
 
   return {

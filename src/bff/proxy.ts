@@ -1,7 +1,8 @@
 // Passes requests on to one configured upstream, with the session's access token in the place of its cookie. Small on
 // purpose: addresses, headers and framing are where proxies go wrong, and nothing else is here.
 
-import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage, type OutgoingHttpHeaders, type ServerResponse } from 'node:http';
+import { request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { pipeline } from 'node:stream/promises';
 import { checkAddress } from '../verifier/fetch.ts';
@@ -38,7 +39,9 @@ const notForUpstreams = [
 
 export function createUpstream(options: ProxyOptions): Upstream {
   const { from, timeoutSeconds = 30 } = options;
-  if (!/^(?:\/[\w\-.~]+)+$/.test(from)) throw new TypeError('from must be a path such as /api, without a slash at its end');
+  if (!/^(?:\/[\w\-.~]+)+$/.test(from)) {
+    throw new TypeError('from must be a path such as /api, without a slash at its end');
+  }
   const base = checkAddress('to', options.to, options.allowHttpUpstream === true);
   if (base.search !== '') throw new TypeError('to must not have a query');
   const basePath = base.pathname.replace(/\/$/, '');
@@ -65,8 +68,9 @@ export function createUpstream(options: ProxyOptions): Upstream {
         throw new BffError('body_consumed', 'the body was read before the proxy: put the proxy before the body parser');
       }
       const outgoing = send({
-        protocol: base.protocol, hostname: base.hostname.replace(/^\[|\]$/g, ''), port: base.port, path: address,
-        method: req.method, headers: { ...requestHeaders(req.headers), authorization: `Bearer ${jwt}`, host: base.host },
+        protocol: base.protocol, hostname: base.hostname.replace(/^\[|\]$/g, ''), port: base.port,
+        method: req.method, path: address,
+        headers: { ...requestHeaders(req.headers), authorization: `Bearer ${jwt}`, host: base.host },
       });
       outgoing.setTimeout(timeoutSeconds * 1000, () => outgoing.destroy(new Timeout()));
       const abandon = () => outgoing.destroy();
@@ -94,7 +98,9 @@ export function createUpstream(options: ProxyOptions): Upstream {
 class Timeout extends Error {}
 
 function refuse(error: unknown): never {
-  if (error instanceof Timeout) throw new BffError('upstream_timeout', 'the service behind this address did not answer in time');
+  if (error instanceof Timeout) {
+    throw new BffError('upstream_timeout', 'the service behind this address did not answer in time');
+  }
   const { code } = error as { code?: unknown };
   const detail = typeof code === 'string' ? code : 'no answer';
   throw new BffError('upstream_unavailable', 'the service behind this address cannot be reached', { detail });

@@ -1,6 +1,6 @@
 // One renewal per refresh token, however many requests ask at once. Its outcome is kept for a while, for the requests
-// that the browser sent before it had the new cookies. What another process does at the same time, the issuer evens out:
-// within its grace the same refresh gets the same answer.
+// that the browser sent before it had the new cookies. What another process does at the same time, the issuer evens
+// out: within its grace the same refresh gets the same answer.
 
 import { hash } from 'node:crypto';
 import { BffError } from './errors.ts';

@@ -6,7 +6,7 @@ const longest = 512;
 /** The path, query and fragment of `wanted` if that is a path of `baseUrl`; otherwise `/`. */
 export function readReturnTo(wanted: string | null | undefined, baseUrl: string, ownPath: string): string {
   if (!wanted || wanted.length > longest) return '/';
-  // Two readers may differ on backslashes, tabs and line breaks, which URL parsers drop or turn: none of them is needed.
+  // Two readers may differ on backslashes, tabs and line breaks, which URL parsers drop or turn: none is needed.
   if (!/^\/(?![/\\])[^\\\x00-\x20\x7f]*$/.test(wanted)) return '/';
   const url = URL.parse(wanted, baseUrl);
   if (url?.origin !== new URL(baseUrl).origin) return '/';

@@ -73,7 +73,8 @@ export function createRoutes({ settings, attempts, sessions, guard, issuer }: Ro
   async function lost(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const signedIn = await guard.open(req, res).then(() => true, () => false);
     if (signedIn) return redirect(res, `${baseUrl}/`);
-    const error = new BffError('sign_in_lost', 'this sign-in was already finished, took too long, or began in another browser');
+    const reasons = 'this sign-in was already finished, took too long, or began in another browser';
+    const error = new BffError('sign_in_lost', reasons);
     answerPage(res, error.status, sentence(error), signInPath('/'));
   }
 

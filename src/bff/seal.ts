@@ -1,6 +1,6 @@
 // What our cookies hold, sealed with AES-256-GCM, so that a browser keeps it but neither reads nor changes it. A sealed
-// text is bound to its purpose (a key of its own, HKDF, RFC 5869) and to its place (additional data): moved into another
-// cookie or another session it does not open.
+// text is bound to its purpose (a key of its own, HKDF, RFC 5869) and to its place (additional data): moved into
+// another cookie or another session it does not open.
 
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
 
@@ -53,7 +53,8 @@ export function createCookieSeal(keys: readonly Buffer[], purpose: string): Cook
         .setAAD(Buffer.from(`v1.${id}.${place}`))
         .setAuthTag(body.subarray(-tagBytes));
       try {
-        return Buffer.concat([decipher.update(body.subarray(nonceBytes, -tagBytes)), decipher.final()]).toString('utf8');
+        const opened = [decipher.update(body.subarray(nonceBytes, -tagBytes)), decipher.final()];
+        return Buffer.concat(opened).toString('utf8');
       } catch {
         return undefined; // Whoever changed it learns nothing but that it did not open.
       }

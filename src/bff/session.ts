@@ -71,7 +71,8 @@ export function createSessionCookies(style: CookieStyle, seal: CookieSeal): Sess
       if (id === undefined || !/^[\w-]{22}$/.test(id)) return undefined;
       const [, count, first] = /^(\d)\.(.*)$/.exec(cookies.get(chunkName(id, 0)) ?? '') ?? [];
       if (first === undefined) return undefined;
-      const others = Array.from({ length: Math.max(Number(count) - 1, 0) }, (_, at) => cookies.get(chunkName(id, at + 1)));
+      const more = Math.max(Number(count) - 1, 0);
+      const others = Array.from({ length: more }, (_, at) => cookies.get(chunkName(id, at + 1)));
       const text = seal.open([first, ...others].join(''), place(id));
       return text === undefined ? undefined : { id, ...JSON.parse(text) as Omit<Session, 'id'> };
     },

@@ -27,12 +27,15 @@ export class Browser {
 
   /** What a script of the application's own page asks, with the header that the bff wants. */
   call(url: string, { method = 'GET', headers = {}, body }: Call = {}): Promise<Answer> {
-    const own = { 'sec-fetch-site': 'same-origin', 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty', 'x-signet-csrf': '1' };
+    const metadata = { 'sec-fetch-site': 'same-origin', 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty' };
+    const own = { ...metadata, 'x-signet-csrf': '1' };
     return this.send(url, { method, headers: { accept: 'application/json', ...own, ...headers }, body });
   }
 
   /** A page load, redirects followed. */
-  async visit(url: string, { site = 'none', form }: { site?: string; form?: Record<string, string> } = {}): Promise<Answer> {
+  async visit(
+    url: string, { site = 'none', form }: { site?: string; form?: Record<string, string> } = {},
+  ): Promise<Answer> {
     let asked = url;
     let body = form && new URLSearchParams(form).toString();
     for (let hops = 0; hops < 12; hops += 1) {
@@ -64,7 +67,8 @@ export class Browser {
   /** From `url`, which leads to the sign-in page, to wherever the sign-in ends. */
   async signIn(url: string, who = person): Promise<Answer> {
     const page = await this.visit(url);
-    return page.body.includes('name="password"') ? this.submit(page, { email: who.email, password: who.password }) : page;
+    if (!page.body.includes('name="password"')) return page;
+    return this.submit(page, { email: who.email, password: who.password });
   }
 
   send(url: string, { method = 'GET', headers = {}, body }: Call): Promise<Answer> {

@@ -1,7 +1,7 @@
-// What stands between the issuer and everybody: it counts what is asked at the token endpoint, and can hold requests back
-// or cut them off, as networks do.
+// What stands between a server and everybody: it notes what is asked, for one at the issuer's token endpoint, and can
+// hold requests back or cut them off, as networks do.
 
-import { createServer, request as httpRequest } from 'node:http';
+import { createServer, request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 export interface Gateway {
@@ -10,6 +10,8 @@ export interface Gateway {
   issuer: string;
   /** Bodies of token and revocation requests so far, by path. */
   asked: { path: string; body: URLSearchParams }[];
+  /** Every request so far. */
+  seen: { path: string; headers: IncomingHttpHeaders }[];
   refreshes(): number;
   /** Awaited before a request is passed on, and after its answer is there. */
   before: (path: string) => Promise<void> | void;
@@ -25,6 +27,7 @@ export async function startGateway(): Promise<Gateway> {
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const body = Buffer.concat(chunks);
     const path = request.url!.split('?')[0]!;
+    gateway.seen.push({ path, headers: request.headers });
     if (path.startsWith('/token')) gateway.asked.push({ path, body: new URLSearchParams(body.toString()) });
     if (gateway.broken === 'cut') return void request.socket.destroy();
     if (typeof gateway.broken === 'number') return void response.writeHead(gateway.broken).end('<h1>out of order</h1>');
@@ -44,6 +47,7 @@ export async function startGateway(): Promise<Gateway> {
     url: `http://localhost:${(server.address() as AddressInfo).port}`,
     issuer: '',
     asked: [],
+    seen: [],
     refreshes: () => gateway.asked.filter(({ body }) => body.get('grant_type') === 'refresh_token').length,
     before: () => {},
     after: () => {},

@@ -1,4 +1,9 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import type { BffError } from '../../src/bff/index.ts';
+import { createVerifier, VerificationError } from '../../src/verifier/index.ts';
+import { ordersApi } from '../support/signet.ts';
 import { secretsIn } from '../support/secrets.ts';
 import { Browser, json, type Answer } from './browser.ts';
 import { startWorld, type App, type World } from './world.ts';
@@ -30,7 +35,8 @@ async function signedIn(): Promise<Browser> {
   return browser;
 }
 
-const timesIt = <T>(count: number, act: (at: number) => Promise<T>) => Promise.all(Array.from({ length: count }, (_, at) => act(at)));
+const timesIt = <T>(count: number, act: (at: number) => Promise<T>) =>
+  Promise.all(Array.from({ length: count }, (_, at) => act(at)));
 const me = (browser: Browser) => browser.call(`${app.url}/me`);
 const through = (process: App, cookies: ReadonlyMap<string, string>): Browser => {
   const browser = new Browser();
@@ -100,7 +106,8 @@ describe('the issuer cannot be reached', () => {
     expect(app.errors.map(({ code }) => code)).toEqual(['issuer_unavailable']);
   });
 
-  test.each(['cut', 503] as const)('an ended one is answered 503, and the session is there when the issuer is back (%s)', async (broken) => {
+  const outages = ['cut', 503] as const;
+  test.each(outages)('an ended one is answered 503, and the session outlives the outage (%s)', async (broken) => {
     const browser = await signedIn();
     const before = [...browser.cookies];
     world.gateway.broken = broken;
@@ -143,6 +150,47 @@ describe('the issuer cannot be reached', () => {
     expect(answer.status).toBe(200);
     expect(json(await browser.call(`${app.url}/bff/user`))).toEqual({ user: null });
     expect(app.errors.map(({ code }) => code)).toContain('issuer_unavailable');
+  });
+});
+
+describe('a token that is refused before its time', () => {
+  const refused = new Set<string>();
+  const verifier = () => {
+    const real = createVerifier({ issuer: world.signet.issuer, audience: ordersApi });
+    return {
+      ...real,
+      async verify(jwt: string) {
+        if (refused.has(jwt)) throw new VerificationError('unknown_key', 'the token names a key that was withdrawn');
+        return real.verify(jwt);
+      },
+    };
+  };
+
+  test('is renewed: what the verifier has learned decides', async () => {
+    const strict = await world.start('node:http', { verifier: verifier() });
+    const browser = new Browser();
+    await browser.signIn(`${strict.url}/bff/sign-in`);
+    await browser.call(`${strict.url}/api/orders`);
+    const first = tokenSent();
+    refused.add(first.replace('Bearer ', ''));
+    expect((await browser.call(`${strict.url}/api/orders`)).status).toBe(200);
+    expect(tokenSent()).not.toBe(first);
+  });
+});
+
+describe('a guard that comes too late', () => {
+  test('says so, and spends no refresh token on an answer that can carry no cookie', async () => {
+    const browser = await signedIn();
+    const late = createServer((req, res) => {
+      res.write('begun');
+      app.bff.protect(req, res).catch((error: BffError) => res.end(error.code));
+    });
+    await new Promise<void>((resolve) => late.listen(0, 'localhost', resolve));
+    browser.routes.set(app.url, `http://localhost:${(late.address() as AddressInfo).port}`);
+    app.clock.ahead = 29.8 * minute;
+    expect((await me(browser)).body).toBe('begunresponse_begun');
+    expect(world.gateway.refreshes()).toBe(0);
+    late.close();
   });
 });
 
@@ -204,7 +252,13 @@ describe('somebody signs out while a refresh is under way', () => {
 
   test.each(['the same process', 'another process'])('in %s: the new refresh token is dead, too', async (where) => {
     const { name, late } = await race(where === 'the same process' ? app : other);
-    const keeper = through(await world.start('node:http', { now: () => Date.now() + 31 * minute }, app), new Map([name]));
+    if (where === 'the same process') {
+      const tokens = world.gateway.asked.map(({ body }) => body.get('refresh_token') ?? body.get('token'));
+      const [refreshed, revoked] = tokens;
+      expect(revoked).not.toBe(refreshed);
+    }
+    const afterwards = await world.start('node:http', { now: () => Date.now() + 31 * minute }, app);
+    const keeper = through(afterwards, new Map([name]));
     keeper.keep(late.headers['set-cookie']!);
     expect(keeper.cookies.size).toBeGreaterThan(1);
     world.gateway.asked.length = 0;

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createBff, type BffOptions } from '../../src/bff/index.ts';
+import { person } from '../support/signet.ts';
 import { Browser, json } from './browser.ts';
 import { cookieKey, startWorld, type App, type World } from './world.ts';
 
@@ -14,6 +15,8 @@ afterAll(() => world.close());
 
 const setRoles = (roles: string[]) => world.signet.store.accounts.setRoles(world.signet.accountId, roles, 'test');
 const chunks = (browser: Browser) => [...browser.cookies.keys()].filter((name) => name.startsWith('bff-s-')).sort();
+const setByApp = (browser: Browser) =>
+  browser.answers.flatMap(({ headers }) => headers['set-cookie'] ?? []).filter((line) => line.startsWith('bff'));
 const me = (app: App, browser: Browser) => browser.call(`${app.url}/me`);
 
 async function signedIn(app: App): Promise<Browser> {
@@ -28,9 +31,10 @@ describe('the cookies of a session', () => {
 
   test('are out of reach for scripts, for other sites, and end with the browser', async () => {
     const browser = await signedIn(app);
-    const lines = browser.answers.flatMap(({ headers }) => headers['set-cookie'] ?? []).filter((line) => line.startsWith('bff'));
+    const lines = setByApp(browser);
     expect(lines.length).toBeGreaterThanOrEqual(3);
-    for (const line of lines) expect(line).toMatch(/; Path=\/; HttpOnly; SameSite=Lax(?:; Max-Age=3600|; Expires=.*)?$/);
+    const attributes = /; Path=\/; HttpOnly; SameSite=Lax(?:; Max-Age=3600|; Expires=.*)?$/;
+    for (const line of lines) expect(line).toMatch(attributes);
     const session = lines.filter((line) => !line.startsWith('bff-a-'));
     for (const line of session) expect(line).not.toMatch(/Max-Age|Expires|Domain/);
   });
@@ -38,9 +42,11 @@ describe('the cookies of a session', () => {
   test('have, over https, names and attributes that no other host and no http can write', async () => {
     const secure = createBff({ ...app.options, baseUrl: 'https://shop.example.com', sameSite: 'strict' });
     const lines: string[] = [];
-    const response = { writeHead() {}, setHeader() {}, end() {}, appendHeader: (_name: string, added: string[]) => lines.push(...added) };
+    const appendHeader = (_name: string, added: string[]) => lines.push(...added);
+    const response = { writeHead() {}, setHeader() {}, end() {}, appendHeader };
     await secure.handle({ method: 'GET', url: '/bff/sign-in', headers: {} } as never, response as never);
-    expect(lines).toEqual([expect.stringMatching(/^__Host-bff-a-[\w-]{12}=v1\.\S+; Path=\/; HttpOnly; SameSite=Lax; Secure; Max-Age=3600$/)]);
+    const expected = /^__Host-bff-a-[\w-]{12}=v1\.\S+; Path=\/; HttpOnly; SameSite=Lax; Secure; Max-Age=3600$/;
+    expect(lines).toEqual([expect.stringMatching(expected)]);
     secure.close();
   });
 
@@ -112,7 +118,7 @@ describe('a person with so many roles that one cookie does not hold the tokens',
   test('has a session in several, each small enough for browsers', async () => {
     const browser = await signedIn(app);
     expect(chunks(browser)).toHaveLength(2);
-    for (const { headers } of browser.answers) for (const line of headers['set-cookie'] ?? []) expect(line.length).toBeLessThan(4096);
+    for (const line of setByApp(browser)) expect(line.length).toBeLessThan(4096);
     expect(json(await browser.call(`${app.url}/bff/user`)).user.roles).toHaveLength(manyRoles.length);
   });
 
@@ -161,7 +167,8 @@ describe('a person with so many roles that one cookie does not hold the tokens',
     const answer = await browser.signIn(`${app.url}/me`);
     expect(answer.status).toBe(500);
     expect(answer.body).toContain('too large to be kept in cookies');
-    expect(app.errors.at(-1)).toMatchObject({ code: 'session_too_large', detail: expect.stringMatching(/bytes, of 7400/) });
+    const [error] = app.errors.slice(-1);
+    expect(error).toMatchObject({ code: 'session_too_large', detail: expect.stringMatching(/bytes, of 7400/) });
     expect(chunks(browser)).toEqual([]);
     await setRoles(manyRoles);
   });
@@ -178,7 +185,8 @@ describe('the key that cookies are sealed with is replaced', () => {
     const after = await world.start('node:http', { cookieKeys: keys }, before);
     for (const each of [browser, midway]) each.routes.set(before.url, after.listening);
     expect((await me(after, browser)).status).toBe(200);
-    expect((await midway.submit(page, { email: 'ada@example.com', password: 'a long enough password' })).url).toBe(`${before.url}/me`);
+    const arrived = await midway.submit(page, { email: person.email, password: person.password });
+    expect(arrived.url).toBe(`${before.url}/me`);
 
     const only = await world.start('node:http', { cookieKeys: keys.slice(0, 1) }, before);
     const impatient = new Browser();
@@ -203,8 +211,8 @@ describe('the key that cookies are sealed with is replaced', () => {
 
 describe('a mistake in the options', () => {
   const good: BffOptions = {
-    issuer: 'https://id.example.com', clientId: 'shop', clientSecret: 'secret-of-the-shop', baseUrl: 'https://shop.example.com',
-    cookieKeys: [randomBytes(32)],
+    issuer: 'https://id.example.com', clientId: 'shop', clientSecret: 'secret-of-the-shop',
+    baseUrl: 'https://shop.example.com', cookieKeys: [randomBytes(32)],
   };
   const weak = 'only-a-password-of-somebody';
   const mistakes: [string, Partial<Record<keyof BffOptions, unknown>>][] = [

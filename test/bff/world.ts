@@ -1,4 +1,4 @@
-// An issuer, an upstream that writes down what reaches it, and the same small web application on each of the four hosts.
+// An issuer, an upstream that writes down what reaches it, and the same small web application on each of four hosts.
 
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -118,8 +118,8 @@ export async function startWorld({ ports: count = 8, roles = [] as string[], val
   };
 }
 
-// The application: `/me` and `/write` need a session, `/write` a scope it does not have; `/fails` throws behind the guard;
-// `/` is for everybody; `/api` is the upstream's.
+// The application: `/me` and `/write` need a session, `/write` a scope it does not have; `/fails` throws behind the
+// guard; `/` is for everybody; `/api` is the upstream's.
 const applications: Record<Host, (bff: Bff, upstream: string) => Promise<RequestListener>> = {
   async 'node:http'(bff, upstream) {
     const orders = bff.proxyTo({ from: '/api', to: upstream });
@@ -128,7 +128,8 @@ const applications: Record<Host, (bff: Bff, upstream: string) => Promise<Request
       if (!/^\/(?:me|write|fails)\b/.test(req.url!)) return void res.end('home');
       if (!await bff.protect(req, res)) return;
       if (req.url === '/fails') return void res.writeHead(500, { 'Set-Cookie': 'other=1' }).end('failed');
-      if (req.url === '/write') return void res.writeHead(req.token!.scopes.includes('orders:write') ? 200 : 403).end('{}');
+      const mayWrite = req.token!.scopes.includes('orders:write');
+      if (req.url === '/write') return void res.writeHead(mayWrite ? 200 : 403).end('{}');
       res.writeHead(200, ['Content-Type', 'application/json', 'Cache-Control', 'public, max-age=600']);
       res.end(JSON.stringify({ sub: req.token!.sub }));
     };
@@ -156,7 +157,9 @@ const applications: Record<Host, (bff: Bff, upstream: string) => Promise<Request
     const app = express();
     app.use(onExpress.bffRoutes(bff));
     app.use(onExpress.proxyTo(bff, { from: '/api', to: upstream }));
-    app.get('/fails', onExpress.protect(bff), (_req, res) => { res.set('Set-Cookie', 'other=1').status(500).send('failed'); });
+    app.get('/fails', onExpress.protect(bff), (_req, res) => {
+      res.set('Set-Cookie', 'other=1').status(500).send('failed');
+    });
     app.use('/me', onExpress.protect(bff), (req, res) => { res.json({ sub: req.token!.sub }); });
     app.get('/write', onExpress.protect(bff), requireScopeExpress('orders:write'), (_req, res) => { res.json({}); });
     app.use((_req, res) => { res.send('home'); });
