@@ -58,6 +58,19 @@ CREATE TABLE consents (
   primary key (account_id, client_id, audience, scope)
 );
 
+CREATE TABLE entra_states (
+  id text primary key,
+
+  browser text not null,
+  begun text not null,
+
+  parked text,
+  parked_until bigint,
+  expires_at bigint not null
+);
+
+CREATE INDEX entra_states_expiry on entra_states (expires_at);
+
 CREATE TABLE jwks_consumers (
   kind text not null,
   name text not null,

@@ -65,6 +65,19 @@ create table sign_in_attempts (
 );
 create index sign_in_attempts_expiry on sign_in_attempts (expires_at);
 
+-- Sign-ins that are at Microsoft: gone as soon as they come back.
+create table entra_states (
+  id text primary key,
+  -- Hash of what the cookie holds, so that another browser cannot finish what this one began.
+  browser text not null,
+  begun text not null,
+  -- What a form_post brought, until the browser comes by itself.
+  parked text,
+  parked_until bigint,
+  expires_at bigint not null
+);
+create index entra_states_expiry on entra_states (expires_at);
+
 create table signing_keys (
   kid text primary key,
   alg text not null,

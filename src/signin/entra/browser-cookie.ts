@@ -1,0 +1,42 @@
+// The cookie that binds a sign-in at Microsoft to the browser in which it began. One for each, since tabs begin at the
+// same moment. SameSite=Lax: it comes along when Microsoft sends the browser back by GET, and not with a form that
+// Microsoft's page posts; that is what the parked answer is for.
+
+import { hash } from 'node:crypto';
+import type { Context } from 'koa';
+import { stateLifeSeconds } from './state.ts';
+
+export interface BrowserCookie {
+  set(ctx: Context, state: string, value: string): void;
+  get(ctx: Context, state: string): string;
+  clear(ctx: Context, state: string): void;
+}
+
+const mostAtOnce = 10;
+
+/** @param secure whether browsers reach this server by https; then the name says that no subdomain set it (__Host-) */
+export function createBrowserCookie(secure: boolean): BrowserCookie {
+  const prefix = `${secure ? '__Host-' : ''}signet_entra_`;
+  const nameFor = (state: string) => prefix + hash('sha256', `cookie ${state}`, 'base64url').slice(0, 16);
+  const attributes = `Path=/; HttpOnly; SameSite=Lax${secure ? '; Secure' : ''}`;
+  const expire = (ctx: Context, name: string) => ctx.append('Set-Cookie', `${name}=; ${attributes}; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT`);
+
+  return {
+    set(ctx, state, value) {
+      // More of them would outgrow the request header. Browsers send the oldest first (RFC 6265 §5.4).
+      const names = [...read(ctx).keys()].filter((name) => name.startsWith(prefix));
+      for (const name of names.slice(0, Math.max(0, names.length - mostAtOnce + 1))) expire(ctx, name);
+      ctx.append('Set-Cookie', `${nameFor(state)}=${value}; ${attributes}; Max-Age=${stateLifeSeconds}`);
+    },
+    get: (ctx, state) => read(ctx).get(nameFor(state)) ?? '',
+    clear: (ctx, state) => expire(ctx, nameFor(state)),
+  };
+}
+
+// Not ctx.cookies: it takes the scheme of this connection for that of the browser's, which a proxy may have ended.
+function read(ctx: Context): Map<string, string> {
+  return new Map(ctx.get('Cookie').split(';').map((pair) => {
+    const [name = '', value = ''] = pair.split('=');
+    return [name.trim(), value.trim()] as const;
+  }));
+}

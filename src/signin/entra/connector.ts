@@ -1,0 +1,295 @@
+// The Entra connector: leaves for Microsoft, comes back, asks again. It says who somebody is; what that person may be
+// here is decided elsewhere. Nothing is asked of Microsoft for a callback that no sign-in of ours belongs to.
+
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import type { Context } from 'koa';
+import type { Dispatcher } from 'undici';
+import type { EntraConfig } from '../../config.ts';
+import type { Database } from '../../database/database.ts';
+import type { RequestState } from '../../issuer/provider.ts';
+import type { Seal } from '../../keys/seal.ts';
+import type { Log } from '../../log.ts';
+import * as msal from '../entra.ts';
+import { createBreaker } from './breaker.ts';
+import { createBrowserCookie } from './browser-cookie.ts';
+import { readCallback, type CallbackAnswer } from './callback.ts';
+import { groupsClaim, guestStatus, identityFrom, onlyAllowed } from './claims.ts';
+import { authorityOf, clouds } from './clouds.ts';
+import { createCredentials, type Credential } from './credentials.ts';
+import { classify, EntraError, TokenRefusal, type EntraFailure } from './errors.ts';
+import { blameFor, failureOf } from './failure.ts';
+import { createGraph } from './graph.ts';
+import type { BeginOptions, EntraConnector, EntraIdentity, Groups, Recheck } from './identity.ts';
+import { createNetwork } from './network.ts';
+import { questionFor } from './request.ts';
+import { createStates, type BegunSignIn } from './state.ts';
+import { createTenantKeys } from './tenant-keys.ts';
+import { tokenPoster } from './token-endpoint.ts';
+import { clockToleranceSeconds, TokenNotAccepted, verifyIdToken, type VerifiedClaims } from './verification.ts';
+
+export const callbackPath = '/sign-in/entra/callback';
+export const resumePath = '/sign-in/entra/resume';
+
+export interface EntraConnectorParts {
+  config: EntraConfig;
+  /** Public URL of this server. */
+  issuer: string;
+  db: Database;
+  seal: Seal;
+  log: Log;
+  /** Makes the connections to Microsoft, instead of this process's own network. */
+  dispatcher?: Dispatcher | undefined;
+  now?: () => number;
+}
+
+/** What server.ts and the routes need beyond what a sign-in is. */
+export interface MountedEntraConnector extends EntraConnector {
+  /**
+   * Keeps what Microsoft's page posted (response_mode form_post) and answers where the browser is to come next: a GET
+   * within this site, with which it sends its cookie.
+   */
+  park(ctx: Context, form: ReadonlyMap<string, string>): Promise<string>;
+  /** Forgets Microsoft's signing keys, so that the next token is checked with new ones. */
+  forgetKeys(): void;
+  sweepExpired(now: number, limit: number): Promise<number>;
+}
+
+const networkTimeoutMs = 10_000;
+const hourMs = 3_600_000;
+
+export function createEntraConnector(parts: EntraConnectorParts): MountedEntraConnector {
+  const { config, issuer, db, seal, log, dispatcher, now = Date.now } = parts;
+  const { cloud, tenant, clientId, responseMode } = config;
+  const authority = authorityOf(cloud, tenant);
+  const hosts = clouds[cloud];
+  const redirectUri = `${issuer}${callbackPath}`;
+  const asksAgain = config.recheck.every > 0;
+  const app: msal.EntraApp = {
+    authority, clientId, scopes: config.graph ? ['User.Read'] : [], offlineAccess: asksAgain,
+  };
+  const allowedTenants = config.allowAnyTenant ? null : new Set(isAlias(tenant) ? config.allowedTenants : [tenant]);
+
+  const network = createNetwork({
+    hosts: [hosts.login, hosts.graph], proxy: config.proxy, dispatcher, timeoutMs: networkTimeoutMs, log, now,
+  });
+  const credentials = createCredentials(config, { log, now });
+  const breaker = createBreaker(blameFor, now);
+  const states = createStates(db, seal, now);
+  const cookie = createBrowserCookie(new URL(issuer).protocol === 'https:');
+  const graph = createGraph(network, { host: hosts.graph, log });
+  const jwksUri = config.customSigningKeys ? `${authority.jwksUri}?appid=${clientId}` : authority.jwksUri;
+  const keys = createTenantKeys({
+    load: async () => (await network.request({ method: 'GET', url: jwksUri })).document, log, now,
+  });
+
+  // Whether anybody signs in or not: an expiry is told in time, and a file that cannot be read is told at the start.
+  const lookAtCredentials = () => void credentials.usable();
+  const looking = setInterval(lookAtCredentials, hourMs).unref();
+  lookAtCredentials();
+
+  /** Sends the browser to Microsoft. */
+  async function leave(ctx: Context, signIn: { uid: string; options: BeginOptions }, again?: { claims: string }): Promise<string> {
+    const { stepUp, oldestSeconds, ...question } = questionFor(config, signIn.options, again?.claims);
+    const [codeVerifier, nonce] = [randomBytes(32).toString('base64url'), randomBytes(32).toString('base64url')];
+    const correlationId = randomUUID();
+    const { state, browser } = await states.begin({
+      uid: signIn.uid, app: appKey(), redirectUri, codeVerifier, nonce, correlationId,
+      ...(oldestSeconds !== undefined && { oldestSeconds }), ...(stepUp && { stepUp }),
+      options: { ...signIn.options }, isSecondTry: again !== undefined,
+    });
+    cookie.set(ctx, state, browser);
+    const codeChallenge = createHash('sha256').update(codeVerifier).digest('base64url');
+    return msal.authorizeUrl(app, { ...question, redirectUri, responseMode, state, nonce, codeChallenge, correlationId });
+  }
+
+  // One redirect path for each connector, and one app for each sign-in: Entra sends no "iss" back (RFC 9207), so that
+  // is what tells whose answer it is.
+  const appKey = () => `entra ${cloud} ${tenant} ${clientId}`;
+
+  /** The answer that a request brings, with the sign-in that it belongs to: single use, and this browser's. */
+  async function comeBack(ctx: Context): Promise<{ answer: Exclude<CallbackAnswer, { kind: 'consent_given' }>; begun: BegunSignIn }> {
+    const isResume = ctx.path === resumePath;
+    const parameters = new URLSearchParams(ctx.querystring);
+    const direct = isResume ? undefined : readCallback(parameters);
+    if (direct?.kind === 'consent_given') throw new EntraError('consent_given');
+    if (direct && responseMode === 'form_post') throw new EntraError('lost', { reason: 'wrong_response_mode' });
+    // Before the state is used up: whoever reloads the page in a moment can go on.
+    if (!breaker.admits()) throw new EntraError('transient', { retryAfterSeconds: breaker.retryAfterSeconds() });
+
+    const state = direct?.state ?? parameters.get('state') ?? '';
+    const taken = await states.take(state, cookie.get(ctx, state), { parked: isResume });
+    if (!taken) throw new EntraError('lost', { reason: 'unknown_state' });
+    cookie.clear(ctx, state);
+    const { begun, parked } = taken;
+    if (begun.app !== appKey() || begun.redirectUri !== redirectUri) {
+      throw new EntraError('lost', { reason: 'configuration_changed', uid: begun.uid });
+    }
+    return { answer: direct ?? (parked as unknown as Exclude<CallbackAnswer, { kind: 'consent_given' }>), begun };
+  }
+
+  async function identify(ctx: Context, code: string, begun: BegunSignIn): Promise<EntraIdentity> {
+    const { nonce, codeVerifier, correlationId } = begun;
+    const tokens = await withCredential((ctx.state as RequestState).address, (credential) =>
+      msal.redeem(app, credential, tokenPoster(network, correlationId), { code, codeVerifier, nonce, redirectUri, correlationId }));
+    const claims = await verify(tokens.idToken, nonce);
+    checkAge(claims, begun.oldestSeconds);
+    checkGuest(claims);
+    const { stepUp } = begun;
+    const groups = await groupsOf(claims, tokens.accessToken, begun);
+    const identity = identityFrom(claims, config, groups);
+    if (stepUp && !identity.acrs.includes(stepUp.context)) throw new EntraError('step_up', { reason: stepUp.context });
+    return {
+      ...identity,
+      ...(stepUp && { acr: stepUp.acr }),
+      ...(tokens.refreshToken !== undefined && { upstreamRefreshToken: tokens.refreshToken }),
+    };
+  }
+
+  /** Tries the second credential where Entra does not accept the first: the code is not touched before the client is known. */
+  async function withCredential<T>(who: string, work: (credential: Credential) => Promise<T>): Promise<T> {
+    let refused: unknown = new EntraError('credential', { reason: 'none_usable' });
+    for (const { which, credential } of await credentials.usable()) {
+      try {
+        const result = await breaker.run(who, () => work(credential));
+        credentials.accepted(which);
+        return result;
+      } catch (error) {
+        if (!(error instanceof TokenRefusal) || classify(error.refusal) !== 'credential') throw error;
+        credentials.refused(which);
+        const { numbers } = error.refusal;
+        // A fast clock makes assertions that are not valid yet (AADSTS700024): the figure tells.
+        log.error('entra.credential_refused', { which, numbers, clockAheadSeconds: network.clockAheadSeconds() });
+        refused = error;
+      }
+    }
+    throw refused;
+  }
+
+  const verify = (idToken: string, nonce: string | undefined) =>
+    verifyIdToken(idToken, keys, { cloud, clientId, allowedTenants, nonce, now: now() });
+
+  function checkAge(claims: VerifiedClaims, oldestSeconds: number | undefined): void {
+    if (oldestSeconds === undefined) return;
+    const { auth_time: authTime } = claims;
+    const seconds = now() / 1000;
+    if (typeof authTime !== 'number' || authTime > seconds + clockToleranceSeconds) throw new TokenNotAccepted('wrong_times');
+    if (authTime + oldestSeconds + clockToleranceSeconds < seconds) throw new EntraError('too_old');
+  }
+
+  function checkGuest(claims: VerifiedClaims): void {
+    if (config.guests === 'allow') return;
+    const status = guestStatus(claims, config);
+    if (status !== 'member') throw new EntraError('guest', { reason: status });
+  }
+
+  async function groupsOf(claims: VerifiedClaims, accessToken: string, begun?: BegunSignIn): Promise<Groups> {
+    const claim = groupsClaim(claims, config);
+    if (claim.kind !== 'ask_graph') return onlyAllowed(claim, config);
+    if (!config.graph) return { kind: 'unavailable', reason: 'graph_is_off' };
+    const answer = await graph.groupsOf(accessToken);
+    if (answer.kind === 'complete') return onlyAllowed(answer, config);
+    if (answer.claims !== undefined && asksAgain && begun && !begun.isSecondTry) throw new FurtherStep(answer.claims);
+    return { kind: 'unavailable', reason: answer.reason };
+  }
+
+  /** What Microsoft wants before it answers, once: a second time the person is told. */
+  function challengeIn(error: unknown, { isSecondTry, options }: BegunSignIn): string | undefined {
+    if (error instanceof FurtherStep) return error.claims;
+    if (isSecondTry || options['prompt'] === 'none' || !(error instanceof TokenRefusal)) return undefined;
+    return classify(error.refusal) === 'interaction' ? error.refusal.claims : undefined;
+  }
+
+  return {
+    id: 'entra',
+
+    async begin(ctx, { uid }, options) {
+      if (!breaker.admits()) throw new EntraError('transient', { uid, retryAfterSeconds: breaker.retryAfterSeconds() });
+      // Better said now than after somebody has found their telephone and approved the sign-in.
+      if ((await credentials.usable()).length === 0) throw new EntraError('credential', { uid, reason: 'none_usable' });
+      return leave(ctx, { uid, options });
+    },
+
+    async park(_ctx, form) {
+      if (responseMode === 'query') throw new EntraError('lost', { reason: 'wrong_response_mode' });
+      const answer = readCallback(form);
+      if (answer.kind === 'consent_given') throw new EntraError('consent_given');
+      if (!(await states.park(answer.state, { ...answer }))) throw new EntraError('lost', { reason: 'unknown_state' });
+      return `${resumePath}?${new URLSearchParams({ state: answer.state })}`;
+    },
+
+    async finish(ctx) {
+      const { answer, begun } = await comeBack(ctx);
+      const { uid, correlationId } = begun;
+      const facts: EntraFailure = { uid, correlationId };
+      try {
+        if (answer.kind === 'refused') throw new TokenRefusal(answer.refusal);
+        return { identity: await identify(ctx, answer.code, begun), uid };
+      } catch (error) {
+        const claims = challengeIn(error, begun);
+        if (claims !== undefined) {
+          const redirectTo = await leave(ctx, { uid, options: begun.options }, { claims });
+          throw new EntraError('interaction', { ...facts, redirectTo });
+        }
+        throw failureOf(error, { ...facts, adminConsentUrl: adminConsentUrl() });
+      }
+    },
+
+    async recheck(upstreamRefreshToken, expected): Promise<Recheck> {
+      const correlationId = randomUUID();
+      try {
+        const tokens = await withCredential(expected.oid, (credential) =>
+          msal.refresh(app, credential, tokenPoster(network, correlationId), { refreshToken: upstreamRefreshToken, correlationId }));
+        const claims = await verify(tokens.idToken, undefined);
+        if (claims.tid !== expected.tid || claims.oid !== expected.oid) throw new TokenNotAccepted('wrong_object');
+        checkGuest(claims);
+        const groups = await groupsOf(claims, tokens.accessToken);
+        const rotated = tokens.refreshToken ?? upstreamRefreshToken;
+        return { outcome: 'ok', identity: { ...identityFrom(claims, config, groups), upstreamRefreshToken: rotated } };
+      } catch (error) {
+        const { failure, facts, alert, cause } = failureOf(error, { correlationId });
+        const { reason = failure, numbers } = facts;
+        const write = alert ? log.error : log.info;
+        write('entra.recheck_failed', { failure, reason, numbers, correlationId, oid: expected.oid, cause });
+        // What an operator has to repair, and what only Microsoft can, says nothing about the person.
+        const isOurs = failure === 'transient' || failure === 'credential' || failure === 'app_config';
+        return { outcome: isOurs ? 'unreachable' : 'ended', reason };
+      }
+    },
+
+    logoutUrl({ postLogoutRedirectUri, loginHint }) {
+      const parameters = new URLSearchParams({ post_logout_redirect_uri: postLogoutRedirectUri });
+      if (loginHint !== undefined) parameters.set('logout_hint', loginHint);
+      return `${authority.endSessionEndpoint}?${parameters}`;
+    },
+
+    health() {
+      const { state, expiresAt } = credentials.health();
+      const degraded = state === 'ok' && !breaker.isClosed() ? 'degraded' : state;
+      return { state: degraded, ...(expiresAt && { credentialExpiresAt: expiresAt }) };
+    },
+
+    forgetKeys: () => keys.forget(),
+    sweepExpired: states.sweepExpired,
+    close() {
+      clearInterval(looking);
+      void network.close();
+    },
+  };
+
+  function adminConsentUrl(): string {
+    const parameters = new URLSearchParams({ client_id: clientId, redirect_uri: redirectUri, scope: 'openid profile email' });
+    return `https://${hosts.login}/${tenant}/v2.0/adminconsent?${parameters}`;
+  }
+}
+
+/** Graph wants a new sign-in with these claims. */
+class FurtherStep extends Error {
+  readonly claims: string;
+
+  constructor(claims: string) {
+    super('Microsoft Graph asks for a further step');
+    this.claims = claims;
+  }
+}
+
+const isAlias = (tenant: string) => ['organizations', 'common', 'consumers'].includes(tenant);

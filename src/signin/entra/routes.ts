@@ -1,0 +1,74 @@
+// Where Microsoft sends browsers back to. What a sign-in ends in is somebody else's (`complete`); how it fails is
+// written down here, once: in the audit trail for whoever asks later, in the log for whoever has to act.
+
+import Router from '@koa/router';
+import type { Context } from 'koa';
+import type { Audit } from '../../audit.ts';
+import { AppError } from '../../errors.ts';
+import type { RequestState } from '../../issuer/provider.ts';
+import type { Log } from '../../log.ts';
+import { readForm, sendPage } from '../../web/guard.ts';
+import type { Pages } from '../../web/pages.ts';
+import { redirect } from '../complete.ts';
+import { callbackPath, resumePath, type MountedEntraConnector } from './connector.ts';
+import { EntraError } from './errors.ts';
+import type { EntraIdentity } from './identity.ts';
+
+export interface EntraRoutesParts {
+  connector: MountedEntraConnector;
+  complete(ctx: Context, identity: EntraIdentity, uid: string): Promise<void>;
+  /** Answers a failed sign-in. Default: the page for errors. */
+  failed?: (ctx: Context, error: EntraError) => Promise<void> | void;
+  pages: Pages;
+  audit: Audit;
+  log: Log;
+}
+
+export function entraRoutes({ connector, complete, pages, audit, log, failed = showFailure(pages) }: EntraRoutesParts): Router {
+  const router = new Router();
+
+  router.get([callbackPath, resumePath], (ctx) => answering(ctx, async () => {
+    // A code is used up by a GET; whoever only looks (a link scanner, a prefetch) must not do that.
+    if (ctx.method === 'HEAD') throw new AppError('method_not_allowed', 405, 'This address answers GET only.');
+    const { identity, uid } = await connector.finish(ctx);
+    await complete(ctx, identity, uid);
+  }));
+
+  router.post(callbackPath, (ctx) => answering(ctx, async () => {
+    redirect(ctx, await connector.park(ctx, await readForm(ctx)));
+  }));
+
+  async function answering(ctx: Context, work: () => Promise<void>): Promise<void> {
+    ctx.set({ 'Cache-Control': 'no-store', 'Referrer-Policy': 'no-referrer' });
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof EntraError)) throw error;
+      if (error.facts.redirectTo !== undefined) return redirect(ctx, error.facts.redirectTo);
+      writeDown(ctx, error);
+      await failed(ctx, error);
+    }
+  }
+
+  function writeDown(ctx: Context, { failure, alert, facts, hint, cause }: EntraError): void {
+    if (failure === 'consent_given') return log.info('entra.consent_given', { requestId: ctx.state.requestId });
+    const { requestId, address } = ctx.state as RequestState;
+    const { reason, numbers, correlationId } = facts;
+    audit.record({
+      event: alert === 'security' ? 'signin.forged' : 'signin.refused', requestId, address,
+      detail: { method: 'entra', failure, reason, aadsts: numbers, correlationId },
+    });
+    const write = alert ? log.error : failure === 'transient' ? log.warn : log.info;
+    write('entra.sign_in_failed', { failure, reason, aadsts: numbers, correlationId, requestId, hint, cause });
+  }
+
+  return router;
+}
+
+function showFailure(pages: Pages) {
+  return (ctx: Context, { title, message, status, code, facts }: EntraError): void => {
+    if (facts.retryAfterSeconds !== undefined) ctx.set('Retry-After', String(facts.retryAfterSeconds));
+    const reference = facts.correlationId === undefined ? '' : ` (${facts.correlationId}, ${new Date().toISOString()})`;
+    sendPage(ctx, pages.error({ title, message: `${message}${reference}`, requestId: ctx.state.requestId, code }), { status });
+  };
+}

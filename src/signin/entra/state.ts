@@ -1,0 +1,96 @@
+// A sign-in between leaving for Microsoft and coming back. Owns the table entra_states. The browser carries two random
+// values: `state` through Microsoft, and a cookie that stays. The row is found by the hash of the one, given out to the
+// holder of the other, and gone when it was: single use is decided by the delete.
+
+import { hash, randomBytes } from 'node:crypto';
+import type { Database } from '../../database/database.ts';
+import { createSeal, type MasterKeys, type Seal } from '../../keys/seal.ts';
+
+export interface BegunSignIn {
+  uid: string;
+  /** The client and tenant it was begun with; the configuration may have changed meanwhile. */
+  app: string;
+  redirectUri: string;
+  codeVerifier: string;
+  nonce: string;
+  correlationId: string;
+  oldestSeconds?: number;
+  stepUp?: { acr: string; context: string };
+  /** What it was begun with, should Microsoft ask for a further step. */
+  options: Record<string, unknown>;
+  /** Whether that happened once. */
+  isSecondTry: boolean;
+}
+
+/** What a form_post brought, kept until the GET that can be asked for its cookie. */
+export type ParkedAnswer = Record<string, unknown>;
+
+export interface States {
+  begin(signIn: BegunSignIn): Promise<{ state: string; browser: string }>;
+  /** False: there is no such sign-in, or something is parked with it already. */
+  park(state: string, answer: ParkedAnswer): Promise<boolean>;
+  /** Undefined: unknown, used, too old, another browser's, or not as far as `parked` says. */
+  take(state: string, browser: string, expect: { parked: boolean }): Promise<Taken | undefined>;
+  sweepExpired(now: number, limit: number): Promise<number>;
+}
+
+export interface Taken {
+  begun: BegunSignIn;
+  parked?: ParkedAnswer;
+}
+
+/** Long enough for a second factor that takes its time. */
+export const stateLifeSeconds = 900;
+const parkedSeconds = 60;
+
+export function createStates(db: Database, seal: Seal, now: () => number = Date.now): States {
+  // Sealed twice per sign-in, so under a key of its own: see createSeal on how often one key may be used.
+  const own = createSeal(seal.derive('entra states') as unknown as MasterKeys);
+  const place = (id: string, what: 'begun' | 'parked') => `entra_states ${id} ${what}`;
+  const opened = <T>(sealed: string, aad: string) => JSON.parse(own.open(sealed, aad).toString()) as T;
+
+  return {
+    async begin(signIn) {
+      const [state, browser] = [secretValue(), secretValue()];
+      const id = digest(state);
+      await db.query(
+        'insert into entra_states (id, browser, begun, expires_at) values ($1, $2, $3, $4)',
+        [id, digest(browser), own.seal(JSON.stringify(signIn), place(id, 'begun')), now() + stateLifeSeconds * 1000]);
+      return { state, browser };
+    },
+
+    async park(state, answer) {
+      const id = digest(state);
+      const { rowCount } = await db.query(
+        `update entra_states set parked = $2, parked_until = $3
+         where id = $1 and parked is null and expires_at > $4`,
+        [id, own.seal(JSON.stringify(answer), place(id, 'parked')), now() + parkedSeconds * 1000, now()]);
+      return rowCount === 1;
+    },
+
+    async take(state, browser, { parked }) {
+      const id = digest(state);
+      const { rows: [row] } = await db.query<{ begun: string; parked: string | null }>(
+        `delete from entra_states
+         where id = $1 and browser = $2 and expires_at > $3
+           and ${parked ? 'parked_until > $3' : 'parked is null'}
+         returning begun, parked`,
+        [id, digest(browser), now()]);
+      if (!row) return undefined;
+      return {
+        begun: opened<BegunSignIn>(row.begun, place(id, 'begun')),
+        ...(row.parked !== null && { parked: opened<ParkedAnswer>(row.parked, place(id, 'parked')) }),
+      };
+    },
+
+    async sweepExpired(at, limit) {
+      const { rowCount } = await db.query(
+        `delete from entra_states where id in
+           (select id from entra_states where expires_at <= $1 order by expires_at limit $2)`, [at, limit]);
+      return rowCount;
+    },
+  };
+}
+
+const secretValue = () => randomBytes(32).toString('base64url');
+const digest = (value: string) => hash('sha256', value, 'base64url');

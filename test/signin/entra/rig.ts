@@ -1,0 +1,204 @@
+// The connector behind a server of its own, the simulated Entra behind its network, and a browser between them. The
+// configuration is that of production; only the sockets lead elsewhere.
+
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import Koa from 'koa';
+import Router from '@koa/router';
+import { Agent } from 'undici';
+import { createAudit, type Audit } from '../../../src/audit.ts';
+import { loadConfig } from '../../../src/config.ts';
+import type { Database } from '../../../src/database/database.ts';
+import { migrate } from '../../../src/database/migrate.ts';
+import { openDatabase } from '../../../src/database/open.ts';
+import { createSeal } from '../../../src/keys/seal.ts';
+import { createLog } from '../../../src/log.ts';
+import { createEntraConnector, callbackPath, type MountedEntraConnector } from '../../../src/signin/entra/connector.ts';
+import type { BeginOptions, EntraIdentity } from '../../../src/signin/entra/identity.ts';
+import { EntraError } from '../../../src/signin/entra/errors.ts';
+import { entraRoutes } from '../../../src/signin/entra/routes.ts';
+import { requestId, securityHeaders } from '../../../src/web/guard.ts';
+import { createPages } from '../../../src/web/pages.ts';
+import { answerErrors } from '../../../src/web/refusals.ts';
+import type { EntraSim } from '../../entra-sim/index.ts';
+import { createVisitor, type Visitor } from '../../entra-sim/visitor.ts';
+import { noteSecret, secretsIn } from '../../support/secrets.ts';
+import { UserAgent, type Answer } from '../../support/user-agent.ts';
+
+export const issuer = 'https://signet.example';
+export const redirectUri = `${issuer}${callbackPath}`;
+
+/** What Microsoft's page would have the browser do. */
+export interface Callback {
+  url: string;
+  form?: Record<string, string>;
+}
+
+export interface Rig {
+  sim: EntraSim;
+  connector: MountedEntraConnector;
+  db: Database;
+  audit: Audit;
+  /** Who came through, in order. Nothing here: no session, no code, no grant. */
+  completed: Array<{ identity: EntraIdentity; uid: string }>;
+  /** Why sign-ins failed, in order. */
+  failures: EntraError[];
+  /** Where requests go in place of `issuer`. */
+  listening: string;
+  clock: { now(): number; advance(seconds: number): void };
+  agent(): UserAgent;
+  begin(agent: UserAgent, options?: BeginOptions, uid?: string): Promise<string>;
+  /** Goes through Microsoft's pages as a new browser session there, or as that of `visitor`. */
+  atMicrosoft(url: string, visitor?: Visitor): Promise<Callback>;
+  comeBack(agent: UserAgent, callback: Callback): Promise<Answer>;
+  /** The whole way. */
+  signIn(options?: BeginOptions & { uid?: string; agent?: UserAgent }): Promise<Answer>;
+  /** The identity of a sign-in that must succeed. */
+  identify(options?: BeginOptions): Promise<EntraIdentity>;
+  logged(): string;
+  close(): Promise<void>;
+}
+
+export interface RigOptions {
+  config?: Record<string, unknown>;
+  /** For an issuer with TLS; without, http://localhost:<port>. */
+  db?: Database;
+}
+
+export async function startRig(sim: EntraSim, { config: values = {}, db: shared }: RigOptions = {}): Promise<Rig> {
+  const { entra } = loadConfig({
+    env: {},
+    values: {
+      issuer,
+      entra: {
+        tenant: sim.app.home.id, clientId: sim.app.clientId, recheck: { every: 0 },
+        ...(['clientSecret', 'clientSecretFile', 'certificateFile', 'federatedTokenFile'].some((name) => name in values)
+          ? {} : { clientSecret: sim.app.secret }),
+        ...values,
+      },
+    },
+  });
+  if (!sim.app.redirectUris.includes(redirectUri)) sim.app.addRedirectUri(redirectUri);
+  for (const secret of sim.app.secrets) noteSecret('client secret', secret.value);
+
+  const db = shared ?? (await openDatabase('sqlite::memory:'));
+  await migrate(db);
+  let offsetMs = 0;
+  const now = () => Date.now() + offsetMs;
+  const lines: string[] = [];
+  const log = createLog('debug', (line) => lines.push(line));
+  const audit = createAudit(db, { log });
+  const dispatcher = new Agent({ connect: sim.connector() });
+  const seal = createSeal([Buffer.alloc(32, 7)]);
+  const connector = createEntraConnector({ config: entra!, issuer, db, seal, log, dispatcher, now });
+  const pages = createPages({ branding: { name: 'Signet', color: '#1f5eff' }, issuer });
+
+  const completed: Rig['completed'] = [];
+  const failures: EntraError[] = [];
+  const app = new Koa();
+  app.silent = true;
+  app.use(requestId());
+  app.use(securityHeaders({ issuer }));
+  app.use(answerErrors(pages, log));
+  app.use((ctx, next) => {
+    ctx.state.address = ctx.get('X-Test-Address') || '192.0.2.1';
+    return next();
+  });
+  const router = new Router();
+  router.get('/begin/:uid', async (ctx) => {
+    const options = JSON.parse(String(ctx.query['options'] ?? '{}')) as BeginOptions;
+    try {
+      ctx.redirect(await connector.begin(ctx, { uid: ctx.params['uid']! }, options));
+    } catch (error) {
+      if (error instanceof EntraError) failures.push(error);
+      throw error;
+    }
+  });
+  app.use(router.routes());
+  app.use(async (ctx, next) => {
+    await next();
+    if (ctx.path.startsWith('/sign-in/entra/') && ctx.state.failure) failures.push(ctx.state.failure);
+  });
+  app.use(entraRoutes({
+    connector, pages, audit, log,
+    async complete(ctx, identity, uid) {
+      completed.push({ identity, uid });
+      ctx.body = `signed in ${uid}`;
+    },
+  }).routes());
+  const server = await listen(app);
+  const listening = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const visitors: Visitor[] = [];
+
+  const rig: Rig = {
+    sim, connector, db, audit, completed, failures, listening,
+    clock: { now, advance: (seconds) => { offsetMs += seconds * 1000; } },
+    agent: () => new UserAgent(issuer, listening),
+
+    async begin(agent, options = {}, uid = 'uid-1') {
+      const answer = await agent.request(`${issuer}/begin/${uid}?${new URLSearchParams({ options: JSON.stringify(options) })}`);
+      const location = answer.headers.get('location');
+      if (location === null) throw new Error(`no redirect to Microsoft: ${answer.status} ${answer.body.slice(0, 400)}`);
+      noteSecret('state', new URL(location).searchParams.get('state'));
+      return location;
+    },
+
+    async atMicrosoft(url, visitor) {
+      const browser = visitor ?? createVisitor(sim);
+      if (!visitor) visitors.push(browser);
+      const response = await browser.request(url);
+      const location = response.headers.get('location');
+      if (location !== null) {
+        noteSecret('code', new URL(location).searchParams.get('code'));
+        return { url: location };
+      }
+      const page = await response.text();
+      const action = /<form method="POST" name="hiddenform" action="([^"]+)"/.exec(page)?.[1];
+      if (action === undefined) throw new Error(`Microsoft does not send the browser back: ${response.status} ${page.slice(-500)}`);
+      const form = Object.fromEntries([...page.matchAll(/name="([^"]+)" value="([^"]*)"/g)].map(([, name, value]) => [name!, value!]));
+      noteSecret('code', form['code']);
+      return { url: action, form };
+    },
+
+    async comeBack(agent, { url, form }) {
+      // A browser does not send our Lax cookie along with a form that another site posts.
+      if (!form) return agent.visit(url);
+      const posted = await new UserAgent(issuer, listening).request(url, { form, headers: { 'Sec-Fetch-Site': 'cross-site' } });
+      const next = posted.headers.get('location');
+      return next === null ? posted : agent.visit(new URL(next, issuer).href);
+    },
+
+    async signIn({ uid, agent = rig.agent(), ...options } = {}) {
+      return rig.comeBack(agent, await rig.atMicrosoft(await rig.begin(agent, options, uid)));
+    },
+
+    async identify(options) {
+      const answer = await rig.signIn(options);
+      const last = completed.at(-1);
+      if (answer.status !== 200 || !last) throw new Error(`not signed in: ${answer.status} ${answer.body.slice(0, 600)}\n${lines.slice(-3).join('')}`);
+      return last.identity;
+    },
+
+    logged: () => lines.join(''),
+
+    async close() {
+      for (const visitor of visitors) await visitor.close();
+      connector.close();
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+      await audit.close();
+      if (!shared) await db.close();
+      await dispatcher.close();
+      const found = secretsIn(lines.join(''));
+      for (const who of ['alice', 'bob', 'frank', 'mallory', 'pat', 'olivia']) if (lines.join('').includes(`${who}@`)) found.push(`the address of ${who}`);
+      if (found.length > 0) throw new Error(`the log shows ${found.join(', ')}`);
+    },
+  };
+  return rig;
+}
+
+async function listen(app: Koa): Promise<Server> {
+  const server = createServer(app.callback());
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return server;
+}
