@@ -136,7 +136,10 @@ export function createStatusLists(options: StatusListsOptions): StatusLists {
       const ttlSeconds = ttlOf(list, answer.maxAgeSeconds);
       entry.dueAt = askedAt + ttlSeconds * 1000 * refreshAfter;
       // A list older than ours says nothing new: it is a replica that lags, or a replay. Ours stays, and grows old.
-      if (before !== undefined && list.issuedAt < before.list.issuedAt) return;
+      if (before !== undefined && list.issuedAt < before.list.issuedAt) {
+        entry.lastFailure = new Error('the issuer answered with an older status list than before');
+        return;
+      }
       const staleAt = askedAt + (ttlSeconds + options.stalenessSeconds) * 1000;
       entry.copy = { list, etag: answer.etag, usableUntil: Math.min(staleAt, expiryOf(list)) };
     } catch (error) {

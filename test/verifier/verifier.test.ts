@@ -60,6 +60,16 @@ describe('a genuine access token', () => {
     verifier.close();
   });
 
+  test.each([
+    ['exp', 'expired', { iat: 1767225000, exp: 1767225595 }],
+    ['nbf', 'not_yet_valid', { nbf: 1767225606 }],
+    ['iat', 'not_yet_valid', { iat: 1767225606 }],
+  ])('is refused one second beyond the tolerance of its %s', async (_claim, code, claims) => {
+    const verifier = verifierFor();
+    await expect(verifier.verify(issuer.token({ claims }))).rejects.toMatchObject({ code });
+    verifier.close();
+  });
+
   test('is verified by a fixed key set without any request', async () => {
     const before = issuer.requests.length;
     const verifier = verifierFor({ jwks: { keys: [firstKey.publicJwk] } });
