@@ -1,8 +1,8 @@
-// The real services that the tests run on, PostgreSQL and Chromium: found where they are, or installed from Debian
-// packages where this process may. Nothing of ours is left running: PostgreSQL is started by the tests that want it.
+// The real services that the tests run on, PostgreSQL, Redis and Chromium: found where they are, or installed from Debian
+// packages where this process may. Nothing of ours is left running: the servers are started by the tests that want them.
 
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
 /** The directory with a working `initdb` and `postgres`, newest version first. */
@@ -15,6 +15,13 @@ export function findPostgres(): string | undefined {
   );
 }
 
+/** The executable of a Redis server. */
+export function findRedis(): string | undefined {
+  return ['/usr/bin', ...searchPath()]
+    .map((directory) => join(directory, 'redis-server'))
+    .find((file) => answersVersion(file, /Redis/));
+}
+
 /** The executable of a Chromium or Chrome. */
 export function findChromium(): string | undefined {
   const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
@@ -24,7 +31,7 @@ export function findChromium(): string | undefined {
 }
 
 export interface Missing {
-  name: 'PostgreSQL' | 'Chromium';
+  name: 'PostgreSQL' | 'Redis' | 'Chromium';
   reason: string;
 }
 
@@ -32,6 +39,7 @@ export interface Missing {
 export function ensureServices(print: (line: string) => void): Missing[] {
   const wanted = [
     { name: 'PostgreSQL', find: findPostgres, packages: ['postgresql'] },
+    { name: 'Redis', find: findRedis, packages: ['redis-server'] },
     { name: 'Chromium', find: findChromium, packages: ['chromium', 'fonts-dejavu-core'] },
   ] as const;
   const absent = wanted.filter(({ find }) => find() === undefined);
@@ -48,6 +56,7 @@ function install(packages: string[], print: (line: string) => void): string | un
   if (process.getuid?.() !== 0) return `not found, and only root can apt-get install ${packages.join(' ')}`;
   print(`installing ${packages.join(', ')} with apt-get`);
   if (packages.includes('postgresql')) keepClusterFromStarting();
+  if (packages.includes('redis-server')) keepRedisFromStarting();
   const options = ['-y', '--no-install-recommends', '-o', 'Dpkg::Options::=--force-confold'];
   return aptGet(['update']) ?? aptGet(['install', ...options, ...packages]);
 }
@@ -69,6 +78,15 @@ function keepClusterFromStarting(): void {
   if (existsSync(join(directory, 'createcluster.conf'))) return;
   mkdirSync(directory, { recursive: true });
   writeFileSync(join(directory, 'createcluster.conf'), 'create_main_cluster = false\n');
+}
+
+// The same of Redis, on port 6379: a unit that is masked is installed and not started.
+function keepRedisFromStarting(): void {
+  const directory = '/etc/systemd/system';
+  const unit = join(directory, 'redis-server.service');
+  if (existsSync(unit)) return;
+  mkdirSync(directory, { recursive: true });
+  symlinkSync('/dev/null', unit);
 }
 
 function searchPath(): string[] {

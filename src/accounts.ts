@@ -3,7 +3,7 @@
 
 import { randomUUID } from 'node:crypto';
 import type { Audit, AuditEvent } from './audit.ts';
-import type { Database } from './database/database.ts';
+import type { Database, Queryable } from './database/database.ts';
 import { AppError, isAppError } from './errors.ts';
 
 export interface Account {
@@ -45,11 +45,34 @@ export interface Accounts {
   ): Promise<boolean>;
   /** The same password under another cost; not an event, and only if nobody changed it meanwhile. */
   rehash(id: string, from: string, to: string): Promise<void>;
+  /** Who is disabled is signed out everywhere, in the same transaction. */
   setDisabled(id: string, disabled: boolean, actor: string): Promise<void>;
-  /** @throws {AppError} role_invalid */
+  /**
+   * Whoever loses a role loses the tokens that say so, in the same transaction; the sign-in at the issuer goes on, so
+   * that applications get new ones without a password.
+   * @throws {AppError} role_invalid
+   */
   setRoles(id: string, roles: readonly string[], actor: string): Promise<void>;
+  /** Ends every session and grant of the person; answers how many grants. They may sign in again. */
+  signOut(id: string, actor: string, request?: Pick<AuditEvent, 'clientId' | 'requestId' | 'address'>): Promise<number>;
   signedIn(id: string): Promise<void>;
 }
+
+/** What people were issued: the issuer's business, and introduced by server.ts. */
+export interface TokensOfPeople {
+  /** Ends the grants of a person and, where asked, their sessions, in the given transaction; how many grants. */
+  end(tx: Queryable, accountId: string, options: { sessions: boolean }): Promise<number>;
+  /** Called after the transaction: everybody who verifies tokens may learn of it. */
+  ended(): Promise<void>;
+}
+
+export interface AccountsOptions {
+  /** Default: none are issued. */
+  tokens?: TokensOfPeople;
+  now?: () => number;
+}
+
+const noTokens: TokensOfPeople = { end: async () => 0, ended: async () => {} };
 
 interface Row {
   id: string;
@@ -65,7 +88,9 @@ interface Row {
 
 const columns = `id, email, name, roles, password_hash, password_must_change, disabled_at, created_at, last_sign_in_at`;
 
-export function createAccounts(db: Database, audit: Audit, now: () => number = Date.now): Accounts {
+export function createAccounts(
+  db: Database, audit: Audit, { tokens = noTokens, now = Date.now }: AccountsOptions = {},
+): Accounts {
   async function one(where: string, value: string): Promise<Account | undefined> {
     const { rows: [row] } = await db.query<Row>(`select ${columns} from accounts where ${where} = $1`, [value]);
     return row && fromRow(row);
@@ -103,9 +128,28 @@ export function createAccounts(db: Database, audit: Audit, now: () => number = D
   ) {
     await db.transaction(async (tx) => {
       const { rowCount } = await tx.query(sql, [id, ...values, now()]);
-      if (rowCount === 0) throw new AppError('account_unknown', 404, `there is no account ${id}`);
+      if (rowCount === 0) throw unknownAccount(id);
       await audit.append(tx, { ...event, subject: id });
     });
+  }
+
+  /**
+   * An act that takes something away from a person, and the tokens that show it. `act` says which tokens end with it;
+   * undefined: there is no such account. Answers how many grants ended.
+   */
+  async function withdraw(
+    id: string, event: Omit<AuditEvent, 'subject'>,
+    act: (tx: Queryable) => Promise<{ sessions: boolean } | 'nothing' | undefined>,
+  ): Promise<number> {
+    const grantsEnded = await db.transaction(async (tx) => {
+      const ends = await act(tx);
+      if (ends === undefined) throw unknownAccount(id);
+      const count = ends === 'nothing' ? 0 : await tokens.end(tx, id, ends);
+      await audit.append(tx, { ...event, subject: id, detail: { ...event.detail, grantsEnded: count } });
+      return count;
+    });
+    await tokens.ended();
+    return grantsEnded;
   }
 
   return {
@@ -145,15 +189,30 @@ export function createAccounts(db: Database, audit: Audit, now: () => number = D
     },
 
     async setDisabled(id, disabled, actor) {
-      await change(id, { event: disabled ? 'account.disabled' : 'account.enabled', actor },
-        'update accounts set disabled_at = $2, updated_at = $3 where id = $1', [disabled ? now() : null]);
+      const sql = 'update accounts set disabled_at = $2, updated_at = $3 where id = $1';
+      if (!disabled) return change(id, { event: 'account.enabled', actor }, sql, [null]);
+      await withdraw(id, { event: 'account.disabled', actor }, async (tx) => {
+        const { rowCount } = await tx.query(sql, [id, now(), now()]);
+        return rowCount === 1 ? { sessions: true } : undefined;
+      });
     },
 
     async setRoles(id, roles, actor) {
       checkRoles(roles);
-      await change(id, { event: 'account.roles_set', actor, detail: { roles } },
-        'update accounts set roles = $2, updated_at = $3 where id = $1', [JSON.stringify(roles)]);
+      await withdraw(id, { event: 'account.roles_set', actor, detail: { roles } }, async (tx) => {
+        // Touched before it is read, so that of two who set roles at once the second reads what the first has set.
+        const { rows: [row] } = await tx.query<Row>(
+          `update accounts set updated_at = $2 where id = $1 returning ${columns}`, [id, now()]);
+        if (!row) return undefined;
+        await tx.query('update accounts set roles = $2 where id = $1', [id, JSON.stringify(roles)]);
+        return fromRow(row).roles.every((role) => roles.includes(role)) ? 'nothing' : { sessions: false };
+      });
     },
+
+    signOut: (id, actor, request) => withdraw(id, { event: 'account.signed_out', actor, ...request }, async (tx) => {
+      const { rowCount } = await tx.query('update accounts set updated_at = $2 where id = $1', [id, now()]);
+      return rowCount === 1 ? { sessions: true } : undefined;
+    }),
 
     async signedIn(id) {
       await db.query('update accounts set last_sign_in_at = $2 where id = $1', [id, now()]);
@@ -164,6 +223,10 @@ export function createAccounts(db: Database, audit: Audit, now: () => number = D
 /** Equal for two spellings of one mailbox as people mean it: letter case and Unicode form aside. */
 export function emailKey(email: string): string {
   return email.trim().normalize('NFKC').toLowerCase();
+}
+
+function unknownAccount(id: string): AppError {
+  return new AppError('account_unknown', 404, `there is no account ${id}`);
 }
 
 function checkedEmail(email: string): string {

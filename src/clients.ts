@@ -5,7 +5,7 @@
 import { hash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
 import type { ApplicationConfig } from './config.ts';
 import type { Audit } from './audit.ts';
-import type { Database } from './database/database.ts';
+import type { Database, Queryable } from './database/database.ts';
 import { AppError, isAppError } from './errors.ts';
 
 export interface Application extends ApplicationConfig {
@@ -25,8 +25,26 @@ export interface Clients {
   register(application: NewApplication, actor: string): Promise<{ application: Application; secret?: string }>;
   /** Replaces the secret; the old one stops at once. */
   renewSecret(clientId: string, actor: string): Promise<string>;
+  /** With an application, all that it was issued ends, in the same transaction. */
   setDisabled(clientId: string, disabled: boolean, actor: string): Promise<void>;
 }
+
+/** What applications were issued: the issuer's business, and introduced by server.ts. */
+export interface TokensOfApplications {
+  /** Ends the grants given to an application, and what it has for itself, in the given transaction; how many grants. */
+  end(tx: Queryable, clientId: string): Promise<number>;
+  /** Called after the transaction: everybody who verifies tokens may learn of it. */
+  ended(): Promise<void>;
+}
+
+export interface ClientsOptions {
+  /** Default: none are issued. */
+  tokens?: TokensOfApplications;
+  now?: () => number;
+  cacheSeconds?: number;
+}
+
+const noTokens: TokensOfApplications = { end: async () => 0, ended: async () => {} };
 
 interface Row {
   id: string;
@@ -41,7 +59,7 @@ export function createClients(
   db: Database,
   declared: readonly ApplicationConfig[],
   audit: Audit,
-  { now = Date.now, cacheSeconds = 5 }: { now?: () => number; cacheSeconds?: number } = {},
+  { tokens = noTokens, now = Date.now, cacheSeconds = 5 }: ClientsOptions = {},
 ): Clients {
   const fromFile = new Map(declared.map((application) => [application.clientId, { ...application, declared: true }]));
   const recent = new Map<string, { application: Application | undefined; readAt: number }>();
@@ -73,12 +91,14 @@ export function createClients(
 
   async function change(
     clientId: string, event: string, actor: string, sql: string, values: (string | number | null)[],
+    endTokens?: (tx: Queryable) => Promise<number>,
   ) {
     refuseDeclared(clientId);
     await db.transaction(async (tx) => {
       const { rowCount } = await tx.query(sql, values);
       if (rowCount === 0) throw unknownApplication(clientId);
-      await audit.append(tx, { event, actor, clientId });
+      const detail = endTokens && { grantsEnded: await endTokens(tx) };
+      await audit.append(tx, { event, actor, clientId, detail });
     });
     recent.delete(clientId);
   }
@@ -128,7 +148,9 @@ export function createClients(
     async setDisabled(clientId, disabled, actor) {
       await change(clientId, disabled ? 'application.disabled' : 'application.enabled', actor,
         'update clients set disabled_at = $2, updated_at = $3 where id = $1',
-        [clientId, disabled ? now() : null, now()]);
+        [clientId, disabled ? now() : null, now()],
+        disabled ? (tx) => tokens.end(tx, clientId) : undefined);
+      if (disabled) await tokens.ended();
     },
   };
 }

@@ -74,6 +74,11 @@ export const databaseUrlRule: Rule = (value) => {
   return 'must be sqlite:<file>, such as sqlite:data/signet.db, or postgres://user@host/database';
 };
 
+export const redisUrlRule: Rule = (value) => {
+  if (/^rediss?:\/\/./.test(value) && parse(value)) return undefined;
+  return 'must be redis://host:6379, with user and password where it has them, or rediss:// for TLS';
+};
+
 export const networkRule: Rule = (value) => {
   const [address = '', prefix, ...rest] = value.split('/');
   const family = isIP(address);

@@ -4,8 +4,8 @@
 import { z } from 'zod';
 import {
   audienceRule, databaseUrlRule, dateRule, domainRule, durationPattern, entraTenantRule, formatDuration, guidPattern,
-  isLoopbackHost, issuerRule, masterKeyRule, networkRule, originRule, proxyUrlRule, redirectUriRule, schemeRule,
-  toSeconds, type Rule,
+  isLoopbackHost, issuerRule, masterKeyRule, networkRule, originRule, proxyUrlRule, redirectUriRule, redisUrlRule,
+  schemeRule, toSeconds, type Rule,
 } from './config-rules.ts';
 
 const minute = 60;
@@ -40,8 +40,11 @@ const duration = (min: number, max: number, description: string) =>
     })
     .describe(`${description} From ${formatDuration(min)} to ${formatDuration(max)}.`);
 
-// Short enough that a leaked token is soon worthless: the verifier is offline and asks nobody.
-const accessTokenLife = (description: string) => duration(minute, hour, description);
+/** The longest that an access token can be configured to live, in seconds. */
+export const maxAccessTokenLife = hour;
+
+// Short enough that a leaked token is soon worthless, also to a verifier that asks nobody.
+const accessTokenLife = (description: string) => duration(minute, maxAccessTokenLife, description);
 
 /** Lets a rule that compares fields run as soon as these are right, so that all problems come out at once. */
 const when = (...fields: string[]) => ({
@@ -104,6 +107,14 @@ const tokens = z.strictObject({
   refreshGrace: duration(0, minute, 'How long a client that repeats a refresh gets the same answer again; 0 is off.')
     .prefault('30s'),
   authorizationCodeLife: duration(10, 10 * minute, 'Life of an authorization code (RFC 6749 §4.1.2).').prefault('60s'),
+});
+
+const revocation = z.strictObject({
+  ttl: duration(1, hour, 'How long verifiers may keep a status list, and so how soon they refuse what was revoked.')
+    .prefault('15s'),
+  redisUrl: text(redisUrlRule).optional().meta(secret)
+    .describe('A Redis server that is told of each revocation at once: redis://user:password@host:6379, or rediss://. ' +
+      'Also SIGNET_REDIS_URL.'),
 });
 
 const session = z.strictObject({
@@ -296,6 +307,8 @@ export const application = z
     defaultAudience: z.string().optional().describe('Audience of an access token when the request names no resource.'),
     accessTokenLife: accessTokenLife('Life of its access tokens, instead of tokens.accessTokenLife.').optional(),
     refreshTokens: z.boolean().optional().describe('Whether it may have refresh tokens. Default: all but service.'),
+    introspects: z.array(z.string()).optional()
+      .describe('Audiences of the APIs that it is, whose tokens it may ask us about (RFC 7662). Its own it may always.'),
   })
   .superRefine((app, ctx) => {
     const given = (['secret', 'secretFile', 'secretSha256'] as const).filter((name) => app[name] !== undefined);
@@ -335,6 +348,10 @@ export const application = z
     if (type !== 'service' || !refreshTokens) return;
     ctx.addIssue(issue(['refreshTokens'], 'is not for type service (RFC 6749 §4.4.3); remove it'));
   }, when('type', 'refreshTokens'))
+  .superRefine(({ type, introspects }, ctx) => {
+    if (!introspects?.length || type === 'web' || type === 'service') return;
+    ctx.addIssue(issue(['introspects'], `is not for type ${type}: who asks about tokens has to prove who it is; remove it`));
+  }, when('type', 'introspects'))
   .superRefine(({ access, defaultAudience }, ctx) => {
     if (defaultAudience === undefined || Object.hasOwn(access, defaultAudience)) return;
     ctx.addIssue(issue(['defaultAudience'], 'must be one of the audiences under access'));
@@ -376,6 +393,7 @@ export const settings = z
     database: database.prefault({}).describe('Where everything is stored.'),
     keys: keys.prefault({}).describe('Signing keys and their rotation.'),
     tokens: tokens.prefault({}).describe('Lives and formats of tokens.'),
+    revocation: revocation.prefault({}).describe('What becomes of tokens that are revoked before they expire.'),
     session: session.prefault({}).describe('The sign-in that several applications share.'),
     passwords: passwords.prefault({}).describe('Local accounts.'),
     branding: branding.prefault({}).describe('How the pages look.'),
@@ -420,6 +438,10 @@ export const settings = z
     const all: Array<z.output<typeof api>> = [...apis, administrationApi(issuerOf(config))];
     const scopesOf = new Map(all.map((one) => [one.audience, one.scopes]));
     for (const [index, app] of applications.entries()) {
+      for (const [at, audience] of (app.introspects ?? []).entries()) {
+        if (scopesOf.has(audience)) continue;
+        ctx.addIssue(issue(['applications', index, 'introspects', at], 'names an audience that no entry of apis declares'));
+      }
       if (!isSound(ctx, ['applications', index, 'access'])) continue;
       for (const [audience, wanted] of Object.entries(app.access)) {
         const path = ['applications', index, 'access', audience];

@@ -93,9 +93,13 @@ export function readYaml(file: string, as: { label: string; optional: boolean },
   return { values: values ?? {}, found: true, find: (path) => lineOf(document, lines, label, path) };
 }
 
+/** A shorter name beside the one that follows from the setting's place. */
+const aliases = { SIGNET_REDIS_URL: 'SIGNET_REVOCATION_REDIS_URL' };
+
 /** Reads SIGNET_*, and the file named by SIGNET_*_FILE with its final line break removed. */
 export function readEnvironment(env: NodeJS.ProcessEnv, base: string, report: Report): Source {
   const byName = new Map(listSettings().map((setting) => [setting.environmentName, setting]));
+  for (const [alias, name] of Object.entries(aliases)) byName.set(alias, byName.get(name)!);
   const values: Values = {};
   const places = new Map<string, string>();
 
@@ -110,6 +114,11 @@ export function readEnvironment(env: NodeJS.ProcessEnv, base: string, report: Re
     }
     if (!direct && env[setting.environmentName]) {
       report(name, setting.path, `is set twice: keep either ${setting.environmentName} or ${name}`);
+      continue;
+    }
+    const before = places.get(setting.path.join('.'));
+    if (before) {
+      report(name, setting.path, `is set twice: keep either ${before} or ${name}`);
       continue;
     }
     const written = direct ? value : readValue(name, setting, resolve(base, value), report);

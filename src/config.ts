@@ -7,7 +7,8 @@ import { dirname, resolve } from 'node:path';
 import type { z } from 'zod';
 import { isLoopbackHost } from './config-rules.ts';
 import {
-  administrationApi, configJsonSchema, issuerOf, settings, type api, type application, type Settings,
+  administrationApi, configJsonSchema, issuerOf, maxAccessTokenLife, settings,
+  type api, type application, type Settings,
 } from './config-schema.ts';
 import {
   formatPath, isObject, listSettings, merge, readEnvironment, readYaml, unknownName, unreadableFile,
@@ -15,7 +16,7 @@ import {
 } from './config-sources.ts';
 import { AppError } from './errors.ts';
 
-export { administrationApi, configJsonSchema, isLoopbackHost, type ConfigProblem };
+export { administrationApi, configJsonSchema, isLoopbackHost, maxAccessTokenLife, type ConfigProblem };
 
 /** Everything configured. Durations are in seconds, files are absolute paths, the whole is frozen. */
 export interface Config extends Omit<Settings, 'applications'> {
@@ -128,7 +129,7 @@ const neverShown = new Set(['masterKey', 'clientSecret', 'passphrase']);
 function masked(path: readonly string[], value: unknown): unknown {
   const name = formatPath(path);
   if (neverShown.has(path.at(-1) ?? '')) return value === undefined ? undefined : mask;
-  if (value === undefined || !['database.url', 'entra.proxy'].includes(name)) return value;
+  if (value === undefined || !['database.url', 'entra.proxy', 'revocation.redisUrl'].includes(name)) return value;
   // A password may also stand in the query (postgres://host/db?password=…), so that is left out as a whole.
   return String(value).replace(/\?.*$/s, '?…').replace(/^(\w+:\/\/[^/@]*?):.*@/s, '$1:…@');
 }

@@ -10,21 +10,30 @@ import { createAuthorizer } from './admin/authorize.ts';
 import { createApis, type Apis } from './apis.ts';
 import { createAudit, type Audit } from './audit.ts';
 import { createClients, type Clients } from './clients.ts';
-import { administrationApi, type Config } from './config.ts';
+import { administrationApi, maxAccessTokenLife, type Config } from './config.ts';
 import type { Database } from './database/database.ts';
 import { migrate } from './database/migrate.ts';
 import { openDatabase } from './database/open.ts';
 import { startSweeper } from './database/sweep.ts';
 import { AppError } from './errors.ts';
 import { createIssuer, type Issuer } from './issuer/issuer.ts';
-import { cutSessions } from './issuer/models.ts';
+import { createGrants, type Grants } from './issuer/grants.ts';
+import type { GrantStatuses } from './issuer/models.ts';
+import { grantLifeSeconds } from './issuer/configuration.ts';
 import { createConsumers, describeConsumer, type Consumers } from './keys/consumers.ts';
 import { createKeyring, hasSigningKeys, type Keyring } from './keys/keyring.ts';
 import type { Policy } from './keys/lifecycle.ts';
 import { createKeyOperations, type KeyOperations } from './keys/operations.ts';
 import { startRotation } from './keys/rotation.ts';
+import type { Signer } from './keys/signer.ts';
 import { createSeal, loadMasterKey, type Seal } from './keys/seal.ts';
 import type { Log } from './log.ts';
+import { openDenylist } from './revocation/denylist.ts';
+import { introspectionPath, revocationPath, tokenEndpoints } from './revocation/endpoints.ts';
+import { aggregationPath, createStatusLists, followRevocations, type StatusLists } from './revocation/lists.ts';
+import { createPlaces, type Places } from './revocation/places.ts';
+import { createRevokedStatuses, type RevokedStatuses } from './revocation/revoked.ts';
+import { statusListRoutes } from './revocation/routes.ts';
 import { createAttempts } from './signin/attempts.ts';
 import { createCompleteSignIn } from './signin/complete.ts';
 import { createPasswords, oneTimePassword, type Passwords } from './signin/password.ts';
@@ -51,6 +60,11 @@ export interface Store {
   clients: Clients;
   apis: Apis;
   passwords: Passwords;
+  places: Places;
+  revoked: RevokedStatuses;
+  statuses: GrantStatuses & Places;
+  statusLists: StatusLists;
+  grants: Grants;
   close(): Promise<void>;
 }
 
@@ -81,11 +95,26 @@ export async function openStore(config: Config, log: Log): Promise<Store> {
     const consumers = createConsumers(db, { log });
     closers.push(() => consumers.close());
     const accessTokenLife = longestAccessTokenLife(config);
+
+    const revoked = createRevokedStatuses(db, { clockSkew: config.keys.clockSkew });
+    const places: Places = createPlaces(db, {
+      longestBearerLife: grantLifeSeconds + maxAccessTokenLife + config.keys.clockSkew,
+      began: () => statusLists.refresh(),
+    });
+    const statusLists = createStatusLists({ issuer: config.issuer, places, revoked, ttl: config.revocation.ttl, log });
+    const statuses = {
+      ...places, ...revoked,
+      // To the others, and to ourselves without the detour.
+      announce: async () => void await Promise.all([revoked.announce(), statusLists.refresh()]),
+    };
+    const grants = createGrants({ db, audit, statuses });
+    const { endOfPerson, endOfClient, cutEverything, ended } = grants;
     return {
       db, seal, audit, policy, keyring, consumers,
-      keys: createKeyOperations({ db, keyring, consumers, policy, accessTokenLife, cutSessions }),
-      accounts: createAccounts(db, audit),
-      clients: createClients(db, config.applications, audit),
+      keys: createKeyOperations({ db, keyring, consumers, policy, accessTokenLife, cutSessions: cutEverything }),
+      accounts: createAccounts(db, audit, { tokens: { end: endOfPerson, ended } }),
+      clients: createClients(db, config.applications, audit, { tokens: { end: endOfClient, ended } }),
+      places, revoked, statuses, statusLists, grants,
       apis: createApis(config.apis, config.issuer),
       passwords: createPasswords({ cost: config.passwords.bcryptCost, minLength: config.passwords.minLength }),
       close: closers.run,
@@ -102,31 +131,46 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     const store = await openStore(config, log);
     closers.push(store.close);
     const { db, audit, accounts, clients, apis, keyring, consumers, policy, seal, passwords } = store;
+    const { places, revoked, statuses, statusLists, grants } = store;
+    const { ttl, redisUrl } = config.revocation;
 
     const pages = createPages({ branding: config.branding, issuer: config.issuer });
     const providerPages = createProviderPages(pages);
     const { audience } = administrationApi(config.issuer);
     const authorizer = createAuthorizer({ issuer: config.issuer, audience, accounts, clients });
     let issuer: Issuer | undefined;
+    let active: Signer | undefined;
     const rotation = await startRotation({
       keyring, db, policy, log,
       unseenBy: async (key) => (await consumers.readiness(key)).unseenBy.map(describeConsumer),
-      apply(keys) {
+      async apply(keys) {
+        active = keys.active;
         authorizer.useKeys(keys);
+        await statusLists.useKeys(keys);
         if (issuer) return issuer.useKeys(keys);
         issuer = createIssuer({
           config, db, accounts, clients, apis, audit, seal, log, pages: providerPages,
+          statuses, statusLists, discovery: metadataOf(config.issuer),
           jwksServed: ({ address, ...fetch }) => consumers.seen({ ...fetch, address: addressPrefix(address) }),
         }, keys);
       },
     });
     closers.push(() => rotation.stop());
     closers.push(() => issuer!.close());
+    if (redisUrl) {
+      const denylist = openDenylist({ url: redisUrl, everything: () => revoked.list(0), log });
+      closers.push(() => denylist.close());
+      statusLists.onRead(denylist.tell);
+    }
+    closers.push(await followRevocations(db, statusLists, ttl));
+    await places.load(config.applications.filter(({ type }) => type === 'service').map(({ clientId }) => clientId));
 
     const attempts = createAttempts(db);
     const sweeper = startSweeper({
       everyMs: sweepEveryMs, log,
-      sweeps: [issuer!.sweep, attempts.sweepExpired, audit.sweepExpired, consumers.sweep],
+      sweeps: [
+        issuer!.sweep, attempts.sweepExpired, audit.sweepExpired, consumers.sweep, revoked.sweep, places.sweep,
+      ],
     });
     closers.push(() => sweeper.stop());
 
@@ -153,6 +197,11 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
       }
       return next();
     });
+    app.use(statusListRoutes(statusLists, ttl));
+    app.use(tokenEndpoints({
+      issuer: config.issuer, clients, revoked, grants, audit, log, signer: () => active!,
+      recognise: (token) => issuer!.recognise(token),
+    }));
     app.use(adminApi({ authorizer, keys: store.keys, audit, log, keysChanged: () => rotation.tick() }));
     app.use(signInRoutes({
       issuerUrl: config.issuer, issuer: issuer!, accounts, passwords, attempts, pages, audit,
@@ -197,6 +246,18 @@ async function createFirstAdministrator({ accounts, passwords }: Store, { issuer
     passwordHash: await passwords.hash(password), passwordMustChange: true,
   });
   return created && { email, oneTimePassword: password };
+}
+
+/** Metadata of the endpoints that we answer beside oidc-provider (RFC 8414 §2, RFC 9701 §7, Token Status List §9.1). */
+function metadataOf(issuer: string) {
+  return {
+    introspection_endpoint: `${issuer}${introspectionPath}`,
+    introspection_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
+    introspection_signing_alg_values_supported: ['RS256'],
+    revocation_endpoint: `${issuer}${revocationPath}`,
+    revocation_endpoint_auth_methods_supported: ['none', 'client_secret_basic', 'client_secret_post'],
+    status_list_aggregation_endpoint: `${issuer}${aggregationPath}`,
+  };
 }
 
 function homeOf(issuer: string) {

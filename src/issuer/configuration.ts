@@ -8,6 +8,8 @@ import type { Application } from '../clients.ts';
 import { needsSecret } from '../clients.ts';
 import type { Config } from '../config.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
+import type { StatusLists } from '../revocation/lists.ts';
+import type { Place } from '../revocation/places.ts';
 import { accessTokenClaims, claimsOf, claimsOfScope, oidcScopes } from './claims.ts';
 import { loadGrant, type Consents } from './consent.ts';
 import { cookieName } from './cookies.ts';
@@ -29,6 +31,9 @@ export interface ConfigurationParts {
   consents: Consents;
   pages: ProviderPages;
   cookieKeys: string[];
+  /** Metadata of what is answered beside the provider. */
+  discovery: Record<string, unknown>;
+  statusLists: Pick<StatusLists, 'uriOf'>;
 }
 
 const hour = 3600;
@@ -36,7 +41,7 @@ const hour = 3600;
 export const grantLifeSeconds = 90 * 24 * hour;
 
 export function configurationFor(
-  { config, accounts, apis, models, consents, pages, cookieKeys }: ConfigurationParts,
+  { config, accounts, apis, models, consents, pages, cookieKeys, discovery, statusLists }: ConfigurationParts,
   keys: SigningKeys,
 ): Configuration {
   const { tokens, session } = config;
@@ -56,6 +61,7 @@ export function configurationFor(
       authorizationSigningAlgValues: ['RS256'],
     },
 
+    discovery: discovery as never,
     responseTypes: ['code'],
     clientAuthMethods: ['none', 'client_secret_basic', 'client_secret_post'],
     scopes: oidcScopes,
@@ -73,7 +79,9 @@ export function configurationFor(
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
       userinfo: { enabled: true },
-      revocation: { enabled: true },
+      // The provider refuses JWTs at both endpoints: revocation/endpoints.ts answers there.
+      revocation: { enabled: false },
+      introspection: { enabled: false },
       pushedAuthorizationRequests: { enabled: false },
       dPoP: { enabled: false },
       rpInitiatedLogout: {
@@ -122,6 +130,8 @@ export function configurationFor(
       customizers: {
         jwt(ctx, token, jwt) {
           jwt.payload.aud = audiencesOf(config.issuer, token as never);
+          const { list, idx } = (token as unknown as { status: Place }).status;
+          jwt.payload.status = { status_list: { idx, uri: statusLists.uriOf(list) } };
           const { account } = (ctx.oidc.account ?? {}) as { account?: Parameters<typeof accessTokenClaims>[1] };
           if (!account) return;
           const { sid } = token as { sid?: string };

@@ -15,11 +15,14 @@ import { AppError } from '../errors.ts';
 import { createSeal, type MasterKeys, type Seal } from '../keys/seal.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
 import type { Log } from '../log.ts';
+import type { StatusLists } from '../revocation/lists.ts';
+import type { Places } from '../revocation/places.ts';
 import { configurationFor, toMetadata, type ProviderPages } from './configuration.ts';
 import { createConsents, describeConsent, recordConsent, type ConsentRequest } from './consent.ts';
 import { auditProvider } from './events.ts';
-import { createModels } from './models.ts';
+import { createModels, type GrantStatuses } from './models.ts';
 import { createProvider, type RequestState } from './provider.ts';
+import { recognise, type RecognisedToken } from './recognise.ts';
 import { createRefreshRotation } from './refresh.ts';
 import { createTokenFormats, type TokenFormats } from './tokens.ts';
 
@@ -32,6 +35,8 @@ export interface Issuer {
   noteSignIn(ctx: Context, note: SignInNote): Promise<void>;
   /** Ends the pending step; where to send the browser next. */
   finishSignIn(ctx: Context, answer: SignInAnswer): Promise<string>;
+  /** What a token is that somebody presents to us; undefined where it is none of ours, or expired. */
+  recognise(token: string): Promise<RecognisedToken | undefined>;
   /** Signs with, and publishes, other keys from now on. */
   useKeys(keys: SigningKeys): void;
   sweep(now: number, limit: number): Promise<number>;
@@ -76,12 +81,17 @@ export interface IssuerParts {
   pages: ProviderPages;
   /** Told of every JWKS that was served, at once and without waiting. */
   jwksServed?: (fetch: { userAgent: string; address: string; newestPreparedAt: number }) => void;
+  statuses: GrantStatuses & Pick<Places, 'ofClient'>;
+  statusLists: Pick<StatusLists, 'uriOf'>;
+  /** Metadata of what is answered beside the provider (RFC 8414 §2). */
+  discovery?: Record<string, unknown>;
   now?: () => number;
 }
 
 export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer {
   const { config, db, accounts, clients, apis, audit, seal, log, pages, jwksServed, now = Date.now } = parts;
-  const models = createModels(db, findClientMetadata, now);
+  const { statuses, statusLists, discovery = {} } = parts;
+  const models = createModels(db, findClientMetadata, statuses, now);
   const consents = createConsents(db, now);
   // Sealed once per refresh, so under a key of its own: see createSeal on how often one key may be used.
   const answerSeal = createSeal(seal.derive('refresh answers') as unknown as MasterKeys);
@@ -98,9 +108,11 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
 
   function build(keys: SigningKeys): Built {
     const formats = createTokenFormats(config.issuer, keys, config.tokens.refreshTokenFormat);
-    const configuration = configurationFor({ config, accounts, apis, models, consents, pages, cookieKeys }, keys);
+    const configuration = configurationFor({
+      config, accounts, apis, models, consents, pages, cookieKeys, discovery, statusLists,
+    }, keys);
     const provider = createProvider(config.issuer, configuration, {
-      formats, rotation, stateOf: (req) => states.get(req),
+      formats, rotation, places: statuses, stateOf: (req) => states.get(req),
     });
     provider.silent = true;
     provider.use(restrictScripts);
@@ -188,6 +200,8 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
       current = build(keys);
       previous.formats.close();
     },
+
+    recognise: (token) => recognise(token, { models, formats: current.formats, issuer: config.issuer, now: now() }),
 
     sweep: (at, limit) => models.sweep(at, at - config.tokens.refreshGrace * 1000, limit),
     close: () => current.formats.close(),

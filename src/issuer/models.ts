@@ -5,6 +5,8 @@
 import { hash } from 'node:crypto';
 import { errors, type Adapter, type AdapterPayload } from 'oidc-provider';
 import type { Database, Queryable } from '../database/database.ts';
+import type { Bearer, Place, Places } from '../revocation/places.ts';
+import type { RevokedStatuses } from '../revocation/revoked.ts';
 
 export interface Models {
   /** The adapter for one of oidc-provider's models, as its configuration wants it. */
@@ -18,9 +20,13 @@ export interface Models {
   rotate(spent: string, successor: Successor, now: number): Promise<boolean>;
   /** Deletes up to `limit` expired rows and forgets answers older than `answersBefore`; how many rows were touched. */
   sweep(now: number, answersBefore: number, limit: number): Promise<number>;
-  /** Ends all grants and sessions of a person; how many rows went. */
-  forgetAccount(accountId: string): Promise<number>;
 }
+
+/** Where grants get their place in the status lists, and where it is marked when they end. */
+export type GrantStatuses = Pick<Places, 'take'> & Pick<RevokedStatuses, 'revoke' | 'announce'>;
+
+/** Whose grants: one, those of a person, those given to an application, or all there are. */
+export type Whose = { grantId: string } | { accountId: string } | { clientId: string } | 'everyone';
 
 export interface StoredRefreshToken {
   payload: AdapterPayload;
@@ -47,9 +53,13 @@ interface Row {
 /** No request is under way for longer. */
 const longestRequestMs = 3_600_000;
 
-/** What is left of a session that ended: a mark, over which nothing is written. */
+/** What is left of a session or grant that ended: a mark, over which nothing is written. */
 const endSession = `update oidc_models set payload = '{}', uid = null, account_id = null, consumed_at = $1, `
   + 'expires_at = $2 where model = $3 and consumed_at is null';
+const endGrant = `update oidc_models set payload = '{}', account_id = null, client_id = null, consumed_at = $1, `
+  + `expires_at = $2 where model = 'Grant' and consumed_at is null`;
+
+const grantsPerStatement = 20_000;
 
 // A Grant's id is a reference, found in the payloads of others, and opens nothing by itself.
 const idOf = (model: string, id: string) => (model === 'Grant' ? id : hash('sha256', id, 'base64url'));
@@ -57,17 +67,20 @@ const idOf = (model: string, id: string) => (model === 'Grant' ? id : hash('sha2
 export function createModels(
   db: Database,
   findClient: (clientId: string) => Promise<AdapterPayload | undefined>,
+  statuses: GrantStatuses,
   now: () => number = Date.now,
 ): Models {
-  const insert = (model: string, id: string, payload: AdapterPayload, expiresIn: number) =>
+  const insert = (model: string, id: string, payload: AdapterPayload, expiresIn: number, owner?: GrantOwner) =>
     db.query(
-      `insert into oidc_models (model, id, payload, uid, grant_id, account_id, expires_at)
-       values ($1, $2, $3, $4, $5, $6, $7)
+      `insert into oidc_models
+         (model, id, payload, uid, grant_id, account_id, expires_at, client_id, status_list, status_idx)
+       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
        on conflict (model, id) do update set payload = excluded.payload, uid = excluded.uid,
          grant_id = excluded.grant_id, account_id = excluded.account_id, expires_at = excluded.expires_at
        where oidc_models.consumed_at is null`,
       [model, idOf(model, id), stored(payload), payload.uid ?? null, payload.grantId ?? null,
-        payload.accountId ?? null, now() + expiresIn * 1000],
+        payload.accountId ?? null, now() + expiresIn * 1000,
+        owner?.clientId ?? null, owner?.place.list ?? null, owner?.place.idx ?? null],
     );
 
   const adapter = (model: string): Adapter => ({
@@ -116,11 +129,31 @@ export function createModels(
     },
   };
 
+  // A grant has its place in the status lists from its first save on: an update leaves it, whatever it was read with.
+  const grantAdapter: Adapter = {
+    ...adapter('Grant'),
+    async upsert(id, { status, ...payload }: AdapterPayload & { status?: Place }, expiresIn) {
+      const place = status ?? await statuses.take();
+      await insert('Grant', id, payload, expiresIn!, { clientId: payload.clientId!, place });
+    },
+    async find(id) {
+      const { rows: [row] } = await db.query<Row & { status_list: number; status_idx: number }>(
+        `select payload, consumed_at, status_list, status_idx from oidc_models
+         where model = 'Grant' and id = $1 and consumed_at is null`, [id]);
+      return row && { ...loaded(row, id), status: { list: row.status_list, idx: row.status_idx } };
+    },
+    async destroy(id) {
+      await db.transaction((tx) => endGrants(tx, { grantId: id }, statuses, now));
+      await statuses.announce();
+    },
+  };
+
   const clientAdapter = { ...adapter('Client'), find: findClient, upsert: refuseClientWrite, destroy: refuseClientWrite };
 
   return {
     adapter(model) {
       if (model === 'Client') return clientAdapter;
+      if (model === 'Grant') return grantAdapter;
       return model === 'Session' ? sessionAdapter : adapter(model);
     },
 
@@ -169,23 +202,95 @@ export function createModels(
         [answersBefore, limit]);
       return expired.rowCount + answers.rowCount;
     },
-
-    async forgetAccount(accountId) {
-      const { rowCount } = await db.query('delete from oidc_models where account_id = $1', [accountId]);
-      return rowCount;
-    },
   };
+}
+
+interface GrantOwner {
+  clientId: string;
+  place: Place;
+}
+
+/**
+ * Ends grants and all that hangs on them, in the given transaction: their bits are set, their codes and refresh tokens
+ * are worthless. Answers how many grants there were.
+ */
+export async function endGrants(
+  tx: Queryable, whose: Whose, statuses: Pick<GrantStatuses, 'revoke'>, now: () => number = Date.now,
+): Promise<number> {
+  const [condition, value] = conditionOf(whose);
+  for (let ended = 0; ;) {
+    // What was ended is no longer found, so the next statement begins where this one stopped.
+    const { rows } = await tx.query<{ id: string; status_list: number; status_idx: number }>(
+      `${endGrant} and id in
+         (select id from oidc_models where model = 'Grant' and consumed_at is null and ${condition} limit $4)
+       returning id, status_list, status_idx`,
+      [now(), now() + longestRequestMs, value, grantsPerStatement]);
+    await statuses.revoke(tx, rows.map(bearerOf));
+    ended += rows.length;
+    if (rows.length < grantsPerStatement) return ended;
+  }
+}
+
+function bearerOf(row: { id: string; status_list: number; status_idx: number }): Bearer {
+  return { grantId: row.id, place: { list: row.status_list, idx: row.status_idx } };
+}
+
+function conditionOf(whose: Whose): [condition: string, value: string] {
+  if (whose === 'everyone') return ['cast($3 as text) is not null', ''];
+  if ('grantId' in whose) return ['id = $3', whose.grantId];
+  return 'accountId' in whose ? ['account_id = $3', whose.accountId] : ['client_id = $3', whose.clientId];
+}
+
+/** Ends the sessions of a person, in the given transaction: they sign in again. Answers how many. */
+export async function endSessionsOf(tx: Queryable, accountId: string, now: () => number = Date.now): Promise<number> {
+  const { rowCount } = await tx.query(
+    `${endSession} and account_id = $4`, [now(), now() + longestRequestMs, 'Session', accountId]);
+  return rowCount;
+}
+
+/** What a person lets an application do. */
+export interface GrantSummary {
+  grantId: string;
+  clientId: string;
+  /** The APIs it is for. */
+  audiences: string[];
+  since: Date;
+  until: Date;
+}
+
+export async function listGrants(db: Queryable, accountId: string): Promise<GrantSummary[]> {
+  const { rows } = await db.query<{ id: string; payload: string; client_id: string; expires_at: number }>(
+    `select id, payload, client_id, expires_at from oidc_models
+     where model = 'Grant' and account_id = $1 and consumed_at is null order by id`, [accountId]);
+  return rows.map(({ id, payload, client_id: clientId, expires_at: expiresAt }) => {
+    const { resources = {}, iat = 0 } = JSON.parse(payload) as { resources?: Record<string, string>; iat?: number };
+    return {
+      grantId: id, clientId, audiences: Object.keys(resources),
+      since: new Date(iat * 1000), until: new Date(expiresAt),
+    };
+  }).sort((a, b) => a.since.getTime() - b.since.getTime());
+}
+
+/** Whose a grant is; undefined where there is none, or it has ended. */
+export async function ownerOfGrant(
+  db: Queryable, grantId: string,
+): Promise<{ accountId: string; clientId: string } | undefined> {
+  const { rows: [row] } = await db.query<{ account_id: string; client_id: string }>(
+    `select account_id, client_id from oidc_models where model = 'Grant' and id = $1 and consumed_at is null`, [grantId]);
+  return row && { accountId: row.account_id, clientId: row.client_id };
 }
 
 /**
  * Ends every session, grant, code and refresh token there is: everybody signs in again. Answers how many rows went.
  * A refresh that is under way may still store its successor, but its grant is gone and the next refresh is refused.
  */
-export async function cutSessions(db: Queryable, now: () => number = Date.now): Promise<number> {
-  const sessions = await db.query(endSession, [now(), now() + longestRequestMs, 'Session']);
-  const grants = await db.query(
-    `delete from oidc_models where model in ('Grant', 'AuthorizationCode', 'RefreshToken')`);
-  return sessions.rowCount + grants.rowCount;
+export async function cutSessions(
+  tx: Queryable, statuses: Pick<GrantStatuses, 'revoke'>, now: () => number = Date.now,
+): Promise<number> {
+  const sessions = await tx.query(endSession, [now(), now() + longestRequestMs, 'Session']);
+  const grants = await endGrants(tx, 'everyone', statuses, now);
+  const tokens = await tx.query(`delete from oidc_models where model in ('AuthorizationCode', 'RefreshToken')`);
+  return sessions.rowCount + grants + tokens.rowCount;
 }
 
 function refuseClientWrite(): never {

@@ -6,6 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ExternalSigningKey, Provider, type Adapter, type Configuration } from 'oidc-provider';
 import { secretMatches } from '../clients.ts';
 import type { PublicJwk, Signer } from '../keys/signer.ts';
+import type { Place, Places } from '../revocation/places.ts';
 import { signInCookies } from './cookies.ts';
 import type { RefreshRotation } from './refresh.ts';
 import type { TokenFormats } from './tokens.ts';
@@ -19,12 +20,14 @@ export interface RequestState {
 export interface ProviderParts {
   formats: TokenFormats;
   rotation: RefreshRotation;
+  places: Pick<Places, 'ofClient'>;
   stateOf(req: IncomingMessage): RequestState | undefined;
 }
 
 /** What we rely on of oidc-provider's models and its types leave out; test/issuer/canary.test.ts holds it. */
 interface Model {
   jti: string;
+  clientId: string;
   grantId?: string;
   accountId?: string;
   sessionUid?: string;
@@ -32,6 +35,8 @@ interface Model {
   scopes: Set<string>;
   remainingTTL: number;
   resourceServer?: unknown;
+  /** Ours: the place in the status lists that the token bears. */
+  status?: Place;
   generateTokenId(): string;
   getValueAndPayload(): Promise<{ payload: Record<string, never> }>;
   consume(): Promise<void>;
@@ -42,6 +47,7 @@ interface ModelClass {
   new (input: object): Model;
   find(value: string, options?: object): Promise<Model | undefined>;
   adapter: Adapter;
+  IN_PAYLOAD: string[];
 }
 
 interface SessionClass {
@@ -64,6 +70,8 @@ export function createProvider(issuer: string, configuration: Configuration, par
 
   Object.defineProperties(provider, {
     AccessToken: { value: accessTokenModel(provider.AccessToken as never, parts.formats) },
+    ClientCredentials: { value: serviceTokenModel(provider.ClientCredentials as never, parts.places) },
+    Grant: { value: grantModel(provider.Grant as never) },
     Session: { value: sessionModel(provider.Session as never) },
     AuthorizationCode: { value: codeModel(provider.AuthorizationCode as never, provider) },
     RefreshToken: { value: refreshTokenModel(provider.RefreshToken as never, provider, parts) },
@@ -94,6 +102,11 @@ function accessTokenModel(Base: ModelClass, formats: TokenFormats): ModelClass {
       return `${this.grantId}.${super.generateTokenId()}`;
     }
 
+    override async save() {
+      this.status = (Provider.ctx!.oidc.entities.Grant as unknown as Model).status;
+      return super.save();
+    }
+
     // oidc-provider makes a JWT for a resource server only; where there is none, the issuer is the one.
     override get resourceServer() {
       return super.resourceServer ?? { accessTokenFormat: 'jwt', scopes: this.scopes };
@@ -101,6 +114,27 @@ function accessTokenModel(Base: ModelClass, formats: TokenFormats): ModelClass {
 
     override set resourceServer(resourceServer) {
       super.resourceServer = resourceServer;
+    }
+  };
+}
+
+/** What an application gets for itself: it has no grant, but a place of its own, and a name for it in `jti`. */
+function serviceTokenModel(Base: ModelClass, places: Pick<Places, 'ofClient'>): ModelClass {
+  return class ClientCredentials extends Base {
+    override async save() {
+      const { grantId, place } = await places.ofClient(this.clientId);
+      this.status = place;
+      this.jti = `${grantId}.${this.generateTokenId()}`;
+      return super.save();
+    }
+  };
+}
+
+/** A grant knows its place in the status lists, which storage gave it (models.ts). */
+function grantModel(Base: ModelClass): ModelClass {
+  return class Grant extends Base {
+    static override get IN_PAYLOAD() {
+      return [...super.IN_PAYLOAD, 'status'];
     }
   };
 }

@@ -13,6 +13,8 @@ export interface TokenFormats {
   openRefreshToken(token: string): Promise<string | undefined>;
   /** Claims of an access token addressed to the issuer (its userinfo endpoint), or undefined. */
   openAccessToken(token: string): Promise<Record<string, unknown> | undefined>;
+  /** The same of an access token for whatever audience: to answer for it, never to open something with it. */
+  openAnyAccessToken(token: string): Promise<Record<string, unknown> | undefined>;
   close(): void;
 }
 
@@ -25,7 +27,9 @@ export function createTokenFormats(
 ): TokenFormats {
   const header = encode({ alg: keys.active.alg, typ: refreshTokenType, kid: keys.active.kid });
   const imports = new Map<string, Promise<CryptoKey>>();
-  const userinfo: Verifier = createVerifier({ issuer, audience: issuer, jwks: { keys: [...keys.published] } });
+  const jwks = { keys: [...keys.published] };
+  const userinfo: Verifier = createVerifier({ issuer, audience: issuer, jwks });
+  const anyAudience: Verifier = createVerifier({ issuer, audience: null, jwks });
 
   function imported(jwk: PublicJwk): Promise<CryptoKey> {
     const known = imports.get(jwk.kid);
@@ -61,16 +65,22 @@ export function createTokenFormats(
       }
     },
 
-    async openAccessToken(token) {
-      try {
-        return { ...(await userinfo.verify(token)).claims };
-      } catch {
-        return undefined; // Why it was refused is the verifier's business; RFC 6750 has one answer: invalid_token.
-      }
-    },
+    openAccessToken: (token) => claimsFor(userinfo, token),
+    openAnyAccessToken: (token) => claimsFor(anyAudience, token),
 
-    close: () => userinfo.close(),
+    close() {
+      userinfo.close();
+      anyAudience.close();
+    },
   };
+}
+
+async function claimsFor(verifier: Verifier, token: string): Promise<Record<string, unknown> | undefined> {
+  try {
+    return { ...(await verifier.verify(token)).claims };
+  } catch {
+    return undefined; // Why it was refused is the verifier's business: it is not a token that we would stand by.
+  }
 }
 
 const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');

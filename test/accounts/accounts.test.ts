@@ -29,7 +29,7 @@ describe.each(engines)('accounts on $name', ({ freshUrl }) => {
     onTestFinished(async () => { await audit.close(); await db.close(); });
     await migrate(db);
     now = 1_800_000_000_000;
-    accounts = createAccounts(db, audit, () => now);
+    accounts = createAccounts(db, audit, { now: () => now });
   });
 
   test('a person is found by id, and by any spelling of the e-mail address', async () => {

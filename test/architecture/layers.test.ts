@@ -36,6 +36,7 @@ const layers = [
 const keepers: Record<string, string> = {
   'oidc-provider': 'issuer/',
   '@azure/msal-node': 'signin/entra.ts',
+  '@redis/client': 'revocation/denylist.ts',
   pg: 'database/',
   'node:sqlite': 'database/',
   bcrypt: 'signin/password.ts',

@@ -39,6 +39,14 @@ CREATE TABLE audit_head (
   hash text not null
 );
 
+CREATE TABLE client_statuses (
+  client_id text primary key,
+
+  grant_id text not null,
+  list bigint not null,
+  idx bigint not null
+);
+
 CREATE TABLE clients (
   id text primary key,
   metadata text not null,
@@ -92,6 +100,10 @@ CREATE TABLE oidc_models (
   uid text,
   grant_id text,
   account_id text,
+
+  client_id text,
+  status_list bigint,
+  status_idx bigint,
   consumed_at bigint,
 
   rotated_from text,
@@ -105,6 +117,8 @@ CREATE INDEX oidc_models_account on oidc_models (account_id) where account_id is
 
 CREATE INDEX oidc_models_answer on oidc_models (rotated_at) where sealed_answer is not null;
 
+CREATE INDEX oidc_models_client on oidc_models (client_id) where client_id is not null;
+
 CREATE INDEX oidc_models_expiry on oidc_models (expires_at);
 
 CREATE INDEX oidc_models_grant on oidc_models (grant_id) where grant_id is not null;
@@ -112,6 +126,19 @@ CREATE INDEX oidc_models_grant on oidc_models (grant_id) where grant_id is not n
 CREATE UNIQUE INDEX oidc_models_successor on oidc_models (rotated_from) where rotated_from is not null;
 
 CREATE INDEX oidc_models_uid on oidc_models (uid) where uid is not null;
+
+CREATE TABLE revoked_statuses (
+  list bigint not null,
+  idx bigint not null,
+  grant_id text not null,
+  revoked_at bigint not null,
+  expires_at bigint not null,
+  primary key (list, idx)
+);
+
+CREATE INDEX revoked_statuses_expiry on revoked_statuses (expires_at);
+
+CREATE INDEX revoked_statuses_revoked_at on revoked_statuses (revoked_at);
 
 CREATE TABLE schema_migrations (
       version bigint primary key, name text not null, checksum text not null, applied_at bigint not null);
@@ -144,3 +171,11 @@ CREATE UNIQUE INDEX one_active_key on signing_keys ((1))
 
 CREATE UNIQUE INDEX one_prepared_key on signing_keys ((1))
   where activated_at is null and destroyed_at is null and revoked_at is null;
+
+CREATE TABLE status_lists (
+  list bigint primary key,
+  seed text not null,
+  next bigint not null,
+
+  filled_at bigint
+);

@@ -2,7 +2,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Database } from '../../src/database/database.ts';
 import { migrate } from '../../src/database/migrate.ts';
 import { openDatabase } from '../../src/database/open.ts';
-import { createModels, cutSessions, type Models } from '../../src/issuer/models.ts';
+import {
+  createModels, cutSessions, endGrants, endSessionsOf, type GrantStatuses, type Models,
+} from '../../src/issuer/models.ts';
+import { createPlaces, type Place } from '../../src/revocation/places.ts';
+import { createRevokedStatuses, type RevokedStatuses } from '../../src/revocation/revoked.ts';
 import { engines } from '../support/engines.ts';
 
 const hour = 3600;
@@ -11,11 +15,13 @@ const start = Date.parse('2030-01-01T00:00:00Z');
 describe.each(engines)('what the issuer stores, on $name', (engine) => {
   let db: Database;
   let models: Models;
+  let statuses: GrantStatuses & RevokedStatuses;
   let now = start;
   beforeAll(async () => {
     db = await openDatabase(await engine.freshUrl());
     await migrate(db);
-    models = createModels(db, async () => undefined, () => now);
+    statuses = { ...createPlaces(db, { longestBearerLife: hour }), ...createRevokedStatuses(db, { clockSkew: 0 }) };
+    models = createModels(db, async () => undefined, statuses, () => now);
   });
   afterAll(() => db.close());
 
@@ -104,7 +110,7 @@ describe.each(engines)('what the issuer stores, on $name', (engine) => {
     await models.adapter('Session').upsert('cookie of ada', session, hour);
     await models.adapter('Grant').upsert('grant of ada', { accountId: 'ada' }, hour);
     await models.adapter('RefreshToken').upsert('token of ada', { grantId: 'grant of ada' }, hour);
-    expect(await cutSessions(db)).toBeGreaterThanOrEqual(3);
+    expect(await db.transaction((tx) => cutSessions(tx, statuses))).toBeGreaterThanOrEqual(3);
     await models.adapter('Session').upsert('cookie of ada', session, hour);
     expect(await models.adapter('Session').find('cookie of ada')).toBeUndefined();
     expect(await models.adapter('Session').findByUid('session of ada')).toBeUndefined();
@@ -112,15 +118,57 @@ describe.each(engines)('what the issuer stores, on $name', (engine) => {
     expect(await models.adapter('RefreshToken').find('token of ada')).toBeUndefined();
   });
 
-  test('of a person whose account goes, every grant and session goes', async () => {
-    for (const model of ['Session', 'Grant', 'RefreshToken', 'AuthorizationCode']) {
-      await models.adapter(model).upsert(`${model} of ada`, { accountId: 'ada' }, hour);
-      await models.adapter(model).upsert(`${model} of bob`, { accountId: 'bob' }, hour);
+  test('of a person who is signed out, sessions and grants end, and each grant sets its bit', async () => {
+    for (const who of ['gus', 'bob']) {
+      await models.adapter('Session').upsert(`cookie of ${who}`, { accountId: who }, hour);
+      for (const app of ['spa', 'web']) {
+        await models.adapter('Grant').upsert(`${app} of ${who}`, { accountId: who, clientId: app }, hour);
+      }
     }
-    expect(await models.forgetAccount('ada')).toBe(4);
-    expect(await models.adapter('Session').find('Session of ada')).toBeUndefined();
-    expect(await models.adapter('Session').find('Session of bob')).toBeDefined();
+    const places = await Promise.all(['spa of gus', 'web of gus', 'spa of bob'].map(placeOf));
+    expect(new Set(places.map(({ list, idx }) => `${list} ${idx}`)).size).toBe(3);
+    expect(await db.transaction((tx) => endSessionsOf(tx, 'gus'))).toBe(1);
+    expect(await db.transaction((tx) => endGrants(tx, { accountId: 'gus' }, statuses))).toBe(2);
+    expect(await models.adapter('Session').find('cookie of gus')).toBeUndefined();
+    expect(await models.adapter('Session').find('cookie of bob')).toBeDefined();
+    expect(await Promise.all(places.map((place) => statuses.has(place)))).toEqual([true, true, false]);
   });
+
+  test('a grant that ended is not brought back by a request that still holds it, and keeps its place while it lives', async () => {
+    const grants = models.adapter('Grant');
+    await grants.upsert('g', { accountId: 'eve', clientId: 'spa', openid: { scope: 'openid' } }, hour);
+    const place = await placeOf('g');
+    const held = (await grants.find('g'))!;
+    await grants.upsert('g', { ...held, openid: { scope: 'openid email' } }, hour);
+    expect(await placeOf('g')).toEqual(place);
+    await grants.destroy('g');
+    await grants.upsert('g', held, hour);
+    expect(await grants.find('g')).toBeUndefined();
+    expect(await statuses.has(place)).toBe(true);
+  });
+
+  test('where the transaction of a cause fails, its grants go on and no bit is set', async () => {
+    await models.adapter('Grant').upsert('spared', { accountId: 'fay', clientId: 'spa' }, hour);
+    await expect(db.transaction(async (tx) => {
+      await endGrants(tx, { accountId: 'fay' }, statuses);
+      throw new Error('the cause fell through');
+    })).rejects.toThrow('fell through');
+    expect(await statuses.has(await placeOf('spared'))).toBe(false);
+  });
+
+  test('of more grants than one statement takes, every one ends', async () => {
+    await db.query(`insert into oidc_models (model, id, payload, client_id, status_list, status_idx, expires_at)
+      with recursive numbers(n) as (select 1 union all select n + 1 from numbers where n < 20500)
+      select 'Grant', 'many ' || n, '{}', 'popular', 1000, n, ${now + 3_600_000} from numbers`);
+    expect(await db.transaction((tx) => endGrants(tx, { clientId: 'popular' }, statuses))).toBe(20_500);
+    const { rows: [row] } = await db.query<{ count: number }>(
+      "select count(*) as count from revoked_statuses where grant_id like 'many %'");
+    expect(Number(row!.count)).toBe(20_500);
+  });
+
+  async function placeOf(grantId: string): Promise<Place> {
+    return (await models.adapter('Grant').find(grantId))!.status as Place;
+  }
 
   test('an application is never written through the protocol', async () => {
     await expect(async () => models.adapter('Client').upsert('new', {}, hour)).rejects.toThrow('clients.ts alone');

@@ -42,6 +42,10 @@ create table oidc_models (
   uid text,
   grant_id text,
   account_id text,
+  -- Of a grant alone: whose it is, and its place in the status lists from its first save to its end.
+  client_id text,
+  status_list bigint,
+  status_idx bigint,
   consumed_at bigint,
   -- A refresh token's successor names the token it replaced; the unique index below lets it have one.
   rotated_from text,
@@ -55,7 +59,36 @@ create index oidc_models_answer on oidc_models (rotated_at) where sealed_answer 
 create index oidc_models_uid on oidc_models (uid) where uid is not null;
 create index oidc_models_grant on oidc_models (grant_id) where grant_id is not null;
 create index oidc_models_account on oidc_models (account_id) where account_id is not null;
+create index oidc_models_client on oidc_models (client_id) where client_id is not null;
 create index oidc_models_expiry on oidc_models (expires_at);
+
+-- Status lists: how many places of each were given away. In which order, the seed says.
+create table status_lists (
+  list bigint primary key,
+  seed text not null,
+  next bigint not null,
+  -- When the last block of places was reserved.
+  filled_at bigint
+);
+-- What the tokens of an application by itself bear; those of people bear their grant's.
+create table client_statuses (
+  client_id text primary key,
+  -- The first half of each token's jti.
+  grant_id text not null,
+  list bigint not null,
+  idx bigint not null
+);
+-- Only what was revoked, and only until the last token that bears the place has expired.
+create table revoked_statuses (
+  list bigint not null,
+  idx bigint not null,
+  grant_id text not null,
+  revoked_at bigint not null,
+  expires_at bigint not null,
+  primary key (list, idx)
+);
+create index revoked_statuses_revoked_at on revoked_statuses (revoked_at);
+create index revoked_statuses_expiry on revoked_statuses (expires_at);
 
 create table sign_in_attempts (
   key text primary key,

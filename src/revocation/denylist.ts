@@ -1,0 +1,101 @@
+// Revocations in Redis, for verifiers that look there: they refuse within milliseconds and not within a list's ttl. One
+// key per grant that ended, `signet:revoked:grant:<id>`, which is the first half of each of its tokens' jti, and gone when
+// the last of them has expired. Redis is told behind everything else, and what it missed when it comes back: the truth is
+// in the table revoked_statuses. Nobody waits for it, and nothing fails without it.
+
+import { createClient } from '@redis/client';
+import type { Log } from '../log.ts';
+import type { Revoked } from './revoked.ts';
+
+export interface Denylist {
+  /** Passes on what is not yet known there. Returns at once. */
+  tell(revoked: readonly Revoked[]): void;
+  /** Resolves when all that was told is there, or cannot be delivered now. */
+  delivered(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface DenylistOptions {
+  url: string;
+  /** Everything that is revoked, read anew: for a Redis that was away or lost its memory. */
+  everything: () => Promise<readonly Revoked[]>;
+  log: Log;
+  now?: () => number;
+}
+
+export const grantKey = (grantId: string) => `signet:revoked:grant:${grantId}`;
+
+const keysPerRound = 1_000;
+const longestPauseMs = 2_000;
+const answerWithinMs = 2_000;
+
+export function openDenylist({ url, everything, log, now = Date.now }: DenylistOptions): Denylist {
+  const client = createClient({
+    url,
+    // What is written while it is away would wait in memory; `everything` brings it instead.
+    disableOfflineQueue: true,
+    commandOptions: { timeout: answerWithinMs },
+    socket: {
+      connectTimeout: answerWithinMs,
+      reconnectStrategy: (tries) => Math.min(50 * 2 ** Math.min(tries, 10), longestPauseMs),
+    },
+  });
+  // What is there already, so that looking back (see lists.ts) does not write the same again and again.
+  const known = new Map<string, number>();
+  const waiting = new Map<string, number>();
+  let writing: Promise<void> | undefined;
+  let away = false;
+  let closed = false;
+
+  client.on('ready', () => {
+    if (away) log.info('denylist.back');
+    away = false;
+    known.clear();
+    writing = everything().then(tell, (error: unknown) => failed(error)).then(write);
+  });
+  client.on('error', (error: Error) => {
+    if (!away && !closed) log.error('denylist.away', { error });
+    away = true;
+  });
+  // Rejects only when it is closed before it ever connected.
+  client.connect().catch(() => undefined);
+
+  function tell(revoked: readonly Revoked[]): void {
+    for (const { grantId, expiresAt } of revoked) if (!known.has(grantId)) waiting.set(grantId, expiresAt);
+    writing ??= write();
+  }
+
+  async function write(): Promise<void> {
+    try {
+      while (waiting.size > 0 && client.isReady) {
+        const round = [...waiting].slice(0, keysPerRound);
+        await Promise.all(round.map(([grantId, expiresAt]) =>
+          client.set(grantKey(grantId), '1', { expiration: { type: 'PXAT', value: expiresAt } })));
+        for (const [grantId, expiresAt] of round) {
+          waiting.delete(grantId);
+          known.set(grantId, expiresAt);
+        }
+      }
+      for (const [grantId, expiresAt] of known) if (expiresAt <= now()) known.delete(grantId);
+    } catch (error) {
+      failed(error);
+    } finally {
+      waiting.clear(); // what is left is in the table, and told again at the next look or when it is back
+      writing = undefined;
+    }
+  }
+
+  function failed(error: unknown): void {
+    if (!closed) log.warn('denylist.not_written', { error });
+  }
+
+  return {
+    tell,
+    delivered: async () => writing,
+    async close() {
+      closed = true;
+      await writing;
+      client.destroy();
+    },
+  };
+}

@@ -1,0 +1,70 @@
+// Where status lists are public: GET /status-lists/<number>, and GET /status-lists for which there are (Token Status
+// List draft §8 and §9.3). From memory, for everybody and from every origin: a list tells bits, and not of whom.
+
+import type { Context, Middleware } from 'koa';
+import { aggregationPath, statusListType, type StatusLists } from './lists.ts';
+
+const mediaType = `application/${statusListType}`;
+
+export function statusListRoutes(lists: StatusLists, ttl: number): Middleware {
+  return async (ctx, next) => {
+    const asked = new RegExp(`^${aggregationPath}(?:/([1-9]\\d{0,8}))?$`).exec(ctx.path);
+    if (!asked) return next();
+    ctx.set('Access-Control-Allow-Origin', '*');
+    if (ctx.method === 'OPTIONS') return allowOrigins(ctx);
+    if (ctx.method !== 'GET' && ctx.method !== 'HEAD') {
+      ctx.set('Allow', 'GET, HEAD, OPTIONS');
+      return refuse(ctx, 405, 'method_not_allowed', 'a status list can be read, and nothing else');
+    }
+    if (asked[1] !== undefined) return answerList(ctx, Number(asked[1]));
+    ctx.set('Cache-Control', `public, max-age=${ttl}`);
+    ctx.body = { status_lists: lists.numbers().map(lists.uriOf) };
+  };
+
+  async function answerList(ctx: Context, number: number): Promise<void> {
+    if (ctx.query.time !== undefined) {
+      return refuse(ctx, 501, 'not_implemented', 'only the present status is kept'); // §8.4
+    }
+    if (!ctx.accepts(mediaType)) return refuse(ctx, 406, 'not_acceptable', `a status list is ${mediaType}`);
+    const signed = await lists.find(number);
+    if (!signed) {
+      if (!lists.has(number)) return refuse(ctx, 404, 'not_found', 'there is no such status list');
+      ctx.set('Retry-After', String(ttl));
+      return refuse(ctx, 503, 'temporarily_unavailable', 'the last status list has expired and no newer one can be made');
+    }
+    // Never longer than the list itself may be believed, so that no cache hands out an expired one.
+    const left = signed.expiresAt - Math.ceil(Date.now() / 1000);
+    ctx.set('Cache-Control', `public, max-age=${Math.max(0, Math.min(ttl, left))}`);
+    ctx.set('ETag', signed.etag);
+    ctx.vary('Accept-Encoding');
+    ctx.set('Content-Type', mediaType);
+    // Not ctx.fresh: fetch() sends "Cache-Control: no-cache" along, which asks caches to ask us. (RFC 9111 §5.2.1.4)
+    if (isKnown(ctx.get('If-None-Match'), signed.etag)) {
+      ctx.status = 304;
+      return;
+    }
+    const gzipped = ctx.acceptsEncodings('gzip', 'identity') === 'gzip';
+    if (gzipped) ctx.set('Content-Encoding', 'gzip');
+    ctx.body = gzipped ? signed.gzipped : signed.token;
+    ctx.set('Content-Type', mediaType);
+  }
+}
+
+function isKnown(ifNoneMatch: string, etag: string): boolean {
+  return ifNoneMatch.split(',').some((known) => known.trim().replace(/^W\//, '') === etag.slice(2));
+}
+
+function allowOrigins(ctx: Context): void {
+  ctx.set({
+    'Access-Control-Allow-Methods': 'GET, HEAD',
+    'Access-Control-Allow-Headers': 'Accept, If-None-Match',
+    'Access-Control-Max-Age': '86400',
+  });
+  ctx.status = 204;
+}
+
+function refuse(ctx: Context, status: number, error: string, description: string): void {
+  ctx.status = status;
+  ctx.set('Cache-Control', 'no-store');
+  ctx.body = { error, error_description: description };
+}
