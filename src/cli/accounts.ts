@@ -1,7 +1,7 @@
 // signet accounts: the people who sign in. A password is read from standard input, or made here and printed once.
 
 import type { Command } from 'commander';
-import type { Account } from '../accounts.ts';
+import { nameOf, type Account } from '../accounts.ts';
 import { AppError } from '../errors.ts';
 import type { Store } from '../server.ts';
 import { oneTimePassword } from '../signin/password.ts';
@@ -34,7 +34,7 @@ export function accountCommands(program: Command, session: Session): void {
     .action(async () => {
       const all = await session.withStore((store) => store.accounts.list());
       const rows = all.map((account) => [
-        account.email, account.name ?? '', account.roles.join(', '), stateOf(account),
+        nameOf(account), account.name ?? '', account.roles.join(', '), stateOf(account),
         account.lastSignInAt ? moment(account.lastSignInAt) : 'never', account.id,
       ]);
       session.answer({ accounts: all.map(shown) }, all.length === 0
@@ -64,7 +64,7 @@ export function accountCommands(program: Command, session: Session): void {
         await store.accounts.setPassword(id, passwordHash, { mustChange: chosen.oneTime, actor: session.actor });
         return accountOf(store, id);
       });
-      answerWithPassword(session, `password of ${account.email} set`, account, chosen);
+      answerWithPassword(session, `password of ${nameOf(account)} set`, account, chosen);
     });
 
   accounts.command('roles')
@@ -75,15 +75,15 @@ export function accountCommands(program: Command, session: Session): void {
       const roles = unique(given.set.split(',').map((role) => role.trim()).filter((role) => role !== ''));
       const account = await changed(session, who, (store, id) => store.accounts.setRoles(id, roles, session.actor));
       session.answer({ account: shown(account) },
-        `${account.email} now has ${roles.length > 0 ? `the roles ${roles.join(', ')}` : 'no roles'}`);
+        `${nameOf(account)} now has ${roles.length > 0 ? `the roles ${roles.join(', ')}` : 'no roles'}`);
     });
 }
 
 async function setDisabled(session: Session, who: string, disabled: boolean): Promise<void> {
   const account = await changed(session, who, (store, id) => store.accounts.setDisabled(id, disabled, session.actor));
   session.answer({ account: shown(account) }, disabled
-    ? `${account.email} is disabled and can no longer sign in`
-    : `${account.email} is enabled and can sign in`);
+    ? `${nameOf(account)} is disabled and can no longer sign in`
+    : `${nameOf(account)} is enabled and can sign in`);
 }
 
 function changed(session: Session, who: string, change: (store: Store, id: string) => Promise<void>): Promise<Account> {

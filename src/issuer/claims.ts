@@ -7,7 +7,7 @@ import type { Application } from '../clients.ts';
 /** Scope → claims (OIDC Core §5.4); `roles` is ours. */
 export const claimsOfScope = {
   openid: ['sub', 'sid'],
-  profile: ['name', 'preferred_username'],
+  profile: ['name', 'given_name', 'family_name', 'preferred_username'],
   email: ['email', 'email_verified'],
   roles: ['roles'],
 };
@@ -27,10 +27,11 @@ export function claimsOf(account: Account): AccountClaims {
   return {
     sub: account.id,
     name: account.name,
-    preferred_username: account.email,
+    given_name: account.givenName,
+    family_name: account.familyName,
+    preferred_username: account.preferredUsername ?? account.email,
     email: account.email,
-    // A local account's address was typed in by an administrator, and nobody has proved to receive mail there.
-    email_verified: false,
+    email_verified: account.email === undefined ? undefined : account.emailVerified,
     roles: account.roles,
   };
 }

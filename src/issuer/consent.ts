@@ -7,6 +7,7 @@ import type { Apis } from '../apis.ts';
 import type { Application } from '../clients.ts';
 import type { Database } from '../database/database.ts';
 import { oidcScopes, profilePhrases } from './claims.ts';
+import type { Resting } from './upstream.ts';
 
 /** What a third-party application asks for, in words. */
 export interface ConsentRequest {
@@ -26,6 +27,7 @@ export interface Consents {
   /** Of these scopes, those that the person has allowed the application before. */
   among(asked: Scopes, accountId: string, clientId: string): Promise<Scopes>;
   remember(allowed: Scopes, accountId: string, clientId: string): Promise<void>;
+  forget(withdrawn: Scopes, accountId: string, clientId: string): Promise<void>;
 }
 
 export function createConsents(db: Database, now: () => number = Date.now): Consents {
@@ -37,14 +39,20 @@ export function createConsents(db: Database, now: () => number = Date.now): Cons
       return narrowed(asked, (scope, audience) => allowed.has(`${scope} ${audience}`));
     },
 
-    async remember({ personal, resources }, accountId, clientId) {
-      for (const [audience, scopes] of Object.entries({ [ownData]: personal, ...resources })) {
-        for (const scope of scopes) {
-          await db.query(
-            `insert into consents (account_id, client_id, audience, scope, given_at) values ($1, $2, $3, $4, $5)
-             on conflict (account_id, client_id, audience, scope) do nothing`,
-            [accountId, clientId, audience, scope, now()]);
-        }
+    async remember(allowed, accountId, clientId) {
+      for (const [audience, scope] of pairsOf(allowed)) {
+        await db.query(
+          `insert into consents (account_id, client_id, audience, scope, given_at) values ($1, $2, $3, $4, $5)
+           on conflict (account_id, client_id, audience, scope) do nothing`,
+          [accountId, clientId, audience, scope, now()]);
+      }
+    },
+
+    async forget(withdrawn, accountId, clientId) {
+      for (const [audience, scope] of pairsOf(withdrawn)) {
+        await db.query(
+          'delete from consents where account_id = $1 and client_id = $2 and audience = $3 and scope = $4',
+          [accountId, clientId, audience, scope]);
       }
     },
   };
@@ -65,22 +73,28 @@ export async function loadGrant(
   const grantId = result?.consent?.grantId ?? (trusted ? session!.grantIdFor(clientId) : undefined);
   const found = grantId === undefined ? undefined : await provider.Grant.find(grantId);
   const known = found?.accountId === accountId ? found : undefined;
-  if (!trusted) return known;
-
   const asked: Scopes = {
     personal: [...requestParamOIDCScopes],
     resources: Object.fromEntries(Object.entries(resourceServers ?? {}).map(([audience, { scopes }]) =>
       [audience, [...requestParamScopes].filter((scope) => scopes.has(scope))])),
   };
-  const allowed = firstParty ? asked : await consents.among(asked, accountId, clientId);
-  if (!firstParty && isNothing(allowed)) return known;
+  const remembered = trusted ? () => consents.among(asked, accountId, clientId) : async () => nothing;
+  const allowed = firstParty ? asked : await remembered();
+  const widens = firstParty || !isNothing(allowed);
+  if (!known && !widens) return undefined;
 
-  const grant = known ?? new provider.Grant({ accountId, clientId });
-  const before = JSON.stringify([grant.openid, grant.resources]);
-  grantScopes(grant, allowed);
-  if (!known || JSON.stringify([grant.openid, grant.resources]) !== before) await grant.save();
+  const grant: Grant & Resting = known ?? new provider.Grant({ accountId, clientId });
+  const before = stateOf(grant);
+  if (widens) grantScopes(grant, allowed);
+  // It rests on what the session rests on that it was last used from.
+  grant.upstream = (session as Resting).upstream;
+  if (!known || stateOf(grant) !== before) await grant.save();
   return grant;
 }
+
+const nothing: Scopes = { personal: [], resources: {} };
+
+const stateOf = ({ openid, resources, upstream }: Grant & Resting) => JSON.stringify([openid, resources, upstream]);
 
 /** Puts a consent prompt into words. */
 export function describeConsent(interaction: Interaction, application: Application, apis: Apis): ConsentRequest {
@@ -112,6 +126,17 @@ export async function recordConsent(
   grantScopes(grant, allowed);
   if (isIdentified(application, String(params.redirect_uri))) await consents.remember(allowed, accountId, clientId);
   return grant.save();
+}
+
+/** A no to what was allowed before takes that back: it is asked for again next time, and what was built on it ends. */
+export async function withdrawConsent(
+  provider: Provider, interaction: Interaction, application: Application, consents: Consents,
+): Promise<void> {
+  const { grantId, session, prompt } = interaction;
+  if (!prompt.reasons.includes('consent_prompt')) return;
+  await consents.forget(askedFor(interaction, application), session!.accountId!, application.clientId);
+  const grant = grantId === undefined ? undefined : await provider.Grant.find(grantId);
+  await grant?.destroy();
 }
 
 /** What a consent prompt is about: what is new, or all of it where the application wants it asked (prompt=consent). */
@@ -152,6 +177,12 @@ function narrowed({ personal, resources }: Scopes, keep: (scope: string, audienc
     resources: Object.fromEntries(Object.entries(resources).map(([audience, scopes]) =>
       [audience, scopes.filter((scope) => keep(scope, audience))])),
   };
+}
+
+/** Audience and scope of each. */
+function pairsOf({ personal, resources }: Scopes): Array<readonly [audience: string, scope: string]> {
+  return Object.entries({ [ownData]: personal, ...resources })
+    .flatMap(([audience, scopes]) => scopes.map((scope) => [audience, scope] as const));
 }
 
 function isNothing({ personal, resources }: Scopes): boolean {

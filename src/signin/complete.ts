@@ -7,17 +7,29 @@ import type { Issuer, PendingSignIn } from '../issuer/issuer.ts';
 import type { RequestState } from '../issuer/provider.ts';
 
 export interface CompleteSignIn {
-  (ctx: Context, pending: PendingSignIn, account: Account, amr: string[]): Promise<void>;
+  (ctx: Context, pending: PendingSignIn, account: Account, proof: Proof): Promise<void>;
+}
+
+export interface Proof {
+  method: 'password' | 'entra';
+  /** How the person was authenticated, as far as that is known (RFC 8176). */
+  amr?: string[];
+  acr?: string;
+  /** Epoch seconds, where that was not just now. */
+  authTime?: number;
+  /** The session elsewhere that this one rests on. */
+  upstream?: string;
 }
 
 export function createCompleteSignIn(issuer: Issuer, accounts: Accounts, audit: Audit): CompleteSignIn {
-  return async (ctx, pending, account, amr) => {
-    const returnTo = await issuer.finishSignIn(ctx, { accountId: account.id, amr });
+  return async (ctx, pending, account, { method, ...proof }) => {
+    const returnTo = await issuer.finishSignIn(ctx, { accountId: account.id, ...proof });
     await accounts.signedIn(account.id);
     const { requestId, address } = ctx.state as RequestState;
+    const { amr, acr } = proof;
     audit.record({
       event: 'signin.succeeded', subject: account.id, clientId: pending.application.clientId, requestId, address,
-      detail: { amr },
+      detail: { method, amr, acr },
     });
     redirect(ctx, returnTo);
   };

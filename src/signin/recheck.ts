@@ -21,7 +21,7 @@ export interface RecheckParts {
   audit: Audit;
   log: Log;
   /** Ends what rests on an upstream session: sessions, grants and their tokens. */
-  endUpstream(accountId: string, upstream: readonly string[]): Promise<void>;
+  endUpstream(accountId: string, upstream: readonly string[]): Promise<unknown>;
   now?: () => number;
 }
 

@@ -4,15 +4,21 @@
 import { hash } from 'node:crypto';
 import Router from '@koa/router';
 import type { Context } from 'koa';
-import { emailKey, type Accounts } from '../accounts.ts';
+import { emailKey, nameOf, type Accounts } from '../accounts.ts';
 import type { Audit } from '../audit.ts';
-import { AppError } from '../errors.ts';
+import { AppError, isAppError } from '../errors.ts';
 import type { Issuer, PendingSignIn } from '../issuer/issuer.ts';
 import type { RequestState } from '../issuer/provider.ts';
+import type { Log } from '../log.ts';
 import { addressPrefix, readForm, requireSameOrigin, sendPage } from '../web/guard.ts';
 import type { Pages } from '../web/pages.ts';
 import type { Attempts } from './attempts.ts';
 import { redirect, type CompleteSignIn } from './complete.ts';
+import type { EntraSignIn } from './entra-sign-in.ts';
+import { EntraError } from './entra/errors.ts';
+import type { EntraIdentity } from './entra/identity.ts';
+import { entraRoutes, failurePage } from './entra/routes.ts';
+import { belongsToMicrosoft, realmFor, type Realm } from './home-realm.ts';
 import type { Passwords } from './password.ts';
 
 export interface SignInParts {
@@ -24,22 +30,59 @@ export interface SignInParts {
   complete: CompleteSignIn;
   pages: Pages;
   audit: Audit;
+  log: Log;
   minPasswordLength: number;
+  /** Absent where nobody signs in with Microsoft. */
+  entra?: EntraSignIn | undefined;
 }
 
 type Form = ReadonlyMap<string, string>;
 
 // One sentence for all of them: whether the person exists is nobody's business.
 const wrongPassword = 'That e-mail address and password do not match.';
+const noAddress = 'Enter your e-mail address and your password.';
+// Of https only the scheme counts in a form-action, and so whichever cloud it is.
+const microsoft = 'https://login.microsoftonline.com';
+
+/** What a person may read of a refusal that came after Microsoft's yes. */
+const refusals = new Set(['account_disabled', 'account_unknown', 'identity_taken', 'groups_unavailable', 'connect_expired']);
+// Microsoft would sign the same account in again without a question, and so it would be refused again.
+const wrongAccount = new Set(['not_entitled', 'guest', 'account_state', 'policy', 'consent']);
+
+/** What a person asked for by following a link: the password form all the same, or to connect an account. */
+type Wish = 'local' | 'connect' | undefined;
 
 export function signInRoutes(parts: SignInParts): Router {
-  const { issuer, accounts, passwords, attempts, complete, pages, audit } = parts;
+  const { issuer, accounts, passwords, attempts, complete, pages, audit, log, entra } = parts;
   const router = new Router();
+  const ownPage = failurePage(pages);
 
   router.get('/sign-in/:uid', async (ctx) => {
     const pending = await issuer.pendingSignIn(ctx);
-    await showStep(ctx, pending, {});
+    if (entra && goesStraight(ctx, pending)) {
+      // Noted, so that whoever comes back from there sees the page and has a choice.
+      await issuer.noteSignIn(ctx, { sentToMicrosoft: true });
+      return leave(ctx, pending);
+    }
+    await showStep(ctx, pending, pending.note?.failure ?? {});
   });
+
+  router.get('/sign-in/:uid/microsoft', async (ctx) => {
+    const pending = await issuer.pendingSignIn(ctx);
+    if (!entra || entra.config.mode === 'local-only' || pending.step !== 'login') return redirect(ctx, formOf(pending));
+    const another = 'another' in ctx.query;
+    // What was proved in order to connect an account must not be there when it comes to an ordinary sign-in.
+    if (!('connect' in ctx.query) && pending.note?.connect) {
+      await issuer.noteSignIn(ctx, {});
+      return leave(ctx, { ...pending, note: {} }, { another });
+    }
+    return leave(ctx, pending, { another });
+  });
+
+  if (entra) {
+    const { connector } = entra;
+    router.use(entraRoutes({ connector, complete: endAtMicrosoft, failed: showFailure, pages, audit, log }).routes());
+  }
 
   router.post('/sign-in/:uid', requireSameOrigin({ issuer: parts.issuerUrl }), async (ctx) => {
     const pending = await issuer.pendingSignIn(ctx);
@@ -47,22 +90,33 @@ export function signInRoutes(parts: SignInParts): Router {
     if (form.has('cancel')) return redirect(ctx, await issuer.finishSignIn(ctx, { cancelled: true }));
     if (pending.step === 'consent') return decideConsent(ctx, pending, form);
     if (pending.note?.mustChangePassword) return chooseNewPassword(ctx, pending, form);
+    if (realmOf(ctx).step === 'identifier' && !form.has('password')) return chooseWay(ctx, pending, form);
     return checkPassword(ctx, pending, form);
   });
 
-  async function showStep(
-    ctx: Context,
-    pending: PendingSignIn,
-    { email, problem, status = 200 }: { email?: string; problem?: string; status?: number },
-  ): Promise<void> {
-    const { application, consent, note, loginHint, redirectUri } = pending;
-    const common = { action: ctx.path, application: application.name };
+  const wishOf = ({ query }: Context): Wish => {
+    if ('connect' in query && entra) return 'connect';
+    return 'local' in query ? 'local' : undefined;
+  };
+
+  const realmOf = (ctx: Context): Realm => realmFor(entra?.config, { local: wishOf(ctx) !== undefined });
+
+  /** The application has said whose people it means, and they sign in at Microsoft. */
+  function goesStraight(ctx: Context, { step, asked, note }: PendingSignIn): boolean {
+    if (step !== 'login' || note || wishOf(ctx) || realmOf(ctx).step === 'both') return false;
+    return asked.domainHint !== undefined && entra!.config.domains.includes(asked.domainHint.toLowerCase());
+  }
+
+  async function showStep(ctx: Context, pending: PendingSignIn, shown: Shown): Promise<void> {
+    const { application, consent, note, redirectUri } = pending;
+    const { problem, status = 200 } = shown;
+    const common = { action: formOf(pending), application: application.name };
     const options = { status, formAction: [redirectUri] };
 
     if (consent) {
       const account = await accounts.find(pending.accountId ?? '');
       if (!account) throw new AppError('sign_in_lost', 400, 'the person of this sign-in is gone');
-      const page = pages.consent({ ...common, ...consent, email: account.email, origin: webOrigin(redirectUri) });
+      const page = pages.consent({ ...common, ...consent, email: nameOf(account), origin: webOrigin(redirectUri) });
       return sendPage(ctx, page, options);
     }
     if (note?.mustChangePassword) {
@@ -72,14 +126,86 @@ export function signInRoutes(parts: SignInParts): Router {
       });
       return sendPage(ctx, page, options);
     }
-    return sendPage(ctx, pages.signIn({ ...common, email: email ?? loginHint, problem }), options);
+    const page = signInPage(ctx, pending, shown);
+    return sendPage(ctx, page, { status, formAction: entra ? [redirectUri, microsoft] : [redirectUri] });
+  }
+
+  function signInPage(ctx: Context, pending: PendingSignIn, shown: Shown): string {
+    const { email, problem, knownAddress, tryAnother } = shown;
+    const wish = wishOf(ctx);
+    const realm = realmOf(ctx);
+    const form = formOf(pending);
+    const common = { application: pending.application.name, email: email ?? pending.asked.loginHint, problem };
+    const button = { href: `${form}/microsoft${tryAnother ? '?another' : ''}`, label: `Sign in with ${entra?.config.label}` };
+    if (!knownAddress && (realm.step === 'identifier' || realm.step === 'microsoft')) {
+      const asksAddress = realm.step === 'identifier';
+      return pages.signInStart({ ...common, action: form, asksAddress, microsoft: button, local: `${form}?local` });
+    }
+    const { label } = entra?.config ?? {};
+    const mayConnect = label !== undefined && !wish && !realm.administratorsOnly && entra!.config.mode === 'mixed';
+    return pages.signIn({
+      ...common,
+      action: wish ? `${form}?${wish}` : form,
+      ...(realm.microsoft && !knownAddress ? { microsoft: button } : {}),
+      ...(knownAddress ? { back: form } : {}),
+      ...(mayConnect ? { connect: { href: `${form}?connect`, label } } : {}),
+      ...(wish === 'connect' ? { connecting: label } : {}),
+    });
+  }
+
+  /** The address was typed first: what its domain says, and nothing about whether anybody has it. */
+  async function chooseWay(ctx: Context, pending: PendingSignIn, form: Form): Promise<void> {
+    const email = addressIn(form);
+    if (email === '') {
+      return showStep(ctx, pending, { problem: 'Enter your e-mail address.', status: 400 });
+    }
+    if (belongsToMicrosoft(entra!.config, email)) return leave(ctx, pending, { email });
+    return showStep(ctx, pending, { email, knownAddress: true });
+  }
+
+  async function leave(ctx: Context, pending: PendingSignIn, options?: { email?: string; another?: boolean }) {
+    try {
+      await entra!.begin(ctx, pending, options);
+    } catch (error) {
+      if (!(error instanceof EntraError)) throw error;
+      await showFailure(ctx, error);
+    }
+  }
+
+  async function endAtMicrosoft(ctx: Context, identity: EntraIdentity, uid: string): Promise<void> {
+    try {
+      await entra!.complete(ctx, identity, uid);
+    } catch (error) {
+      if (!isAppError(error) || !refusals.has(error.code)) throw error;
+      const { message: problem, status } = error;
+      await issuer.noteSignIn(ctx, { failure: { problem, status, tryAnother: true } });
+      redirect(ctx, `/sign-in/${uid}`);
+    }
+  }
+
+  /** On the page where the sign-in began, where there are other ways; or on one of its own, where that page is gone. */
+  async function showFailure(ctx: Context, error: EntraError): Promise<void> {
+    const { title, message, status, failure, facts: { uid, correlationId, retryAfterSeconds } } = error;
+    try {
+      if (uid === undefined) return ownPage(ctx, error);
+      await issuer.pendingSignIn(ctx, uid);
+    } catch (gone) {
+      if (!isAppError(gone, 'sign_in_lost')) throw gone;
+      return ownPage(ctx, error);
+    }
+    if (retryAfterSeconds !== undefined) ctx.set('Retry-After', String(retryAfterSeconds));
+    const reference = correlationId === undefined ? '' : ` (${correlationId})`;
+    const problem = `${title}. ${message}${reference}`;
+    await issuer.noteSignIn(ctx, { failure: { problem, status, tryAnother: wrongAccount.has(failure) } });
+    redirect(ctx, `/sign-in/${uid}`);
   }
 
   async function checkPassword(ctx: Context, pending: PendingSignIn, form: Form): Promise<void> {
-    const email = form.get('email')?.trim().slice(0, 254) ?? '';
+    const email = addressIn(form);
     const password = form.get('password') ?? '';
+    const knownAddress = realmOf(ctx).step === 'identifier' && email !== '';
     if (email === '' || password === '') {
-      return showStep(ctx, pending, { email, problem: 'Enter your e-mail address and your password.', status: 400 });
+      return showStep(ctx, pending, { email, problem: noAddress, status: 400, knownAddress });
     }
 
     const { waitSeconds, succeeded } = await attempts.begin(
@@ -88,14 +214,17 @@ export function signInRoutes(parts: SignInParts): Router {
       refuse(ctx, pending, undefined, 'too_many_attempts');
       ctx.set('Retry-After', String(waitSeconds));
       const problem = `Too many attempts. Try again in ${inWords(waitSeconds)}.`;
-      return showStep(ctx, pending, { email, problem, status: 429 });
+      return showStep(ctx, pending, { email, problem, status: 429, knownAddress });
     }
 
     const account = await accounts.findByEmail(email);
     const { ok, rehashed } = await passwords.check(password, account?.passwordHash);
-    if (!ok || !account || account.disabledAt) {
-      refuse(ctx, pending, account?.id, ok ? 'account_disabled' : 'wrong_password');
-      return showStep(ctx, pending, { email, problem: wrongPassword, status: 400 });
+    const barred = account?.disabledAt ? 'account_disabled' : undefined;
+    const elsewhere = realmOf(ctx).administratorsOnly && !account?.assignedRoles.includes('admin');
+    const reason = ok ? barred ?? (elsewhere ? 'password_not_allowed' : undefined) : 'wrong_password';
+    if (!account || reason) {
+      refuse(ctx, pending, account?.id, reason ?? 'wrong_password');
+      return showStep(ctx, pending, { email, problem: wrongPassword, status: 400, knownAddress });
     }
 
     await succeeded();
@@ -105,7 +234,11 @@ export function signInRoutes(parts: SignInParts): Router {
       return redirect(ctx, ctx.path);
     }
     if (rehashed) await accounts.rehash(account.id, account.passwordHash!, rehashed);
-    return complete(ctx, pending, account, ['pwd']);
+    if (wishOf(ctx) === 'connect') {
+      await issuer.noteSignIn(ctx, { connect: { accountId: account.id, provedAt: Date.now() } });
+      return redirect(ctx, `${formOf(pending)}/microsoft?connect`);
+    }
+    return complete(ctx, pending, account, { method: 'password', amr: ['pwd'] });
   }
 
   async function chooseNewPassword(ctx: Context, pending: PendingSignIn, form: Form): Promise<void> {
@@ -122,7 +255,7 @@ export function signInRoutes(parts: SignInParts): Router {
     const replacement = await passwords.hash(chosen);
     const changed = await accounts.choosePassword(accountId, current, replacement, { requestId, address });
     if (!changed) throw passwordGone();
-    return complete(ctx, pending, account, ['pwd']);
+    return complete(ctx, pending, account, { method: 'password', amr: ['pwd'] });
   }
 
   async function problemWith(chosen: string, again: string, currentHash: string): Promise<string | undefined> {
@@ -153,6 +286,20 @@ export function signInRoutes(parts: SignInParts): Router {
 
   return router;
 }
+
+interface Shown {
+  email?: string;
+  /** Only the password is asked for: the address was typed on the page before. */
+  knownAddress?: boolean;
+  problem?: string;
+  status?: number;
+  /** Whether Microsoft is to ask which account. */
+  tryAnother?: boolean;
+}
+
+const formOf = ({ uid }: PendingSignIn) => `/sign-in/${uid}`;
+
+const addressIn = (form: Form) => form.get('email')?.trim().slice(0, 254) ?? '';
 
 function passwordGone(): AppError {
   return new AppError('sign_in_lost', 400, 'the one-time password of this sign-in has been replaced');

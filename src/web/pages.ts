@@ -21,7 +21,31 @@ export interface SignInPage {
   email?: string;
   /** One sentence on why the last attempt did not work. */
   problem?: string;
-  microsoft?: { href: string; label: string };
+  microsoft?: LinkTo;
+  /** Where to type another address. With it, the one there is only shown. */
+  back?: string;
+  /** Where a person connects an account of theirs elsewhere. */
+  connect?: LinkTo;
+  /** Whose account is being connected: what was asked for here is not the sign-in alone. */
+  connecting?: string;
+}
+
+export interface LinkTo {
+  href: string;
+  label: string;
+}
+
+/** Before it is known how somebody signs in. Fields on submit: `email`; or, from a form of its own, `cancel=yes`. */
+export interface SignInStartPage {
+  action: string;
+  application: string;
+  email?: string;
+  problem?: string;
+  /** Whether there is anything to be told by an address. */
+  asksAddress: boolean;
+  microsoft: LinkTo;
+  /** Where the password form is. */
+  local: string;
 }
 
 /** Fields on submit: `new_password`, `new_password_again`. Shown when a one-time password has to be replaced. */
@@ -53,6 +77,8 @@ export interface SignOutPage {
   form: string;
   application?: string;
   email?: string;
+  /** Name of who else the person is signed in at, where they may choose to be signed out there, too. */
+  elsewhere?: string;
 }
 
 export interface SignedOutPage {
@@ -80,6 +106,7 @@ export interface HomePage {
 
 export interface Pages {
   signIn(model: SignInPage): string;
+  signInStart(model: SignInStartPage): string;
   newPassword(model: NewPasswordPage): string;
   consent(model: ConsentPage): string;
   signOut(model: SignOutPage): string;
@@ -90,8 +117,8 @@ export interface Pages {
 }
 
 const templates = [
-  'layout', 'problem',
-  'sign-in', 'new-password', 'consent', 'sign-out', 'signed-out', 'error', 'lost', 'home',
+  'layout', 'problem', 'microsoft', 'cancel',
+  'sign-in', 'sign-in-start', 'new-password', 'consent', 'sign-out', 'signed-out', 'error', 'lost', 'home',
 ] as const;
 
 /** @param issuer its path goes before every asset, its host into the foot of every page. */
@@ -107,6 +134,7 @@ export function createPages({ branding, issuer }: { branding: Branding; issuer: 
 
   return {
     signIn: page('sign-in'),
+    signInStart: page('sign-in-start'),
     newPassword: page('new-password'),
     consent: page('consent'),
     signOut: page('sign-out'),

@@ -3,8 +3,10 @@
 
 import type { Context, Middleware } from 'koa';
 import type { KoaContextWithOIDC } from 'oidc-provider';
+import { nameOf, type Accounts } from '../accounts.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { ProviderPages } from '../issuer/configuration.ts';
+import type { Resting } from '../issuer/upstream.ts';
 import type { Log } from '../log.ts';
 import { sendPage } from './guard.ts';
 import type { LostPage, Pages } from './pages.ts';
@@ -39,18 +41,33 @@ const wordings: Record<string, Wording> = {
   },
 };
 
+export interface ProviderPagesParts {
+  pages: Pages;
+  accounts: Pick<Accounts, 'find'>;
+  /** Where else people are signed in, and whether they may choose to be signed out there. */
+  elsewhere?: { label: string; logoutUrl: string; asks: boolean } | undefined;
+}
+
 /** The pages that oidc-provider asks for. */
-export function createProviderPages(pages: Pages): ProviderPages {
+export function createProviderPages({ pages, accounts, elsewhere }: ProviderPagesParts): ProviderPages {
   return {
     error(ctx, out, error) {
       if (error.name === 'SessionNotFound') return showLost(ctx, pages);
       showRefusal(ctx, pages, ctx.status, out.error, out.error_description);
     },
-    signOut(ctx, form) {
+    async signOut(ctx, form) {
       const { client, session } = ctx.oidc;
-      const html = pages.signOut({ form, application: client?.clientName });
-      const returnTo = (session?.state as { postLogoutRedirectUri?: string } | undefined)?.postLogoutRedirectUri;
-      sendPage(ctx, html, { formAction: returnTo ? [returnTo] : [] });
+      const account = await accounts.find(session?.accountId ?? '');
+      const alsoThere = (session as Resting | undefined)?.upstream === undefined ? undefined : elsewhere;
+      const html = pages.signOut({
+        form,
+        application: client?.clientName,
+        email: account && nameOf(account),
+        elsewhere: alsoThere?.asks ? alsoThere.label : undefined,
+      });
+      const { postLogoutRedirectUri } = (session?.state ?? {}) as { postLogoutRedirectUri?: string };
+      const leadsTo = [postLogoutRedirectUri, alsoThere?.logoutUrl].filter((uri) => uri !== undefined);
+      sendPage(ctx, html, { formAction: leadsTo });
     },
     signedOut(ctx) {
       sendPage(ctx, pages.signedOut({ application: ctx.oidc.client?.clientName }));

@@ -34,7 +34,8 @@ export async function startWatchedIssuer({ config, store }: TestServer): Promise
       return store.db.query(sql, values);
     },
   };
-  const pages = createProviderPages(createPages({ branding: config.branding, issuer: config.issuer }));
+  const { accounts } = store;
+  const pages = createProviderPages({ pages: createPages({ branding: config.branding, issuer: config.issuer }), accounts });
   const log = createLog('debug', (line) => lines.push(line));
   const issuer = createIssuer(
     { ...store, db, accounts: createAccounts(db, store.audit), config, pages, log }, await store.keyring.signingKeys());

@@ -6,9 +6,10 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import bcrypt from 'bcrypt';
+import { vi } from 'vitest';
 import { loadConfig, type Config } from '../../src/config.ts';
 import { createLog } from '../../src/log.ts';
-import { openStore, startServer, type RunningServer, type Store } from '../../src/server.ts';
+import { openStore, startServer, type RunningServer, type ServerParts, type Store } from '../../src/server.ts';
 import { noteSecret, secretsIn } from './secrets.ts';
 
 export const ordersApi = 'https://orders.example.com';
@@ -62,9 +63,11 @@ export interface TestServerOptions {
   values?: Record<string, unknown>;
   /** Where keys and SQLite live; by default a fresh directory, removed at close. */
   directory?: string;
+  /** What a server is given beside its configuration. */
+  parts?: ServerParts;
 }
 
-export async function startSignet({ database, values = {}, directory }: TestServerOptions = {}): Promise<TestServer> {
+export async function startSignet({ database, values = {}, directory, parts }: TestServerOptions = {}): Promise<TestServer> {
   const home = directory ?? (await mkdtemp(join(tmpdir(), 'signet-test-')));
   const port = await freePort();
   const config = loadConfig({
@@ -79,7 +82,11 @@ export async function startSignet({ database, values = {}, directory }: TestServ
   });
   const lines: string[] = [];
   const log = createLog('debug', (line) => lines.push(line));
-  const server = await startServer(config, log);
+  const server = await startServer(config, log, parts);
+  // The next key is made while the server already listens; with it, what a test reads does not change under its eyes.
+  await vi.waitFor(() => {
+    if (!lines.some((line) => JSON.parse(line).published?.length > 1)) throw new Error('no next key is published');
+  }, { timeout: 15_000, interval: 10 });
   const store = await openStore(config, log);
   const known = await store.accounts.findByEmail(person.email);
   const account = known ?? (await store.accounts.create({

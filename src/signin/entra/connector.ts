@@ -220,7 +220,7 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
     async finish(ctx) {
       const { answer, begun } = await comeBack(ctx);
       const { uid, correlationId } = begun;
-      const facts: EntraFailure = { uid, correlationId };
+      const facts: EntraFailure = { uid, correlationId, wasSilent: begun.options['prompt'] === 'none' };
       try {
         if (answer.kind === 'refused') throw new TokenRefusal(answer.refusal);
         return { identity: await identify(ctx, answer.code, begun), uid };

@@ -264,6 +264,8 @@ export interface EntraFailure {
   retryAfterSeconds?: number | undefined;
   /** Where to send the browser instead of showing a page: Microsoft asked for a further step. */
   redirectTo?: string | undefined;
+  /** Nobody was to be asked anything (prompt=none). */
+  wasSilent?: boolean | undefined;
   /** Where an administrator approves the application. */
   adminConsentUrl?: string | undefined;
   at?: Date;
@@ -281,11 +283,16 @@ export class EntraError extends AppError {
   constructor(failure: FailureClass, facts: EntraFailure = {}) {
     const { title, message, status, downstream, operator, alert } = failures[failure];
     const wait = facts.retryAfterSeconds;
-    const words = failure === 'transient' && wait !== undefined ? `Microsoft is busy or cannot be reached. Try again ${inTime(wait)}.` : message;
-    super(`entra_${failure}`, status, words, { ...('cause' in facts && { cause: facts.cause }), ...(operator && { hint: operator }) });
+    const words = failure === 'transient' && wait !== undefined
+      ? `Microsoft is busy or cannot be reached. Try again ${inTime(wait)}.`
+      : message;
+    super(`entra_${failure}`, status, words, {
+      ...('cause' in facts && { cause: facts.cause }), ...(operator && { hint: operator }),
+    });
     this.failure = failure;
     this.title = title;
-    this.downstream = downstream;
+    // Told silently, the application can ask again aloud (OIDC Core §3.1.2.6); told aloud, the person was refused.
+    this.downstream = failure === 'consent' && facts.wasSilent ? 'consent_required' : downstream;
     this.alert = alert;
     this.facts = facts;
   }

@@ -24,7 +24,7 @@ export interface EntraRoutesParts {
   log: Log;
 }
 
-export function entraRoutes({ connector, complete, pages, audit, log, failed = showFailure(pages) }: EntraRoutesParts): Router {
+export function entraRoutes({ connector, complete, pages, audit, log, failed = failurePage(pages) }: EntraRoutesParts): Router {
   const router = new Router();
 
   router.get([callbackPath, resumePath], (ctx) => answering(ctx, async () => {
@@ -65,7 +65,8 @@ export function entraRoutes({ connector, complete, pages, audit, log, failed = s
   return router;
 }
 
-function showFailure(pages: Pages) {
+/** Says what happened, with what Microsoft's support would ask for. */
+export function failurePage(pages: Pages) {
   return (ctx: Context, { title, message, status, code, facts }: EntraError): void => {
     if (facts.retryAfterSeconds !== undefined) ctx.set('Retry-After', String(facts.retryAfterSeconds));
     const reference = facts.correlationId === undefined ? '' : ` (${facts.correlationId}, ${new Date().toISOString()})`;

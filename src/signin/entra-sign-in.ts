@@ -1,0 +1,95 @@
+// Signing in with Microsoft, from our page to Microsoft (`begin`) and from a verified identity to the end of the sign-in
+// (`complete`); and the two ways in which a session at Microsoft and one here end together. How an identity is proved is
+// entra/; whose account it is, people.ts.
+
+import type { Context } from 'koa';
+import type { Audit } from '../audit.ts';
+import type { EntraConfig } from '../config.ts';
+import { AppError, isAppError } from '../errors.ts';
+import type { Issuer, PendingSignIn } from '../issuer/issuer.ts';
+import type { RequestState } from '../issuer/provider.ts';
+import { redirect, type CompleteSignIn } from './complete.ts';
+import type { MountedEntraConnector } from './entra/connector.ts';
+import type { EntraIdentity } from './entra/identity.ts';
+import { hintsFor } from './home-realm.ts';
+import { externalIdOf, type People } from './people.ts';
+import type { UpstreamSessions } from './upstream-sessions.ts';
+
+export interface EntraSignIn {
+  readonly config: EntraConfig;
+  readonly connector: MountedEntraConnector;
+  /**
+   * Sends the browser to Microsoft.
+   * @param email what was typed on our page
+   * @param another whether Microsoft is to ask which account, since the one it has a session of will not do
+   */
+  begin(ctx: Context, pending: PendingSignIn, options?: { email?: string; another?: boolean }): Promise<void>;
+  /** Ends the sign-in `uid` for a verified identity. @throws {AppError} in words for the person */
+  complete(ctx: Context, identity: EntraIdentity, uid: string): Promise<void>;
+}
+
+export interface EntraSignInParts {
+  config: EntraConfig;
+  connector: MountedEntraConnector;
+  issuer: Issuer;
+  people: People;
+  sessions: UpstreamSessions;
+  finish: CompleteSignIn;
+  audit: Audit;
+  now?: () => number;
+}
+
+/** How long the proof of a password is good for connecting a Microsoft account: a second factor may take its time. */
+const connectWithinMs = 15 * 60_000;
+
+export function createEntraSignIn(parts: EntraSignInParts): EntraSignIn {
+  const { config, connector, issuer, people, sessions, finish, audit, now = Date.now } = parts;
+
+  /** The account that this browser has just proved to own, where the person wants it connected. */
+  function provedAccount({ note }: PendingSignIn): string | undefined {
+    if (!note?.connect) return undefined;
+    if (now() - note.connect.provedAt <= connectWithinMs) return note.connect.accountId;
+    throw new AppError('connect_expired', 400,
+      'It is too long ago that you entered your password. Go back to the application and start again.');
+  }
+
+  return {
+    config,
+    connector,
+
+    async begin(ctx, pending, { email, another = false } = {}) {
+      const { loginHint: asked, domainHint, prompt, maxAge, acrValues } = pending.asked;
+      // Whoever connects an account means a certain one, which need not be the one that Microsoft has a session of.
+      const asks = another || pending.note?.connect !== undefined;
+      const { loginHint, ...hint } = hintsFor(config, { email: email ?? asked, domainHint });
+      redirect(ctx, await connector.begin(ctx, pending, {
+        ...hint, maxAge, acrValues,
+        loginHint: asks ? undefined : loginHint,
+        prompt: asks ? 'select_account' : prompt,
+      }));
+    },
+
+    async complete(ctx, identity, uid) {
+      const pending = await issuer.pendingSignIn(ctx, uid);
+      if (pending.step !== 'login') throw new AppError('sign_in_lost', 400, 'this sign-in is past its first step');
+      const { requestId, address } = ctx.state as RequestState;
+      try {
+        const account = await people.signIn(identity, { requestId, address }, provedAccount(pending));
+        const { sid, loginHint, upstreamRefreshToken, authTime, acr } = identity;
+        const upstream = await sessions.open({
+          method: 'entra', externalId: externalIdOf(identity), accountId: account.id,
+          upstreamSid: sid, loginHint, refreshToken: upstreamRefreshToken,
+        });
+        // No amr: Entra's ID tokens of version 2.0 have none, so how the person was authenticated is not known.
+        await finish(ctx, pending, account, { method: 'entra', upstream, acr, authTime });
+      } catch (error) {
+        if (!isAppError(error) || error.status >= 500) throw error;
+        audit.record({
+          event: 'signin.refused', clientId: pending.application.clientId, requestId, address,
+          detail: { method: 'entra', reason: error.code, tid: identity.tid, oid: identity.oid },
+        });
+        throw error;
+      }
+    },
+  };
+}
