@@ -32,6 +32,8 @@ export interface HostileTokens {
   genuine: (() => string)[];
 }
 
+type Signer = (text: Buffer) => Buffer;
+
 const base64url = (text: string | Uint8Array) => Buffer.from(text).toString('base64url');
 
 export function hostileTokens(forge: Forge): HostileTokens {
@@ -42,7 +44,7 @@ export function hostileTokens(forge: Forge): HostileTokens {
   const now = () => Math.floor(Number(goodClaims().iat));
 
   type Changes = Record<string, unknown>;
-  const rs256 = (text: Buffer) => sign('sha256', text, privateKey);
+  const rs256: Signer = (text) => sign('sha256', text, privateKey);
   const tokenOf = (head: string | Uint8Array, claims: string | Uint8Array, signer = rs256) => {
     const text = `${base64url(head)}.${base64url(claims)}`;
     return `${text}.${base64url(signer(Buffer.from(text)))}`;
@@ -53,7 +55,7 @@ export function hostileTokens(forge: Forge): HostileTokens {
 
   const header = (changes: Changes) => () => token(changes);
   const claims = (changes: Changes) => () => token({}, changes);
-  const signedWith = (changes: Changes, signer: (text: Buffer) => Buffer) => () => token(changes, {}, signer);
+  const signedWith = (changes: Changes, signer: Signer) => () => token(changes, {}, signer);
   const plainHeader = () => JSON.stringify({ alg: 'RS256', typ: 'at+jwt', kid });
   const plainClaims = () => JSON.stringify(goodClaims());
   const parts = () => token().split('.') as [string, string, string];
