@@ -4,7 +4,7 @@
 import type { Command } from 'commander';
 import type { Act } from '../keys/keyring.ts';
 import type { KeyOperations, RotatedKey, RotationPlan } from '../keys/operations.ts';
-import type { Verdict } from '../keys/plan.ts';
+import type { Moment, Verdict } from '../keys/plan.ts';
 import type { ConsumersStatus, KeysStatus } from '../keys/status.ts';
 import { usageError } from './failure.ts';
 import { moment, span, table } from './layout.ts';
@@ -175,11 +175,13 @@ silent: came once, or stopped coming; nothing says that it still verifies tokens
 
 const eventNames = {
   published: 'is published', signs: 'signs', retired: 'is retired: it verifies, and signs no more',
+  standby: 'is published, and is the next to sign',
   leaves: 'leaves the JWKS: nothing that it signed is valid any more',
 };
 
 function planText({ timeline, verifiers, unseenBy }: RotationPlan): string {
-  const events = timeline.map(({ at, kid, event }) => [moment(at), kid ?? '(a new key)', eventNames[event]]);
+  const unmade = (event: Moment['event']) => (event === 'standby' ? '(the key after it)' : '(a new key)');
+  const events = timeline.map(({ at, kid, event }) => [moment(at), kid ?? unmade(event), eventNames[event]]);
   const refusal = ({ kid, from, until }: Verdict['refuses'][number]) =>
     `${kid ?? 'the new key'} from ${moment(from)} until ${until ? moment(until) : 'it is restarted'}`;
   const habits = verifiers.map(({ verifier, refuses }) => [verifier, refuses.map(refusal).join(', ') || 'nothing']);

@@ -5,7 +5,7 @@
 import type { Audit } from '../audit.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError } from '../errors.ts';
-import { afterlife, isPublished, readyAt, spentAt, withdrawnWithin } from './lifecycle.ts';
+import { afterlife, followedWithin, isPublished, readyAt, spentAt } from './lifecycle.ts';
 import type { KeyState, Milliseconds, Policy, Seconds } from './lifecycle.ts';
 import type { Seal } from './seal.ts';
 import { createSigner, generateKey } from './signer.ts';
@@ -307,7 +307,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
         const sessionsCut = await act.cutSessions?.(tx);
         const revocation = {
           was: before.state, successor, sessionsCut,
-          verifiersFollowBy: at + withdrawnWithin(policy) * 1000,
+          verifiersFollowBy: at + followedWithin(policy) * 1000,
           signedValidUntil: (before.retiredAt ?? at) + before.longestLife * 1000,
         };
         if (before.state === 'prepared' && sessionsCut === undefined) return revocation;

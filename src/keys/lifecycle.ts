@@ -1,6 +1,7 @@
 // The life of a signing key, decided without a clock or a database: prepared (published, not signing) → active →
-// retired (verifies only) → destroyed; or revoked, from any of the first three. States are read from timestamps, so no
-// status can disagree with its history. keyring.ts does what is decided here; rotation.ts asks when.
+// retired (verifies only) → destroyed; or revoked, from any of the first three. Behind an active key there is always a
+// prepared one, so that an emergency has a successor that verifiers already hold. States are read from timestamps, so
+// no status can disagree with its history. keyring.ts does what is decided here; rotation.ts asks when.
 
 export type Milliseconds = number;
 export type Seconds = number;
@@ -21,7 +22,7 @@ export type KeyState = 'prepared' | 'active' | 'retired' | 'destroyed' | 'revoke
 export interface Policy {
   /** Seconds a key signs before the next one takes over. */
   rotateEvery: Seconds;
-  /** Seconds a key is in the JWKS before it signs. */
+  /** Seconds a key is in the JWKS at least before it signs, emergencies apart. */
   publishAhead: Seconds;
   /** Seconds a verifier may keep a JWKS: our Cache-Control. */
   jwksMaxAge: Seconds;
@@ -45,7 +46,7 @@ export type Step =
 export interface Wait {
   do: 'wait';
   until: Milliseconds;
-  next: 'prepare' | 'activate' | 'destroy';
+  next: 'activate' | 'destroy';
   /** Where a key is past its time and waits: those that it waits for. It signs when they have it, or at its limit. */
   waitingFor?: readonly string[];
 }
@@ -82,16 +83,24 @@ export function afterlife(policy: Policy): Seconds {
   return policy.pollEvery + policy.jwksMaxAge + policy.clockSkew;
 }
 
-/** Seconds within which every verifier that obeys our max-age has dropped a key that was taken out of the JWKS. */
-export function withdrawnWithin(policy: Policy): Seconds {
-  // A verifier keeps a JWKS for 30 s at least (verifier/keys.ts), and a replica may serve the old one until it notices.
-  return policy.pollEvery + Math.max(policy.jwksMaxAge, 30);
+/**
+ * Seconds within which every verifier that obeys our max-age has dropped a key that was taken out of the JWKS, or has
+ * one that was put in: a replica may serve the old JWKS until it notices, and a verifier keep it for its max-age.
+ */
+export function followedWithin(policy: Policy): Seconds {
+  return policy.pollEvery + policy.jwksMaxAge;
+}
+
+/** When the active key's turn is over and the prepared one may sign, as far as time decides it. */
+export function handoverAt(active: KeyTimes, prepared: KeyTimes, policy: Policy): Milliseconds {
+  return Math.max(readyAt(prepared, policy), active.activatedAt! + policy.rotateEvery * 1000);
 }
 
 /**
  * The one thing to do now, or until when there is nothing to do. Call again after each step.
  *
- * Signing comes before tidying: a key is destroyed only when the active one needs nothing.
+ * Signing comes before tidying: a key is destroyed only when the active one needs nothing. And every key that signs
+ * has the next one behind it from its first moment on: nobody can publish a successor in time for an emergency.
  *
  * @param unseenBy regular consumers of the JWKS that were not given the prepared key; matters only with `patience`,
  *   and only once the key is otherwise ready
@@ -102,22 +111,19 @@ export function nextStep(
   const prepared = keys.find((key) => stateOf(key) === 'prepared');
   const active = keys.find((key) => stateOf(key) === 'active');
   if (!active) return prepared ? { do: 'activate', kid: prepared.kid } : { do: 'bootstrap' };
+  if (!prepared) return { do: 'prepare' };
 
-  const rotationDue = active.activatedAt! + policy.rotateEvery * 1000;
-  const rotation = prepared
-    ? { at: Math.max(readyAt(prepared, policy), rotationDue), step: { do: 'activate', kid: prepared.kid } as const }
-    : { at: rotationDue - policy.publishAhead * 1000, step: { do: 'prepare' } as const };
-  const waits = prepared !== undefined && now >= rotation.at && unseenBy.length > 0;
-  if (waits) rotation.at += (policy.patience ?? 0) * 1000;
-  if (now >= rotation.at) return rotation.step;
+  const waits = unseenBy.length > 0 && now >= handoverAt(active, prepared, policy);
+  const handover = handoverAt(active, prepared, policy) + (waits ? (policy.patience ?? 0) * 1000 : 0);
+  if (now >= handover) return { do: 'activate', kid: prepared.kid };
 
   const [spent] = keys.filter(isRetired)
     .map((key) => ({ kid: key.kid, at: spentAt(key, policy) }))
     .sort((a, b) => a.at - b.at);
   if (spent && now >= spent.at) return { do: 'destroy', kid: spent.kid };
   const waitingFor = waits ? { waitingFor: unseenBy } : {};
-  if (spent && spent.at < rotation.at) return { do: 'wait', until: spent.at, next: 'destroy', ...waitingFor };
-  return { do: 'wait', until: rotation.at, next: rotation.step.do, ...waitingFor };
+  if (spent && spent.at < handover) return { do: 'wait', until: spent.at, next: 'destroy', ...waitingFor };
+  return { do: 'wait', until: handover, next: 'activate', ...waitingFor };
 }
 
 /** What is wrong with a policy: sentences with the arithmetic in them, for whoever wrote the numbers. */

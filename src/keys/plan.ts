@@ -1,7 +1,7 @@
 // A step on paper: what will happen to the keys and when, and which verifiers would refuse a good token because of it.
 // The habits are those of simulation.ts. Pure: no clock, no database; operations.ts asks before it acts.
 
-import { readyAt, spentAt, stateOf } from './lifecycle.ts';
+import { handoverAt, readyAt, spentAt, stateOf } from './lifecycle.ts';
 import type { KeyTimes, Milliseconds, Policy, Seconds } from './lifecycle.ts';
 import { habitsInTheWild, simulate } from './simulation.ts';
 import type { CacheHabit, KeySpan } from './simulation.ts';
@@ -15,8 +15,8 @@ export interface Plan {
 
 export interface Moment {
   at: Date;
-  event: 'published' | 'signs' | 'retired' | 'leaves';
-  /** Null: the key that is yet to be made. */
+  event: 'published' | 'signs' | 'retired' | 'standby' | 'leaves';
+  /** Null: a key that is yet to be made. */
   kid: string | null;
 }
 
@@ -47,9 +47,7 @@ const unmade = 'unmade';
 export function scheduledHandover({ keys, now, policy }: Pick<Facts, 'keys' | 'now' | 'policy'>): Milliseconds {
   const { active, prepared } = current(keys);
   if (!active) return now;
-  const due = active.activatedAt! + policy.rotateEvery * 1000;
-  const lead = policy.publishAhead * 1000;
-  return Math.max(due, prepared ? readyAt(prepared, policy) : Math.max(now, due - lead) + lead);
+  return handoverAt(active, prepared ?? { ...active, preparedAt: now }, policy);
 }
 
 /** The next rotation, begun now: with the prepared key or a new one, as soon as that is safe or `at` another moment. */
@@ -67,6 +65,7 @@ export function planRotation(facts: Facts, at: Milliseconds = soonest(facts)): P
     prepared ? undefined : { at: new Date(now), event: 'published', kid: null },
     { at: new Date(at), event: 'signs', kid: nameOf(next.kid) },
     before && { at: new Date(at), event: 'retired', kid: before.kid },
+    { at: new Date(at), event: 'standby', kid: null },
     before && { at: new Date(before.withdrawnAt), event: 'leaves', kid: before.kid },
   ];
   return {
@@ -114,10 +113,10 @@ function judge(
   }));
 }
 
-// Our own verifier does as we say (verifier/keys.ts: at least 30 s, at most 10 min); the others have their own ways.
+// Our own verifier does as we say (verifier/keys.ts: for 10 min at most); the others have their own ways.
 function habitsUnder({ jwksMaxAge }: Policy): CacheHabit[] {
   const [ours, ...rest] = habitsInTheWild;
-  return [{ ...ours!, keeps: Math.min(Math.max(jwksMaxAge, 30), 600) }, ...rest];
+  return [{ ...ours!, keeps: Math.min(jwksMaxAge, 600) }, ...rest];
 }
 
 function retiredSpans({ keys, policy, accessTokenLife }: Facts): KeySpan[] {

@@ -29,7 +29,7 @@ export interface RotationHealth {
   clockOffset: Milliseconds;
   /** What this process signs with. */
   activeKid: string;
-  /** What is due next, and when. */
+  /** What is due next, and when; null where it is due now. */
   next: { step: Wait['next']; at: Milliseconds; waitingFor?: readonly string[] | undefined } | null;
 }
 
@@ -55,9 +55,9 @@ export interface RotationOptions {
 const stepsAtMost = 20;
 
 /**
- * Brings the keys up to date, hands them to `apply`, and keeps doing so. The first tick is part of the start: what is
- * wrong with it (a policy that would break verifiers, a master key that does not open the keys, no database) is thrown,
- * and nothing has been touched.
+ * Brings the keys up to date, hands them to `apply`, and keeps doing so. Following the keys is part of the start: what
+ * is wrong (a policy that would break verifiers, a master key that does not open the keys, no database) is thrown, and
+ * nothing has been touched. Making the key that is next is not: the first tick, under way when this resolves, does it.
  */
 export async function startRotation(options: RotationOptions): Promise<Rotation> {
   const { keyring, db, policy, apply, log, now = () => db.now(), everyMs = policy.pollEvery * 1000 } = options;
@@ -73,6 +73,18 @@ export async function startRotation(options: RotationOptions): Promise<Rotation>
   let following: Promise<void> | undefined;
 
   async function look(): Promise<void> {
+    if (await followKeys() === 'prepare') {
+      await take({ do: 'prepare' });
+      await followKeys();
+    }
+    await compareClocks();
+  }
+
+  /**
+   * Takes the steps that are due and hands on what changed. Answers where it stopped: before preparing a key, since
+   * making one may take seconds, for which a revoked key must not stay in the JWKS and a start must not wait.
+   */
+  async function followKeys(): Promise<'prepare' | 'wait'> {
     // A step that cannot be taken must not hide what others changed, a revocation say: it fails the tick at its end.
     const [steps] = await Promise.allSettled([takeDueSteps()]);
     const keys = await keyring.signingKeys();
@@ -83,26 +95,23 @@ export async function startRotation(options: RotationOptions): Promise<Rotation>
       log.info('keys.applied', { active: activeKid, published: keys.published.map(({ kid }) => kid) });
     }
     if (steps.status === 'rejected') throw steps.reason;
-    await compareClocks();
+    return steps.value;
   }
 
-  async function takeDueSteps(): Promise<void> {
+  async function takeDueSteps(): Promise<'prepare' | 'wait'> {
     for (let taken = 0; taken < stepsAtMost; taken += 1) {
       const keys = await keyring.list();
       const step = await decide(keys);
-      if (step.do === 'wait') {
-        next = { step: step.next, at: step.until, waitingFor: step.waitingFor };
+      if (step.do === 'wait' || step.do === 'prepare') {
+        next = step.do === 'wait' ? { step: step.next, at: step.until, waitingFor: step.waitingFor } : null;
         // Recorded before this process signs anything that lives so long.
         const active = keys.find((key) => stateOf(key) === 'active');
         if (active && active.longestLife < policy.longestLife) await keyring.recordLife(policy.longestLife);
-        return;
+        return step.do;
       }
-      await take(step).catch((error: unknown) => {
-        // Another replica was first; what it did is in the rows that we read next.
-        if (!isAppError(error) || error.status !== 409) throw error;
-        log.debug('rotation.step_taken_elsewhere', { step: step.do, code: error.code });
-      });
+      await take(step);
     }
+    return 'wait';
   }
 
   async function decide(keys: readonly KeyTimes[]): Promise<Step> {
@@ -113,7 +122,15 @@ export async function startRotation(options: RotationOptions): Promise<Rotation>
     return nextStep(keys, at, policy, await unseenBy(ready));
   }
 
-  async function take(step: Exclude<Step, { do: 'wait' }>): Promise<void> {
+  /** A step that another replica took first is done: what it did is in the rows that are read next. */
+  async function take(step: Exclude<Step, Wait>): Promise<void> {
+    await carryOut(step).catch((error: unknown) => {
+      if (!isAppError(error) || error.status !== 409) throw error;
+      log.debug('rotation.step_taken_elsewhere', { step: step.do, code: error.code });
+    });
+  }
+
+  async function carryOut(step: Exclude<Step, Wait>): Promise<void> {
     switch (step.do) {
       case 'bootstrap':
         log.info('key.activated', { kid: await keyring.bootstrap(), by: 'schedule' });
@@ -173,10 +190,12 @@ export async function startRotation(options: RotationOptions): Promise<Rotation>
   const [problem] = checkPolicy(policy);
   if (problem !== undefined) throw new AppError('key_policy_unsafe', 500, problem);
   await keyring.checkMasterKey();
-  await look();
+  await followKeys();
+  await compareClocks();
   lastTickAt = Date.now();
   const unlisten = await db.listen(keysChannel, () => void tick());
   const timer = setInterval(() => void tick(), everyMs).unref();
+  void tick();
 
   return {
     tick,

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
 import { startAdministration, type AdminServer } from '../support/admin.ts';
+import { nextKey } from '../support/rotation.ts';
 import { everythingIn } from '../support/stored.ts';
 import { authorizationRequest, decode, signIn, tokenRequest } from '../support/user-agent.ts';
 
@@ -35,7 +36,8 @@ function eachWithOwnServer(): void {
 
 const keys = async () => (await server.call('/keys', { token })).body.keys as Array<Record<string, any>>;
 const states = async () => Object.fromEntries((await keys()).map(({ kid, state }) => [kid, state]));
-const activeKid = async () => (await keys()).find(({ state }) => state === 'active')!.kid as string;
+const kidOf = async (wanted: string) => (await keys()).find(({ state }) => state === wanted)!.kid as string;
+const activeKid = () => kidOf('active');
 const fetchJwks = (headers: Record<string, string> = {}) => fetch(`${server.issuer}/jwks`, { headers });
 const jwks = async (headers?: Record<string, string>) => {
   const { keys: published } = (await (await fetchJwks(headers)).json()) as { keys: Array<{ kid: string }> };
@@ -48,45 +50,45 @@ const refresh = (refreshToken: string) =>
   tokenRequest(server.issuer, { grant_type: 'refresh_token', refresh_token: refreshToken });
 const audited = async (event: string) => server.store.audit.list({ event });
 
-/** A second key that was published long enough, and the tokens of both. */
-async function prepared(): Promise<{ first: string; next: string }> {
-  const first = await activeKid();
-  const { body } = await post('/keys/prepare');
+/** The key that signs, and the next one, which was published long enough. */
+async function ripe(): Promise<{ first: string; next: string }> {
+  const { kid } = await nextKey(server.store.keyring);
   await server.ripen();
-  return { first, next: body.kid };
+  return { first: await activeKid(), next: kid };
 }
 
 describe('an ordinary rotation', () => {
   eachWithOwnServer();
 
-  test('begins with a key that is published in the same breath and says when it may sign', async () => {
+  test('has its next key published before anybody asks, and hands over once that is ready', async () => {
     const first = await activeKid();
-    const answer = await post('/keys/rotate');
-    expect(answer).toMatchObject({ status: 200, body: { state: 'prepared' } });
-    const { kid, signsFrom } = answer.body;
-    expect(Date.parse(signsFrom) - Date.now()).toBeGreaterThan(86_390_000);
-    expect(await states()).toEqual({ [first]: 'active', [kid]: 'prepared' });
-    expect(await jwks()).toEqual([first, kid]);
+    const next = await kidOf('prepared');
+    expect(await jwks()).toEqual([first, next]);
+    expect(await post('/keys/rotate')).toMatchObject({ status: 409, body: { error: 'key_step_unsafe' } });
+    await server.ripen();
+    expect(await post('/keys/rotate')).toMatchObject({ status: 200, body: { kid: next, state: 'active' } });
+    expect((await jwks()).slice(0, 2)).toEqual([next, first]);
+    expect(decode(await server.personToken()).header.kid).toBe(next);
+    expect(await states()).toMatchObject({ [first]: 'retired', [next]: 'active' });
   });
 
-  test('hands over once the key is ready, and this server signs with it before it answers', async () => {
-    const { first, next } = await prepared();
-    expect(await post('/keys/rotate')).toMatchObject({ status: 200, body: { kid: next, state: 'active' } });
-    expect(await jwks()).toEqual([next, first]);
-    expect(decode(await server.personToken()).header.kid).toBe(next);
-    expect(await states()).toEqual({ [first]: 'retired', [next]: 'active' });
+  test('is followed by the next key, published in the same breath and not signing', async () => {
+    const { first, next } = await ripe();
+    await post('/keys/rotate');
+    const third = await kidOf('prepared');
+    expect(await jwks()).toEqual([next, first, third]);
   });
 
   test('leaves tokens of the key before it good', async () => {
-    await prepared();
+    await ripe();
     await post('/keys/rotate');
     expect(await server.call('/keys', { token })).toMatchObject({ status: 200 });
   });
 
   test('can be taken step by step', async () => {
-    const { first, next } = await prepared();
+    const { first, next } = await ripe();
     expect(await post(`/keys/${next}/activate`)).toMatchObject({ status: 200, body: { kid: next, state: 'active' } });
-    expect(await post('/keys/prepare')).toMatchObject({ status: 200, body: { state: 'prepared' } });
+    expect(await post('/keys/prepare')).toMatchObject({ status: 409, body: { error: 'key_already_prepared' } });
     await server.ripen();
     expect(await post(`/keys/${next}/retire`)).toMatchObject({ status: 200, body: { kid: next, state: 'retired' } });
     await server.store.db.query('update signing_keys set retired_at = retired_at - 9000000000 where kid = $1', [first]);
@@ -96,7 +98,7 @@ describe('an ordinary rotation', () => {
   });
 
   test('is audited with who, through what, from where and in which request', async () => {
-    const { next } = await prepared();
+    const { next } = await ripe();
     const { headers } = await post('/keys/rotate');
     expect(await audited('key.activated')).toMatchObject([
       {
@@ -108,9 +110,10 @@ describe('an ordinary rotation', () => {
   });
 
   test('of a service is audited under its name', async () => {
+    const { next } = await ripe();
     token = await server.serviceToken('operator');
-    await post('/keys/prepare');
-    expect(await audited('key.prepared')).toMatchObject([{ actor: 'operator', clientId: 'operator' }]);
+    await post('/keys/rotate');
+    expect((await audited('key.activated'))[0]).toMatchObject({ actor: 'operator', clientId: 'operator', subject: next });
   });
 });
 
@@ -118,7 +121,7 @@ describe('what is shown', () => {
   eachWithOwnServer();
 
   test('is every key with its state, its age and what becomes of it, and what is next', async () => {
-    const { next } = await prepared();
+    const { next } = await ripe();
     const { body } = await server.call('/keys', { token });
     expect(body.keys).toMatchObject([
       { state: 'active', ageSeconds: expect.any(Number), next: { becomes: 'retired' }, publicJwk: { kty: 'RSA' } },
@@ -134,7 +137,8 @@ describe('what is shown', () => {
     const asStock = { 'User-Agent': 'signet-verifier/0.1.0 (stock)' };
     const etag = (await fetchJwks(asStock)).headers.get('etag')!;
     await jwks(asOrders);
-    const { body: { kid } } = await post('/keys/prepare');
+    await post(`/keys/${await kidOf('prepared')}/revoke`, { reason: 'another one' });
+    const { kid } = await nextKey(server.store.keyring);
     await jwks(asOrders);
     await fetch(`${server.issuer}/jwks`, { method: 'HEAD', headers: asStock });
     const seen = async () => {
@@ -162,8 +166,9 @@ describe('what is shown', () => {
   test('of a rotation that was not done is its timeline and who would refuse a good token', async () => {
     const before = await states();
     const { body } = await post('/keys/rotate', { dryRun: true });
-    expect(body.timeline.map(({ event, kid }: any) => [event, kid === null ? 'new' : 'old'])).toEqual([
-      ['published', 'new'], ['signs', 'new'], ['retired', 'old'], ['leaves', 'old'],
+    const [active, next] = await jwks();
+    expect(body.timeline.map(({ event, kid }: any) => [event, kid])).toEqual([
+      ['signs', next], ['retired', active], ['standby', null], ['leaves', active],
     ]);
     const refusing = (verifiers: any[]) =>
       verifiers.filter(({ refuses }) => refuses.length > 0).map(({ verifier }) => verifier);
@@ -178,7 +183,8 @@ describe('an unsafe step', () => {
   eachWithOwnServer();
 
   test('is refused with what would break and until when', async () => {
-    const { body: { kid, signsFrom } } = await post('/keys/prepare');
+    const { kid, preparedAt } = await nextKey(server.store.keyring);
+    const signsFrom = new Date(preparedAt + 86_400_000).toISOString();
     const before = await states();
     for (const path of ['/keys/rotate', `/keys/${kid}/activate`, `/keys/${await activeKid()}/retire`]) {
       const { status, body } = await post(path);
@@ -197,14 +203,14 @@ describe('an unsafe step', () => {
     await jwks({ 'User-Agent': 'signet-verifier/0.1.0 (orders)' });
     await server.call('/keys', { token }); // writes the count
     await server.store.db.query('update jwks_consumers set first_seen_at = first_seen_at - 90000000, fetches = 2');
-    const { body: { kid } } = await post('/keys/prepare');
-    const { body } = await post(`/keys/${kid}/activate`);
+    await post(`/keys/${await kidOf('prepared')}/revoke`, { reason: 'another one' });
+    const { body } = await post(`/keys/${await kidOf('prepared')}/activate`);
     expect(body.would_break.consumers).toEqual(['orders (127.0.0.1)']);
     expect(body.error_description).toContain('not seen to fetch the key: orders (127.0.0.1)');
   });
 
   test('that destroys a key too early says whose tokens it would break', async () => {
-    const { first } = await prepared();
+    const { first } = await ripe();
     await post('/keys/rotate');
     const { status, body } = await post(`/keys/${first}/destroy`);
     expect([status, body.error]).toEqual([409, 'key_step_unsafe']);
@@ -213,7 +219,7 @@ describe('an unsafe step', () => {
   });
 
   test('is taken by force, with a reason that is kept', async () => {
-    const { body: { kid } } = await post('/keys/prepare');
+    const { kid } = await nextKey(server.store.keyring);
     const activate = (body: object) => post(`/keys/${kid}/activate`, body);
     const halfSaid = { status: 400, body: { error: 'reason_missing' } };
     expect(await activate({ force: true })).toMatchObject(halfSaid);
@@ -266,7 +272,8 @@ describe('an emergency', () => {
     const { status, body } = await post(`/keys/${first}/revoke`, { reason: 'seen on a laptop' });
     expect(status).toBe(200);
     expect(body).toMatchObject({ kid: first, state: 'revoked', reason: 'seen on a laptop', sessionsCut: null });
-    expect(await jwks()).toEqual([body.activeKid]);
+    expect((await jwks())[0]).toBe(body.activeKid);
+    expect(await jwks()).not.toContain(first);
     expect(Date.parse(body.verifiersFollowBy) - Date.now()).toBeLessThanOrEqual(310_000);
     // The token that did it was signed by that key, too.
     expect(await server.call('/keys', { token })).toMatchObject({ status: 401, body: { error: 'invalid_token' } });
@@ -276,7 +283,7 @@ describe('an emergency', () => {
   });
 
   test('leaves a record of the incident', async () => {
-    const { first, next } = await prepared();
+    const { first, next } = await ripe();
     const { headers, body } = await post(`/keys/${first}/revoke`, { reason: 'seen on a laptop' });
     expect(await audited('key.incident')).toMatchObject([{
       subject: first, actor: server.accountId, clientId: 'spa',
@@ -331,7 +338,7 @@ describe('the master key', () => {
   eachWithOwnServer();
 
   test('is moved by the same API: nothing to do is an answer, too', async () => {
-    await prepared();
+    await ripe();
     expect(await post('/keys/rekey')).toMatchObject({ status: 200, body: { rekeyed: 0 } });
     const stored = await everythingIn(server.store.db);
     expect(stored).not.toMatch(/PRIVATE KEY|"(?:d|p|q|dp|dq|qi)\\?":/);
@@ -346,7 +353,8 @@ describe('where keys wait until they were seen', () => {
     const asOrders = { 'User-Agent': 'signet-verifier/0.1.0 (orders)' };
     await jwks(asOrders);
     const first = await activeKid();
-    const { body: { kid: next } } = await post('/keys/prepare');
+    await post(`/keys/${await kidOf('prepared')}/revoke`, { reason: 'another one' });
+    const next = await kidOf('prepared');
     await server.call('/keys', { token }); // writes the count
     // A day later, with "orders" as it was.
     await server.store.db.query('update signing_keys set prepared_at = prepared_at - 90000000');

@@ -76,9 +76,11 @@ describe('a command works on the database of a running server', () => {
       const { keys } = await (await fetch(`${server.issuer}/jwks`)).json() as { keys: { kid: string }[] };
       return keys.map(({ kid }) => kid);
     };
-    const [kid] = await published();
+    const [kid, next] = await published();
     const { document } = await terminal.signet(['keys', 'revoke', kid!, '--reason', 'a drill', '--json']);
-    await vi.waitFor(async () => expect(await published()).toEqual([document.activeKid]), { timeout: 15_000 });
+    expect(document.activeKid).toBe(next);
+    await vi.waitFor(async () => expect(await published()).toEqual([next, expect.any(String)]), { timeout: 15_000 });
+    expect(await published()).not.toContain(kid);
   });
 });
 

@@ -98,7 +98,7 @@ describe('an administrator works without a server', () => {
     expect(await json('keys list')).toMatchObject({ keys: [], next: { step: 'bootstrap' } });
     const { kid: first } = await json('keys prepare');
     expect(await json(`keys activate ${first}`)).toEqual({ kid: first, state: 'active' });
-    expect(await json('keys rotate --dry-run')).toMatchObject({ timeline: [{ event: 'published', kid: null }, {}, {}, {}], unseenBy: [] });
+    expect(await json('keys rotate --dry-run')).toMatchObject({ timeline: [{ event: 'published', kid: null }, {}, {}, {}, {}], unseenBy: [] });
     const { kid: second } = await json('keys rotate');
     expect(await json('keys consumers')).toMatchObject({ key: { kid: second }, seenBy: [], unseenBy: [], silent: [] });
     expect((await there.signet(`keys activate ${second} --json`)).document.error).toMatchObject({

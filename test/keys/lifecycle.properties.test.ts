@@ -22,13 +22,14 @@ const soundPolicy: fc.Arbitrary<Policy> = fc.record({
 
 type Command = {
   after: number;
-  act: 'tick' | 'prepare' | 'activate' | 'revoke' | 'longer lives';
+  act: 'tick' | 'activate' | 'revoke' | 'revoke twice' | 'revoke the next' | 'longer lives';
   /** Who has not fetched the prepared key at that moment. */
   unseenBy: string[];
 };
 const commands = fc.array(fc.record({
   after: fc.integer({ min: 0, max: 4_000_000 }),
-  act: fc.constantFrom<Command['act'][]>('tick', 'tick', 'tick', 'prepare', 'activate', 'revoke', 'longer lives'),
+  act: fc.constantFrom<Command['act'][]>(
+    'tick', 'tick', 'tick', 'activate', 'revoke', 'revoke twice', 'revoke the next', 'longer lives'),
   unseenBy: fc.constantFrom<string[][]>([], ['orders']),
 }), { minLength: 1, maxLength: 40 });
 
@@ -38,6 +39,8 @@ interface World {
   end: number;
   activeCounts: number[];
   unseenBy: string[];
+  /** The keys that an emergency put to use, with how long after the last change of what signs or is next. */
+  emergencies: Map<string, number>;
   /** For each key that the schedule put to use: how long after its time, and whether somebody had not fetched it. */
   promotions: Array<{ lateBy: number; missing: boolean }>;
 }
@@ -49,8 +52,11 @@ function live(initial: Policy, script: Command[]): World {
   const keys: KeyTimes[] = [];
   const activeCounts: number[] = [];
   const promotions: World['promotions'] = [];
+  const emergencies: World['emergencies'] = new Map();
   let unseenBy: string[] = [];
   let now = start;
+  /** When a key last came to sign, or the next one was given up. */
+  let lastChange = start;
 
   const inState = (state: string) => keys.find((key) => stateOf(key) === state);
   const add = (activatedAt: number | null) => keys.push({
@@ -60,8 +66,15 @@ function live(initial: Policy, script: Command[]): World {
   const promote = (key: KeyTimes) => {
     const before = inState('active');
     if (before) before.retiredAt = now;
-    key.activatedAt = now;
+    key.activatedAt = lastChange = now;
     key.longestLife = Math.max(key.longestLife, policy.longestLife);
+  };
+  const emergency = () => {
+    inState('active')!.revokedAt = now;
+    if (!inState('prepared')) add(null);
+    const successor = inState('prepared')!;
+    emergencies.set(successor.kid, now - lastChange);
+    promote(successor);
   };
   const tick = () => {
     const due = () => nextStep(keys, now, policy, unseenBy);
@@ -86,22 +99,35 @@ function live(initial: Policy, script: Command[]): World {
   for (const { after, act, unseenBy: unseen } of script) {
     now += after;
     unseenBy = unseen;
-    if (act === 'prepare' && !inState('prepared')) add(null);
-    const next = inState('prepared');
-    if (act === 'activate' && next && readyAt(next, policy) <= now) promote(next);
+    const next = inState('prepared')!;
+    if (act === 'activate' && readyAt(next, policy) <= now) promote(next);
+    if (act === 'revoke the next') next.revokedAt = lastChange = now;
     if (act === 'longer lives') {
       policy.longestLife += 1_000;
       inState('active')!.longestLife = policy.longestLife;
     }
-    if (act === 'revoke') {
-      inState('active')!.revokedAt = now;
-      if (next) next.activatedAt = now;
-      else add(now);
-    }
+    if (act === 'revoke' || act === 'revoke twice') emergency();
+    if (act === 'revoke twice') emergency(); // and no server has looked in between
     tick();
     activeCounts.push(keys.filter((key) => stateOf(key) === 'active').length);
   }
-  return { keys, policy, end: now, activeCounts, unseenBy, promotions };
+  return { keys, policy, end: now, activeCounts, unseenBy, promotions, emergencies };
+}
+
+const propagation = ({ jwksMaxAge, pollEvery, clockSkew }: Policy) => (jwksMaxAge + pollEvery + clockSkew) * 1000;
+
+/** What every verifier that obeys the max-age can verify: the key came before its first token, and outstays its last. */
+function expectVerifiable(key: KeyTimes, { policy, end }: World): void {
+  const lag = policy.pollEvery * 1000;
+  const staleness = policy.jwksMaxAge * 1000 + lag; // a cache at its oldest, filled by a replica at its latest
+  // The first token that any replica signs with it, and the last: by one that notices late, its clock fast.
+  const firstIssue = key.activatedAt!;
+  const lastIssue = (key.retiredAt ?? end) + lag;
+  const lastExpiry = lastIssue + (policy.clockSkew + key.longestLife) * 1000;
+  // Before the first key there was no JWKS to hold: who fetches then, fetches it.
+  if (key.preparedAt !== start) expect(firstIssue - staleness).toBeGreaterThanOrEqual(key.preparedAt);
+  // What a revoked key signed is not good any more.
+  if (key.revokedAt === null) expect(lastExpiry).toBeLessThanOrEqual(key.destroyedAt ?? Infinity);
 }
 
 describe('whatever the policy, the moments and the commands', () => {
@@ -109,24 +135,38 @@ describe('whatever the policy, the moments and the commands', () => {
     let signingKeys = 0;
     fc.assert(fc.property(soundPolicy, commands, (policy, script) => {
       expect(checkPolicy(policy)).toEqual([]);
-      const ordinary = script.filter(({ act }) => act !== 'revoke');
-      const world = live(policy, ordinary);
-      const lag = policy.pollEvery * 1000;
-      const staleness = policy.jwksMaxAge * 1000 + lag; // a cache at its oldest, filled by a replica at its latest
-
+      const world = live(policy, script.filter(({ act }) => act !== 'revoke' && act !== 'revoke twice'));
       for (const key of world.keys.filter(({ activatedAt }) => activatedAt !== null)) {
-        const leavesJwks = key.destroyedAt ?? Infinity;
-        // The first token that any replica signs with it, and the last: by one that notices late, its clock fast.
-        const firstIssue = key.activatedAt!;
-        const lastIssue = (key.retiredAt ?? world.end) + lag;
-        const lastExpiry = lastIssue + (policy.clockSkew + key.longestLife) * 1000;
-        // Before the first key there was no JWKS to hold: who fetches then, fetches it.
-        if (key.preparedAt !== start) expect(firstIssue - staleness).toBeGreaterThanOrEqual(key.preparedAt);
-        expect(lastExpiry).toBeLessThanOrEqual(leavesJwks);
+        expectVerifiable(key, world);
         signingKeys += 1;
       }
     }), { numRuns: 500 });
     expect(signingKeys).toBeGreaterThan(1_000);
+  });
+
+  test('also after an emergency, at any moment later than the propagation time after the last change', () => {
+    let promised = 0;
+    let hasty = 0;
+    fc.assert(fc.property(soundPolicy, commands, (policy, script) => {
+      const world = live(policy, script);
+      const isPromised = ({ kid }: KeyTimes) => (world.emergencies.get(kid) ?? Infinity) >= propagation(policy);
+      for (const key of world.keys.filter(({ activatedAt }) => activatedAt !== null)) {
+        if (isPromised(key)) expectVerifiable(key, world);
+        if (!world.emergencies.has(key.kid)) continue;
+        if (isPromised(key)) promised += 1;
+        else hasty += 1;
+      }
+    }), { numRuns: 500 });
+    expect(promised).toBeGreaterThan(200);
+    expect(hasty).toBeGreaterThan(100);
+  });
+
+  test('behind the key that signs there is always the next one', () => {
+    fc.assert(fc.property(soundPolicy, commands, (policy, script) => {
+      const { keys } = live(policy, script);
+      expect(keys.map(stateOf).filter((state) => state === 'active' || state === 'prepared').sort())
+        .toEqual(['active', 'prepared']);
+    }), { numRuns: 200 });
   });
 
   test('one key is active, never two and never none, also through revocations', () => {

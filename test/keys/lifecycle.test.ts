@@ -26,7 +26,7 @@ function key(kid: string, times: Partial<KeyTimes>): KeyTimes {
 }
 
 const active = key('a', { activatedAt: 0 });
-const prepared = key('b', { preparedAt: 89 * day });
+const prepared = key('b', { preparedAt: 0 });
 const retired = key('r', { activatedAt: -90 * day, retiredAt: 0 });
 
 describe('what is due', () => {
@@ -34,35 +34,36 @@ describe('what is due', () => {
     ['with no key at all', [], 0, { do: 'bootstrap' }],
     ['with the only key revoked', [key('a', { activatedAt: 0, revokedAt: 5 })], 9, { do: 'bootstrap' }],
     ['with only a retired key', [retired], 9, { do: 'bootstrap' }],
-    ['with nothing active, a prepared key signs at once', [prepared], 89 * day, { do: 'activate', kid: 'b' }],
-    ['just after the first key', [active], 0, { do: 'wait', until: 89 * day, next: 'prepare' }],
-    ['a millisecond before the next key is due', [active], 89 * day - 1,
-      { do: 'wait', until: 89 * day, next: 'prepare' }],
-    ['when the next key is due', [active], 89 * day, { do: 'prepare' }],
-    ['long after it was due', [active], 200 * day, { do: 'prepare' }],
-    ['once it is published', [active, prepared], 89 * day, { do: 'wait', until: 90 * day, next: 'activate' }],
+    ['with nothing active, a prepared key signs at once', [prepared], 0, { do: 'activate', kid: 'b' }],
+    ['from the first moment of the first key, the next one', [active], 0, { do: 'prepare' }],
+    ['whenever there is none', [active], 200 * day, { do: 'prepare' }],
+    ['once it is published', [active, prepared], 0, { do: 'wait', until: 90 * day, next: 'activate' }],
     ['a millisecond before rotation', [active, prepared], 90 * day - 1,
       { do: 'wait', until: 90 * day, next: 'activate' }],
     ['at rotation', [active, prepared], 90 * day, { do: 'activate', kid: 'b' }],
+    ['after it, the next one again', [key('b', { activatedAt: 90 * day }), { ...active, retiredAt: 90 * day }], 90 * day,
+      { do: 'prepare' }],
     ['published late: the whole lead all the same', [active, key('b', { preparedAt: 95 * day })], 95 * day,
       { do: 'wait', until: 96 * day, next: 'activate' }],
     ['published late, lead over', [active, key('b', { preparedAt: 95 * day })], 96 * day, { do: 'activate', kid: 'b' }],
-    ['prepared early by hand: it waits for its turn', [active, key('b', { preparedAt: day })], 3 * day,
-      { do: 'wait', until: 90 * day, next: 'activate' }],
-    ['beside a retired key', [active, retired], 0, { do: 'wait', until: 14 * day + afterlife, next: 'destroy' }],
-    ['a millisecond before its last token ends', [active, retired], 14 * day + afterlife - 1,
+    ['beside a retired key', [active, prepared, retired], 0, { do: 'wait', until: 14 * day + afterlife, next: 'destroy' }],
+    ['a millisecond before its last token ends', [active, prepared, retired], 14 * day + afterlife - 1,
       { do: 'wait', until: 14 * day + afterlife, next: 'destroy' }],
-    ['when nothing it signed can be valid', [active, retired], 14 * day + afterlife, { do: 'destroy', kid: 'r' }],
-    ['a key that once signed longer lives', [active, { ...retired, longestLife: 30 * 86_400 }], 14 * day + afterlife,
-      { do: 'wait', until: 30 * day + afterlife, next: 'destroy' }],
-    ['two retired keys: the one that is spent first', [active, retired, key('s', { activatedAt: -9, retiredAt: -5 })],
-      20 * day, { do: 'destroy', kid: 's' }],
+    ['when nothing it signed can be valid', [active, prepared, retired], 14 * day + afterlife,
+      { do: 'destroy', kid: 'r' }],
+    ['a key that once signed longer lives', [active, prepared, { ...retired, longestLife: 30 * 86_400 }],
+      14 * day + afterlife, { do: 'wait', until: 30 * day + afterlife, next: 'destroy' }],
+    ['two retired keys: the one that is spent first',
+      [active, prepared, retired, key('s', { activatedAt: -9, retiredAt: -5 })], 20 * day, { do: 'destroy', kid: 's' }],
     ['a rotation goes before tidying', [active, prepared, retired], 90 * day, { do: 'activate', kid: 'b' }],
-    ['what is destroyed stays so', [active, { ...retired, destroyedAt: 15 * day }], 20 * day,
-      { do: 'wait', until: 89 * day, next: 'prepare' }],
-    ['a revoked key asks for nothing', [active, { ...retired, revokedAt: 1 }], 20 * day,
-      { do: 'wait', until: 89 * day, next: 'prepare' }],
-    ['a revoked prepared key is replaced', [active, { ...prepared, revokedAt: 89 * day }], 89 * day, { do: 'prepare' }],
+    ['the next key goes before tidying', [active, retired], 20 * day, { do: 'prepare' }],
+    ['what is destroyed stays so', [active, prepared, { ...retired, destroyedAt: 15 * day }], 20 * day,
+      { do: 'wait', until: 90 * day, next: 'activate' }],
+    ['a revoked key asks for nothing', [active, prepared, { ...retired, revokedAt: 1 }], 20 * day,
+      { do: 'wait', until: 90 * day, next: 'activate' }],
+    ['a revoked prepared key is replaced', [active, { ...prepared, revokedAt: 9 * day }], 9 * day, { do: 'prepare' }],
+    ['after an emergency, the next one again', [{ ...active, revokedAt: 9 * day }, { ...prepared, activatedAt: 9 * day }],
+      9 * day, { do: 'prepare' }],
   ];
 
   test.each(table)('%s', (_moment, keys, now, due) => {
@@ -84,12 +85,12 @@ describe('what is due, where a key waits until it was seen', () => {
     ['at its limit', [active, prepared], 97 * day, unseenBy, activate],
     ['published late, the limit counts from when it was ready', [active, key('b', { preparedAt: 95 * day })], 96 * day,
       unseenBy, { ...waiting, until: 103 * day }],
-    ['with nothing active it signs at once', [prepared], 89 * day, unseenBy, activate],
+    ['with nothing active it signs at once', [prepared], 0, unseenBy, activate],
     ['a spent key leaves meanwhile', [active, prepared, { ...retired, retiredAt: 77 * day }], 92 * day, unseenBy,
       { do: 'destroy', kid: 'r' }],
     ['and is waited for', [active, prepared, { ...retired, retiredAt: 77 * day }], 90 * day, unseenBy,
       { do: 'wait', until: 91 * day + afterlife, next: 'destroy', waitingFor: unseenBy }],
-    ['the next key is prepared at its time', [active], 89 * day, unseenBy, { do: 'prepare' }],
+    ['the next key is prepared all the same', [active], 0, unseenBy, { do: 'prepare' }],
   ];
 
   test.each(table)('%s', (_moment, keys, now, unseen, due) => {

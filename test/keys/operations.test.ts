@@ -98,7 +98,7 @@ describe.each(engines)('an administrator on $name', ({ freshUrl }) => {
       await keyring.bootstrap();
       const before = [await states(), await audit.list()];
       const plan = await keys.planRotation();
-      expect(plan).toMatchObject({ unseenBy: [], timeline: [{ event: 'published' }, { event: 'signs' }, {}, {}] });
+      expect(plan).toMatchObject({ unseenBy: [], timeline: [{ event: 'published' }, { event: 'signs' }, {}, {}, {}] });
       expect([await states(), await audit.list()]).toEqual(before);
     });
 
@@ -230,7 +230,9 @@ describe.each(engines)('an administrator on $name', ({ freshUrl }) => {
         { kid: b, state: 'active', ageSeconds: 3600, next: { becomes: 'retired', at: new Date(start + 91 * day) } },
         { kid: a, state: 'retired', ageSeconds: 3600, next: { becomes: 'destroyed', at: spent } },
       ]);
-      expect(next).toEqual({ step: 'destroy', at: spent, waitingFor: [] });
+      expect(next).toEqual({ step: 'prepare', at: new Date(clock), waitingFor: [] });
+      await keys.prepare(by);
+      expect((await keys.status()).next).toEqual({ step: 'destroy', at: spent, waitingFor: [] });
     });
   });
 

@@ -27,7 +27,7 @@ const lines = ({ timeline }: ReturnType<typeof planRotation>) =>
 describe('a rotation on paper', () => {
   test('with no key prepared publishes one now, and signs when it was published long enough', () => {
     expect(lines(planRotation(facts(10 * day, [active])))).toEqual([
-      '10 published new', '11 signs new', '11 retired a', `${25 + afterlife / day} leaves a`,
+      '10 published new', '11 signs new', '11 retired a', '11 standby new', `${25 + afterlife / day} leaves a`,
     ]);
   });
 
@@ -44,7 +44,7 @@ describe('a rotation on paper', () => {
   });
 
   test('the first key of all signs at once', () => {
-    expect(lines(planRotation(facts(5 * day, [])))).toEqual(['5 published new', '5 signs new']);
+    expect(lines(planRotation(facts(5 * day, [])))).toEqual(['5 published new', '5 signs new', '5 standby new']);
   });
 
   test('is safe for every habit but one, also beside a key that was retired a moment ago', () => {
@@ -97,9 +97,9 @@ describe('a retired key that leaves the JWKS', () => {
 
 describe('the schedule hands over', () => {
   test.each<[string, KeyTimes[], number, number]>([
-    ['when the active key is old enough', [active], 10 * day, 90 * day],
+    ['when the active key is old enough', [active, key('b', {})], 10 * day, 90 * day],
     ['when a late key was published long enough', [active, key('b', { preparedAt: 95 * day })], 95 * day, 96 * day],
-    ['a day from now, where the next key is overdue', [active], 200 * day, 201 * day],
+    ['a day from now at the soonest, where none is prepared', [active], 200 * day, 201 * day],
     ['at its turn, where a key was prepared early', [active, key('b', { preparedAt: day })], 3 * day, 90 * day],
   ])('%s', (_when, keys, now, at) => {
     expect(scheduledHandover(facts(now, keys))).toBe(at);

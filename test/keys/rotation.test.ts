@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 
 import { createAudit } from '../../src/audit.ts';
 import type { Audit } from '../../src/audit.ts';
@@ -58,7 +58,8 @@ describe.each(engines)('the clock of rotation on $name', ({ freshUrl }) => {
   const openKeyring = (on: Database, more: Partial<Parameters<typeof createKeyring>[0]> = {}) =>
     createKeyring({ db: on, seal, audit, policy, now: () => clock, generate, ...more });
 
-  async function begin(more: Partial<RotationOptions> = {}) {
+  /** What has started; the tick that is then under way has not ended. */
+  async function open(more: Partial<RotationOptions> = {}) {
     const applied: SigningKeys[] = [];
     const keyring = more.keyring ?? openKeyring(db);
     const rotation = await startRotation({
@@ -67,21 +68,41 @@ describe.each(engines)('the clock of rotation on $name', ({ freshUrl }) => {
     closers.push(() => rotation.stop());
     return { rotation, applied, keyring };
   }
+  /** What has started and made its first tick. */
+  async function begin(more: Partial<RotationOptions> = {}) {
+    const begun = await open(more);
+    await begun.rotation.tick();
+    return begun;
+  }
   const events = () => lines.filter(({ level }) => level !== 'debug').map(({ event }) => event);
 
   describe('a whole life', () => {
-    test('the first start makes a key and hands it on before it resolves', async () => {
-      const { rotation, applied } = await begin();
-      expect(applied).toHaveLength(1);
-      expect(rotation.health()).toMatchObject({
-        ok: true, activeKid: applied[0]!.active.kid, failure: null, next: { step: 'prepare', at: start + 89 * day },
+    test('the first start makes a key, hands it on and resolves; making the next one is the first tick', async () => {
+      let made = 0;
+      let goOn = () => {};
+      const { rotation, applied } = await open({
+        keyring: openKeyring(db, {
+          generate: async () => {
+            if (made++ > 0) await new Promise<void>((resolve) => { goOn = resolve; });
+            return generate();
+          },
+        }),
       });
+      const active = applied[0]!.active.kid;
+      expect(applied.map(({ published }) => published.map(({ kid }) => kid))).toEqual([[active]]);
+      expect(rotation.health()).toMatchObject({ ok: true, activeKid: active, failure: null, next: null });
+      await vi.waitFor(() => expect(made).toBe(2));
+      goOn();
+      await rotation.tick();
+      expect(applied).toHaveLength(2);
+      expect(applied[1]).toMatchObject({ active: { kid: active }, published: [{ kid: active }, {}] });
+      expect(rotation.health()).toMatchObject({ next: { step: 'activate', at: start + 90 * day } });
     });
 
     test('a later start takes the keys that are there', async () => {
       const first = await begin();
       const second = await begin();
-      expect(second.applied.map(({ version }) => version)).toEqual([first.applied[0]!.version]);
+      expect(second.applied.map(({ version }) => version)).toEqual([first.applied.at(-1)!.version]);
     });
 
     test('keys are published, sign, are retired and leave, each at its moment and not before', async () => {
@@ -94,35 +115,46 @@ describe.each(engines)('the clock of rotation on $name', ({ freshUrl }) => {
         return `${name(active.kid)}: ${published.map(({ kid }) => name(kid)).join(' ')}`;
       };
       const leaves = 90 * day + 14 * day + afterlife;
-      expect(await at(start)).toBe('a: a');
-      expect(await at(start + 89 * day - 1)).toBe('a: a');
-      expect(await at(start + 89 * day)).toBe('a: a b');
+      expect(await at(start)).toBe('a: a b');
       expect(await at(start + 90 * day - 1)).toBe('a: a b');
-      expect(await at(start + 90 * day)).toBe('b: b a');
-      expect(await at(start + leaves - 1)).toBe('b: b a');
-      expect(await at(start + leaves)).toBe('b: b');
-      expect(await at(start + 179 * day)).toBe('b: b c');
-      expect(await at(start + 180 * day)).toBe('c: c b');
-      expect(applied).toHaveLength(6);
+      expect(await at(start + 90 * day)).toBe('b: b a c');
+      expect(await at(start + leaves - 1)).toBe('b: b a c');
+      expect(await at(start + leaves)).toBe('b: b c');
+      expect(await at(start + 180 * day)).toBe('c: c b d');
+      expect(applied).toHaveLength(7); // a hand-over and the next key are two
       expect(await audit.verify()).toMatchObject({ ok: true });
     });
 
-    test('a server that slept through it all publishes first and signs a day later', async () => {
+    test('a server that slept through it all hands over at once: the next key was published in time', async () => {
       const { rotation, applied } = await begin();
+      const next = applied.at(-1)!.published[1]!.kid;
       clock += 400 * day;
       await rotation.tick();
-      expect(applied.at(-1)!.active.kid).toBe(applied[0]!.active.kid);
-      expect(applied.at(-1)!.published).toHaveLength(2);
-      clock += day;
+      expect(applied.at(-1)!.active.kid).toBe(next);
+    });
+
+    test('a revocation is followed at once, before the next key is made', async () => {
+      let making = () => {};
+      let gate: Promise<void> | undefined;
+      const gated = openKeyring(db, { generate: async () => { await gate; return generate(); } });
+      const { rotation, applied } = await begin({ keyring: gated });
+      const [active, next] = applied.at(-1)!.published.map(({ kid }) => kid);
+      gate = new Promise((resolve) => { making = resolve; });
+      await openKeyring(db).revoke(active!, 'why');
+      const ticked = rotation.tick();
+      await vi.waitFor(() => expect(applied.at(-1)!.published.map(({ kid }) => kid)).toEqual([next]));
+      making();
+      await ticked;
       await rotation.tick();
-      expect(applied.at(-1)!.active.kid).not.toBe(applied[0]!.active.kid);
+      expect(applied.at(-1)!.published).toMatchObject([{ kid: next }, {}]);
     });
 
     test('a longer life is recorded on the active key before the start resolves', async () => {
       await begin();
       const longer = { ...policy, longestLife: 30 * 86_400 };
       const { keyring } = await begin({ policy: longer });
-      expect((await keyring.list())[0]).toMatchObject({ longestLife: 30 * 86_400 });
+      const active = (await keyring.list()).find(({ state }) => state === 'active');
+      expect(active).toMatchObject({ longestLife: 30 * 86_400 });
       expect(await audit.list({ event: 'key.life_raised' })).toHaveLength(1);
     });
   });
@@ -138,7 +170,7 @@ describe.each(engines)('the clock of rotation on $name', ({ freshUrl }) => {
         unseenBy: async ({ kid }) => { asked.push(kid); return [...missing.keys()]; },
       });
       const first = applied[0]!.active.kid;
-      clock = start + 89 * day;
+      clock = start + 90 * day - 1;
       await rotation.tick();
       expect(asked).toEqual([]);
       clock = start + 90 * day;
@@ -155,7 +187,7 @@ describe.each(engines)('the clock of rotation on $name', ({ freshUrl }) => {
 
     test('signs at its limit all the same', async () => {
       const { rotation, applied } = await begin({ policy: patient, unseenBy: async () => ['orders'] });
-      for (const moment of [89 * day, 90 * day, 97 * day - 1]) {
+      for (const moment of [90 * day, 97 * day - 1]) {
         clock = start + moment;
         await rotation.tick();
         expect(applied.at(-1)!.active.kid).toBe(applied[0]!.active.kid);
@@ -167,11 +199,9 @@ describe.each(engines)('the clock of rotation on $name', ({ freshUrl }) => {
 
     test('nobody is asked where time is enough', async () => {
       const { rotation } = await begin({ unseenBy: () => Promise.reject(new Error('asked')) });
-      for (const moment of [89 * day, 90 * day]) {
-        clock = start + moment;
-        await rotation.tick();
-        expect(rotation.health().ok).toBe(true);
-      }
+      clock = start + 90 * day;
+      await rotation.tick();
+      expect(rotation.health().ok).toBe(true);
     });
   });
 
@@ -181,13 +211,13 @@ describe.each(engines)('the clock of rotation on $name', ({ freshUrl }) => {
       closers.push(() => other.close());
       const one = await begin();
       const two = await begin({ keyring: openKeyring(other), db: other });
-      for (const moment of [89 * day, 90 * day, 105 * day]) {
+      for (const moment of [90 * day, 105 * day]) {
         clock = start + moment;
         await Promise.all([one.rotation.tick(), two.rotation.tick(), one.rotation.tick()]);
         await Promise.all([one.rotation.tick(), two.rotation.tick()]);
       }
       expect(one.applied.at(-1)!.version).toBe(two.applied.at(-1)!.version);
-      expect((await one.keyring.list()).map(({ state }) => state)).toEqual(['active', 'destroyed']);
+      expect((await one.keyring.list()).map(({ state }) => state).sort()).toEqual(['active', 'destroyed', 'prepared']);
       expect(lines.filter(({ level }) => level === 'error')).toEqual([]);
     });
 
@@ -235,10 +265,10 @@ describe.each(engines)('the clock of rotation on $name', ({ freshUrl }) => {
       expect(await applied[0]!.active.sign(Buffer.from('still here'))).toHaveLength(256);
 
       state.away = false;
-      clock += 89 * day;
+      clock += 90 * day;
       await rotation.tick();
       expect(rotation.health()).toMatchObject({ ok: true, failure: null, failingSince: null });
-      expect(applied.at(-1)!.published).toHaveLength(2);
+      expect(applied.at(-1)!.published).toHaveLength(3);
       expect(events()).toContain('rotation.recovered');
     });
 
@@ -263,34 +293,48 @@ describe.each(engines)('the clock of rotation on $name', ({ freshUrl }) => {
     });
 
     test('a step that cannot be taken does not hide a revocation', async () => {
-      let broken = false;
-      const { rotation, applied } = await begin({
-        keyring: openKeyring(db, {
-          generate: () => (broken ? Promise.reject(new Error('no entropy')) : generate()),
-        }),
-      });
+      const keyring = { ...openKeyring(db) };
+      const { rotation, applied } = await begin({ keyring });
       const first = applied[0]!.active.kid;
-      broken = true;
-      await openKeyring(db).revoke(first, 'why');
-      clock += 89 * day;
+      clock += 90 * day;
       await rotation.tick();
-      expect(applied.at(-1)!.active.kid).not.toBe(first);
+      await openKeyring(db).revoke(first, 'why');
+      keyring.activate = () => Promise.reject(new Error('not now'));
+      clock += 90 * day;
+      await rotation.tick();
+      expect(applied.at(-1)!.published.map(({ kid }) => kid)).not.toContain(first);
       expect(rotation.health()).toMatchObject({ ok: false, failure: 'Error' });
+    });
+
+    test('a next key that cannot be made fails the tick, and the one that signs goes on', async () => {
+      let broken = false;
+      const failing = () => (broken ? Promise.reject(new Error('no entropy')) : generate());
+      const { rotation, applied } = await begin({ keyring: openKeyring(db, { generate: failing }) });
+      const [active, next] = applied.at(-1)!.published.map(({ kid }) => kid);
+      broken = true;
+      await openKeyring(db).revoke(active!, 'why');
+      await rotation.tick();
+      expect(applied.at(-1)).toMatchObject({ active: { kid: next }, published: [{ kid: next }] });
+      expect(rotation.health()).toMatchObject({ ok: false, failure: 'Error' });
+      broken = false;
+      await rotation.tick();
+      expect(applied.at(-1)!.published).toHaveLength(2);
+      expect(rotation.health().ok).toBe(true);
     });
 
     test('keys that could not be applied are handed on again at the next tick', async () => {
       const seen: string[] = [];
       let refuse = false;
-      const { rotation } = await begin({
+      const { rotation, keyring } = await begin({
         apply: ({ version }) => { if (refuse) throw new Error('not now'); seen.push(version); },
       });
       refuse = true;
-      clock += 89 * day;
+      clock += 90 * day;
       await rotation.tick();
       expect(rotation.health().ok).toBe(false);
       refuse = false;
       await rotation.tick();
-      expect(seen).toHaveLength(2);
+      expect(seen.at(-1)).toBe((await keyring.signingKeys()).version);
       expect(rotation.health().ok).toBe(true);
     });
 
@@ -338,14 +382,14 @@ describe.each(engines)('the clock of rotation on $name', ({ freshUrl }) => {
 
     test('end with stop, which waits for the one under way', async () => {
       const { rotation, applied } = await begin();
-      clock += 89 * day;
+      clock += 90 * day;
       const under = rotation.tick();
       await rotation.stop();
-      expect(applied).toHaveLength(2);
+      expect(applied).toHaveLength(4);
       await under;
-      clock += day;
+      clock += 90 * day;
       await rotation.tick();
-      expect(applied).toHaveLength(2);
+      expect(applied).toHaveLength(4);
     });
   });
 });

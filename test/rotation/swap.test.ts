@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { createKeyring } from '../../src/keys/keyring.ts';
 import type { Keyring } from '../../src/keys/keyring.ts';
 import { engines } from '../support/engines.ts';
+import { nextKey } from '../support/rotation.ts';
 import { callback, person, startSignet } from '../support/signet.ts';
 import type { TestServer } from '../support/signet.ts';
 import { authorizationRequest, decode, signIn, tokenRequest, UserAgent } from '../support/user-agent.ts';
@@ -17,12 +18,13 @@ describe.each(engines)('two servers on one database, $name, whose signing key ch
   let first: TestServer;
   let second: TestServer;
   let keyring: Keyring;
-  let clock = Date.now();
+  let clock: number;
 
   beforeAll(async () => {
     const database = await freshUrl();
     first = await startSignet({ database });
     second = await startSignet({ database, directory: first.directory, values: { issuer: first.issuer } });
+    clock = Date.now();
     keyring = createKeyring({ ...first.store, now: () => clock });
   });
   afterAll(async () => {
@@ -30,10 +32,9 @@ describe.each(engines)('two servers on one database, $name, whose signing key ch
     await first.close();
   });
 
-  /** One rotation, each step at its time; resolves when both servers have noticed. Answers the new key's kid. */
+  /** One rotation, at its time; resolves when both servers have noticed. Answers the new key's kid. */
   async function rotate(): Promise<string> {
-    clock += dayMs;
-    const kid = await keyring.prepare();
+    const { kid } = await nextKey(keyring);
     clock += dayMs;
     await keyring.activate(kid);
     await noticed(([signing]) => signing === kid);

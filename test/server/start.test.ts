@@ -6,12 +6,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { loadConfig, type Config } from '../../src/config.ts';
 import { createLog, silentLog } from '../../src/log.ts';
 import { openStore, startServer, type RunningServer, type Store } from '../../src/server.ts';
 import { engines, postgres } from '../support/engines.ts';
 import { startPostgres } from '../support/postgres.ts';
+import { nextKey } from '../support/rotation.ts';
 import { declared, freePort, ordersApi, secret } from '../support/signet.ts';
 import { authorizationRequest, tokenRequest, UserAgent } from '../support/user-agent.ts';
 
@@ -46,19 +47,23 @@ async function inspect<T>(config: Config, look: (store: Store) => Promise<T>): P
   }
 }
 
-const keysOf = (config: Config) => inspect(config, async ({ keyring }) => (await keyring.list()).map(({ kid }) => kid));
+const keysOf = (config: Config) => inspect(config, async ({ keyring }) => {
+  await nextKey(keyring);
+  return keyring.list();
+});
+const statesOf = async (config: Config) => (await keysOf(config)).map(({ state }) => state).sort();
 const accountsOf = (config: Config) =>
   inspect(config, async ({ accounts }) => (await accounts.list()).map(({ email }) => email));
 const jwks = async ({ url }: RunningServer) => (await fetch(`${url}/jwks`)).json();
 
 describe('the first start', () => {
-  test('makes a master key for its owner alone, a database, a signing key and an administrator', async () => {
+  test('makes a master key for its owner alone, a database, a signing key and the next, and an administrator', async () => {
     const directory = await freshDirectory();
     const config = await configIn(directory);
     const { firstAdministrator } = await started(config);
     expect((await stat(join(directory, 'keys/master.key'))).mode & 0o777).toBe(0o600);
     expect((await stat(join(directory, 'data'))).isDirectory()).toBe(true);
-    expect(await keysOf(config)).toHaveLength(1);
+    expect(await statesOf(config)).toEqual(['active', 'prepared']);
     expect(firstAdministrator).toEqual({
       email: 'admin@localhost', oneTimePassword: expect.stringMatching(/^[a-z2-9-]{24}$/) });
     const [account] = await inspect(config, ({ accounts }) => accounts.list());
@@ -84,11 +89,11 @@ describe('the second start', () => {
   test('uses what is there, and says nothing of an administrator', async () => {
     const config = await configIn(await freshDirectory());
     const first = await startServer(config, silentLog);
-    const published = await jwks(first);
+    const keys = await keysOf(config);
     await first.close();
     const second = await started(config);
     expect(second.firstAdministrator).toBeUndefined();
-    expect(await jwks(second)).toEqual(published);
+    expect(await keysOf(config)).toEqual(keys);
     expect(await accountsOf(config)).toEqual(['admin@localhost']);
   });
 
@@ -143,15 +148,19 @@ describe('what stops a start is said in a sentence, with the next step', () => {
 });
 
 describe.skipIf(!engines.includes(postgres))('two servers on one PostgreSQL', () => {
-  test('start together, with one key, one administrator and one master key between them', async () => {
+  test('start together, with one key and one that is next, one administrator and one master key between them', async () => {
     const directory = await freshDirectory();
     const database = { url: await postgres.freshUrl() };
     const configs = [await configIn(directory, { database }), await configIn(directory, { database })];
     const servers = await Promise.all(configs.map((config) => started(config)));
     expect(servers.filter(({ firstAdministrator }) => firstAdministrator)).toHaveLength(1);
-    expect(await keysOf(configs[0]!)).toHaveLength(1);
+    expect(await statesOf(configs[0]!)).toEqual(['active', 'prepared']);
     expect(await accountsOf(configs[0]!)).toHaveLength(1);
-    expect(await jwks(servers[0]!)).toEqual(await jwks(servers[1]!));
+    await vi.waitFor(async () => {
+      const [one, other] = await Promise.all(servers.map(jwks));
+      expect(one).toMatchObject({ keys: [{}, {}] });
+      expect(other).toEqual(one);
+    }, { timeout: 15_000, interval: 20 });
     expect(await inspect(configs[0]!, ({ audit }) => audit.verify())).toMatchObject({ ok: true });
   });
 });

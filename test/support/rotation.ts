@@ -2,11 +2,21 @@
 // server signs with the new one.
 
 import { vi } from 'vitest';
+import type { Keyring, SigningKey } from '../../src/keys/keyring.ts';
 import type { TestServer } from './signet.ts';
 
-/** Prepares and activates a new key, and waits until the server signs with it; its kid. */
+/** The key that is prepared, as soon as a server has prepared it. */
+export async function nextKey(keyring: Pick<Keyring, 'list'>): Promise<SigningKey> {
+  return vi.waitFor(async () => {
+    const next = (await keyring.list()).find(({ state }) => state === 'prepared');
+    if (!next) throw new Error('no key is prepared');
+    return next;
+  }, { timeout: 15_000, interval: 20 });
+}
+
+/** Activates the next key, and waits until the server signs with it; its kid. */
 export async function rotateKeys({ issuer, store: { keyring } }: TestServer): Promise<string> {
-  const kid = await keyring.prepare();
+  const { kid } = await nextKey(keyring);
   await keyring.activate(kid, { force: 'a test does not wait until verifiers have seen the key' });
   await untilFirst(issuer, kid);
   return kid;
