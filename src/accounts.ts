@@ -3,14 +3,29 @@
 
 import { randomUUID } from 'node:crypto';
 import type { Audit, AuditEvent } from './audit.ts';
-import type { Database, Queryable } from './database/database.ts';
+import type { Database, Queryable, Value } from './database/database.ts';
 import { AppError, isAppError } from './errors.ts';
 
-export interface Account {
-  id: string;
-  email: string;
+/** What is known of a person beside who they are: each may change, and none identifies anybody. */
+export interface Profile {
+  email?: string;
+  emailVerified: boolean;
   name?: string;
+  givenName?: string;
+  familyName?: string;
+  preferredUsername?: string;
+}
+
+export interface Account extends Profile {
+  id: string;
+  /** Whether the address is what they sign in by here. Then an administrator wrote it. */
+  signsInByEmail: boolean;
+  /** All of them. */
   roles: readonly string[];
+  /** Of these, the ones an administrator gave here. */
+  assignedRoles: readonly string[];
+  /** And the ones that follow from what another identity provider says (roles.ts). */
+  mappedRoles: readonly string[];
   /** bcrypt; absent where the person signs in elsewhere. */
   passwordHash?: string;
   /** A one-time password: good for choosing another one, nothing else. */
@@ -20,8 +35,12 @@ export interface Account {
   lastSignInAt?: Date;
 }
 
+export type LocalAccount = Account & { email: string };
+
 export interface NewAccount {
   email: string;
+  /** Whether an administrator vouches that the address is the person's. */
+  emailVerified?: boolean;
   name?: string;
   roles: readonly string[];
   passwordHash?: string;
@@ -30,11 +49,20 @@ export interface NewAccount {
 
 export interface Accounts {
   find(id: string): Promise<Account | undefined>;
+  /** The account that signs in by this address. */
   findByEmail(email: string): Promise<Account | undefined>;
+  /** Everybody who has this address, also those who sign in elsewhere: for an administrator's eyes. */
+  listByEmail(email: string): Promise<Account[]>;
   list(): Promise<Account[]>;
-  create(account: NewAccount, actor: string): Promise<Account>;
+  create(account: NewAccount, actor: string): Promise<LocalAccount>;
   /** Creates the account only where there is none at all: two servers starting together make one administrator. */
-  createFirst(account: NewAccount): Promise<Account | undefined>;
+  createFirst(account: NewAccount): Promise<LocalAccount | undefined>;
+  /** For somebody who signs in elsewhere. Neither password nor a name to sign in by: see `identities`. */
+  createElsewhere(tx: Queryable, profile: Profile, mappedRoles: readonly string[], actor: string): Promise<Account>;
+  /** What the other side says now. An address that the person signs in by here stays as it is. */
+  updateFromElsewhere(
+    tx: Queryable, account: Account, said: Profile, mappedRoles: readonly string[], actor: string,
+  ): Promise<Account>;
   setPassword(id: string, passwordHash: string, options: { mustChange: boolean; actor: string }): Promise<void>;
   /**
    * The person's own choice in place of the one-time password whose hash is `from`. False when that one is no longer
@@ -45,6 +73,8 @@ export interface Accounts {
   ): Promise<boolean>;
   /** The same password under another cost; not an event, and only if nobody changed it meanwhile. */
   rehash(id: string, from: string, to: string): Promise<void>;
+  /** Vouches that the address is the person's, or takes that back. */
+  setEmailVerified(id: string, verified: boolean, actor: string): Promise<void>;
   /** Who is disabled is signed out everywhere, in the same transaction. */
   setDisabled(id: string, disabled: boolean, actor: string): Promise<void>;
   /**
@@ -66,19 +96,19 @@ export interface TokensOfPeople {
   ended(): Promise<void>;
 }
 
-export interface AccountsOptions {
-  /** Default: none are issued. */
-  tokens?: TokensOfPeople;
-  now?: () => number;
-}
-
 const noTokens: TokensOfPeople = { end: async () => 0, ended: async () => {} };
 
 interface Row {
   id: string;
-  email: string;
+  email: string | null;
+  email_key: string | null;
+  email_verified: number;
   name: string | null;
+  given_name: string | null;
+  family_name: string | null;
+  preferred_username: string | null;
   roles: string;
+  mapped_roles: string;
   password_hash: string | null;
   password_must_change: number;
   disabled_at: number | null;
@@ -86,7 +116,14 @@ interface Row {
   last_sign_in_at: number | null;
 }
 
-const columns = `id, email, name, roles, password_hash, password_must_change, disabled_at, created_at, last_sign_in_at`;
+const columns = `id, email, email_key, email_verified, name, given_name, family_name, preferred_username, roles,
+  mapped_roles, password_hash, password_must_change, disabled_at, created_at, last_sign_in_at`;
+
+export interface AccountsOptions {
+  /** Default: none are issued. */
+  tokens?: TokensOfPeople;
+  now?: () => number;
+}
 
 export function createAccounts(
   db: Database, audit: Audit, { tokens = noTokens, now = Date.now }: AccountsOptions = {},
@@ -96,7 +133,7 @@ export function createAccounts(
     return row && fromRow(row);
   }
 
-  async function insert(account: NewAccount, actor: string, onlyFirst: boolean): Promise<Account | undefined> {
+  async function insert(account: NewAccount, actor: string, onlyFirst: boolean): Promise<LocalAccount | undefined> {
     const id = randomUUID();
     const email = checkedEmail(account.email);
     checkRoles(account.roles);
@@ -104,16 +141,19 @@ export function createAccounts(
       const made = await db.transaction(async (tx) => {
         const { rows: [row] } = await tx.query<Row>(
           `insert into accounts
-             (id, email, email_key, name, roles, password_hash, password_must_change, created_at, updated_at)
-           select $1, $2, $3, $4, $5, $6, cast($7 as bigint), cast($8 as bigint), cast($8 as bigint)
+             (id, email, email_key, email_verified, name, roles, mapped_roles, password_hash, password_must_change,
+              created_at, updated_at)
+           select $1, $2, $3, cast($10 as bigint), $4, $5, '[]', $6, cast($7 as bigint), cast($8 as bigint),
+             cast($8 as bigint)
            where $9 = 'any' or not exists (select 1 from accounts)
            returning ${columns}`,
           [id, email, emailKey(email), account.name ?? null, JSON.stringify(account.roles),
-            account.passwordHash ?? null, account.passwordMustChange ? 1 : 0, now(), onlyFirst ? 'first' : 'any']);
+            account.passwordHash ?? null, account.passwordMustChange ? 1 : 0, now(), onlyFirst ? 'first' : 'any',
+            account.emailVerified ? 1 : 0]);
         if (row) await audit.append(tx, { event: 'account.created', actor, subject: id, detail: { roles: account.roles } });
         return row;
       });
-      return made && fromRow(made);
+      return made && { ...fromRow(made), email };
     } catch (error) {
       if (!isAppError(error, 'unique_violation')) throw error;
       if (onlyFirst) return undefined;
@@ -156,8 +196,16 @@ export function createAccounts(
     find: (id) => one('id', id),
     findByEmail: (email) => one('email_key', emailKey(email)),
 
+    async listByEmail(email) {
+      const { rows } = await db.query<Row>(
+        `select ${columns} from accounts where email_key = $1 or lower(email) = $1 order by created_at`,
+        [emailKey(email)]);
+      return rows.map(fromRow);
+    },
+
     async list() {
-      const { rows } = await db.query<Row>(`select ${columns} from accounts order by email_key`);
+      const { rows } = await db.query<Row>(
+        `select ${columns} from accounts order by coalesce(email_key, lower(email), id), created_at`);
       return rows.map(fromRow);
     },
 
@@ -166,6 +214,39 @@ export function createAccounts(
     },
 
     createFirst: (account) => insert(account, 'signet', true),
+
+    async createElsewhere(tx, profile, mappedRoles, actor) {
+      const id = randomUUID();
+      const { rows: [row] } = await tx.query<Row>(
+        `insert into accounts
+           (id, email, email_verified, name, given_name, family_name, preferred_username, roles, mapped_roles,
+            password_must_change, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, '[]', $8, 0, $9, $9)
+         returning ${columns}`, [id, ...valuesOf(profile), JSON.stringify(mappedRoles), now()]);
+      await audit.append(tx, { event: 'account.created', actor, subject: id, detail: { mappedRoles } });
+      return fromRow(row!);
+    },
+
+    async updateFromElsewhere(tx, account, said, mappedRoles, actor) {
+      const { signsInByEmail, email, emailVerified } = account;
+      const profile = signsInByEmail ? { ...said, email, emailVerified } : said;
+      const rolesChanged = String(mappedRoles) !== String(account.mappedRoles);
+      if (!rolesChanged && String(valuesOf(profile)) === String(valuesOf(account))) return account;
+      const { rows: [row] } = await tx.query<Row>(
+        `update accounts set email = $2, email_verified = $3, name = $4, given_name = $5, family_name = $6,
+           preferred_username = $7, mapped_roles = $8, updated_at = $9
+         where id = $1 returning ${columns}`,
+        [account.id, ...valuesOf(profile), JSON.stringify(mappedRoles), now()]);
+      if (!row) throw new AppError('account_unknown', 404, `there is no account ${account.id}`);
+      if (rolesChanged) {
+        const detail = { mappedRoles, before: account.mappedRoles };
+        await audit.append(tx, { event: 'account.mapped_roles_set', actor, subject: account.id, detail });
+      }
+      const changed = fromRow(row);
+      const isLess = account.roles.some((role) => !changed.roles.includes(role));
+      if (isLess) await tokens.end(tx, account.id, { sessions: false });
+      return changed;
+    },
 
     async setPassword(id, passwordHash, { mustChange, actor }) {
       await change(id, { event: 'account.password_set', actor },
@@ -188,6 +269,11 @@ export function createAccounts(
       await db.query('update accounts set password_hash = $3 where id = $1 and password_hash = $2', [id, from, to]);
     },
 
+    async setEmailVerified(id, verified, actor) {
+      await change(id, { event: 'account.email_verified', actor, detail: { verified } },
+        'update accounts set email_verified = $2, updated_at = $3 where id = $1', [verified ? 1 : 0]);
+    },
+
     async setDisabled(id, disabled, actor) {
       const sql = 'update accounts set disabled_at = $2, updated_at = $3 where id = $1';
       if (!disabled) return change(id, { event: 'account.enabled', actor }, sql, [null]);
@@ -205,7 +291,9 @@ export function createAccounts(
           `update accounts set updated_at = $2 where id = $1 returning ${columns}`, [id, now()]);
         if (!row) return undefined;
         await tx.query('update accounts set roles = $2 where id = $1', [id, JSON.stringify(roles)]);
-        return fromRow(row).roles.every((role) => roles.includes(role)) ? 'nothing' : { sessions: false };
+        const before = fromRow(row);
+        const left = new Set([...roles, ...before.mappedRoles]);
+        return before.roles.every((role) => left.has(role)) ? 'nothing' : { sessions: false };
       });
     },
 
@@ -242,14 +330,33 @@ function checkRoles(roles: readonly string[]): void {
   throw new AppError('role_invalid', 400, `${shown} is not a role: 1 to 64 letters, digits or . _ : / -`);
 }
 
+/** By what a person is best told from others, on a page or a list. */
+export function nameOf({ email, preferredUsername, name, id }: Account): string {
+  return email ?? preferredUsername ?? name ?? id;
+}
+
+function valuesOf({ email, emailVerified, name, givenName, familyName, preferredUsername }: Profile): Value[] {
+  const names = [name, givenName, familyName, preferredUsername].map((value) => value ?? null);
+  return [email ?? null, emailVerified ? 1 : 0, ...names];
+}
+
 function fromRow(row: Row): Account {
+  const assignedRoles = JSON.parse(row.roles) as string[];
+  const mappedRoles = JSON.parse(row.mapped_roles) as string[];
   return {
     id: row.id,
-    email: row.email,
-    roles: JSON.parse(row.roles) as string[],
+    emailVerified: row.email_verified === 1,
+    signsInByEmail: row.email_key !== null,
+    roles: [...new Set([...assignedRoles, ...mappedRoles])],
+    assignedRoles,
+    mappedRoles,
     passwordMustChange: row.password_must_change === 1,
     createdAt: new Date(row.created_at),
+    ...(row.email === null ? {} : { email: row.email }),
     ...(row.name === null ? {} : { name: row.name }),
+    ...(row.given_name === null ? {} : { givenName: row.given_name }),
+    ...(row.family_name === null ? {} : { familyName: row.family_name }),
+    ...(row.preferred_username === null ? {} : { preferredUsername: row.preferred_username }),
     ...(row.password_hash === null ? {} : { passwordHash: row.password_hash }),
     ...(row.disabled_at === null ? {} : { disabledAt: new Date(row.disabled_at) }),
     ...(row.last_sign_in_at === null ? {} : { lastSignInAt: new Date(row.last_sign_in_at) }),

@@ -4,18 +4,20 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import Koa from 'koa';
+import type { Dispatcher } from 'undici';
 import { createAccounts, type Accounts } from './accounts.ts';
 import { adminApi } from './admin/api.ts';
 import { createAuthorizer } from './admin/authorize.ts';
 import { createApis, type Apis } from './apis.ts';
 import { createAudit, type Audit } from './audit.ts';
 import { createClients, type Clients } from './clients.ts';
-import { administrationApi, maxAccessTokenLife, type Config } from './config.ts';
+import { administrationApi, maxAccessTokenLife, type Config, type EntraConfig } from './config.ts';
 import type { Database } from './database/database.ts';
 import { migrate } from './database/migrate.ts';
 import { openDatabase } from './database/open.ts';
 import { startSweeper } from './database/sweep.ts';
 import { AppError } from './errors.ts';
+import { createIdentities, type Identities } from './identities.ts';
 import { createIssuer, type Issuer } from './issuer/issuer.ts';
 import { createGrants, type Grants } from './issuer/grants.ts';
 import type { GrantStatuses } from './issuer/models.ts';
@@ -36,8 +38,14 @@ import { createRevokedStatuses, type RevokedStatuses } from './revocation/revoke
 import { statusListRoutes } from './revocation/routes.ts';
 import { createAttempts } from './signin/attempts.ts';
 import { createCompleteSignIn } from './signin/complete.ts';
+import { createEntraConnector } from './signin/entra/connector.ts';
+import { createEntraSignIn } from './signin/entra-sign-in.ts';
+import { createEntraSignOut } from './signin/entra-sign-out.ts';
 import { createPasswords, oneTimePassword, type Passwords } from './signin/password.ts';
+import { createPeople } from './signin/people.ts';
+import { createRechecks } from './signin/recheck.ts';
 import { signInRoutes } from './signin/routes.ts';
+import { createUpstreamSessions } from './signin/upstream-sessions.ts';
 import { createAssets } from './web/assets.ts';
 import { addressPrefix, clientAddress, requestId, securityHeaders, sendPage } from './web/guard.ts';
 import { createPages } from './web/pages.ts';
@@ -57,6 +65,7 @@ export interface Store {
   consumers: Consumers;
   keys: KeyOperations;
   accounts: Accounts;
+  identities: Identities;
   clients: Clients;
   apis: Apis;
   passwords: Passwords;
@@ -113,6 +122,7 @@ export async function openStore(config: Config, log: Log): Promise<Store> {
       db, seal, audit, policy, keyring, consumers,
       keys: createKeyOperations({ db, keyring, consumers, policy, accessTokenLife, cutSessions: cutEverything }),
       accounts: createAccounts(db, audit, { tokens: { end: endOfPerson, ended } }),
+      identities: createIdentities(db),
       clients: createClients(db, config.applications, audit, { tokens: { end: endOfClient, ended } }),
       places, revoked, statuses, statusLists, grants,
       apis: createApis(config.apis, config.issuer),
@@ -125,7 +135,12 @@ export async function openStore(config: Config, log: Log): Promise<Store> {
   }
 }
 
-export async function startServer(config: Config, log: Log): Promise<RunningServer> {
+export interface ServerParts {
+  /** Makes the connections to Microsoft, instead of this process's own network. */
+  dispatcher?: Dispatcher;
+}
+
+export async function startServer(config: Config, log: Log, { dispatcher }: ServerParts = {}): Promise<RunningServer> {
   const closers = createClosers();
   try {
     const store = await openStore(config, log);
@@ -135,7 +150,9 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     const { ttl, redisUrl } = config.revocation;
 
     const pages = createPages({ branding: config.branding, issuer: config.issuer });
-    const providerPages = createProviderPages(pages);
+    const entra = config.entra && openEntra(config.entra, config, store, log, dispatcher);
+    if (entra) closers.push(() => entra.connector.close());
+    const providerPages = createProviderPages({ pages, accounts, elsewhere: entra?.elsewhere });
     const { audience } = administrationApi(config.issuer);
     const authorizer = createAuthorizer({ issuer: config.issuer, audience, accounts, clients });
     let issuer: Issuer | undefined;
@@ -150,7 +167,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
         if (issuer) return issuer.useKeys(keys);
         issuer = createIssuer({
           config, db, accounts, clients, apis, audit, seal, log, pages: providerPages,
-          statuses, statusLists, discovery: metadataOf(config.issuer),
+          statuses, statusLists, discovery: metadataOf(config.issuer), upstream: entra?.upstream,
           jwksServed: ({ address, ...fetch }) => consumers.seen({ ...fetch, address: addressPrefix(address) }),
         }, keys);
       },
@@ -170,6 +187,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
       everyMs: sweepEveryMs, log,
       sweeps: [
         issuer!.sweep, attempts.sweepExpired, audit.sweepExpired, consumers.sweep, revoked.sweep, places.sweep,
+        ...(entra ? [entra.connector.sweepExpired, entra.sessions.sweepExpired] : []),
       ],
     });
     closers.push(() => sweeper.stop());
@@ -193,7 +211,11 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
       if (ctx.path === '/health/ready') {
         const { ok, failure, clockOffset } = rotation.health();
         const database = await db.now().then(() => 'ok', () => 'unreachable');
-        return answerHealth(ctx, ok && database === 'ok', { database, keys: { ok, failure, clockOffset } });
+        return answerHealth(ctx, ok && database === 'ok', {
+          database, keys: { ok, failure, clockOffset },
+          // Without Microsoft much goes on, so it never makes this server unready.
+          ...(entra ? { entra: entra.connector.health() } : {}),
+        });
       }
       return next();
     });
@@ -203,10 +225,12 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
       recognise: (token) => issuer!.recognise(token),
     }));
     app.use(adminApi({ authorizer, keys: store.keys, audit, log, keysChanged: () => rotation.tick() }));
+    const complete = createCompleteSignIn(issuer!, accounts, audit);
+    if (entra) app.use(entra.signOut.routes().routes());
     app.use(signInRoutes({
-      issuerUrl: config.issuer, issuer: issuer!, accounts, passwords, attempts, pages, audit,
-      complete: createCompleteSignIn(issuer!, accounts, audit),
+      issuerUrl: config.issuer, issuer: issuer!, accounts, passwords, attempts, pages, audit, log, complete,
       minPasswordLength: config.passwords.minLength,
+      entra: entra && createEntraSignIn({ ...entra, issuer: issuer!, finish: complete, audit }),
     }).routes());
     app.use((ctx) => issuer!.handle(ctx));
 
@@ -220,6 +244,30 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     await closers.run();
     throw error;
   }
+}
+
+/** Everything of signing in with Microsoft that does not need the issuer. Nothing here asks the network. */
+function openEntra(entra: EntraConfig, { issuer }: Config, store: Store, log: Log, dispatcher: Dispatcher | undefined) {
+  const { db, seal, audit, accounts, identities, grants } = store;
+  const connector = createEntraConnector({ config: entra, issuer, db, seal, log, dispatcher });
+  // A grant's last refresh token may be renewed until the grant's end, and a session be used as long.
+  const sessions = createUpstreamSessions(db, seal, 2 * grantLifeSeconds);
+  const people = createPeople({ config: entra, db, accounts, identities, audit });
+  const rechecks = createRechecks({
+    config: entra, connector, sessions, people, audit, log,
+    endUpstream: (accountId, upstream) => grants.endResting(accountId, upstream, { offline: true }),
+  });
+  const signOut = createEntraSignOut({
+    config: entra, issuer, connector, sessions, seal, audit, log,
+    endSessions: (accountId, upstream) => grants.endResting(accountId, upstream, { offline: false }),
+  });
+  const { label, logout: { propagate } } = entra;
+  const logoutUrl = connector.logoutUrl({ postLogoutRedirectUri: issuer });
+  return {
+    config: entra, connector, sessions, people, signOut,
+    upstream: { standing: rechecks.standing, afterSignOut: signOut.afterSignOut },
+    elsewhere: propagate === 'never' ? undefined : { label, logoutUrl, asks: propagate === 'ask' },
+  };
 }
 
 /** The longest life of anything signed now; the session counts, since its ID token comes back as a hint at sign-out. */

@@ -15,11 +15,12 @@ import { loadGrant, type Consents } from './consent.ts';
 import { cookieName } from './cookies.ts';
 import type { Models } from './models.ts';
 import { PublishedKey } from './provider.ts';
+import { stillStands, type Upstream } from './upstream.ts';
 
 /** Pages that oidc-provider asks for while it answers a request itself. */
 export interface ProviderPages {
   error(ctx: KoaContextWithOIDC, out: { error: string; error_description?: string }, error: Error): void;
-  signOut(ctx: KoaContextWithOIDC, form: string): void;
+  signOut(ctx: KoaContextWithOIDC, form: string): Promise<void>;
   signedOut(ctx: KoaContextWithOIDC): void;
 }
 
@@ -34,6 +35,7 @@ export interface ConfigurationParts {
   /** Metadata of what is answered beside the provider. */
   discovery: Record<string, unknown>;
   statusLists: Pick<StatusLists, 'uriOf'>;
+  upstream: Upstream | undefined;
 }
 
 const hour = 3600;
@@ -41,11 +43,12 @@ const hour = 3600;
 export const grantLifeSeconds = 90 * 24 * hour;
 
 export function configurationFor(
-  { config, accounts, apis, models, consents, pages, cookieKeys, discovery, statusLists }: ConfigurationParts,
+  { config, accounts, apis, models, consents, pages, cookieKeys, discovery, statusLists, upstream }: ConfigurationParts,
   keys: SigningKeys,
 ): Configuration {
   const { tokens, session } = config;
   const secure = config.issuer.startsWith('https:');
+  const acrValues = Object.keys(config.entra?.acrValues ?? {});
 
   return {
     adapter: (model: string) => models.adapter(model),
@@ -65,6 +68,8 @@ export function configurationFor(
     responseTypes: ['code'],
     clientAuthMethods: ['none', 'client_secret_basic', 'client_secret_post'],
     scopes: oidcScopes,
+    acrValues,
+    extraParams: ['domain_hint'],
     claims: claimsOfScope as never,
     // Most libraries expect e-mail and name in the ID token and never call userinfo.
     conformIdTokenClaims: false,
@@ -100,7 +105,8 @@ export function configurationFor(
       externalSigningSupport: { enabled: true, ack: 'experimental-01' },
     } as Configuration['features'],
 
-    async findAccount(_ctx, id) {
+    async findAccount(ctx, id, token) {
+      if (!(await stillStands(ctx, token, upstream))) return undefined;
       const account = await accounts.find(id);
       if (!account || account.disabledAt) return undefined;
       return { accountId: account.id, account, claims: async () => claimsOf(account) };
@@ -113,7 +119,7 @@ export function configurationFor(
       applicationOf(ctx.oidc.client!).type === 'spa' ||
       (applicationOf(ctx.oidc.client!).type === 'web' && !token.scopes.has('offline_access')),
     rotateRefreshToken: true,
-    interactions: { url: (_ctx, { uid }) => `/sign-in/${uid}`, policy: promptPolicy() },
+    interactions: { url: (_ctx, { uid }) => `/sign-in/${uid}`, policy: promptPolicy(acrValues) },
     renderError: pages.error,
 
     ttl: {
@@ -230,7 +236,7 @@ function audiencesOf(issuer: string, { aud, scope }: { aud?: string; scope?: str
   return scope?.split(' ').includes('openid') ? [aud, issuer] : aud;
 }
 
-function promptPolicy() {
+function promptPolicy(acrValues: readonly string[]) {
   const policy = interactionPolicy.base();
   // oidc-provider asks every native application for consent; first-party ones are ours, the others are in consent.ts.
   policy.get('consent')!.checks.remove('native_client_prompt');
@@ -238,5 +244,12 @@ function promptPolicy() {
   policy.get('login')!.checks.add(new interactionPolicy.Check(
     'account_gone', 'End-User authentication is required', 'login_required',
     ({ oidc }) => oidc.session?.accountId !== undefined && oidc.account === undefined));
+  // What was asked for and can be had, but is not: whoever is signed in is sent for the further proof.
+  policy.get('login')!.checks.add(new interactionPolicy.Check(
+    'acr_not_met', 'the requested authentication context is not met', 'login_required',
+    ({ oidc }) => {
+      const wanted = String(oidc.params?.acr_values ?? '').split(' ').filter((acr) => acrValues.includes(acr));
+      return wanted.length > 0 && !oidc.result?.login && !wanted.includes(oidc.session?.acr ?? '');
+    }));
   return policy;
 }

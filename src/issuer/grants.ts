@@ -7,7 +7,7 @@ import { AppError } from '../errors.ts';
 import type { Act } from '../keys/keyring.ts';
 import type { Places } from '../revocation/places.ts';
 import {
-  cutSessions, endGrants, endSessionsOf, listGrants, ownerOfGrant, type GrantStatuses, type GrantSummary,
+  cutSessions, endGrants, endResting, endSessionsOf, listGrants, ownerOfGrant, type GrantStatuses, type GrantSummary,
 } from './models.ts';
 
 export interface Grants {
@@ -17,6 +17,8 @@ export interface Grants {
   revoke(grantId: string, act: Act): Promise<{ grantId: string; accountId: string; clientId: string }>;
   /** Given up by the application it was given to. */
   giveUp(grantId: string): Promise<void>;
+  /** What rests on sessions elsewhere: those have ended (`offline`: with all that was to go on without the person). */
+  endResting(accountId: string, upstream: readonly string[], options: { offline: boolean }): Promise<void>;
   /** What an application has for itself: all of its tokens end, and it may ask for new ones. */
   renewClient(clientId: string): Promise<void>;
   /** The same and more, within the transaction of a cause: see accounts.ts, clients.ts, keys/operations.ts. */
@@ -63,6 +65,11 @@ export function createGrants({ db, audit, statuses, now = Date.now }: GrantsPart
 
     async giveUp(grantId) {
       await db.transaction((tx) => endGrants(tx, { grantId }, statuses, now));
+      await statuses.announce();
+    },
+
+    async endResting(accountId, upstream, options) {
+      await db.transaction((tx) => endResting(tx, accountId, upstream, options, statuses, now));
       await statuses.announce();
     },
 

@@ -18,19 +18,24 @@ import type { Log } from '../log.ts';
 import type { StatusLists } from '../revocation/lists.ts';
 import type { Places } from '../revocation/places.ts';
 import { configurationFor, toMetadata, type ProviderPages } from './configuration.ts';
-import { createConsents, describeConsent, recordConsent, type ConsentRequest } from './consent.ts';
+import { createConsents, describeConsent, recordConsent, withdrawConsent, type ConsentRequest } from './consent.ts';
 import { auditProvider } from './events.ts';
 import { createModels, type GrantStatuses } from './models.ts';
 import { createProvider, type RequestState } from './provider.ts';
 import { recognise, type RecognisedToken } from './recognise.ts';
 import { createRefreshRotation } from './refresh.ts';
 import { createTokenFormats, type TokenFormats } from './tokens.ts';
+import { signOutElsewhere, type Upstream } from './upstream.ts';
 
 export interface Issuer {
   /** Answers a protocol request. The outer context must not be written to afterwards. */
   handle(ctx: Context): Promise<void>;
-  /** The sign-in that this browser is in the middle of. @throws {AppError} sign_in_lost */
-  pendingSignIn(ctx: Context): Promise<PendingSignIn>;
+  /**
+   * The sign-in that this browser is in the middle of.
+   * @param uid which one, where the path does not say it. What follows on the same `ctx` then means that one, too.
+   * @throws {AppError} sign_in_lost
+   */
+  pendingSignIn(ctx: Context, uid?: string): Promise<PendingSignIn>;
   /** Keeps a fact about the pending sign-in until its next step, with the sign-in and not with the browser. */
   noteSignIn(ctx: Context, note: SignInNote): Promise<void>;
   /** Ends the pending step; where to send the browser next. */
@@ -48,8 +53,7 @@ export interface PendingSignIn {
   /** What is asked of the person now. */
   step: 'login' | 'consent';
   application: Application;
-  /** OIDC Core §3.1.2.1. */
-  loginHint?: string;
+  asked: Asked;
   /** Where the browser returns to: the page's form-action must allow it. */
   redirectUri: string;
   accountId?: string;
@@ -57,15 +61,35 @@ export interface PendingSignIn {
   note?: SignInNote;
 }
 
+/** What the application says about the sign-in it wants (OIDC Core §3.1.2.1). */
+export interface Asked {
+  loginHint?: string;
+  /** Whose people it means, by a domain. Microsoft's parameter, and widely sent. */
+  domainHint?: string;
+  prompt?: string;
+  /** Seconds. */
+  maxAge?: number;
+  acrValues: string[];
+}
+
 /** Facts kept between two steps of one sign-in. */
 export interface SignInNote {
   /** Who proved a one-time password, and has now to choose another one in place of just that one. */
   mustChangePassword?: { accountId: string; provedHash: string };
+  /** Whose password was proved in order to connect a Microsoft account, and when (epoch milliseconds). */
+  connect?: { accountId: string; provedAt: number };
+  /** The browser was sent to Microsoft without being shown our page. */
+  sentToMicrosoft?: true;
+  /** What went wrong there, for the page to say; and whether another account may do better. */
+  failure?: { problem: string; status: number; tryAnother: boolean };
 }
 
 export type SignInAnswer =
-  /** `amr`: how the person was authenticated (RFC 8176). */
-  | { accountId: string; amr: string[] }
+  /**
+   * `amr`: how the person was authenticated (RFC 8176). `authTime`: when, in epoch seconds, if not now. `upstream`: the
+   * session elsewhere that it rests on.
+   */
+  | { accountId: string; amr?: string[]; acr?: string; authTime?: number; upstream?: string }
   | { consent: 'allow' | 'deny' }
   | { cancelled: true };
 
@@ -85,11 +109,13 @@ export interface IssuerParts {
   statusLists: Pick<StatusLists, 'uriOf'>;
   /** Metadata of what is answered beside the provider (RFC 8414 §2). */
   discovery?: Record<string, unknown>;
+  /** Where people also sign in elsewhere. */
+  upstream?: Upstream | undefined;
   now?: () => number;
 }
 
 export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer {
-  const { config, db, accounts, clients, apis, audit, seal, log, pages, jwksServed, now = Date.now } = parts;
+  const { config, db, accounts, clients, apis, audit, seal, log, pages, jwksServed, upstream, now = Date.now } = parts;
   const { statuses, statusLists, discovery = {} } = parts;
   const models = createModels(db, findClientMetadata, statuses, now);
   const consents = createConsents(db, now);
@@ -109,7 +135,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
   function build(keys: SigningKeys): Built {
     const formats = createTokenFormats(config.issuer, keys, config.tokens.refreshTokenFormat);
     const configuration = configurationFor({
-      config, accounts, apis, models, consents, pages, cookieKeys, discovery, statusLists,
+      config, accounts, apis, models, consents, pages, cookieKeys, discovery, statusLists, upstream,
     }, keys);
     const provider = createProvider(config.issuer, configuration, {
       formats, rotation, places: statuses, stateOf: (req) => states.get(req),
@@ -119,6 +145,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
     provider.use((ctx, next) => answerFailure(ctx as never, next));
     auditProvider(provider, audit, log);
     provider.use((ctx, next) => rotation.settle(ctx as never, next));
+    provider.use((ctx, next) => signOutElsewhere(ctx as never, next, config.issuer, upstream));
     provider.use((ctx, next) => countFetches(ctx, next, keys));
     provider.use((ctx, next) => cacheMetadata(ctx, next, config.keys.jwksMaxAge));
     provider.use((ctx, next) => answerUnknownPath(ctx as never, next, pages));
@@ -161,7 +188,8 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
       await current.callback(ctx.req, ctx.res);
     },
 
-    async pendingSignIn(ctx) {
+    async pendingSignIn(ctx, named) {
+      if (named !== undefined) (ctx.state as RequestState).signIn = named;
       const interaction = await interactionOf(ctx);
       const application = await applicationBehind(interaction);
       const { uid, prompt, params, session, result } = interaction;
@@ -169,7 +197,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
         uid,
         step: prompt.name as PendingSignIn['step'],
         application,
-        loginHint: params.login_hint as string | undefined,
+        asked: askedOf(params),
         redirectUri: String(params.redirect_uri),
         accountId: session?.accountId,
         consent: prompt.name === 'consent' ? describeConsent(interaction, application, apis) : undefined,
@@ -184,12 +212,18 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
     async finishSignIn(ctx, answer) {
       const finish = (result: InteractionResults, merge: boolean) =>
         current.provider.interactionResult(ctx.req, ctx.res, result, { mergeWithLastSubmission: merge });
-      if ('accountId' in answer) return finish({ login: { accountId: answer.accountId, amr: answer.amr } }, false);
-      if ('consent' in answer && answer.consent === 'allow') {
+      if ('accountId' in answer) {
+        const { authTime: ts, ...login } = answer;
+        return finish({ login: { ...login, ts } }, false);
+      }
+      if ('consent' in answer) {
         const interaction = await interactionOf(ctx);
         const application = await applicationBehind(interaction);
-        const grantId = await recordConsent(current.provider, interaction, application, consents);
-        return finish({ consent: { grantId } }, true);
+        if (answer.consent === 'deny') await withdrawConsent(current.provider, interaction, application, consents);
+        else {
+          const grantId = await recordConsent(current.provider, interaction, application, consents);
+          return finish({ consent: { grantId } }, true);
+        }
       }
       const description = 'cancelled' in answer ? 'the person cancelled the sign-in' : 'the person declined the request';
       return finish({ error: 'access_denied', error_description: description }, false);
@@ -205,6 +239,17 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
 
     sweep: (at, limit) => models.sweep(at, at - config.tokens.refreshGrace * 1000, limit),
     close: () => current.formats.close(),
+  };
+}
+
+function askedOf(params: Interaction['params']): Asked {
+  const text = (name: string) => params[name] as string | undefined;
+  return {
+    loginHint: text('login_hint'),
+    domainHint: text('domain_hint'),
+    prompt: text('prompt'),
+    maxAge: params.max_age === undefined ? undefined : Number(params.max_age),
+    acrValues: text('acr_values')?.split(' ') ?? [],
   };
 }
 

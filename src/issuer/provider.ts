@@ -10,11 +10,14 @@ import type { Place, Places } from '../revocation/places.ts';
 import { signInCookies } from './cookies.ts';
 import type { RefreshRotation } from './refresh.ts';
 import type { TokenFormats } from './tokens.ts';
+import type { Resting } from './upstream.ts';
 
 /** What a request carries from the outer application into oidc-provider's own context. */
 export interface RequestState {
   requestId: string;
   address: string;
+  /** The sign-in that is meant, where the path does not name it. */
+  signIn?: string;
 }
 
 export interface ProviderParts {
@@ -51,7 +54,13 @@ interface ModelClass {
 }
 
 interface SessionClass {
-  new (input: object): { oldId?: string; adapter: Adapter; save(ttl: number): Promise<string> };
+  new (input: object): Resting & {
+    oldId?: string;
+    adapter: Adapter;
+    save(ttl: number): Promise<string>;
+    loginAccount(details: object): void;
+  };
+  IN_PAYLOAD: string[];
 }
 
 export function createProvider(issuer: string, configuration: Configuration, parts: ProviderParts): Provider {
@@ -61,9 +70,9 @@ export function createProvider(issuer: string, configuration: Configuration, par
   const createContext = provider.createContext.bind(provider);
   provider.createContext = <S>(req: IncomingMessage, res: ServerResponse) => {
     const ctx = createContext<S>(req, res);
-    Object.assign(ctx.state as object, parts.stateOf(req));
+    const { signIn } = Object.assign(ctx.state as object, parts.stateOf(req));
     ctx.cookies = signInCookies(ctx.cookies, {
-      path: ctx.path, header: req.headers.cookie ?? '', secure: ctx.secure, keys: provider.keys as string[],
+      path: signIn === undefined ? ctx.path : `/sign-in/${signIn}`, header: req.headers.cookie ?? '', secure: ctx.secure, keys: provider.keys as string[],
     });
     return ctx;
   };
@@ -134,7 +143,7 @@ function serviceTokenModel(Base: ModelClass, places: Pick<Places, 'ofClient'>): 
 function grantModel(Base: ModelClass): ModelClass {
   return class Grant extends Base {
     static override get IN_PAYLOAD() {
-      return [...super.IN_PAYLOAD, 'status'];
+      return [...super.IN_PAYLOAD, 'status', 'upstream'];
     }
   };
 }
@@ -147,6 +156,16 @@ export function grantIdOf(jti: string): string {
 /** A session that gets a new id. A refresh in another tab looks for it by its uid, and has to find it at any moment. */
 function sessionModel(Base: SessionClass): SessionClass {
   return class Session extends Base {
+    static override get IN_PAYLOAD() {
+      return [...super.IN_PAYLOAD, 'upstream'];
+    }
+
+    // oidc-provider takes from a finished sign-in what it knows of (lib/actions/authorization/resume.js).
+    override loginAccount(details: object) {
+      super.loginAccount(details);
+      this.upstream = (Provider.ctx!.oidc.entities.Interaction?.result?.login as Resting | undefined)?.upstream;
+    }
+
     override async save(ttl: number) {
       const { oldId } = this;
       this.oldId = undefined;

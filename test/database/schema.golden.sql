@@ -1,9 +1,16 @@
 CREATE TABLE accounts (
   id text primary key,
-  email text not null,
-  email_key text not null,
+  email text,
+
+  email_key text,
+  email_verified bigint not null,
   name text,
+  given_name text,
+  family_name text,
+  preferred_username text,
+
   roles text not null,
+  mapped_roles text not null,
   password_hash text,
   password_must_change bigint not null,
   disabled_at bigint,
@@ -78,6 +85,18 @@ CREATE TABLE entra_states (
 );
 
 CREATE INDEX entra_states_expiry on entra_states (expires_at);
+
+CREATE TABLE identities (
+  method text not null,
+  external_id text not null,
+  account_id text not null,
+  attributes text not null,
+  linked_at bigint not null,
+  last_seen_at bigint not null,
+  primary key (method, external_id)
+);
+
+CREATE INDEX identities_account on identities (account_id);
 
 CREATE TABLE jwks_consumers (
   kind text not null,
@@ -179,3 +198,21 @@ CREATE TABLE status_lists (
 
   filled_at bigint
 );
+
+CREATE TABLE upstream_sessions (
+  id text primary key,
+  method text not null,
+  external_id text not null,
+  account_id text not null,
+
+  upstream_sid text,
+  login_hint text,
+  sealed_refresh_token text,
+  checked_at bigint not null,
+  ended_at bigint,
+  expires_at bigint not null
+);
+
+CREATE INDEX upstream_sessions_expiry on upstream_sessions (expires_at);
+
+CREATE INDEX upstream_sessions_sid on upstream_sessions (method, upstream_sid) where upstream_sid is not null;

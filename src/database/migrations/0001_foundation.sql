@@ -2,10 +2,17 @@
 
 create table accounts (
   id text primary key,
-  email text not null,
-  email_key text not null,
+  email text,
+  -- What somebody with a password signs in by. Whoever signs in elsewhere may have the address of anybody, or none.
+  email_key text,
+  email_verified bigint not null,
   name text,
+  given_name text,
+  family_name text,
+  preferred_username text,
+  -- Given here by an administrator, and those that follow from what another identity provider says.
   roles text not null,
+  mapped_roles text not null,
   password_hash text,
   password_must_change bigint not null,
   disabled_at bigint,
@@ -14,6 +21,35 @@ create table accounts (
   last_sign_in_at bigint
 );
 create unique index accounts_email_key on accounts (email_key);
+
+-- Who a person is to another identity provider, and what that one said of them last.
+create table identities (
+  method text not null,
+  external_id text not null,
+  account_id text not null,
+  attributes text not null,
+  linked_at bigint not null,
+  last_seen_at bigint not null,
+  primary key (method, external_id)
+);
+create index identities_account on identities (account_id);
+
+-- The session elsewhere that sessions and grants here rest on.
+create table upstream_sessions (
+  id text primary key,
+  method text not null,
+  external_id text not null,
+  account_id text not null,
+  -- The other side's name for its session: its front-channel sign-out says this and nothing else.
+  upstream_sid text,
+  login_hint text,
+  sealed_refresh_token text,
+  checked_at bigint not null,
+  ended_at bigint,
+  expires_at bigint not null
+);
+create index upstream_sessions_sid on upstream_sessions (method, upstream_sid) where upstream_sid is not null;
+create index upstream_sessions_expiry on upstream_sessions (expires_at);
 
 create table clients (
   id text primary key,
