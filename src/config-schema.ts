@@ -74,9 +74,10 @@ const keys = z
       .describe('File with the master key used before, while signing keys are being sealed anew.'),
     modulusLength: z.literal([2048, 3072, 4096]).default(2048).describe('Bits of a new RSA signing key.'),
     rotateEvery: duration(hour, 2 * year, 'How long one key signs before the next takes over.').prefault('90d'),
-    publishAhead: duration(1, 90 * day, 'How long a new key is published before it signs. No less than jwksMaxAge + ' +
-      'pollEvery + clockSkew.').prefault('24h'),
-    jwksMaxAge: duration(1, day, 'How long verifiers may cache the JWKS (Cache-Control: max-age).').prefault('5m'),
+    publishAhead: duration(1, 90 * day, 'How long a new key is published at least before it signs, emergencies apart. ' +
+      'No less than jwksMaxAge + pollEvery + clockSkew.').prefault('24h'),
+    // Our verifier asks no more often (verifier/keys.ts), so less would be promised and not kept.
+    jwksMaxAge: duration(30, day, 'How long verifiers may cache the JWKS (Cache-Control: max-age).').prefault('5m'),
     pollEvery: duration(1, hour, 'How often a server looks for changes that another process made.').prefault('10s'),
     clockSkew: duration(0, hour, 'How far the clocks of servers and verifiers may be apart.').prefault('60s'),
     promote: z.enum(['on-time', 'when-seen']).default('on-time')
@@ -106,7 +107,8 @@ const tokens = z.strictObject({
     .describe('jwt: signed, so that a forged or expired one is refused without a query. opaque: a bare handle.'),
   refreshGrace: duration(0, minute, 'How long a client that repeats a refresh gets the same answer again; 0 is off.')
     .prefault('30s'),
-  authorizationCodeLife: duration(10, 10 * minute, 'Life of an authorization code (RFC 6749 §4.1.2).').prefault('60s'),
+  authorizationCodeLife: duration(10, 10 * minute, 'Life of an authorization code (RFC 6749 §4.1.2). ' +
+    'Longer than keys.clockSkew.').prefault('2m'),
 });
 
 const revocation = z.strictObject({
@@ -408,6 +410,14 @@ export const settings = z
     if (config.issuer !== undefined || config.listen.port !== 0) return;
     ctx.addIssue(issue(['issuer'], 'is missing: with listen.port 0 the URL cannot be known beforehand'));
   }, when('issuer', 'listen'))
+  .superRefine(({ keys, tokens }, ctx) => {
+    // Made by a server whose clock is slow, a code would be past its end for the others before anybody could redeem it.
+    if (tokens.authorizationCodeLife > keys.clockSkew) return;
+    ctx.addIssue(issue(['tokens', 'authorizationCodeLife'], `is ${tokens.authorizationCodeLife} s, not longer than ` +
+      `keys.clockSkew (${keys.clockSkew} s): a code of a server whose clock is slow by as much lives ` +
+      `${tokens.authorizationCodeLife} - ${keys.clockSkew} = ${tokens.authorizationCodeLife - keys.clockSkew} s ` +
+      'at another one'));
+  }, when('keys', 'tokens'))
   .superRefine((config, ctx) => {
     if (config.passwords.bcryptCost >= 10 || isLoopbackHost(new URL(issuerOf(config)).hostname)) return;
     ctx.addIssue(issue(['passwords', 'bcryptCost'], 'must be at least 10; less is for a loopback issuer only'));

@@ -87,11 +87,13 @@ export function readClaims(claims: JsonObject, expected: Expectations, nowSecond
   }
   const expiresAt = required(claims, 'exp', readSeconds);
   const issuedAt = required(claims, 'iat', readSeconds);
-  const notBefore = readSeconds(claims, 'nbf') ?? issuedAt;
+  // A time of issue in our future is a clock of theirs that is fast; only `nbf` says wait. (RFC 7519 §4.1.5, §4.1.6)
+  const notBefore = readSeconds(claims, 'nbf') ?? 0;
   const tolerance = expected.clockToleranceSeconds;
-  const [goodFrom, goodUntil] = [Math.max(issuedAt, notBefore) - tolerance, expiresAt + tolerance];
+  const [goodFrom, goodUntil] = [notBefore - tolerance, expiresAt + tolerance];
   if (nowSeconds >= goodUntil) throw new VerificationError('expired', 'the token has expired');
   if (nowSeconds < goodFrom) throw new VerificationError('not_yet_valid', 'the token is not valid yet');
+  if (issuedAt > expiresAt) throw invalid('iat');
   const email = readText(claims, 'email');
   const sid = readText(claims, 'sid');
   const authTime = readSeconds(claims, 'auth_time');
@@ -171,5 +173,5 @@ function isText(value: unknown): value is string {
 
 // Names only claims that this file asks for, so the sentence holds nothing of the token.
 function invalid(name: string): VerificationError {
-  return new VerificationError('invalid_claims', `the claim ${name} is absent or not of its type`);
+  return new VerificationError('invalid_claims', `the claim ${name} is absent or not what it has to be`);
 }

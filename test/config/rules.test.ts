@@ -145,6 +145,18 @@ describe('keys', () => {
     expect(problems({ keys: { rotateEvery: '24h' } })[0]).toMatch(/: is 86400 s, not longer than publishAhead/);
   });
 
+  test('a JWKS is cached for as long as our own verifier keeps one, at least', () => {
+    expect(load({ keys: { jwksMaxAge: '30s' } }).keys.jwksMaxAge).toBe(30);
+    expect(problems({ keys: { jwksMaxAge: '29s' } })).toEqual(['keys.jwksMaxAge: must be between 30s and 1d']);
+  });
+
+  test('a code lives longer than clocks may be apart', () => {
+    expect(load({ tokens: { authorizationCodeLife: 61 } }).tokens.authorizationCodeLife).toBe(61);
+    expect(problems({ tokens: { authorizationCodeLife: 60 } })).toEqual([
+      expect.stringMatching(/^tokens\.authorizationCodeLife: is 60 s, not longer than keys\.clockSkew .* 60 - 60 = 0 s/),
+    ]);
+  });
+
   test('a master key is 32 bytes in hex, base64 or base64url', () => {
     const key = Buffer.alloc(32, 0xfb);
     for (const encoding of ['hex', 'base64', 'base64url'] as const) {

@@ -196,7 +196,7 @@ export function hostileTokens(forge: Forge): HostileTokens {
     ['exp zero', 'expired', claims({ exp: 0 })],
     ['nbf ahead', 'not_yet_valid', () => token({}, { nbf: now() + 600 })],
     ['nbf text', 'invalid_claims', claims({ nbf: '0' })],
-    ['iat ahead', 'not_yet_valid', () => token({}, { iat: now() + 600 })],
+    ['iat after exp', 'invalid_claims', () => token({}, { iat: now() + 1801, exp: now() + 1800 })],
     ['iat absent', 'invalid_claims', claims({ iat: undefined })],
     ['iat text', 'invalid_claims', () => token({}, { iat: String(now()) })],
     ['sub absent', 'invalid_claims', claims({ sub: undefined })],

@@ -50,7 +50,8 @@ describe('a genuine access token', () => {
     ['typ in full and in capitals', { header: { typ: 'APPLICATION/AT+JWT' } }],
     ['an unknown header parameter', { header: { 'x5t#S256': 'abc' } }],
     ['several audiences, ours among them', { claims: { aud: ['https://other.example.com', audience] } }],
-    ['iat and nbf within the tolerance', { claims: { iat: 1767225605, nbf: 1767225604 } }],
+    ['nbf within the tolerance', { claims: { nbf: 1767225605 } }],
+    ['iat ahead: the clock of the replica that issued it is fast', { claims: { iat: 1767225660 } }],
     ['exp just past, within the tolerance', { claims: { iat: 1767225000, exp: 1767225596 } }],
     ['names and colons inside strings', { claims: { note: '{"a":1,"a":2} \\" : ünïcode \u{1F511}' } }],
     ['a member called __proto__', { claims: JSON.parse('{"__proto__":{"sub":"x"}}') as Record<string, unknown> }],
@@ -63,7 +64,6 @@ describe('a genuine access token', () => {
   test.each([
     ['exp', 'expired', { iat: 1767225000, exp: 1767225595 }],
     ['nbf', 'not_yet_valid', { nbf: 1767225606 }],
-    ['iat', 'not_yet_valid', { iat: 1767225606 }],
   ])('is refused one second beyond the tolerance of its %s', async (_claim, code, claims) => {
     const verifier = verifierFor();
     await expect(verifier.verify(issuer.token({ claims }))).rejects.toMatchObject({ code });
