@@ -25,7 +25,7 @@ const manifest = {
   license,
   type: 'module',
   sideEffects: false,
-  engines: { node: '>=20' },
+  engines: { node: '>=20.12' },
   exports: {
     ...Object.fromEntries(entries.map((entry) => [
       entry === 'index' ? './verifier' : `./verifier/${entry}`,

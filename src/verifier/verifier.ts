@@ -1,9 +1,10 @@
 // createVerifier: puts the steps in order: shape, header, claims, key, signature, revocation, privileges. What the
-// options must be is options.ts.
+// options must be is options.ts, and how they are read parts.ts.
 
 import { type AccessToken, readClaims, readHeader } from './claims.ts';
 import { readCompact } from './compact.ts';
-import { readOptions, type VerifierOptions } from './options.ts';
+import type { VerifierOptions } from './options.ts';
+import { createParts } from './parts.ts';
 import { type Requirements, readRequirements, requirePrivileges } from './privileges.ts';
 import { copyOf, createResults, nameOf, type Proven } from './results.ts';
 import { checkSignature } from './signature.ts';
@@ -12,9 +13,10 @@ export interface Verifier {
   /**
    * Verifies an access token (RFC 9068 §4) offline, against the issuer's published keys.
    *
-   * With a known key and a known status list nothing is awaited. A token with an unknown key waits for the issuer's newest keys: usually one
-   * request, at worst the cool-down and two requests (15 s with the defaults), and 1000 tokens may wait at a time;
-   * beyond that, or when the issuer does not answer, the code is `keys_unavailable`, not `unknown_key`.
+   * With a known key and a known status list nothing is awaited. A token with an unknown key waits for the issuer's
+   * newest keys: usually one request, at worst the cool-down and two requests (15 s with the defaults), and 1000 tokens
+   * may wait at a time; beyond that, or when the issuer does not answer, the code is `keys_unavailable`, not
+   * `unknown_key`.
    *
    * The first token of a status list waits for that list: one request, shared; where it cannot be had, the code is
    * `revocation_unavailable`.
@@ -49,7 +51,7 @@ export interface Verifier {
  * const token = await verifier.verify(bearerToken(request.headers.authorization));
  */
 export function createVerifier(options: VerifierOptions): Verifier {
-  const { keys, revocation, expected, maxTokenBytes, maxRememberedTokens, now } = readOptions(options);
+  const { keys, revocation, expected, maxTokenBytes, maxRememberedTokens, now } = createParts(options);
   const results = maxRememberedTokens > 0 ? createResults(maxRememberedTokens) : undefined;
 
   function proveOrRecall(jwt: string): Proven | Promise<Proven> {

@@ -1,0 +1,107 @@
+// The options of createVerifier, checked once, and the parts made of them.
+
+import type { Expectations } from './claims.ts';
+import { createDenylist } from './denylist.ts';
+import { checkAddress } from './fetch.ts';
+import { createRemoteKeys, createStaticKeys, type KeySource } from './keys.ts';
+import { createStatusLists } from './lists.ts';
+import type { VerifierOptions } from './options.ts';
+import { byRedis, byStatusList, noRevocation, type Revocation } from './revocation.ts';
+import { version } from './version.ts';
+
+export interface VerifierParts {
+  keys: KeySource;
+  revocation: Revocation;
+  expected: Expectations;
+  maxTokenBytes: number;
+  maxRememberedTokens: number;
+  now: () => number;
+}
+
+/** @throws {TypeError} when an option is missing or unsafe */
+export function createParts(options: VerifierOptions): VerifierParts {
+  const { issuer, now = Date.now } = options;
+  const clockToleranceSeconds = readNumber(options, 'clockToleranceSeconds', 5);
+  // How often the issuer is asked, by whom, and who hears of it: the same for keys and status lists.
+  const asking = {
+    issuer, now,
+    userAgent: userAgent(options.service),
+    maxCacheSeconds: readNumber(options, 'maxCacheSeconds', 600),
+    cooldownSeconds: readNumber(options, 'cooldownSeconds', 5),
+    timeoutSeconds: readNumber(options, 'timeoutSeconds', 5),
+    onRefreshError: options.onRefreshError ?? (() => {}),
+  };
+  const expected = { issuer, audiences: readAudiences(options.audience), clockToleranceSeconds };
+  const keys = keySource(options, asking);
+  return {
+    keys,
+    revocation: readRevocation(options, { ...asking, keys, clockToleranceSeconds }),
+    expected,
+    maxTokenBytes: readNumber(options, 'maxTokenBytes', 8192),
+    maxRememberedTokens: readNumber(options, 'maxRememberedTokens', 1000),
+    now,
+  };
+}
+
+type Asking = Omit<Parameters<typeof createRemoteKeys>[0], 'jwksUri' | 'allowHttp' | 'lastKnownGoodSeconds'>;
+
+function keySource(options: VerifierOptions, asking: Asking): KeySource {
+  const allowHttp = options.allowHttpIssuerForTests === true;
+  const issuer = checkAddress('issuer', options.issuer, allowHttp);
+  if (issuer.search !== '') throw new TypeError('issuer must not have a query');
+  const lastKnownGoodSeconds = readNumber(options, 'lastKnownGoodSeconds', 86_400);
+  if (options.jwks !== undefined) {
+    if (options.jwksUri !== undefined) throw new TypeError('jwks and jwksUri exclude each other');
+    return createStaticKeys(options.jwks);
+  }
+  const { jwksUri } = options;
+  return createRemoteKeys({
+    ...asking, allowHttp, lastKnownGoodSeconds,
+    jwksUri: jwksUri === undefined ? undefined : checkAddress('jwksUri', jwksUri, allowHttp).href,
+  });
+}
+
+type RevocationParts = Omit<Parameters<typeof createStatusLists>[0], 'stalenessSeconds'>;
+
+function readRevocation(options: VerifierOptions, parts: RevocationParts): Revocation {
+  const { redis, requireStatus: isStatusRequired = false, jwks } = options;
+  const { revocation = jwks === undefined ? 'status-list' : 'none' } = options;
+  const stalenessSeconds = checkNumber('staleness.limitSeconds', options.staleness?.limitSeconds ?? 600);
+  if ((revocation === 'redis') !== (redis !== undefined)) {
+    throw new TypeError('revocation: \'redis\' and the option redis, a connected client, need each other');
+  }
+  if (revocation === 'none') {
+    if (isStatusRequired) throw new TypeError('requireStatus has no use with revocation: \'none\'');
+    return noRevocation;
+  }
+  if (revocation !== 'status-list' && revocation !== 'redis') {
+    throw new TypeError('revocation must be \'status-list\', \'redis\' or \'none\'');
+  }
+  const lists = createStatusLists({ ...parts, stalenessSeconds });
+  if (redis === undefined) return byStatusList({ lists, isStatusRequired });
+  return byRedis({ lists, isStatusRequired, denylist: createDenylist({ ...parts, redis }) });
+}
+
+function readAudiences(audience: unknown): readonly string[] | null {
+  if (audience === null) return null;
+  const names = Array.isArray(audience) ? [...audience] : [audience];
+  if (names.length > 0 && names.every((name) => typeof name === 'string' && name !== '')) return names;
+  throw new TypeError('audience is required: the API this service is, or null to accept tokens meant for any service');
+}
+
+type NumberOption = 'maxTokenBytes' | 'maxRememberedTokens' | Extract<keyof VerifierOptions, `${string}Seconds`>;
+
+function readNumber(options: VerifierOptions, name: NumberOption, usual: number): number {
+  return checkNumber(name, options[name] ?? usual);
+}
+
+function checkNumber(name: string, value: number): number {
+  if (!Number.isFinite(value) || value < 0) throw new TypeError(`${name} must be a number that is not negative`);
+  return value;
+}
+
+function userAgent(service: string | undefined): string {
+  if (service === undefined) return `signet-verifier/${version}`;
+  if (!/^[\w .:/@+-]{1,100}$/.test(service)) throw new TypeError('service must be a short plain name');
+  return `signet-verifier/${version} (${service})`;
+}
