@@ -39,14 +39,18 @@ export function claimsOf(account: Account): AccountClaims {
 /**
  * The claims of a person's access token beside those of RFC 9068 §2.2 that oidc-provider writes: `email` and `roles`,
  * for APIs to decide with; `auth_time` and `sid`, of the sign-in behind it. A third party's token says of the person only
- * what the person allowed.
+ * what the person allowed. APIs do decide by an address, so one that its bearer may have chosen is in nobody's token: the
+ * administrator of any tenant at Microsoft can write any address into it.
  */
-export function accessTokenClaims(ctx: KoaContextWithOIDC, account: Account, application: Application, sid: string | undefined) {
+export function accessTokenClaims(
+  ctx: KoaContextWithOIDC, account: Account, application: Application, sid: string | undefined,
+) {
   const { AuthorizationCode: code, RefreshToken: refreshToken } = ctx.oidc.entities;
   const allowed = new Set(ctx.oidc.grant?.getOIDCScope().split(' '));
   const may = (scope: string) => application.firstParty || allowed.has(scope);
+  const isTrusted = account.signsInByEmail || account.emailVerified;
   return {
-    ...(may('email') ? { email: account.email } : {}),
+    ...(may('email') && isTrusted ? { email: account.email } : {}),
     ...(may('roles') ? { roles: account.roles } : {}),
     auth_time: (code ?? refreshToken)?.authTime,
     sid,
