@@ -54,6 +54,8 @@ export interface Accounts {
   /** Everybody who has this address, also those who sign in elsewhere: for an administrator's eyes. */
   listByEmail(email: string): Promise<Account[]>;
   list(): Promise<Account[]>;
+  /** Whether there is anybody. */
+  any(): Promise<boolean>;
   create(account: NewAccount, actor: string): Promise<LocalAccount>;
   /** Creates the account only where there is none at all: two servers starting together make one administrator. */
   createFirst(account: NewAccount): Promise<LocalAccount | undefined>;
@@ -75,12 +77,15 @@ export interface Accounts {
   rehash(id: string, from: string, to: string): Promise<void>;
   /** Vouches that the address is the person's, or takes that back. */
   setEmailVerified(id: string, verified: boolean, actor: string): Promise<void>;
-  /** Who is disabled is signed out everywhere, in the same transaction. */
+  /**
+   * Who is disabled is signed out everywhere, in the same transaction.
+   * @throws {AppError} last_administrator
+   */
   setDisabled(id: string, disabled: boolean, actor: string): Promise<void>;
   /**
    * Whoever loses a role loses the tokens that say so, in the same transaction; the sign-in at the issuer goes on, so
    * that applications get new ones without a password.
-   * @throws {AppError} role_invalid
+   * @throws {AppError} role_invalid | last_administrator
    */
   setRoles(id: string, roles: readonly string[], actor: string): Promise<void>;
   /** Ends every session and grant of the person; answers how many grants. They may sign in again. */
@@ -118,6 +123,14 @@ interface Row {
 
 const columns = `id, email, email_key, email_verified, name, given_name, family_name, preferred_username, roles,
   mapped_roles, password_hash, password_must_change, disabled_at, created_at, last_sign_in_at`;
+
+/** Who has it may administer (admin/authorize.ts). */
+export const adminRole = 'admin';
+
+// Roles have no quotes (checkRoles), so this finds the whole name and nothing else.
+const isAdministrator = `disabled_at is null and (roles like '%"${adminRole}"%' or mapped_roles like '%"${adminRole}"%')`;
+const isNotTheLast = `(not (${isAdministrator})
+  or exists (select 1 from (select id from accounts where ${isAdministrator}) others where others.id <> accounts.id))`;
 
 export interface AccountsOptions {
   /** Default: none are issued. */
@@ -192,6 +205,11 @@ export function createAccounts(
     return grantsEnded;
   }
 
+  /** Before a statement with `isNotTheLast`: of two who disable one another, the second sees what the first did. */
+  async function lockAdministrators(tx: Queryable): Promise<void> {
+    await tx.query(`update accounts set updated_at = updated_at where ${isAdministrator}`);
+  }
+
   return {
     find: (id) => one('id', id),
     findByEmail: (email) => one('email_key', emailKey(email)),
@@ -207,6 +225,10 @@ export function createAccounts(
       const { rows } = await db.query<Row>(
         `select ${columns} from accounts order by coalesce(email_key, lower(email), id), created_at`);
       return rows.map(fromRow);
+    },
+
+    async any() {
+      return (await db.query('select id from accounts limit 1')).rowCount > 0;
     },
 
     async create(account, actor) {
@@ -278,21 +300,29 @@ export function createAccounts(
       const sql = 'update accounts set disabled_at = $2, updated_at = $3 where id = $1';
       if (!disabled) return change(id, { event: 'account.enabled', actor }, sql, [null]);
       await withdraw(id, { event: 'account.disabled', actor }, async (tx) => {
-        const { rowCount } = await tx.query(sql, [id, now(), now()]);
-        return rowCount === 1 ? { sessions: true } : undefined;
+        await lockAdministrators(tx);
+        const { rowCount } = await tx.query(`${sql} and ${isNotTheLast}`, [id, now(), now()]);
+        if (rowCount === 1) return { sessions: true };
+        const { rowCount: known } = await tx.query('select id from accounts where id = $1', [id]);
+        if (known === 1) throw lastAdministrator(id);
+        return undefined;
       });
     },
 
     async setRoles(id, roles, actor) {
       checkRoles(roles);
       await withdraw(id, { event: 'account.roles_set', actor, detail: { roles } }, async (tx) => {
+        await lockAdministrators(tx);
         // Touched before it is read, so that of two who set roles at once the second reads what the first has set.
         const { rows: [row] } = await tx.query<Row>(
           `update accounts set updated_at = $2 where id = $1 returning ${columns}`, [id, now()]);
         if (!row) return undefined;
-        await tx.query('update accounts set roles = $2 where id = $1', [id, JSON.stringify(roles)]);
         const before = fromRow(row);
         const left = new Set([...roles, ...before.mappedRoles]);
+        const { rowCount } = await tx.query(
+          `update accounts set roles = $2 where id = $1 and ($3 = 1 or ${isNotTheLast})`,
+          [id, JSON.stringify(roles), left.has(adminRole) ? 1 : 0]);
+        if (rowCount === 0) throw lastAdministrator(id);
         return before.roles.every((role) => left.has(role)) ? 'nothing' : { sessions: false };
       });
     },
@@ -311,6 +341,12 @@ export function createAccounts(
 /** Equal for two spellings of one mailbox as people mean it: letter case and Unicode form aside. */
 export function emailKey(email: string): string {
   return email.trim().normalize('NFKC').toLowerCase();
+}
+
+function lastAdministrator(id: string): AppError {
+  return new AppError('last_administrator', 409, `account ${id} is the only administrator who may sign in`, {
+    hint: 'Make somebody else an administrator first: signet accounts roles <who> --set admin.',
+  });
 }
 
 function unknownAccount(id: string): AppError {

@@ -5,7 +5,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import Koa from 'koa';
 import type { Dispatcher } from 'undici';
-import { createAccounts, type Accounts } from './accounts.ts';
+import { adminRole, createAccounts, type Accounts } from './accounts.ts';
 import { adminApi } from './admin/api.ts';
 import { createAuthorizer } from './admin/authorize.ts';
 import { createApis, type Apis } from './apis.ts';
@@ -27,7 +27,7 @@ import { createKeyring, hasSigningKeys, type Keyring } from './keys/keyring.ts';
 import type { Policy } from './keys/lifecycle.ts';
 import { createKeyOperations, type KeyOperations } from './keys/operations.ts';
 import { startRotation } from './keys/rotation.ts';
-import type { Signer } from './keys/signer.ts';
+import { generateKey, type Signer } from './keys/signer.ts';
 import { createSeal, loadMasterKey, type Seal } from './keys/seal.ts';
 import type { Log } from './log.ts';
 import { openDenylist } from './revocation/denylist.ts';
@@ -86,12 +86,18 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-export async function openStore(config: Config, log: Log): Promise<Store> {
+export interface StoreOptions {
+  /** Whether a database that is not there is made. Default true; a command beside the server should not. */
+  create?: boolean;
+}
+
+/** @throws {AppError} `database_missing`, and whatever is wrong with the database or the master key */
+export async function openStore(config: Config, log: Log, { create = true }: StoreOptions = {}): Promise<Store> {
   const closers = createClosers();
   try {
-    const db = await openDatabase(config.database.url);
+    const db = await openDatabase(config.database.url, { create });
     closers.push(() => db.close());
-    await migrate(db);
+    await migrate(db, { create });
 
     const { masterKeyFile: file, masterKey: value, previousMasterKeyFile: previousFile } = config.keys;
     const masterKeys = await loadMasterKey({ file, value, previousFile }, { createIfMissing: !(await hasSigningKeys(db)) });
@@ -100,7 +106,8 @@ export async function openStore(config: Config, log: Log): Promise<Store> {
     const audit = createAudit(db, { log, keepActivity: config.audit.activityRetention });
     closers.push(() => audit.close());
     const policy = keyPolicy(config);
-    const keyring = createKeyring({ db, seal, audit, policy });
+    const generate = () => generateKey(config.keys.modulusLength);
+    const keyring = createKeyring({ db, seal, audit, policy, generate });
     const consumers = createConsumers(db, { log });
     closers.push(() => consumers.close());
     const accessTokenLife = longestAccessTokenLife(config);
@@ -286,11 +293,11 @@ function longestAccessTokenLife({ tokens, apis, applications }: Config): number 
 }
 
 async function createFirstAdministrator({ accounts, passwords }: Store, { issuer }: Config) {
-  if ((await accounts.list()).length > 0) return undefined;
+  if (await accounts.any()) return undefined;
   const email = `admin@${new URL(issuer).hostname}`;
   const password = oneTimePassword();
   const created = await accounts.createFirst({
-    email, name: 'Administrator', roles: ['admin'],
+    email, name: 'Administrator', roles: [adminRole],
     passwordHash: await passwords.hash(password), passwordMustChange: true,
   });
   return created && { email, oneTimePassword: password };

@@ -3,7 +3,7 @@
 // here it must still be true: the account is asked for, and the application.
 
 import type { Context } from 'koa';
-import type { Accounts } from '../accounts.ts';
+import { adminRole, type Accounts } from '../accounts.ts';
 import type { Clients } from '../clients.ts';
 import { AppError } from '../errors.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
@@ -37,8 +37,6 @@ export interface AuthorizerParts {
   accounts: Pick<Accounts, 'find'>;
   clients: Pick<Clients, 'find'>;
 }
-
-export const adminRole = 'admin';
 
 export function createAuthorizer({ issuer, audience, accounts, clients }: AuthorizerParts): Authorizer {
   let verifier: Verifier | undefined;

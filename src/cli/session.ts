@@ -58,7 +58,7 @@ export function createSession(io: Io, options: { json: boolean; configFile: () =
       const configured = config();
       // Half a second to load, with oidc-provider behind it: help and complaints come without.
       const { openStore } = await import('../server.ts');
-      const store = await openStore(configured, logOf(configured));
+      const store = await openStore(configured, logOf(configured), { create: false });
       try {
         return await work(store);
       } finally {

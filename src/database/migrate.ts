@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 
 import { AppError } from '../errors.ts';
 import type { Database, Queryable } from './database.ts';
+import { databaseMissing } from './open.ts';
 
 export interface Migrated {
   /** What this call applied; empty when there was nothing to do. */
@@ -28,11 +29,19 @@ const shipped = fileURLToPath(new URL('./migrations/', import.meta.url));
 // Any constant: it says "Signet migrates" to other replicas. On SQLite, `begin immediate` already lets only one in.
 const advisoryLock = 5_741_203_118;
 
+export interface MigrateOptions {
+  /** Whether a database without tables of ours gets them. Default true. */
+  create?: boolean;
+  directory?: string;
+}
+
 /**
  * Applies the pending migrations. Replicas may call it at the same moment: one works, the others find it done.
- * @throws {AppError} `database_too_new` | `migration_changed`; the database is untouched then.
+ * @throws {AppError} `database_too_new` | `migration_changed` | `database_missing`; the database is untouched then.
  */
-export async function migrate(db: Database, { directory = shipped }: { directory?: string } = {}): Promise<Migrated> {
+export async function migrate(
+  db: Database, { create = true, directory = shipped }: MigrateOptions = {},
+): Promise<Migrated> {
   const known = await readMigrations(directory);
   const appliedAt = await db.now();
   return db.transaction(async (tx) => {
@@ -40,6 +49,7 @@ export async function migrate(db: Database, { directory = shipped }: { directory
     await tx.query(`create table if not exists schema_migrations (
       version bigint primary key, name text not null, checksum text not null, applied_at bigint not null)`);
     const done = await appliedVersions(tx, known);
+    if (done.size === 0 && !create) throw databaseMissing('the database is empty: no server has used it');
     const pending = known.filter(({ version }) => !done.has(version));
     for (const { version, name, checksum, sql } of pending) {
       for (const statement of splitStatements(sql)) await tx.query(statement);

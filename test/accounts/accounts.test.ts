@@ -36,7 +36,8 @@ describe.each(engines)('accounts on $name', ({ freshUrl }) => {
     const ada = await accounts.create(
       { email: ' Ada@Example.com ', name: 'Ada', roles: ['buyer'], passwordHash: 'hash' }, 'admin');
     expect(ada).toEqual({
-      id: expect.stringMatching(/^[0-9a-f-]{36}$/), email: 'Ada@Example.com', name: 'Ada', roles: ['buyer'],
+      id: expect.stringMatching(/^[0-9a-f-]{36}$/), email: 'Ada@Example.com', emailVerified: false,
+      signsInByEmail: true, name: 'Ada', roles: ['buyer'], assignedRoles: ['buyer'], mappedRoles: [],
       passwordHash: 'hash', passwordMustChange: false, createdAt: new Date(now) });
     expect(await accounts.findByEmail('ADA@example.com')).toEqual(ada);
     expect(await accounts.find(ada.id)).toEqual(ada);
@@ -105,11 +106,53 @@ describe.each(engines)('accounts on $name', ({ freshUrl }) => {
     expect(await audit.list()).toEqual([]);
   });
 
+  describe('of administrators', () => {
+    const admin = (email: string) => accounts.create({ email, roles: ['admin', 'buyer'] }, 'test');
+    const refused = { code: 'last_administrator', status: 409, hint: expect.stringContaining('accounts roles') };
+
+    test('the last who is enabled is neither disabled nor made anything else, and nothing is audited', async () => {
+      const [ada, bob] = [await admin('ada@example.com'), await admin('bob@example.com')];
+      await accounts.create({ email: 'eve@example.com', roles: ['admin:read', 'not-admin'] }, 'test');
+      await accounts.setDisabled(bob.id, true, 'test');
+      const before = await audit.list();
+      await expect(accounts.setDisabled(ada.id, true, 'test')).rejects.toMatchObject(refused);
+      await expect(accounts.setRoles(ada.id, ['buyer'], 'test')).rejects.toMatchObject(refused);
+      expect(await accounts.find(ada.id)).toEqual(ada);
+      expect(await audit.list()).toEqual(before);
+      await accounts.setRoles(ada.id, ['admin'], 'test');
+      await accounts.setRoles(bob.id, ['buyer'], 'test');
+      expect(await accounts.find(bob.id)).toMatchObject({ roles: ['buyer'] });
+    });
+
+    test('one who has the role from elsewhere counts, and loses nothing by what is set here', async () => {
+      const ada = await admin('ada@example.com');
+      const { id } = await db.transaction((tx) =>
+        accounts.createElsewhere(tx, { name: 'Bob', emailVerified: false }, ['admin'], 'test'));
+      await accounts.setRoles(ada.id, ['buyer'], 'test');
+      await accounts.setRoles(id, ['buyer'], 'test');
+      await expect(accounts.setDisabled(id, true, 'test')).rejects.toMatchObject(refused);
+    });
+
+    test('two who put out one another at the same moment leave one', async () => {
+      const people = await Promise.all(['ada', 'bob'].map((name) => admin(`${name}@example.com`)));
+      const done = await Promise.allSettled(people.map(({ id }, index) =>
+        (index === 0 ? accounts.setDisabled(id, true, 'test') : accounts.setRoles(id, [], 'test'))));
+      expect(done.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+      expect(done.find(({ status }) => status === 'rejected')).toMatchObject({ reason: refused });
+    });
+  });
+
+  test('whether there is anybody is known without reading everybody', async () => {
+    expect(await accounts.any()).toBe(false);
+    await accounts.create({ email: 'ada@example.com', roles: [] }, 'test');
+    expect(await accounts.any()).toBe(true);
+  });
+
   test('each act is in the chain with its actor; a sign-in and a new hash are no acts', async () => {
     const { id } = await accounts.create({ email: 'ada@example.com', roles: ['buyer'], passwordHash: 'a' }, 'admin-1');
     await accounts.setPassword(id, 'b', { mustChange: true, actor: 'admin-2' });
     await accounts.choosePassword(id, 'b', 'c', { requestId: 'request-1', address: '192.0.2.1' });
-    await accounts.setRoles(id, ['buyer', 'admin'], 'admin-3');
+    await accounts.setRoles(id, ['buyer', 'auditor'], 'admin-3');
     await accounts.setDisabled(id, true, 'admin-4');
     await accounts.signedIn(id);
     await accounts.rehash(id, 'c', 'd');

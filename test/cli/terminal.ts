@@ -5,6 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { run } from '../../src/cli/run.ts';
+import { loadConfig } from '../../src/config.ts';
+import { silentLog } from '../../src/log.ts';
+import { openStore } from '../../src/server.ts';
 
 export interface Said {
   exitCode: number;
@@ -19,6 +22,8 @@ export interface Terminal {
   /** Runs `signet` with these words; one string is split at spaces. */
   signet(words: string | readonly string[], options?: { input?: string; env?: NodeJS.ProcessEnv }): Promise<Said>;
   write(name: string, text: string): Promise<void>;
+  /** Leaves a database as a server does that ran here once and made no key and no administrator. */
+  makeDatabase(): Promise<void>;
   /** The bytes of the database, as whoever steals the disk has them. */
   stored(): Promise<string>;
   leave(): Promise<void>;
@@ -52,6 +57,11 @@ export async function openTerminal(options: { directory?: string; env?: NodeJS.P
     },
 
     write: (name, text) => writeFile(join(cwd, name), text),
+
+    async makeDatabase() {
+      const store = await openStore(loadConfig({ env: shell, cwd }), silentLog);
+      await store.close();
+    },
 
     async stored() {
       const folder = join(cwd, 'data');

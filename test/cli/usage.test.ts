@@ -35,6 +35,8 @@ describe('somebody asks for help', () => {
 });
 
 describe('somebody mistypes', () => {
+  beforeAll(() => terminal.makeDatabase());
+
   test.each([
     ['acounts', "unknown command 'acounts'", 'did you mean accounts?'],
     ['accounts lst', "unknown command 'lst'", 'did you mean list?'],

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
+import { readdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import bcrypt from 'bcrypt';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { engines, postgres } from '../support/engines.ts';
 import { everyCommand, normalised, openTerminal, type Terminal } from './terminal.ts';
 
 const ordersApi = 'https://orders.example.com';
@@ -13,6 +15,7 @@ applications:
 async function terminalWithApis(): Promise<Terminal> {
   const terminal = await openTerminal();
   await terminal.write('signet.yaml', declared);
+  await terminal.makeDatabase();
   return terminal;
 }
 
@@ -82,6 +85,7 @@ describe('an administrator works without a server', () => {
     expect(oneTimePassword).toMatch(/^\w{4}(-\w{4}){4}$/);
     expect(account).toMatchObject({ email: 'ada@example.com', roles: ['admin'], state: 'one-time password' });
     expect(await json('accounts list')).toEqual({ accounts: [account] });
+    await there.signet('accounts add grace@example.com --role admin');
     expect((await json(`accounts disable ${account.id}`)).account.state).toBe('disabled');
     expect((await json('accounts enable ada@example.com')).account.state).toBe('one-time password');
     expect((await json('accounts password ada@example.com --password-stdin', 'a long enough password')).account.state).toBe('active');
@@ -154,6 +158,7 @@ describe('an administrator works without a server', () => {
 
   test('a row changed in the database is found by audit verify, exit code 1', async () => {
     const there = await openTerminal();
+    await there.makeDatabase();
     await there.signet('accounts add ada@example.com --role buyer');
     const { DatabaseSync } = await import('node:sqlite');
     const database = new DatabaseSync(`${there.directory}/data/signet.db`);
@@ -162,6 +167,29 @@ describe('an administrator works without a server', () => {
     const { exitCode, err } = await there.signet('audit verify');
     expect(err).toContain('error: the chain is broken: row 1 was changed\nhint: ');
     expect(exitCode).toBe(1);
+    await there.leave();
+  });
+});
+
+describe('where no server has been', () => {
+  test('a command makes neither a database nor a master key, and says where to look', async () => {
+    const there = await openTerminal();
+    for (const words of ['keys list', 'accounts add ada@example.com', 'audit verify']) {
+      const { exitCode, err } = await there.signet(words);
+      expect(err).toMatch(/^error: there is no database file .*signet\.db\nhint: .*--config/);
+      expect(exitCode).toBe(1);
+    }
+    expect(await readdir(there.directory)).toEqual([]);
+    await there.leave();
+  });
+
+  test.skipIf(!engines.includes(postgres))('also where there is an empty database', async () => {
+    const url = await postgres.freshUrl();
+    const there = await openTerminal({ env: { SIGNET_DATABASE_URL: url } });
+    const { exitCode, err } = await there.signet('keys list');
+    expect(err).toMatch(/^error: the database is empty: no server has used it\nhint: /);
+    expect(exitCode).toBe(1);
+    expect(await readdir(there.directory)).toEqual([]);
     await there.leave();
   });
 });

@@ -85,6 +85,14 @@ describe('the first start', () => {
   });
 });
 
+test('a signing key has as many bits as are configured', async () => {
+  const store = await openStore(await configIn(await freshDirectory(), { keys: { modulusLength: 3072 } }), silentLog);
+  onTestFinished(store.close);
+  await store.keyring.bootstrap();
+  const [key] = await store.keyring.list();
+  expect(Buffer.from(key!.publicJwk.n, 'base64url')).toHaveLength(3072 / 8);
+});
+
 describe('the second start', () => {
   test('uses what is there, and says nothing of an administrator', async () => {
     const config = await configIn(await freshDirectory());
