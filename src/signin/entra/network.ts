@@ -193,7 +193,8 @@ function isBeforeWriting(error: unknown): boolean {
 export function parseRetryAfter(value: string | undefined, now: number): number | undefined {
   if (value === undefined) return undefined;
   if (/^\d{1,6}$/.test(value.trim())) return Number(value);
-  const at = Date.parse(value);
+  // Date.parse makes a year of "-1"; an HTTP date begins with the name of a day.
+  const at = /^[A-Z][a-z]{2,8},? /.test(value) ? Date.parse(value) : Number.NaN;
   return Number.isNaN(at) ? undefined : Math.max(0, Math.ceil((at - now) / 1000));
 }
 

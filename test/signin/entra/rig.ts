@@ -1,8 +1,11 @@
 // The connector behind a server of its own, the simulated Entra behind its network, and a browser between them. The
 // configuration is that of production; only the sockets lead elsewhere.
 
+import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import Koa from 'koa';
 import Router from '@koa/router';
 import { Agent } from 'undici';
@@ -16,7 +19,7 @@ import { createLog } from '../../../src/log.ts';
 import { createEntraConnector, callbackPath, type MountedEntraConnector } from '../../../src/signin/entra/connector.ts';
 import type { BeginOptions, EntraIdentity } from '../../../src/signin/entra/identity.ts';
 import { EntraError } from '../../../src/signin/entra/errors.ts';
-import { entraRoutes } from '../../../src/signin/entra/routes.ts';
+import { entraRoutes, failurePage } from '../../../src/signin/entra/routes.ts';
 import { requestId, securityHeaders } from '../../../src/web/guard.ts';
 import { createPages } from '../../../src/web/pages.ts';
 import { answerErrors } from '../../../src/web/refusals.ts';
@@ -32,6 +35,8 @@ export const redirectUri = `${issuer}${callbackPath}`;
 export interface Callback {
   url: string;
   form?: Record<string, string>;
+  /** The form as it stands on the page: a field may be there twice. */
+  fields?: Array<[string, string]>;
 }
 
 export interface Rig {
@@ -61,7 +66,7 @@ export interface Rig {
 
 export interface RigOptions {
   config?: Record<string, unknown>;
-  /** For an issuer with TLS; without, http://localhost:<port>. */
+  /** Another server's, to share it. */
   db?: Database;
 }
 
@@ -81,7 +86,8 @@ export async function startRig(sim: EntraSim, { config: values = {}, db: shared 
   if (!sim.app.redirectUris.includes(redirectUri)) sim.app.addRedirectUri(redirectUri);
   for (const secret of sim.app.secrets) noteSecret('client secret', secret.value);
 
-  const db = shared ?? (await openDatabase('sqlite::memory:'));
+  const directory = await mkdtemp(join(tmpdir(), 'signet-entra-'));
+  const db = shared ?? (await openDatabase(`sqlite:${join(directory, 'signet.db')}`));
   await migrate(db);
   let offsetMs = 0;
   const now = () => Date.now() + offsetMs;
@@ -115,12 +121,12 @@ export async function startRig(sim: EntraSim, { config: values = {}, db: shared 
     }
   });
   app.use(router.routes());
-  app.use(async (ctx, next) => {
-    await next();
-    if (ctx.path.startsWith('/sign-in/entra/') && ctx.state.failure) failures.push(ctx.state.failure);
-  });
   app.use(entraRoutes({
     connector, pages, audit, log,
+    failed(ctx, error) {
+      failures.push(error);
+      failurePage(pages)(ctx, error);
+    },
     async complete(ctx, identity, uid) {
       completed.push({ identity, uid });
       ctx.body = `signed in ${uid}`;
@@ -155,17 +161,22 @@ export async function startRig(sim: EntraSim, { config: values = {}, db: shared 
       const page = await response.text();
       const action = /<form method="POST" name="hiddenform" action="([^"]+)"/.exec(page)?.[1];
       if (action === undefined) throw new Error(`Microsoft does not send the browser back: ${response.status} ${page.slice(-500)}`);
-      const form = Object.fromEntries([...page.matchAll(/name="([^"]+)" value="([^"]*)"/g)].map(([, name, value]) => [name!, value!]));
+      const fields = [...page.matchAll(/name="([^"]+)" value="([^"]*)"/g)].map(([, name, value]): [string, string] => [name!, value!]);
+      const form = Object.fromEntries(fields);
       noteSecret('code', form['code']);
-      return { url: action, form };
+      return { url: action, form, fields };
     },
 
-    async comeBack(agent, { url, form }) {
+    async comeBack(agent, { url, fields }) {
+      if (!fields) return agent.visit(url);
       // A browser does not send our Lax cookie along with a form that another site posts.
-      if (!form) return agent.visit(url);
-      const posted = await new UserAgent(issuer, listening).request(url, { form, headers: { 'Sec-Fetch-Site': 'cross-site' } });
-      const next = posted.headers.get('location');
-      return next === null ? posted : agent.visit(new URL(next, issuer).href);
+      const posted = await fetch(url.replace(issuer, listening), {
+        method: 'POST', redirect: 'manual', body: new URLSearchParams(fields),
+        headers: { Accept: 'text/html', 'Sec-Fetch-Site': 'cross-site' },
+      });
+      const { status, headers } = posted;
+      const next = headers.get('location');
+      return next === null ? { status, headers, url, body: await posted.text() } : agent.visit(new URL(next, issuer).href);
     },
 
     async signIn({ uid, agent = rig.agent(), ...options } = {}) {
@@ -188,9 +199,11 @@ export async function startRig(sim: EntraSim, { config: values = {}, db: shared 
       await new Promise((resolve) => server.close(resolve));
       await audit.close();
       if (!shared) await db.close();
+      await rm(directory, { recursive: true, force: true });
       await dispatcher.close();
       const found = secretsIn(lines.join(''));
-      for (const who of ['alice', 'bob', 'frank', 'mallory', 'pat', 'olivia']) if (lines.join('').includes(`${who}@`)) found.push(`the address of ${who}`);
+      // A UPN or an e-mail address, of whomever.
+      if (/[\w.+-]+@[\w-]+\.example/.test(lines.join(''))) found.push('an e-mail address');
       if (found.length > 0) throw new Error(`the log shows ${found.join(', ')}`);
     },
   };
