@@ -323,7 +323,7 @@ export function hostileTokens(forge: Forge): HostileTokens {
       return signature;
     })],
     ['signature of another token', 'bad_signature', part(2, () => token({}, { sub: 'clerk' }).split('.')[2]!)],
-    ['claims of another token', 'bad_signature', part(1, () => token({}, { roles: ['admin'] }).split('.')[1]!)],
+    ['claims of another token', 'bad_signature', part(1, () => token({}, { roles: ['admin', 'more'] }).split('.')[1]!)],
     ['header of the same meaning', 'bad_signature', part(0, () => base64url(` ${plainHeader()}`))],
     ...forgedPaddings(size).map(([name, block]): HostileToken => [`padding: ${name}`, 'bad_signature', raw(block)]),
   ];
