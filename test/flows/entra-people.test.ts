@@ -1,5 +1,5 @@
 import bcrypt from 'bcrypt';
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { consumersTenantId } from '../entra-sim/index.ts';
 import { buttonOn, problemOn, returned, startEntraWorld, type EntraWorld } from '../support/entra.ts';
 import { person } from '../support/signet.ts';
@@ -10,9 +10,6 @@ beforeAll(async () => {
   world = await startEntraWorld();
 });
 afterAll(() => world.close());
-afterEach(() => {
-  vi.useRealTimers();
-});
 
 const scope = 'openid profile email roles';
 const idToken = (tokens: Record<string, any>) => decode(tokens.id_token).payload;
@@ -256,10 +253,20 @@ describe('connecting a Microsoft account to an account of one’s own', () => {
     expect(await world.server.store.identities.of(account.id)).toEqual([]);
   });
 
+  async function provedEarlier(minutes: number): Promise<void> {
+    const { db } = world.server.store;
+    const { rows } = await db.query<{ id: string; payload: string }>(
+      `select id, payload from oidc_models where model = 'Interaction' and payload like '%provedAt%'`);
+    for (const { id, payload } of rows) {
+      const older = payload.replace(/"provedAt":(\d+)/, (_all, at) => `"provedAt":${Number(at) - minutes * 60_000}`);
+      await db.query(`update oidc_models set payload = $2 where model = 'Interaction' and id = $1`, [id, older]);
+    }
+  }
+
   test('has to follow soon: a proof from half an hour ago is none', async () => {
     const [account, user] = [await someone(), newUser()];
     const { agent, page } = await prove(account.email);
-    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 30 * 60_000 });
+    await provedEarlier(30);
     const left = await agent.visit(`${new URL(page.url).pathname}/microsoft?connect`);
     const answer = await world.passMicrosoft(agent, left.url, path(user));
     expect([answer.status, problemOn(answer)]).toEqual([400, expect.stringContaining('too long ago')]);

@@ -1,0 +1,201 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { returned, startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { decode, signIn } from '../support/user-agent.ts';
+
+const groupOfClerks = 'c1e4c500-0000-4000-8000-000000000001';
+const every = 900;
+const grace = 8 * 3600;
+
+let world: EntraWorld;
+beforeAll(async () => {
+  world = await startEntraWorld({
+    entra: {
+      recheck: { every: '15m', grace: '8h' },
+      roles: { appRoles: { Reader: ['reader'] }, groups: { [groupOfClerks]: ['clerk'] } },
+    },
+  });
+});
+afterAll(() => world.close());
+beforeEach(() => {
+  world.sim.reset();
+});
+
+const scope = 'openid email roles orders:read';
+let people = 0;
+
+async function someone(parameters: Record<string, string> = {}) {
+  people += 1;
+  const user = world.sim.tenant('contoso').addUser(`user${people}`, { groups: [groupOfClerks], roles: ['Reader'] });
+  const whom = `contoso/${user.key}`;
+  const signedIn = await world.signIn(whom, { parameters: { scope, ...parameters } });
+  const { sub } = decode(signedIn.tokens.id_token).payload;
+  return { ...signedIn, user, whom, sub: sub as string };
+}
+
+/** As if the last word from Microsoft were this old. */
+async function letPass(sub: string, seconds: number): Promise<void> {
+  const { rowCount } = await world.server.store.db.query(
+    'update upstream_sessions set checked_at = checked_at - $2 where account_id = $1', [sub, seconds * 1000]);
+  expect(rowCount).toBe(1);
+}
+
+const asked = () => world.sim.requests('token').filter(({ grant }) => grant === 'refresh_token').length;
+const silently = { prompt: 'none' };
+
+describe('E33: a person refreshes', () => {
+  test('E33 within the interval Microsoft is not asked; after it, once, however many tabs refresh', async () => {
+    const { tokens, sub } = await someone();
+    const { body } = await world.refresh(tokens.refresh_token);
+    expect(asked()).toBe(0);
+    await letPass(sub, every);
+    const answers = await Promise.all(Array.from({ length: 4 }, () => world.refresh(body.refresh_token)));
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+    expect(asked()).toBe(1);
+    expect((await world.refresh(answers[0]!.body.refresh_token)).status).toBe(200);
+    expect(asked()).toBe(1);
+  });
+
+  test('E33 the refresh token that Microsoft gave in exchange is the one that is used the next time', async () => {
+    world.sim.habits.usedRefreshTokensStayValid = false;
+    let { tokens, sub } = await someone();
+    for (let time = 0; time < 3; time += 1) {
+      await letPass(sub, every);
+      const { status, body } = await world.refresh(tokens.refresh_token);
+      expect(status).toBe(200);
+      tokens = body;
+    }
+    expect(asked()).toBe(3);
+  });
+
+  test('E33 regrouped, renamed: the next token says so', async () => {
+    const { tokens, sub, user } = await someone();
+    expect(decode(tokens.access_token).payload.roles).toEqual(['clerk', 'reader']);
+    user.groups([]).rename('Another Name').email(`${user.key}-new@contoso.example`);
+    await letPass(sub, every);
+    const { body } = await world.refresh(tokens.refresh_token);
+    expect(decode(body.access_token).payload.roles).toEqual(['reader']);
+    expect(decode(body.id_token).payload).toMatchObject({ sub, email: `${user.key}-new@contoso.example` });
+    const [change] = await world.server.store.audit.list({ event: 'account.mapped_roles_set', subject: sub });
+    expect(change).toMatchObject({ detail: { before: ['clerk', 'reader'], mappedRoles: ['reader'] } });
+  });
+
+  test.each([
+    ['disabled', (user: any) => user.disable()],
+    ['deleted', (user: any) => user.delete()],
+    ['no longer assigned to the application', (user: any) => user.unassign(world.sim.app)],
+    ['whose sessions an administrator revoked, or who changed the password (50173)', (user: any) => user.revokeSessions()],
+    ['kept out by Conditional Access (53003)', (user: any) => user.refuse(53003)],
+    ['of whom Microsoft wants another proof (50076)', (user: any) => user.refuse(50076)],
+    ['whose sign-in frequency is over (70043)', (user: any) => user.refuse(70043)],
+    ['whose refresh token has expired (700082)', (user: any) => user.refuse(700082)],
+  ])('E33 %s: refused, and the session and the grant are over', async (_what, change) => {
+    const { tokens, sub, user, agent } = await someone();
+    change(user);
+    await letPass(sub, every);
+    const { status, body } = await world.refresh(tokens.refresh_token);
+    expect([status, body.error]).toEqual([400, 'invalid_grant']);
+    // What was issued before is in the status list (test/revocation), and nothing is left to begin anew from.
+    expect(await world.server.store.grants.list(sub)).toEqual([]);
+    expect(returned((await world.arrive(silently, agent)).page).error).toBe('login_required');
+    user.refuse(undefined).enable();
+    expect((await world.refresh(tokens.refresh_token)).status).toBe(400);
+    await vi.waitFor(async () => {
+      expect(await world.server.store.audit.list({ event: 'upstream.ended', subject: sub })).toHaveLength(1);
+    });
+  });
+
+  test('E33 somebody else’s identity in the answer: revoked, and an alarm', async () => {
+    const { tokens, sub } = await someone();
+    await letPass(sub, every);
+    world.sim.nextIdToken({ claims: { oid: world.sim.user('alice').oid } });
+    expect((await world.refresh(tokens.refresh_token)).body.error).toBe('invalid_grant');
+    expect(await world.server.store.grants.list(sub)).toEqual([]);
+    expect(world.server.logged()).toContain('"level":"error","event":"entra.');
+  });
+
+  test.each(['rogue', 'none', 'tampered'] as const)('E33 a forged answer (%s) ends it, too', async (sign) => {
+    const { tokens, sub } = await someone();
+    await letPass(sub, every);
+    world.sim.nextIdToken({ sign, claims: { roles: ['Admin'] } });
+    expect((await world.refresh(tokens.refresh_token)).status).toBe(400);
+    expect(await world.server.store.grants.list(sub)).toEqual([]);
+  });
+
+  test('E33 an application on a device, whose access outlives the session, ends with the person all the same', async () => {
+    const { tokens, sub, user } = await someone({ client_id: 'device', redirect_uri: 'com.example.desktop:/callback' });
+    user.disable();
+    await letPass(sub, every);
+    expect((await world.refresh(tokens.refresh_token, 'device')).body.error).toBe('invalid_grant');
+  });
+
+  test('E33 a person is disabled here while Microsoft still knows them: refused', async () => {
+    const { tokens, sub } = await someone();
+    await world.server.store.accounts.setDisabled(sub, true, 'test');
+    expect((await world.refresh(tokens.refresh_token)).status).toBe(400);
+  });
+
+  test('E33 a person with a password is not asked about at Microsoft', async () => {
+    const { tokens } = await signIn(world.server.issuer);
+    expect((await world.refresh(tokens.refresh_token)).status).toBe(200);
+    expect(asked()).toBe(0);
+  });
+});
+
+describe('E33: a session is used for another sign-in', () => {
+  test('E33 the person is disabled meanwhile: a new sign-in is asked for', async () => {
+    const { sub, user, agent } = await someone();
+    expect(returned((await world.arrive(silently, agent)).page).code).toBeDefined();
+    user.disable();
+    await letPass(sub, every);
+    expect(returned((await world.arrive(silently, agent)).page).error).toBe('login_required');
+    expect((await world.arrive({}, agent)).page.body).toContain('name="password"');
+  });
+});
+
+describe('E33: Microsoft cannot be asked', () => {
+  test('E33 within the grace people go on, and with the roles they had', async () => {
+    const { tokens, sub, agent } = await someone();
+    await letPass(sub, every + grace - 60);
+    await world.sim.stop();
+    const { status, body } = await world.refresh(tokens.refresh_token);
+    expect(status).toBe(200);
+    expect(decode(body.access_token).payload.roles).toEqual(['clerk', 'reader']);
+    expect(returned((await world.arrive(silently, agent)).page).code).toBeDefined();
+    await world.sim.restart();
+  });
+
+  test('E33 after it they are told to try later, not to forget their refresh token; which is good once Microsoft answers', async () => {
+    const { tokens, sub, agent } = await someone();
+    await letPass(sub, every + grace + 60);
+    await world.sim.stop();
+    const { status, body } = await world.refresh(tokens.refresh_token);
+    expect([status, body.error]).toEqual([503, 'temporarily_unavailable']);
+    expect(returned((await world.arrive(silently, agent)).page).error).toBe('login_required');
+    expect(await world.server.store.grants.list(sub)).toHaveLength(1);
+    await world.sim.restart();
+    await vi.waitFor(async () => {
+      expect((await world.refresh(tokens.refresh_token)).status).toBe(200);
+    }, { timeout: 20_000, interval: 500 });
+  }, 30_000);
+
+  test.each([
+    ['a 500', { status: 500, body: {} }], ['a 429', { status: 429, body: {}, retryAfter: 30 }],
+    ['the page of some proxy', { status: 200, body: '<h1>Welcome to the guest network</h1>' }],
+    ['an expired client secret', { aadsts: 7000222 }],
+  ])('E33 %s is nobody’s end', async (_what, fault) => {
+    const { tokens, sub, user } = await someone();
+    await letPass(sub, every);
+    world.sim.fault('token', { ...fault, when: { user: user.key } });
+    expect((await world.refresh(tokens.refresh_token)).status).toBe(200);
+    expect(asked()).toBe(1);
+  });
+});
+
+describe('E33: what is kept', () => {
+  test('E33 Microsoft’s refresh token is sealed', async () => {
+    const { sub } = await someone();
+    const { rows: [row] } = await world.server.store.db.query<{ sealed_refresh_token: string }>(
+      'select sealed_refresh_token from upstream_sessions where account_id = $1', [sub]);
+    expect(row!.sealed_refresh_token).toMatch(/^v1\./);
+  });
+});
