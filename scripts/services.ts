@@ -1,5 +1,5 @@
-// The real services that the tests run on, PostgreSQL, Redis and Chromium: found where they are, or installed from Debian
-// packages where this process may. Nothing of ours is left running: the servers are started by the tests that want them.
+// The real services that the tests run on, PostgreSQL, Redis and Chromium: found where they are, or installed from
+// Debian packages where this process may. Nothing is left running: servers are started by the tests that want them.
 
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';

@@ -89,9 +89,11 @@ export interface Accounts {
    */
   setRoles(id: string, roles: readonly string[], actor: string): Promise<void>;
   /** Ends every session and grant of the person; answers how many grants. They may sign in again. */
-  signOut(id: string, actor: string, request?: Pick<AuditEvent, 'clientId' | 'requestId' | 'address'>): Promise<number>;
+  signOut(id: string, actor: string, request?: RequestFacts): Promise<number>;
   signedIn(id: string): Promise<void>;
 }
+
+type RequestFacts = Pick<AuditEvent, 'clientId' | 'requestId' | 'address'>;
 
 /** What people were issued: the issuer's business, and introduced by server.ts. */
 export interface TokensOfPeople {

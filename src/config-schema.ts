@@ -115,8 +115,8 @@ const revocation = z.strictObject({
   ttl: duration(1, hour, 'How long verifiers may keep a status list, and so how soon they refuse what was revoked.')
     .prefault('15s'),
   redisUrl: text(redisUrlRule).optional().meta(secret)
-    .describe('A Redis server that is told of each revocation at once: redis://user:password@host:6379, or rediss://. ' +
-      'Also SIGNET_REDIS_URL.'),
+    .describe('A Redis server that is told of each revocation at once: redis://user:password@host:6379, or ' +
+      'rediss://. Also SIGNET_REDIS_URL.'),
 });
 
 const session = z.strictObject({
@@ -352,7 +352,8 @@ export const application = z
   }, when('type', 'refreshTokens'))
   .superRefine(({ type, introspects }, ctx) => {
     if (!introspects?.length || type === 'web' || type === 'service') return;
-    ctx.addIssue(issue(['introspects'], `is not for type ${type}: who asks about tokens has to prove who it is; remove it`));
+    const message = `is not for type ${type}: who asks about tokens has to prove who it is; remove it`;
+    ctx.addIssue(issue(['introspects'], message));
   }, when('type', 'introspects'))
   .superRefine(({ access, defaultAudience }, ctx) => {
     if (defaultAudience === undefined || Object.hasOwn(access, defaultAudience)) return;
@@ -450,7 +451,8 @@ export const settings = z
     for (const [index, app] of applications.entries()) {
       for (const [at, audience] of (app.introspects ?? []).entries()) {
         if (scopesOf.has(audience)) continue;
-        ctx.addIssue(issue(['applications', index, 'introspects', at], 'names an audience that no entry of apis declares'));
+        const path = ['applications', index, 'introspects', at];
+        ctx.addIssue(issue(path, 'names an audience that no entry of apis declares'));
       }
       if (!isSound(ctx, ['applications', index, 'access'])) continue;
       for (const [audience, wanted] of Object.entries(app.access)) {

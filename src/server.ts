@@ -187,7 +187,8 @@ export async function startServer(config: Config, log: Log, { dispatcher }: Serv
       statusLists.onRead(denylist.tell);
     }
     closers.push(await followRevocations(db, statusLists, ttl));
-    await places.load(config.applications.filter(({ type }) => type === 'service').map(({ clientId }) => clientId));
+    const services = config.applications.filter(({ type }) => type === 'service');
+    await places.load(services.map(({ clientId }) => clientId));
 
     const attempts = createAttempts(db);
     const sweeper = startSweeper({

@@ -1,5 +1,5 @@
-// Grants as those see them who end them: an administrator, or whatever takes the ground from under them. Ending one sets
-// its bit in the status lists in the same transaction, so that what it issued is refused before it expires.
+// Grants as those see them who end them: an administrator, or whatever takes the ground from under them. Ending one
+// sets its bit in the status lists in the same transaction, so that what it issued is refused before it expires.
 
 import type { Audit } from '../audit.ts';
 import type { Database, Queryable } from '../database/database.ts';

@@ -56,9 +56,11 @@ export async function recognise(token: string, parts: RecognitionParts): Promise
   };
 }
 
+type SessionBound = AdapterPayload & { expiresWithSession?: boolean };
+
 async function isUsable({ payload, rotatedAt }: StoredRefreshToken, models: Models): Promise<boolean> {
   if (rotatedAt !== undefined) return false;
-  const { grantId, accountId, sessionUid, expiresWithSession } = payload as AdapterPayload & { expiresWithSession?: boolean };
+  const { grantId, accountId, sessionUid, expiresWithSession } = payload as SessionBound;
   if (!(await models.adapter('Grant').find(grantId!))) return false;
   if (!expiresWithSession) return true;
   const session = await models.adapter('Session').findByUid(sessionUid!);

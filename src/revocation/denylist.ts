@@ -1,8 +1,9 @@
 // Revocations in Redis, for verifiers that look there: they refuse within milliseconds and not within a list's ttl. One
-// key per grant that ended, `signet:revoked:grant:<id>`, which is the first half of each of its tokens' jti, and gone when
-// the last of them has expired. Redis is told behind everything else, and what it missed when it comes back: the truth is
+// key per grant that ended, `signet:revoked:grant:<id>`: the first half of each of its tokens' jti, and gone when the
+// last of them has expired. Redis is told behind everything else, and what it missed when it comes back: the truth is
 // in the table revoked_statuses. Nobody waits for it, and nothing fails without it.
 
+import { setTimeout } from 'node:timers/promises';
 import { createClient } from '@redis/client';
 import type { Log } from '../log.ts';
 import type { Revoked } from './revoked.ts';
@@ -27,16 +28,20 @@ export const grantKey = (grantId: string) => `signet:revoked:grant:${grantId}`;
 
 const keysPerRound = 1_000;
 const longestPauseMs = 2_000;
-const answerWithinMs = 2_000;
+const connectWithinMs = 2_000;
+// A Redis that has not said a word for so long, not even to a ping, is away.
+const silenceMs = 5_000;
+const closeWithinMs = 1_000;
 
 export function openDenylist({ url, everything, log, now = Date.now }: DenylistOptions): Denylist {
   const client = createClient({
     url,
     // What is written while it is away would wait in memory; `everything` brings it instead.
     disableOfflineQueue: true,
-    commandOptions: { timeout: answerWithinMs },
+    pingInterval: silenceMs / 3,
     socket: {
-      connectTimeout: answerWithinMs,
+      connectTimeout: connectWithinMs,
+      socketTimeout: silenceMs,
       reconnectStrategy: (tries) => Math.min(50 * 2 ** Math.min(tries, 10), longestPauseMs),
     },
   });
@@ -94,8 +99,9 @@ export function openDenylist({ url, everything, log, now = Date.now }: DenylistO
     delivered: async () => writing,
     async close() {
       closed = true;
-      await writing;
+      await Promise.race([writing, setTimeout(closeWithinMs, undefined, { ref: false })]);
       client.destroy();
+      await writing;
     },
   };
 }

@@ -1,9 +1,9 @@
-// POST /token/introspection (RFC 7662, signed on request: RFC 9701) and POST /token/revocation (RFC 7009), for tokens that
-// are JWTs. A token that is unknown, forged, expired or somebody else's gets the same answer as one that never was:
-// {"active":false} here, 200 there.
+// POST /token/introspection (RFC 7662, signed on request: RFC 9701) and POST /token/revocation (RFC 7009), for tokens
+// that are JWTs. A token that is unknown, forged, expired or somebody else's gets the same answer as one that never
+// was: {"active":false} here, 200 there.
 
 import type { Context, Middleware } from 'koa';
-import type { Audit } from '../audit.ts';
+import type { Audit, AuditEvent } from '../audit.ts';
 import { needsSecret, type Application, type Clients } from '../clients.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { Grants } from '../issuer/grants.ts';
@@ -98,7 +98,7 @@ export function tokenEndpoints(parts: TokenEndpointsParts): Middleware {
     else await grants.giveUp(token.grantId);
     note(ctx, 'grant.revoked', {
       clientId, subject: String(token.claims.sub),
-      detail: { grantId: token.grantId, cause: 'its application gave it up', endpoint: 'revocation', tokenType: token.type },
+      detail: { grantId: token.grantId, cause: 'its application gave it up', tokenType: token.type },
     });
   }
 
@@ -109,12 +109,15 @@ export function tokenEndpoints(parts: TokenEndpointsParts): Middleware {
     if (code === 'invalid_client' && ctx.get('Authorization') !== '') {
       ctx.set('WWW-Authenticate', `Basic realm="${issuer}"`); // RFC 6749 §5.2
     }
-    if (status >= 500) log.error('request.failed', { path: ctx.path, method: ctx.method, requestId: requestOf(ctx).requestId, error });
+    if (status >= 500) {
+      const { requestId } = requestOf(ctx);
+      log.error('request.failed', { path: ctx.path, method: ctx.method, requestId, error });
+    }
     const event = ctx.path === introspectionPath ? 'introspection.refused' : 'revocation.refused';
     note(ctx, event, { detail: { error: code, description } });
   }
 
-  function note(ctx: Context, event: string, facts: Pick<Parameters<Audit['record']>[0], 'clientId' | 'subject' | 'detail'>): void {
+  function note(ctx: Context, event: string, facts: Pick<AuditEvent, 'clientId' | 'subject' | 'detail'>): void {
     audit.record({ event, ...facts, ...requestOf(ctx) });
   }
 }
@@ -135,7 +138,7 @@ export function placeIn(claims: Readonly<Record<string, unknown>>): Place | unde
   return reference && { list: Number(reference.uri.slice(reference.uri.lastIndexOf('/') + 1)), idx: reference.idx };
 }
 
-// The provider's rule for its own endpoints: a page may use an application's name where the application says it is its page.
+// The provider's rule for its own endpoints: a page may act for an application that says it is one of its pages.
 function checkOrigin(ctx: Context, { clientId, origins }: Application): void {
   const origin = ctx.get('Origin');
   if (origin === '' || origins.includes(origin)) return;

@@ -1,6 +1,6 @@
-// The signed status lists (Token Status List, draft-ietf-oauth-status-list §5.1), made from what was revoked and kept in
-// memory: a request for one asks nobody. A list says in `iat` when the database was read and in `exp` how long that may
-// be believed; while the database is away the last one is served, until it has expired.
+// The signed status lists (Token Status List, draft-ietf-oauth-status-list-21 §5.1): made from what was revoked, kept
+// in memory. A request for one asks nobody. A list says in `iat` when the database was read, and in `exp` how long that
+// may be believed; while the database is away the last one is served, until it has expired.
 
 import { hash } from 'node:crypto';
 import { promisify } from 'node:util';

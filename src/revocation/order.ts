@@ -10,7 +10,10 @@ const halfBits = 10;
 const halfMask = (1 << halfBits) - 1;
 const rounds = 6;
 
-/** The place that the `n`th of a list is given (n from 0): a Feistel network over 20 bits, keyed by the list's own seed. */
+/**
+ * The place that the `n`th of a list is given (n from 0): a Feistel network over 20 bits, keyed by the list's own seed.
+ * Not by the master key: that may be replaced while a list is half full, and places would collide.
+ */
 export function placeOf(n: number, seed: string): number {
   let [left, right] = [n >> halfBits, n & halfMask];
   for (let round = 0; round < rounds; round += 1) {

@@ -30,7 +30,7 @@ export function statusListRoutes(lists: StatusLists, ttl: number): Middleware {
     if (!signed) {
       if (!lists.has(number)) return refuse(ctx, 404, 'not_found', 'there is no such status list');
       ctx.set('Retry-After', String(ttl));
-      return refuse(ctx, 503, 'temporarily_unavailable', 'the last status list has expired and no newer one can be made');
+      return refuse(ctx, 503, 'temporarily_unavailable', 'the last list has expired, and no newer one can be made now');
     }
     // Never longer than the list itself may be believed, so that no cache hands out an expired one.
     const left = signed.expiresAt - Math.ceil(Date.now() / 1000);

@@ -134,7 +134,7 @@ describe.each(engines)('what the issuer stores, on $name', (engine) => {
     expect(await Promise.all(places.map((place) => statuses.has(place)))).toEqual([true, true, false]);
   });
 
-  test('a grant that ended is not brought back by a request that still holds it, and keeps its place while it lives', async () => {
+  test('a grant keeps its place while it lives, and ended it is not brought back by who still holds it', async () => {
     const grants = models.adapter('Grant');
     await grants.upsert('g', { accountId: 'eve', clientId: 'spa', openid: { scope: 'openid' } }, hour);
     const place = await placeOf('g');

@@ -7,6 +7,9 @@ import { findRedis } from '../../scripts/services.ts';
 import { onProcessEnd } from './process-end.ts';
 import { freePort } from './signet.ts';
 
+/** Where `npm test` could not get Redis: its tests are then skipped, which it says, and which fails on CI. */
+export const noRedis = Boolean(process.env.SIGNET_TEST_NO_REDIS);
+
 export interface RedisServer {
   url: string;
   /** Ends it at once. */
