@@ -1,9 +1,15 @@
 #!/usr/bin/env node
 // argv → one command. The only file that knows the process: its words, streams, signals and exit code.
 
+import { enableCompileCache } from 'node:module';
 import { userInfo } from 'node:os';
 import { text } from 'node:stream/consumers';
-import { run } from './cli/run.ts';
+import { fileURLToPath } from 'node:url';
+
+// Halves a warm start. Beside the packages, where only whoever installed them may write: in a directory that everybody
+// shares, others could leave code for us. Where it cannot be written, the start is merely slower.
+enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/signet', import.meta.url)));
+const { run } = await import('./cli/run.ts');
 
 // Whoever reads us may stop reading (signet audit list | head): nothing is wrong then, and there is nobody to tell.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -38,7 +38,6 @@ import { createRevokedStatuses, type RevokedStatuses } from './revocation/revoke
 import { statusListRoutes } from './revocation/routes.ts';
 import { createAttempts } from './signin/attempts.ts';
 import { createCompleteSignIn } from './signin/complete.ts';
-import { createEntraConnector } from './signin/entra/connector.ts';
 import { createEntraSignIn } from './signin/entra-sign-in.ts';
 import { createEntraSignOut } from './signin/entra-sign-out.ts';
 import { createPasswords, oneTimePassword, type Passwords } from './signin/password.ts';
@@ -157,7 +156,7 @@ export async function startServer(config: Config, log: Log, { dispatcher }: Serv
     const { ttl, redisUrl } = config.revocation;
 
     const pages = createPages({ branding: config.branding, issuer: config.issuer });
-    const entra = config.entra && openEntra(config.entra, config, store, log, dispatcher);
+    const entra = config.entra && await openEntra(config.entra, config, store, log, dispatcher);
     if (entra) closers.push(() => entra.connector.close());
     const providerPages = createProviderPages({ pages, accounts, elsewhere: entra?.elsewhere });
     const { audience } = administrationApi(config.issuer);
@@ -255,8 +254,10 @@ export async function startServer(config: Config, log: Log, { dispatcher }: Serv
 }
 
 /** Everything of signing in with Microsoft that does not need the issuer. Nothing here asks the network. */
-function openEntra(entra: EntraConfig, { issuer }: Config, store: Store, log: Log, dispatcher: Dispatcher | undefined) {
+async function openEntra(entra: EntraConfig, { issuer }: Config, store: Store, log: Log, dispatcher: Dispatcher | undefined) {
   const { db, seal, audit, accounts, identities, grants } = store;
+  // MSAL and its network stack are slow to load: only a server that signs people in with Microsoft waits for them.
+  const { createEntraConnector } = await import('./signin/entra/connector.ts');
   const connector = createEntraConnector({ config: entra, issuer, db, seal, log, dispatcher });
   // A grant's last refresh token may be renewed until the grant's end, and a session be used as long.
   const sessions = createUpstreamSessions(db, seal, 2 * grantLifeSeconds);
