@@ -3,7 +3,7 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import type { ScaledSettings } from './scaled.ts';
+import type { ServerSettings } from './scaled.ts';
 
 export interface LogLine {
   level: string;
@@ -27,7 +27,7 @@ export interface ServerProcess {
 const program = new URL('server-process.ts', import.meta.url);
 const clockShift = new URL('clock-shift.ts', import.meta.url);
 
-export async function startServerProcess(settings: ScaledSettings, { clockShiftMs = 0 } = {}): Promise<ServerProcess> {
+export async function startServerProcess(settings: ServerSettings, { clockShiftMs = 0 } = {}): Promise<ServerProcess> {
   const child = fork(program, [JSON.stringify(settings)], {
     execArgv: clockShiftMs === 0 ? [] : ['--import', clockShift.href],
     env: { PATH: process.env.PATH, SIGNET_TEST_CLOCK_SHIFT_MS: String(clockShiftMs) },

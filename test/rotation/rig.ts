@@ -20,8 +20,8 @@ import { createJudge } from './judge.ts';
 import type { Judge } from './judge.ts';
 import { startLoad } from './load.ts';
 import type { Load } from './load.ts';
-import { propagationMs, scaledConfig } from './scaled.ts';
-import type { ScaledSettings } from './scaled.ts';
+import { propagationMs, serverConfig } from './scaled.ts';
+import type { ServerSettings } from './scaled.ts';
 import { byMaxAgeOnly, jose, onUnknownKidOnly, ours, startPausable } from './verifiers.ts';
 import type { PausableVerifier } from './verifiers.ts';
 
@@ -45,9 +45,7 @@ export interface Rig {
   close(): Promise<void>;
 }
 
-export async function startRig({ keys, clockShiftsMs = [0, 0] }: {
-  keys?: ScaledSettings['keys']; clockShiftsMs?: [number, number];
-} = {}): Promise<Rig> {
+export async function startRig(): Promise<Rig> {
   const closers: (() => unknown)[] = [];
   const close = async () => {
     for (let step = closers.pop(); step; step = closers.pop()) await step();
@@ -59,7 +57,7 @@ export async function startRig({ keys, clockShiftsMs = [0, 0] }: {
     const front = await freePort();
     const issuer = `http://localhost:${front}`;
     const database = await postgres.freshUrl();
-    const settings = (port: number): ScaledSettings => ({ issuer, port, database, directory, keys });
+    const settings = (port: number): ServerSettings => ({ issuer, port, database, directory });
 
     const balancer = await startBalancer(front, ports);
     closers.push(() => balancer.close());
@@ -71,10 +69,10 @@ export async function startRig({ keys, clockShiftsMs = [0, 0] }: {
       everyServer.push(server);
       return servers[position] = server;
     };
-    await restart(0, { clockShiftMs: clockShiftsMs[0] });
-    await restart(1, { clockShiftMs: clockShiftsMs[1] });
+    await restart(0);
+    await restart(1);
 
-    const store = await openStore(scaledConfig(settings(0)), silentLog);
+    const store = await openStore(serverConfig(settings(0)), silentLog);
     closers.push(() => store.close());
     await store.accounts.create({
       email: person.email, name: 'Ada', roles: ['buyer'], passwordHash: await bcrypt.hash(person.password, 4),

@@ -1,7 +1,7 @@
 // Rotation in a minute instead of a year. Here 1 s stands for 300 s: the JWKS max-age of 5 min is one second, and a
 // verifier's own 10 min are two. What else there is falls short of its usual proportion to that, which is harder on a
-// verifier, not easier: a key is published for 3 s (15 min, not 24 h), the least that checkPolicy allows, and signs for
-// 10 s (50 min, not 90 d).
+// verifier, not easier: a key may sign when it was published for 3 s (15 min, not 24 h), the least that checkPolicy allows, and
+// signs for 8 s (40 min, not 90 d).
 //
 // Lives below a minute are refused by the configuration, so the Config is composed as usual and then given other
 // numbers. JWTs and the policy count whole seconds, so the allowed skew is one, and verifiers keep their usual
@@ -13,16 +13,17 @@ import { declared } from '../support/signet.ts';
 
 export const secondsPerSecond = 300;
 
-export interface ScaledSettings {
+export interface ServerSettings {
   issuer: string;
   port: number;
   database: string;
   /** Where the master key lives: shared, like the database. */
   directory: string;
-  keys?: Partial<Config['keys']>;
+  /** False: as an installation has it that changed nothing. */
+  scaled?: boolean;
 }
 
-export const scaledKeys = { rotateEvery: 10, publishAhead: 3, jwksMaxAge: 1, pollEvery: 1, clockSkew: 1 };
+export const scaledKeys = { rotateEvery: 8, publishAhead: 3, jwksMaxAge: 1, pollEvery: 1, clockSkew: 1 };
 
 /** A clock that is as good as wrong, and one that is not quite right. */
 export const wrongClockMs = 3 * scaledKeys.clockSkew * 1000;
@@ -33,7 +34,7 @@ export const propagationMs = (scaledKeys.pollEvery + scaledKeys.clockSkew) * 100
 
 const accessTokenLife = 6;
 
-export function scaledConfig({ issuer, port, database, directory, keys }: ScaledSettings): Config {
+export function serverConfig({ issuer, port, database, directory, scaled = true }: ServerSettings): Config {
   const config = loadConfig({
     env: {}, cwd: directory,
     values: {
@@ -41,9 +42,10 @@ export function scaledConfig({ issuer, port, database, directory, keys }: Scaled
       listen: { port, host: '127.0.0.1' }, database: { url: database }, passwords: { bcryptCost: 4 },
     },
   });
+  if (!scaled) return config;
   return {
     ...config,
-    keys: { ...config.keys, ...scaledKeys, ...keys },
+    keys: { ...config.keys, ...scaledKeys },
     tokens: { ...config.tokens, accessTokenLife, idTokenLife: 6, refreshTokenLife: 8 },
     session: { ...config.session, life: 10 },
     apis: config.apis.map((api) => ({ ...api, accessTokenLife: undefined })),

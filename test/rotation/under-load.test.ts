@@ -1,10 +1,12 @@
 // The promise of automatic rotation, kept while everything happens at once: people sign in, services work, verifiers of
-// five kinds check every token, and machines do what machines do. Time is scaled (scaled.ts): one run is a minute.
+// five kinds check every token, and machines do what machines do. Time is scaled (scaled.ts): one run is a minute. The
+// first test leaves its world to the second, which is the emergency in it.
 
 import { setTimeout as pause } from 'node:timers/promises';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createKeyring } from '../../src/keys/keyring.ts';
 import { engines, postgres } from '../support/engines.ts';
+import { nextKey } from '../support/rotation.ts';
 import { secretsIn } from '../support/secrets.ts';
 import { handOvers, report, startRig } from './rig.ts';
 import type { Rig } from './rig.ts';
@@ -12,7 +14,6 @@ import { propagationMs, scaledKeys, tolerableClockMs, wrongClockMs } from './sca
 import { joseUserAgent } from './verifiers.ts';
 
 let rig: Rig;
-afterEach(() => rig?.close());
 
 const byHand = { actor: 'test' };
 const ms = (seconds: number) => seconds * 1000;
@@ -21,6 +22,13 @@ const until = (moment: number) => pause(Math.max(0, moment - Date.now()));
 /** When the active key began to sign, by the database's clock, which is this machine's. */
 async function activatedAt(): Promise<number> {
   return (await rig.activations()).at(-1)!.activatedAt;
+}
+
+/** By then every verifier that obeys the max-age has the next key: no sooner may it sign, emergencies apart. */
+async function nextKeyIsKnown(): Promise<string> {
+  const { kid, preparedAt } = await nextKey(rig.store.keyring);
+  await until(preparedAt + ms(scaledKeys.publishAhead) + 20);
+  return kid;
 }
 
 /** Resolves when one more key has begun to sign. */
@@ -57,23 +65,26 @@ async function expectNoHarm(): Promise<void> {
 }
 
 describe.skipIf(!engines.includes(postgres))('two servers on one PostgreSQL, under load', () => {
+  beforeAll(async () => { rig = await startRig(); }, 60_000);
+  afterAll(() => rig?.close());
+
   test('rotate five times, through a crash, a wrong clock and a failing JWKS; no good token is refused', async () => {
-    rig = await startRig();
     const { judge, balancer, pausable, load, store } = rig;
 
-    // An ordinary rotation. The JWKS fails just when the next key is published: for 7.5 min of our scale. The cache of
-    // jose holds 10 and then refuses everything, whatever the issuer does, so the failure begins when it is new.
-    const beforeTheNext = ms(scaledKeys.rotateEvery - scaledKeys.publishAhead - 1.5);
+    // An ordinary rotation, about which the JWKS fails: for 7.5 min of our scale. The cache of jose holds 10 and then
+    // refuses everything, whatever the issuer does, so the failure begins when it is new.
+    const beforeTheNext = ms(scaledKeys.rotateEvery - 1.5);
     if (Date.now() > await activatedAt() + beforeTheNext) await rotated(); // this machine is slow today
     await until(await activatedAt() + beforeTheNext);
-    await balancer.jwksGivenTo(joseUserAgent);
-    balancer.failJwks(1500);
-    await until(Date.now() + 1600);
+    await rotated(async () => {
+      await balancer.jwksGivenTo(joseUserAgent);
+      balancer.failJwks(1500);
+      await pause(1600);
+    });
     judge.watchPausable(pausable);
-    await rotated();
 
-    // An ordinary rotation in which the server that makes it dies: the new key is active in the database, and nobody
-    // has signed with it yet. The server comes back with a clock that is off by three times the allowed.
+    // An ordinary rotation in which the server that makes it dies: the new key is active in the database, nobody has
+    // signed with it yet, and none is next. The server comes back with a clock that is off by three times the allowed.
     await until(await activatedAt() + ms(scaledKeys.rotateEvery - scaledKeys.publishAhead / 2));
     for (const server of rig.servers) server.dieAt('key.activated');
     const victim = await Promise.race(rig.servers.map((server, position) => server.ended.then(() => position)));
@@ -91,58 +102,49 @@ describe.skipIf(!engines.includes(postgres))('two servers on one PostgreSQL, und
     expect(await tolerable.health()).toMatchObject({ status: 200, body: { keys: { ok: true } } });
     expect(tolerable.log.map(({ event }) => event)).not.toContain('rotation.clock_off');
 
-    // An ordinary rotation that a service sleeps through: it stops before the key is published and wakes when it signs.
-    await until(await activatedAt() + ms(scaledKeys.rotateEvery - scaledKeys.publishAhead - 0.5));
+    // An ordinary rotation, and two by hand, as close together as the conditions allow: too early is refused, and
+    // nothing happens. Of the second nobody is told, as when whoever made it died at once: each server finds out when
+    // it looks. One service sleeps: it stops before the second of these keys is published and wakes when it signs.
+    await until(await activatedAt() + ms(scaledKeys.rotateEvery - 0.5));
     await pausable.pause();
     await rotated();
-    await pause(500);
-    pausable.resume();
-    await Promise.all(judge.accessTokens.slice(-10).map((token) => judge.show(token)));
-
-    // Two rotations by hand, as close together as the conditions allow: too early is refused, and nothing happens. Of
-    // the second nobody is told, as when whoever made it died at once: each server finds out when it looks.
     const unheard = createKeyring({ ...store, db: { ...store.db, announce: async () => {} } });
     for (const keyring of [store.keyring, unheard]) {
       await rotated(async () => {
-        const kid = await keyring.prepare(byHand);
+        const { kid } = await nextKey(keyring);
         await expect(keyring.activate(kid, byHand)).rejects.toMatchObject({ code: 'key_step_unsafe' });
-        await pause(ms(scaledKeys.publishAhead) + 20);
+        await nextKeyIsKnown();
         await keyring.activate(kid, byHand);
       });
+      if (!pausable.paused()) continue;
+      await pause(500);
+      pausable.resume();
+      await Promise.all(judge.accessTokens.slice(-10).map((token) => judge.show(token)));
     }
     const [one, other] = (await rig.activations()).slice(-2).map((key) => key.activatedAt);
     expect(other! - one!).toBeLessThan(ms(60));
 
-    await pause(2000);
-    const keys = await rig.activations();
-    await load.stop();
-    await judge.settled();
+    await pause(1000);
     console.log(await report('Rotation under load', rig));
-
     await expectNoHarm();
+    const keys = await rig.activations();
     expect(keys.length).toBeGreaterThanOrEqual(6);
     expect(balancer.jwksFailures).toBeGreaterThan(2);
-    expect((await store.keyring.list()).filter(({ state }) => state === 'destroyed').length).toBeGreaterThanOrEqual(2);
     expect(load.counts.signIns).toBeGreaterThan(30);
     expect(load.counts.clientCredentials).toBeGreaterThan(100);
     for (const { refreshedAt } of load.chains) expect(refreshedAt.length).toBeGreaterThan(25);
     expect(judge.verified.size).toBe(6);
     for (const count of judge.verified.values()) expect(count).toBeGreaterThan(300);
-    for (const { kid } of keys) {
-      expect(judge.signatures.filter((one) => one.kid === kid).length, `tokens of ${kid}`).toBeGreaterThan(20);
+    for (const { kid } of keys.slice(-6)) {
+      expect(judge.signatures.filter((one) => one.kid === kid).length, `tokens of ${kid}`).toBeGreaterThan(15);
     }
-  }, 180_000);
+  }, 120_000);
 
   test('an emergency: the revoked key is believed no longer than stated, and nobody has to sign in again', async () => {
-    // The second server is slow by three times the allowed: its tokens end early, and are good until they do.
-    rig = await startRig({ keys: { rotateEvery: 600 }, clockShiftsMs: [0, -wrongClockMs] });
-    const { judge, load, pausable, store } = rig;
-    judge.watchPausable(pausable);
-
-    const next = await store.keyring.prepare(byHand);
-    await pause(ms(scaledKeys.publishAhead));
+    const { judge, load, store } = rig;
+    const next = await nextKeyIsKnown();
     const lost = await revokeActiveKey();
-    expect((await rig.activations()).map(({ kid }) => kid)).toEqual([lost.kid, next]);
+    expect((await rig.activations()).slice(-2).map(({ kid }) => kid)).toEqual([lost.kid, next]);
 
     // A server notices within pollEvery, and a verifier asks again within the max-age.
     const boundMs = ms(scaledKeys.pollEvery + scaledKeys.jwksMaxAge);
@@ -150,36 +152,43 @@ describe.skipIf(!engines.includes(postgres))('two servers on one PostgreSQL, und
     const unspent = judge.accessTokens.filter(({ kid, expiresAt }) => kid === lost.kid && expiresAt > Date.now() + 300);
     expect(unspent.length).toBeGreaterThan(5);
     await Promise.all(unspent.map((token) => judge.show(token)));
-    await pause(2500);
+    await pause(1500);
 
     expect(judge.refused).toEqual([]);
     for (const name of ['ours', 'ours, paused across a rotation', 'by max-age only']) {
       expect((judge.revokedAccepted.get(name) ?? 0) - lost.revokedAt, name).toBeLessThanOrEqual(boundMs);
     }
     const { keys } = await (await fetch(`${rig.issuer}/jwks`)).json() as { keys: { kid: string }[] };
-    expect(keys.map(({ kid }) => kid)).toEqual([next]);
+    expect(keys[0]).toMatchObject({ kid: next });
+    expect(keys.map(({ kid }) => kid)).not.toContain(lost.kid);
     const fresh = judge.signatures.filter(({ requestedAt }) => requestedAt > lost.revokedAt + propagationMs);
-    expect(fresh.length).toBeGreaterThan(50);
+    expect(fresh.length).toBeGreaterThan(30);
     expect(new Set(fresh.map(({ kid }) => kid))).toEqual(new Set([next]));
     for (const { refreshedAt } of load.chains) {
-      expect(refreshedAt.filter((at) => at > lost.revokedAt + boundMs).length).toBeGreaterThan(5);
+      expect(refreshedAt.filter((at) => at > lost.revokedAt + boundMs).length).toBeGreaterThan(2);
     }
 
-    // And one more, with no key prepared. Nobody can have fetched a key before it exists, so whoever goes by the
-    // max-age alone is late, but by no more than the same bound; after it, all is well.
+    // And an emergency right after an emergency: the key that took over is lost as well, before a server has made the
+    // next one. What signs now nobody can have fetched before it existed, so whoever goes by the max-age alone refuses
+    // good tokens, for as long as the servers and it take to follow and no longer. Whoever asks for an unknown key has it.
+    await nextKeyIsKnown();
+    await revokeActiveKey();
     const { revokedAt } = await revokeActiveKey();
     await until(revokedAt + boundMs + 1000);
     const late = judge.refused.splice(0);
     for (const refusal of late) expect(refusal.at - revokedAt, refusal.by).toBeLessThanOrEqual(boundMs);
+    expect(late.map(({ by }) => by)).not.toContain('ours');
 
     await load.stop();
     await judge.settled();
     const lateOf = (name: string) => late.filter(({ by }) => by === name).length;
-    console.log(await report('Two emergencies under load', rig, [[
-      'refused in the one without a prepared key',
+    console.log(await report('And three emergencies', rig, [[
+      'refused after the one without a next key',
       [...new Set(late.map(({ by }) => by))].map((name) => `${name} ${lateOf(name)}`).join('; ') || 'none',
     ]]));
     await expectNoHarm();
-    for (const count of judge.verified.values()) expect(count).toBeGreaterThan(50);
-  }, 90_000);
+    const states = (await store.keyring.list()).map(({ state }) => state);
+    expect(states.filter((state) => state === 'revoked')).toHaveLength(3);
+    expect(states.filter((state) => state === 'destroyed').length).toBeGreaterThanOrEqual(2);
+  }, 60_000);
 });

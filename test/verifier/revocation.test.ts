@@ -203,6 +203,13 @@ describe('a list in use', () => {
     expect(await code(verifier, tokenWith(1))).toBe('accepted');
   });
 
+  test('is believed where the clock of the replica that signed it is fast', async () => {
+    serveList(issuer, { set: [5], claims: { iat: issuer.clock.now / 1000 + 60 } });
+    const verifier = verifierFor();
+    expect(await code(verifier, tokenWith(1))).toBe('accepted');
+    expect(await code(verifier, tokenWith(5))).toBe('revoked');
+  });
+
   test('is not believed beyond its own exp, whatever the limit', async () => {
     serveList(issuer, { claims: { exp: issuer.clock.now / 1000 + 30 } });
     const verifier = verifierFor({ staleness: { limitSeconds: 86_400 } });
@@ -309,7 +316,6 @@ describe('a list is not believed', () => {
     'of no address': () => listToken(issuer, { claims: { sub: undefined } }),
     'from another issuer': () => listToken(issuer, { claims: { iss: 'https://evil.example.com' } }),
     'that has expired': () => listToken(issuer, { claims: { exp: seconds() - 5 } }),
-    'of the future': () => listToken(issuer, { claims: { iat: seconds() + 6 } }),
     'without iat': () => listToken(issuer, { claims: { iat: undefined } }),
     'with exp as text': () => listToken(issuer, { claims: { exp: String(seconds() + 60) } }),
     'with a ttl of zero': () => listToken(issuer, { claims: { ttl: 0 } }),
