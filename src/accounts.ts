@@ -2,6 +2,7 @@
 // The id is random and means nothing, so that it can be "sub" for ever: an e-mail address changes hands.
 
 import { randomUUID } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import type { Audit, AuditEvent } from './audit.ts';
 import type { Database, Queryable, Value } from './database/database.ts';
 import { AppError, isAppError } from './errors.ts';
@@ -252,17 +253,14 @@ export function createAccounts(
     },
 
     async updateFromElsewhere(tx, account, said, mappedRoles, actor) {
-      const { signsInByEmail, email, emailVerified } = account;
-      const profile = signsInByEmail ? { ...said, email, emailVerified } : said;
-      const rolesChanged = String(mappedRoles) !== String(account.mappedRoles);
-      if (!rolesChanged && String(valuesOf(profile)) === String(valuesOf(account))) return account;
+      if (saysTheSame(account, said, mappedRoles)) return account;
       const { rows: [row] } = await tx.query<Row>(
         `update accounts set email = $2, email_verified = $3, name = $4, given_name = $5, family_name = $6,
            preferred_username = $7, mapped_roles = $8, updated_at = $9
          where id = $1 returning ${columns}`,
-        [account.id, ...valuesOf(profile), JSON.stringify(mappedRoles), now()]);
+        [account.id, ...valuesOf(withOwnAddress(account, said)), JSON.stringify(mappedRoles), now()]);
       if (!row) throw new AppError('account_unknown', 404, `there is no account ${account.id}`);
-      if (rolesChanged) {
+      if (String(mappedRoles) !== String(account.mappedRoles)) {
         const detail = { mappedRoles, before: account.mappedRoles };
         await audit.append(tx, { event: 'account.mapped_roles_set', actor, subject: account.id, detail });
       }
@@ -371,6 +369,16 @@ function checkRoles(roles: readonly string[]): void {
 /** By what a person is best told from others, on a page or a list. */
 export function nameOf({ email, preferredUsername, name, id }: Account): string {
   return email ?? preferredUsername ?? name ?? id;
+}
+
+/** Whether another identity provider says of the person what is known here already. */
+export function saysTheSame(account: Account, said: Profile, mappedRoles: readonly string[]): boolean {
+  const now = [...valuesOf(withOwnAddress(account, said)), ...mappedRoles];
+  return isDeepStrictEqual(now, [...valuesOf(account), ...account.mappedRoles]);
+}
+
+function withOwnAddress({ signsInByEmail, email, emailVerified }: Account, said: Profile): Profile {
+  return signsInByEmail ? { ...said, email, emailVerified } : said;
 }
 
 function valuesOf({ email, emailVerified, name, givenName, familyName, preferredUsername }: Profile): Value[] {

@@ -17,8 +17,11 @@ export interface Grants {
   revoke(grantId: string, act: Act): Promise<{ grantId: string; accountId: string; clientId: string }>;
   /** Given up by the application it was given to. */
   giveUp(grantId: string): Promise<void>;
-  /** What rests on sessions elsewhere: those have ended (`offline`: with all that was to go on without the person). */
-  endResting(accountId: string, upstream: readonly string[], options: { offline: boolean }): Promise<void>;
+  /**
+   * What rests on sessions elsewhere, which have ended (`offline`: with all that was to go on without the person).
+   * Whether anything is left.
+   */
+  endResting(accountId: string, upstream: readonly string[], options: { offline: boolean }): Promise<boolean>;
   /** What an application has for itself: all of its tokens end, and it may ask for new ones. */
   renewClient(clientId: string): Promise<void>;
   /** The same and more, within the transaction of a cause: see accounts.ts, clients.ts, keys/operations.ts. */
@@ -69,8 +72,9 @@ export function createGrants({ db, audit, statuses, now = Date.now }: GrantsPart
     },
 
     async endResting(accountId, upstream, options) {
-      await db.transaction((tx) => endResting(tx, accountId, upstream, options, statuses, now));
+      const isLeft = await db.transaction((tx) => endResting(tx, accountId, upstream, options, statuses, now));
       await statuses.announce();
+      return isLeft;
     },
 
     async renewClient(clientId) {

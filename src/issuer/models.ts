@@ -251,25 +251,28 @@ export async function endSessionsOf(tx: Queryable, accountId: string, now: () =>
 /**
  * Ends the sessions of a person that rest on one of these sessions elsewhere, and the grants that do. A mere sign-out
  * (`offline` false) leaves what is to go on without the person, as oidc-provider's own does (lib/actions/end_session.js).
+ * Answers whether anything is left.
  */
 export async function endResting(
   tx: Queryable, accountId: string, upstream: readonly string[], { offline }: { offline: boolean },
   statuses: Pick<GrantStatuses, 'revoke'>, now: () => number = Date.now,
-): Promise<void> {
+): Promise<boolean> {
   const { rows } = await tx.query<{ model: string; id: string; payload: string }>(
     `select model, id, payload from oidc_models
      where account_id = $1 and model in ('Session', 'Grant') and consumed_at is null`, [accountId]);
   const resting = rows.map(({ model, id, payload }) => ({ model, id, ...(JSON.parse(payload) as RestingPayload) }))
     .filter((row) => row.upstream !== undefined && upstream.includes(row.upstream));
   const sessions = resting.filter(({ model }) => model === 'Session');
+  const all = resting.filter(({ model }) => model === 'Grant').map(({ id }) => id);
   const grants = offline
-    ? resting.filter(({ model }) => model === 'Grant').map(({ id }) => id)
+    ? all
     : sessions.flatMap(({ authorizations = {} }) => Object.values(authorizations))
       .flatMap(({ grantId, persistsLogout }) => (grantId === undefined || persistsLogout ? [] : [grantId]));
   for (const { id } of sessions) {
     await tx.query(`${endSession} and id = $4`, [now(), now() + longestRequestMs, 'Session', id]);
   }
   for (const grantId of grants) await endGrants(tx, { grantId }, statuses, now);
+  return all.some((id) => !grants.includes(id));
 }
 
 interface RestingPayload {

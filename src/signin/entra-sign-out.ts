@@ -29,8 +29,8 @@ export interface EntraSignOutParts {
   seal: Seal;
   audit: Audit;
   log: Log;
-  /** Ends sessions that rest on these, and the grants that end with a session. */
-  endSessions(accountId: string, upstream: readonly string[]): Promise<unknown>;
+  /** Ends sessions that rest on these, and the grants that end with a session. Whether anything is left. */
+  endSessions(accountId: string, upstream: readonly string[]): Promise<boolean>;
   now?: () => number;
 }
 
@@ -65,12 +65,17 @@ export function createEntraSignOut(parts: EntraSignOutParts): EntraSignOut {
     }
   }
 
+  /** Microsoft's refresh token is kept for as long as something rests on it. */
+  async function forget(id: string, accountId: string): Promise<void> {
+    if (!(await endSessions(accountId, [id]))) await sessions.end(id);
+  }
+
   async function endFromThere(ctx: Context): Promise<void> {
     const { sid } = ctx.query;
     if (typeof sid !== 'string' || !/^[\w.-]{1,128}$/.test(sid)) return;
     const { requestId, address } = ctx.state as RequestState;
-    for (const { id, accountId } of await sessions.endBySid('entra', sid)) {
-      await endSessions(accountId, [id]);
+    for (const { id, accountId } of await sessions.signedOut('entra', sid)) {
+      await forget(id, accountId);
       audit.record({ event: 'session.ended', actor: 'entra', subject: accountId, requestId, address });
     }
   }
@@ -110,7 +115,7 @@ export function createEntraSignOut(parts: EntraSignOutParts): EntraSignOut {
 
     async afterSignOut(ctx, { upstream, everywhere, goingTo }) {
       const session = await sessions.find(upstream);
-      await sessions.end(upstream);
+      if (session) await forget(upstream, session.accountId);
       const { propagate } = config.logout;
       if (!session || propagate === 'never' || (propagate === 'ask' && !everywhere)) return undefined;
       ctx.append('Set-Cookie', `${cookieName}=${seal.seal(goingTo, sealedFor)}; ${attributes}; Max-Age=${awaySeconds}`);

@@ -1,6 +1,7 @@
 // Which way of signing in a person is offered, as a pure function of the configuration, the request and the address that
 // was typed. Never of whether somebody exists: the page says the same to everybody.
 
+import { domainToASCII } from 'node:url';
 import type { EntraConfig } from '../config.ts';
 
 /**
@@ -39,12 +40,10 @@ export function belongsToMicrosoft({ domains }: EntraConfig, email: string): boo
   return domain !== undefined && domains.includes(domain);
 }
 
-/** In the form that the configuration has it in: lower case, IDNA. */
+/** In the form that the configuration has it in: lower case, IDNA. Undefined: that is no address. */
 function domainOf(email: string): string | undefined {
-  const at = email.lastIndexOf('@');
-  const url = at > 0 ? URL.parse(`https://${email.slice(at + 1)}`) : null;
-  // Nothing but a host: "@example.com/…" and "@example.com:1" are no addresses.
-  return url && url.href === `https://${url.hostname}/` ? url.hostname : undefined;
+  const domain = /^.+@([^\s@/:?#\\]+)$/.exec(email.trim())?.[1];
+  return domain === undefined ? undefined : domainToASCII(domain);
 }
 
 /** What to tell Microsoft of an address or a hint from the application: whose page to show, and for whom. */

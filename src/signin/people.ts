@@ -3,7 +3,7 @@
 // whoever runs a tenant can write any address into it (CVE-2026-56666). Only where the operator switched it on, and
 // both sides have verified the address, does it join an identity to an account that has none yet.
 
-import type { Account, Accounts, Profile } from '../accounts.ts';
+import { saysTheSame, type Account, type Accounts, type Profile } from '../accounts.ts';
 import type { Audit } from '../audit.ts';
 import type { EntraConfig } from '../config.ts';
 import type { Database, Queryable } from '../database/database.ts';
@@ -75,9 +75,15 @@ export function createPeople({ config, db, accounts, identities, audit }: People
     const all = account.signsInByEmail ? await identities.of(account.id) : [];
     const others = all.filter(({ externalId }) => externalId !== found.externalId);
     const mapped = rolesOf(config.roles, [...evidenceOf(others), attributes]);
+    const seen = { method, externalId: found.externalId, attributes: plain(attributes) } as const;
+    const profile = profileOf(identity);
+    if (saysTheSame(account, profile, mapped)) {
+      await identities.seen(db, seen);
+      return account;
+    }
     return db.transaction(async (tx) => {
-      await identities.seen(tx, { method, externalId: found.externalId, attributes: plain(attributes) });
-      return accounts.updateFromElsewhere(tx, account, profileOf(identity), mapped, actor);
+      await identities.seen(tx, seen);
+      return accounts.updateFromElsewhere(tx, account, profile, mapped, actor);
     });
   }
 

@@ -27,10 +27,13 @@ export interface UpstreamSessions {
   open(session: NewUpstreamSession): Promise<string>;
   find(id: string): Promise<UpstreamSession | undefined>;
   checked(id: string, refreshToken: string | undefined): Promise<void>;
-  /** False where it had ended before. */
+  /** Nothing may rest on it any more. False where it had ended before. */
   end(id: string): Promise<boolean>;
-  /** Ends those of Microsoft's session `sid`; what they were, each once. */
-  endBySid(method: Method, sid: string): Promise<Array<Pick<UpstreamSession, 'id' | 'accountId'>>>;
+  /**
+   * Those of Microsoft's session `sid`, each once: the person signed out there. Access that goes on without a session
+   * goes on, and is checked; see `end`.
+   */
+  signedOut(method: Method, sid: string): Promise<Array<Pick<UpstreamSession, 'id' | 'accountId'>>>;
   sweepExpired(now: number, limit: number): Promise<number>;
 }
 
@@ -98,10 +101,10 @@ export function createUpstreamSessions(
       return rowCount === 1;
     },
 
-    async endBySid(method, sid) {
+    async signedOut(method, sid) {
       const { rows } = await db.query<{ id: string; account_id: string }>(
-        `update upstream_sessions set ended_at = $3, sealed_refresh_token = null
-         where method = $1 and upstream_sid = $2 and ended_at is null returning id, account_id`, [method, sid, now()]);
+        `update upstream_sessions set upstream_sid = null
+         where method = $1 and upstream_sid = $2 and ended_at is null returning id, account_id`, [method, sid]);
       return rows.map(({ id, account_id: accountId }) => ({ id, accountId }));
     },
 

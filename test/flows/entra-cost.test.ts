@@ -1,0 +1,62 @@
+// What a sign-in through Microsoft costs, counted where the driver is asked: also statements that open and end a
+// transaction. The audit trail is written behind the requests and does not count, nor does what runs by the clock.
+
+import { DatabaseSync, StatementSync } from 'node:sqlite';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { buttonOn, startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { asClient, redemption, tokenRequest } from '../support/user-agent.ts';
+
+let world: EntraWorld;
+const statements: string[] = [];
+beforeAll(async () => {
+  for (const method of ['all', 'run', 'get'] as const) {
+    const original = StatementSync.prototype[method] as (...values: unknown[]) => unknown;
+    vi.spyOn(StatementSync.prototype, method).mockImplementation(function count(this: StatementSync, ...values: unknown[]) {
+      statements.push(this.sourceSQL);
+      return original.apply(this, values);
+    } as never);
+  }
+  const exec = DatabaseSync.prototype.exec;
+  vi.spyOn(DatabaseSync.prototype, 'exec').mockImplementation(function count(this: DatabaseSync, sql: string) {
+    statements.push(sql);
+    return exec.call(this, sql);
+  });
+  world = await startEntraWorld({ entra: { roles: { appRoles: { Reader: ['reader'] } } } });
+});
+afterAll(async () => {
+  await world.close();
+  vi.restoreAllMocks();
+});
+
+/** By the clock, or behind the request. */
+const elsewhere = /pragma|audit_events|audit_head|signing_keys|jwks_consumers|revoked_statuses|status_lists/;
+// A statement that writes is a transaction of its own on SQLite; PostgreSQL is asked once.
+const frame = /^(begin|commit)/;
+const counted = () => statements.filter((sql) => !elsewhere.test(sql) && !frame.test(sql)).length;
+
+/** From the application's request to its tokens. */
+async function signIn(world: EntraWorld, whom: string) {
+  statements.length = 0;
+  const { agent, page, request } = await world.arrive();
+  const left = await agent.visit(buttonOn(page));
+  const back = await world.passMicrosoft(agent, left.url, whom);
+  const code = new URL(back.url).searchParams.get('code')!;
+  const untilCode = counted();
+  const { body } = await tokenRequest(world.server.issuer, redemption(request, code), asClient('spa'));
+  // Each JWT is one signature; nothing else is signed on the way.
+  const signed = ['access_token', 'id_token', 'refresh_token'].filter((name) => body[name].split('.').length === 3);
+  return { statements: counted(), untilCode, signed };
+}
+
+test('a sign-in through Microsoft, from the request to the tokens: 25 statements, the first one and every later one', async () => {
+  const [first, later] = [await signIn(world, 'alice'), await signIn(world, 'alice')];
+  expect([first, later].map(({ untilCode }) => untilCode)).toEqual([19, 19]);
+  expect([first, later].map((cost) => cost.statements)).toEqual([25, 25]);
+});
+
+test('and one signature for each token: two, and a third where refresh tokens are signed as well', async () => {
+  expect((await signIn(world, 'alice')).signed).toEqual(['access_token', 'id_token', 'refresh_token']);
+  const opaque = await startEntraWorld({ sim: world.sim, values: { tokens: { refreshTokenFormat: 'opaque' } } });
+  expect((await signIn(opaque, 'alice')).signed).toEqual(['access_token', 'id_token']);
+  await opaque.close();
+});

@@ -1,0 +1,92 @@
+import bcrypt from 'bcrypt';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { buttonOn, problemOn, returned, startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { person } from '../support/signet.ts';
+import { asClient, askUserinfo, tokenRequest, type UserAgent } from '../support/user-agent.ts';
+
+describe('E37: Microsoft is down', () => {
+  let world: EntraWorld;
+  let tokens: Record<string, any>;
+  let alice: UserAgent;
+  beforeAll(async () => {
+    world = await startEntraWorld();
+    ({ tokens, agent: alice } = await world.signIn('alice', { parameters: { scope: 'openid email' } }));
+    await world.sim.stop();
+  });
+  afterAll(() => world.close());
+
+  const get = (path: string) => fetch(`${world.server.issuer}${path}`);
+
+  test.each(['/.well-known/openid-configuration', '/jwks', '/health/live', '/health/ready', '/'])('E37 %s answers', async (path) => {
+    expect((await get(path)).status).toBe(200);
+  });
+
+  test('E37 people with a password sign in; services get tokens; people from Microsoft refresh', async () => {
+    const { agent, page } = await world.arrive();
+    expect(returned(await agent.submit(page, person)).code).toBeDefined();
+    const service = await tokenRequest(world.server.issuer, { grant_type: 'client_credentials' }, asClient('service'));
+    expect(service.status).toBe(200);
+    await world.server.store.db.query('update upstream_sessions set checked_at = checked_at - 3600000');
+    expect((await world.refresh(tokens.refresh_token)).status).toBe(200);
+  });
+
+  test('E37 userinfo knows people from Microsoft, and they sign out', async () => {
+    const known = await askUserinfo(world.server.issuer, tokens.access_token);
+    expect([known.status, (await known.json()).email]).toEqual([200, world.sim.user('alice').mail]);
+    const page = await alice.visit('/session/end');
+    await alice.submit(page, { logout: 'yes' });
+    expect(returned((await world.arrive({ prompt: 'none' }, alice)).page).error).toBe('login_required');
+  });
+
+  test('E37 who comes back from Microsoft reads what is the matter, on the page where a password would do', async () => {
+    await world.sim.restart();
+    const { agent, page } = await world.arrive();
+    const left = await agent.visit(buttonOn(page));
+    world.sim.signInAs('alice');
+    const given = await world.session().callback(left.url);
+    await world.sim.stop();
+    const answer = await agent.visit(`/sign-in/entra/callback?${given}`);
+    expect([answer.status, problemOn(answer)]).toEqual([503, expect.stringContaining('not possible right now')]);
+    expect(answer.body).toContain('name="password"');
+  });
+
+  test('E37 a person’s 500 and 429 are nobody else’s', async () => {
+    await world.sim.restart();
+    world.sim.fault('token', { status: 429, body: {}, retryAfter: 3600, when: { user: 'alice' } });
+    const { agent, page } = await world.arrive();
+    const refused = await world.passMicrosoft(agent, (await agent.visit(buttonOn(page))).url, 'alice');
+    expect(refused.status).toBe(503);
+    expect((await world.signIn('bob')).tokens.access_token).toBeDefined();
+    world.sim.reset();
+    await world.sim.stop();
+  });
+
+  test('E37 a server that starts now starts, and is ready', async () => {
+    const cold = await startEntraWorld({ sim: world.sim });
+    const ready = await fetch(`${cold.server.issuer}/health/ready`);
+    expect([ready.status, (await ready.json()).entra]).toEqual([200, { state: 'ok' }]);
+    const { agent, page } = await cold.arrive();
+    expect(new URL((await agent.visit(buttonOn(page))).url).host).toBe('login.microsoftonline.com');
+    await cold.close();
+  });
+});
+
+describe('E27: everything about Microsoft is misconfigured', () => {
+  test('E27 the server starts, says so in its health, and a local administrator comes in, also with mode entra-only', async () => {
+    const world = await startEntraWorld({
+      entra: { clientSecret: undefined, clientSecretFile: 'no-such-file', mode: 'entra-only' },
+    });
+    const { accounts } = world.server.store;
+    await accounts.create({ email: 'root@example.com', roles: ['admin'], passwordHash: await bcrypt.hash(person.password, 4) }, 'test');
+    await vi.waitFor(async () => {
+      const ready = await fetch(`${world.server.issuer}/health/ready`);
+      expect([ready.status, (await ready.json()).entra.state]).toEqual([200, 'down']);
+    });
+    const { agent, page } = await world.arrive();
+    const failed = await agent.visit(buttonOn(page));
+    expect([failed.status, problemOn(failed)]).toEqual([503, expect.stringContaining('misconfigured')]);
+    const form = await agent.visit(/href="([^"]*\?local)"/.exec(failed.body)![1]!);
+    expect(returned(await agent.submit(form, { ...person, email: 'root@example.com' })).code).toBeDefined();
+    await world.close();
+  });
+});

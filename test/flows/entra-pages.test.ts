@@ -1,0 +1,235 @@
+import bcrypt from 'bcrypt';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import type { EntraSim } from '../entra-sim/index.ts';
+import { startEntraSim } from '../entra-sim/index.ts';
+import { buttonOn, problemOn, returned, startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { person, startSignet } from '../support/signet.ts';
+import { authorizationRequest, UserAgent, type Answer } from '../support/user-agent.ts';
+
+let sim: EntraSim;
+beforeAll(async () => {
+  sim = await startEntraSim();
+});
+afterAll(() => sim.close());
+afterEach(() => {
+  sim.reset();
+});
+
+const domains = ['contoso.example', 'contoso.test'];
+const admin = { email: 'root@contoso.example', password: person.password };
+
+async function worldWith(entra: Record<string, unknown>): Promise<EntraWorld> {
+  const world = await startEntraWorld({ sim, entra });
+  await world.server.store.accounts.create(
+    { email: admin.email, roles: ['admin'], passwordHash: await bcrypt.hash(admin.password, 4) }, 'test');
+  return world;
+}
+
+const host = ({ url }: Answer) => new URL(url).host;
+const at = (answer: Answer) => Object.fromEntries(new URL(answer.url).searchParams);
+const linkTo = (page: Answer, query: string) => new RegExp(`href="([^"]*\\?${query})"`).exec(page.body)?.[1];
+
+describe('without Microsoft', () => {
+  test('the page is address and password, and not a word of anything else', async () => {
+    const plain = await startSignet();
+    const { body } = await new UserAgent(plain.issuer).visit(authorizationRequest(plain.issuer).url);
+    expect(body).toContain('name="email"');
+    expect(body).toContain('name="password"');
+    expect(body).not.toMatch(/microsoft|\?local|\?connect/i);
+    await plain.close();
+  });
+
+  test('nor with mode local-only, although everything is configured', async () => {
+    const world = await worldWith({ mode: 'local-only', domains });
+    const { agent, page } = await world.arrive();
+    expect(page.body).toContain('name="password"');
+    expect(page.body).not.toMatch(/microsoft|\?connect/i);
+    expect(host(await agent.visit(`${new URL(page.url).pathname}/microsoft`))).toBe(new URL(world.server.issuer).host);
+    expect(returned(await agent.submit(page, person)).code).toBeDefined();
+    await world.close();
+  });
+});
+
+describe('mixed, with domains', () => {
+  let world: EntraWorld;
+  beforeAll(async () => {
+    world = await worldWith({ domains });
+  });
+  afterAll(() => world.close());
+
+  test('the address comes first, and the page asks for nothing else', async () => {
+    const { page } = await world.arrive();
+    expect(page.body).toContain('name="email"');
+    expect(page.body).not.toContain('name="password"');
+    expect(page.body).toContain('Sign in with Microsoft');
+  });
+
+  test.each(['alice@contoso.example', 'Alice@CONTOSO.example', ' alice@contoso.test '])('%j goes to Microsoft, with login_hint and domain_hint', async (email) => {
+    const { agent, page } = await world.arrive();
+    const left = await agent.submit(page, { email });
+    expect([left.status, host(left)]).toEqual([303, 'login.microsoftonline.com']);
+    expect(at(left)).toMatchObject({ login_hint: email.trim(), domain_hint: email.trim().split('@')[1]!.toLowerCase() });
+    expect(returned(await world.passMicrosoft(agent, left.url, 'alice')).code).toBeDefined();
+  });
+
+  test.each([
+    'someone@example.com', 'someone@evil-contoso.example', 'someone@contoso.example.evil.test', 'someone@sub.contoso.example',
+    'contoso.example', '@contoso.example', 'x@contoso.example@example.com', 'x@contoso.example/', 'x@contoso.example:443', 'x@еxample.com',
+  ])('%j does not', async (email) => {
+    const { agent, page } = await world.arrive();
+    const next = await agent.submit(page, { email });
+    expect([next.status, host(next)]).toEqual([200, new URL(world.server.issuer).host]);
+    expect(next.body).toContain('name="password"');
+  });
+
+  test('then comes the password, with the address in view and the way back to it', async () => {
+    const { agent, page } = await world.arrive();
+    const next = await agent.submit(page, { email: person.email });
+    expect(next.body).toContain(`<b>${person.email}</b>`);
+    expect(next.body).toContain(`value="${person.email}"`);
+    const wrong = await agent.submit(next, { email: person.email, password: 'not the password' });
+    expect([wrong.status, problemOn(wrong)]).toEqual([400, 'That e-mail address and password do not match.']);
+    expect(wrong.body).toContain(`<b>${person.email}</b>`);
+    expect(returned(await agent.submit(wrong, person)).code).toBeDefined();
+  });
+
+  test('whether anybody has the address makes no difference, byte for byte', async () => {
+    const { agent, page } = await world.arrive();
+    const seen = [];
+    for (const email of [person.email, 'nobody-at-all@example.com']) {
+      const { status, body } = await agent.submit(page, { email });
+      seen.push({ status, body: body.replaceAll(email, 'EMAIL') });
+    }
+    expect(seen[1]).toEqual(seen[0]);
+  });
+
+  test('an empty address says so', async () => {
+    const { agent, page } = await world.arrive();
+    const answer = await agent.submit(page, { email: ' ' });
+    expect([answer.status, problemOn(answer)]).toEqual([400, 'Enter your e-mail address.']);
+  });
+
+  test('the application’s login_hint is filled in, and is text', async () => {
+    const { page } = await world.arrive({ login_hint: 'alice@contoso.example"><img src=x>' });
+    expect(page.body).toContain('value="alice@contoso.example&quot;&gt;&lt;img src=x&gt;"');
+  });
+
+  test('E10 the application’s domain_hint saves the page; one of another domain does not, and the page comes after a failure', async () => {
+    const straight = await world.arrive({ domain_hint: 'Contoso.example', login_hint: 'alice@contoso.example' });
+    expect([host(straight.page), at(straight.page).login_hint]).toEqual(['login.microsoftonline.com', 'alice@contoso.example']);
+    expect((await world.arrive({ domain_hint: 'example.com' })).page.body).toContain('name="email"');
+    sim.nextCallback({ error: 'access_denied', errorSubcode: 'cancel' } as never);
+    const back = await world.passMicrosoft(straight.agent, straight.page.url, 'alice');
+    expect([back.status, problemOn(back)]).toEqual([400, expect.stringContaining('You cancelled')]);
+    expect(back.body).toContain('name="email"');
+  });
+
+  test('break-glass: somebody in Microsoft’s domain who has a password here comes in by it', async () => {
+    const { agent, page } = await world.arrive();
+    const form = await agent.visit(linkTo(page, 'local')!);
+    expect(returned(await agent.submit(form, admin)).code).toBeDefined();
+  });
+
+  test('cancelling on either page tells the application', async () => {
+    for (const steps of [0, 1]) {
+      const { agent, page } = await world.arrive();
+      const here = steps === 0 ? page : await agent.submit(page, { email: person.email });
+      expect(returned(await agent.visit(new URL(here.url).pathname, { form: { cancel: 'yes' } })).error).toBe('access_denied');
+    }
+  });
+
+  test('all of it with a form-action that lets the browser go where it has to', async () => {
+    const { page } = await world.arrive({ client_id: 'device', redirect_uri: 'com.example.desktop:/callback' });
+    expect(page.headers.get('content-security-policy')).toContain("form-action 'self' com.example.desktop: https:;");
+  });
+});
+
+describe('mixed, without domains', () => {
+  test('one page has all of it: Microsoft’s button, address and password', async () => {
+    const world = await worldWith({});
+    const { agent, page } = await world.arrive();
+    expect(page.body).toContain('name="password"');
+    expect(host(await agent.visit(buttonOn(page)))).toBe('login.microsoftonline.com');
+    expect(returned(await agent.submit(page, person)).code).toBeDefined();
+    await world.close();
+  });
+});
+
+describe('Microsoft only', () => {
+  let world: EntraWorld;
+  beforeAll(async () => {
+    world = await worldWith({ mode: 'entra-only', domains });
+  });
+  afterAll(() => world.close());
+
+  test('there is the button, and no field', async () => {
+    const { page } = await world.arrive();
+    expect(page.body).not.toMatch(/name="(email|password)"/);
+    expect(buttonOn(page)).toContain('/microsoft');
+  });
+
+  test('E27 a local administrator comes in all the same; others are refused like a wrong password', async () => {
+    const { agent, page } = await world.arrive();
+    const form = await agent.visit(linkTo(page, 'local')!);
+    const refused = await agent.submit(form, person);
+    expect([refused.status, problemOn(refused)]).toEqual([400, 'That e-mail address and password do not match.']);
+    expect(agent.cookies.has('signet_session')).toBe(false);
+    expect(returned(await agent.submit(refused, admin)).code).toBeDefined();
+  });
+
+  test('nor does a password sent to the page without the form, or along with connecting, let anybody else in', async () => {
+    for (const query of ['', '?connect', '?local&connect']) {
+      const { agent, page } = await world.arrive();
+      const answer = await agent.visit(`${new URL(page.url).pathname}${query}`, { form: person });
+      expect([answer.status, problemOn(answer)], query).toEqual([400, 'That e-mail address and password do not match.']);
+    }
+  });
+
+  test('a role that Microsoft gave makes no local administrator', async () => {
+    const { accounts } = world.server.store;
+    const account = await accounts.create(
+      { email: 'mapped@contoso.example', roles: [], passwordHash: await bcrypt.hash(person.password, 4) }, 'test');
+    await world.server.store.db.query(`update accounts set mapped_roles = '["admin"]' where id = $1`, [account.id]);
+    const { agent, page } = await world.arrive();
+    const form = await agent.visit(linkTo(page, 'local')!);
+    expect((await agent.submit(form, { ...person, email: account.email })).status).toBe(400);
+  });
+});
+
+describe('when it goes wrong at Microsoft', () => {
+  let world: EntraWorld;
+  beforeAll(async () => {
+    world = await worldWith({ domains, label: 'Contoso' });
+  });
+  afterAll(() => world.close());
+
+  test('the person is back on the page where it began, with the reason and both ways', async () => {
+    const { agent, page } = await world.arrive();
+    const left = await agent.visit(buttonOn(page));
+    sim.nextCallback({ error: 'access_denied', errorSubcode: 'cancel' } as never);
+    const back = await world.passMicrosoft(agent, left.url, 'alice');
+    expect(new URL(back.url).pathname).toBe(new URL(page.url).pathname);
+    expect(problemOn(back)).toContain('You cancelled the sign-in');
+    expect(back.body).toContain('Sign in with Contoso');
+    expect(returned(await world.passMicrosoft(agent, (await agent.visit(buttonOn(back))).url, 'alice')).code).toBeDefined();
+  });
+
+  test('in another browser than the one it began in: nothing comes of it', async () => {
+    const { agent, page } = await world.arrive();
+    const left = await agent.visit(buttonOn(page));
+    const thief = new UserAgent(world.server.issuer);
+    const answer = await world.passMicrosoft(thief, left.url, 'alice');
+    expect(answer.status).toBe(400);
+    expect(thief.cookies.has('signet_session')).toBe(false);
+  });
+
+  test('two tabs at once both end where they should', async () => {
+    const agent = new UserAgent(world.server.issuer);
+    const [one, two] = [await world.arrive({}, agent), await world.arrive({}, agent)];
+    const left = [await agent.visit(buttonOn(one.page)), await agent.visit(buttonOn(two.page))];
+    for (const [index, { url }] of left.entries()) {
+      const answer = await world.passMicrosoft(agent, url, 'alice');
+      expect(returned(answer)).toMatchObject({ state: [one, two][index]!.request.state, code: expect.any(String) });
+    }
+  });
+});
