@@ -116,7 +116,9 @@ export async function openStore(config: Config, log: Log, { create = true }: Sto
       longestBearerLife: grantLifeSeconds + maxAccessTokenLife + config.keys.clockSkew,
       began: () => statusLists.refresh(),
     });
-    const statusLists = createStatusLists({ issuer: config.issuer, places, revoked, ttl: config.revocation.ttl, log });
+    const statusLists = createStatusLists({
+      issuer: config.issuer, places, revoked, ttl: config.revocation.ttl, log, sharedNow: () => db.now(),
+    });
     const statuses = {
       ...places, ...revoked,
       // To the others, and to ourselves without the detour.

@@ -49,6 +49,11 @@ export interface StatusListsOptions {
   ttl: number;
   log: Log;
   now?: () => number;
+  /**
+   * What a list says of its time: the database's clock, which replicas share. A verifier takes no list for an older one,
+   * and by their own clocks a newer list of a replica that is slow would look older. Default: ours.
+   */
+  sharedNow?: () => number | Promise<number>;
 }
 
 export const statusListType = 'statuslist+jwt';
@@ -74,12 +79,13 @@ interface Kept {
 }
 
 export function createStatusLists(options: StatusListsOptions): StatusLists {
-  const { issuer, places, revoked, ttl, log, now = Date.now } = options;
+  const { issuer, places, revoked, ttl, log, now = Date.now, sharedNow = now } = options;
   const listeners: Array<(revoked: readonly Revoked[]) => void> = [];
   const life = listLifeOf(ttl);
   let lists = new Map<number, Kept>();
   let keys: SigningKeys | undefined;
   let readAt = 0;
+  let sharedReadAt = 0;
   let readAllAt = 0;
   let failing = false;
   let running: Promise<void> | undefined;
@@ -109,6 +115,7 @@ export function createStatusLists(options: StatusListsOptions): StatusLists {
   async function read(): Promise<void> {
     const at = now();
     const all = at - readAllAt >= readAllEveryMs;
+    const sharedAt = await sharedNow();
     const numbers = await places.lists();
     const rows = await revoked.list(all ? 0 : readAt - lookBackMs);
     const bits = new Map(numbers.map((list) =>
@@ -127,6 +134,7 @@ export function createStatusLists(options: StatusListsOptions): StatusLists {
       return [list, { bits: current, changed: isNews || (before?.changed ?? false), signed: before?.signed }];
     }));
     readAt = at;
+    sharedReadAt = sharedAt;
     if (all) readAllAt = at;
     places.forget(isRevoked);
     for (const listener of listeners) listener(rows);
@@ -144,7 +152,7 @@ export function createStatusLists(options: StatusListsOptions): StatusLists {
   }
 
   async function sign(list: number, bits: Uint8Array, { active }: SigningKeys): Promise<SignedList> {
-    const issuedAt = Math.floor(readAt / 1000);
+    const issuedAt = Math.floor(sharedReadAt / 1000);
     const expiresAt = issuedAt + life;
     const lst = await encodeBits(bits);
     const head = encode({ alg: active.alg, typ: statusListType, kid: active.kid });

@@ -50,11 +50,12 @@ describe.each(engines)('status lists, on $name', (engine) => {
   });
   afterEach(() => db.close());
 
-  async function replica(): Promise<Replica> {
-    const revoked = createRevokedStatuses(db, { clockSkew: 60, now: () => now });
-    const places = createPlaces(db, { longestBearerLife: 1, began: () => lists.refresh(), now: () => now });
+  async function replica({ clockOffMs = 0 } = {}): Promise<Replica> {
+    const own = () => now + clockOffMs;
+    const revoked = createRevokedStatuses(db, { clockSkew: 60, now: own });
+    const places = createPlaces(db, { longestBearerLife: 1, began: () => lists.refresh(), now: own });
     const lists: StatusLists = createStatusLists({
-      issuer, places, revoked, ttl, log: createLog('info', (line) => lines.push(line)), now: () => now,
+      issuer, places, revoked, ttl, log: createLog('info', (line) => lines.push(line)), now: own, sharedNow: () => now,
     });
     await lists.useKeys(keysOf());
     return { places, revoked, lists };
@@ -89,6 +90,20 @@ describe.each(engines)('status lists, on $name', (engine) => {
       status_list: { bits: 1, lst: expect.any(String), aggregation_uri: `${issuer}/status-lists` },
     });
     expect(here.lists.uriOf(bearer.place.list)).toBe(claims.sub);
+  });
+
+  test('bear the time that replicas share: a newer one does not look older where the clock is slow', async () => {
+    const fast = await replica({ clockOffMs: 60_000 });
+    const slow = await replica({ clockOffMs: -60_000 });
+    const bearer = await grant();
+    await fast.lists.refresh();
+    const before = await read(fast, bearer);
+    now += 1_000;
+    await revoke(bearer);
+    await slow.lists.refresh();
+    const after = await read(slow, bearer);
+    expect([before.bit, after.bit]).toEqual([0, 1]);
+    expect(after.claims.iat).toBeGreaterThanOrEqual(before.claims.iat + 1);
   });
 
   test('show what was revoked and nothing else, and two replicas agree', async () => {
