@@ -40,7 +40,7 @@ export interface TokenSet {
 /** Posts a form; answers with the document of a success, and throws for anything else. */
 export type PostForm = (url: string, body: string) => Promise<Readonly<Record<string, unknown>>>;
 
-/** MSAL found fault with an answer that PostForm let through. `code` is its name for that; its text may hold the token. */
+/** MSAL found fault with an answer. Its code for that is kept; its sentence may hold the token. */
 export class MsalRejected extends Error {
   override readonly name = 'MsalRejected';
 
@@ -58,8 +58,7 @@ export async function authorizeUrl(app: EntraApp, request: AuthorizationRequest)
     // maxAge of MSAL's own is not sent.
     ...(maxAgeSeconds !== undefined && { extraQueryParameters: { max_age: String(maxAgeSeconds) } }),
   });
-  const [endpoint = '', query = ''] = url.split('?');
-  return `${endpoint}?${edited(query, app)}`;
+  return url.replace(/(?<=\?).*/s, (query) => edited(query, app));
 }
 
 /** @throws what `post` throws, and {MsalRejected} */
@@ -104,7 +103,8 @@ async function tokens(
   const client = clientFor(app, credentialFor(credential), { ...unreachable, sendPostRequestAsync: network });
   try {
     const result = await acquire(client);
-    return { idToken: result?.idToken ?? '', accessToken: result?.accessToken ?? '', ...(refreshToken && { refreshToken }) };
+    const { idToken = '', accessToken = '' } = result ?? {};
+    return { idToken, accessToken, ...(refreshToken && { refreshToken }) };
   } catch (error) {
     if (failure) throw failure.error;
     throw new MsalRejected(String((error as { errorCode?: unknown }).errorCode ?? 'unknown'));

@@ -19,7 +19,8 @@ export function createBrowserCookie(secure: boolean): BrowserCookie {
   const prefix = `${secure ? '__Host-' : ''}signet_entra_`;
   const nameFor = (state: string) => prefix + hash('sha256', `cookie ${state}`, 'base64url').slice(0, 16);
   const attributes = `Path=/; HttpOnly; SameSite=Lax${secure ? '; Secure' : ''}`;
-  const expire = (ctx: Context, name: string) => ctx.append('Set-Cookie', `${name}=; ${attributes}; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT`);
+  const expire = (ctx: Context, name: string) =>
+    ctx.append('Set-Cookie', `${name}=; ${attributes}; Expires=Thu, 01 Jan 1970 00:00:00 GMT`);
 
   return {
     set(ctx, state, value) {

@@ -4,20 +4,24 @@
 import { AppError } from '../../errors.ts';
 import { readRefusal, type Refusal } from './errors.ts';
 
-export type CallbackAnswer =
+/** What belongs to a sign-in, which its state names. */
+export type SignInReply =
   | { kind: 'code'; state: string; code: string }
-  | { kind: 'refused'; state: string; refusal: Refusal }
-  | { kind: 'consent_given' };
+  | { kind: 'refused'; state: string; refusal: Refusal };
+
+export type Callback = SignInReply | { kind: 'consent_given' };
 
 const longestCode = 8192;
 const longestState = 128;
 
 /** @throws {AppError} entra_malformed_callback (400) */
-export function readCallback(parameters: URLSearchParams | ReadonlyMap<string, string>): CallbackAnswer {
+export function readCallback(parameters: URLSearchParams | ReadonlyMap<string, string>): Callback {
   const given = unique(parameters);
   const { code, error, state = '' } = given;
   if (code !== undefined && error !== undefined) throw malformed('It carries both a code and an error.');
-  if (given['admin_consent'] !== undefined && code === undefined && error === undefined) return { kind: 'consent_given' };
+  if (code === undefined && error === undefined && given['admin_consent'] !== undefined) {
+    return { kind: 'consent_given' };
+  }
   if (state === '' || state.length > longestState) throw malformed('It belongs to no sign-in.');
   if (error !== undefined) return { kind: 'refused', state, refusal: refusalFrom(given, error) };
   if (code === undefined || code === '') throw malformed('It carries neither a code nor an error.');

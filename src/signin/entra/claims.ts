@@ -6,7 +6,7 @@ import { consumersTenant, issuerOf } from './clouds.ts';
 import type { EntraIdentity, Groups } from './identity.ts';
 import type { VerifiedClaims } from './verification.ts';
 
-/** What the token itself says of groups; `ask_graph`: they are too many for a token, or the configuration wants more. */
+/** What the token itself says of groups; `ask_graph`: too many for a token, or the configuration wants more. */
 export type GroupsClaim = Exclude<Groups, { kind: 'unavailable' }> | { kind: 'ask_graph' };
 
 export function identityFrom(claims: VerifiedClaims, config: EntraConfig, groups: Groups): EntraIdentity {

@@ -12,7 +12,7 @@ import type { Log } from '../../log.ts';
 import * as msal from '../entra.ts';
 import { createBreaker } from './breaker.ts';
 import { createBrowserCookie } from './browser-cookie.ts';
-import { readCallback, type CallbackAnswer } from './callback.ts';
+import { readCallback, type SignInReply } from './callback.ts';
 import { groupsClaim, guestStatus, identityFrom, onlyAllowed } from './claims.ts';
 import { authorityOf, clouds } from './clouds.ts';
 import { createCredentials, type Credential } from './credentials.ts';
@@ -48,7 +48,7 @@ export interface MountedEntraConnector extends EntraConnector {
    * Keeps what Microsoft's page posted (response_mode form_post) and answers where the browser is to come next: a GET
    * within this site, with which it sends its cookie.
    */
-  park(ctx: Context, form: ReadonlyMap<string, string>): Promise<string>;
+  park(form: ReadonlyMap<string, string>): Promise<string>;
   /** Forgets Microsoft's signing keys, so that the next token is checked with new ones. */
   forgetKeys(): void;
   sweepExpired(now: number, limit: number): Promise<number>;
@@ -64,6 +64,8 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
   const hosts = clouds[cloud];
   const redirectUri = `${issuer}${callbackPath}`;
   const asksAgain = config.recheck.every > 0;
+  // Entra sends no "iss" back (RFC 9207): whose answer it is, the state of a sign-in must tell.
+  const appKey = `entra ${cloud} ${tenant} ${clientId}`;
   const app: msal.EntraApp = {
     authority, clientId, scopes: config.graph ? ['User.Read'] : [], offlineAccess: asksAgain,
   };
@@ -88,49 +90,53 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
   lookAtCredentials();
 
   /** Sends the browser to Microsoft. */
-  async function leave(ctx: Context, signIn: { uid: string; options: BeginOptions }, again?: { claims: string }): Promise<string> {
-    const { stepUp, oldestSeconds, ...question } = questionFor(config, signIn.options, again?.claims);
+  async function leave(ctx: Context, uid: string, options: BeginOptions, challenge?: string): Promise<string> {
+    const { stepUp, oldestSeconds, ...question } = questionFor(config, options, challenge);
     const [codeVerifier, nonce] = [randomBytes(32).toString('base64url'), randomBytes(32).toString('base64url')];
     const correlationId = randomUUID();
     const { state, browser } = await states.begin({
-      uid: signIn.uid, app: appKey(), redirectUri, codeVerifier, nonce, correlationId,
+      uid, app: appKey, redirectUri, codeVerifier, nonce, correlationId,
       ...(oldestSeconds !== undefined && { oldestSeconds }), ...(stepUp && { stepUp }),
-      options: { ...signIn.options }, isSecondTry: again !== undefined,
+      options, isSecondTry: challenge !== undefined,
     });
     cookie.set(ctx, state, browser);
     const codeChallenge = createHash('sha256').update(codeVerifier).digest('base64url');
-    return msal.authorizeUrl(app, { ...question, redirectUri, responseMode, state, nonce, codeChallenge, correlationId });
+    return msal.authorizeUrl(app, {
+      ...question, redirectUri, responseMode, state, nonce, codeChallenge, correlationId,
+    });
   }
 
-  // One redirect path for each connector, and one app for each sign-in: Entra sends no "iss" back (RFC 9207), so that
-  // is what tells whose answer it is.
-  const appKey = () => `entra ${cloud} ${tenant} ${clientId}`;
+  function checkReachable(uid?: string): void {
+    if (breaker.admits()) return;
+    throw new EntraError('transient', { uid, reason: 'held_back', retryAfterSeconds: breaker.retryAfterSeconds() });
+  }
 
-  /** The answer that a request brings, with the sign-in that it belongs to: single use, and this browser's. */
-  async function comeBack(ctx: Context): Promise<{ answer: Exclude<CallbackAnswer, { kind: 'consent_given' }>; begun: BegunSignIn }> {
+  /** What a request brings back, and the sign-in that it belongs to: used once, and this browser's. */
+  async function comeBack(ctx: Context): Promise<{ reply: SignInReply; begun: BegunSignIn }> {
     const isResume = ctx.path === resumePath;
     const parameters = new URLSearchParams(ctx.querystring);
     const direct = isResume ? undefined : readCallback(parameters);
     if (direct?.kind === 'consent_given') throw new EntraError('consent_given');
     if (direct && responseMode === 'form_post') throw new EntraError('lost', { reason: 'wrong_response_mode' });
     // Before the state is used up: whoever reloads the page in a moment can go on.
-    if (!breaker.admits()) throw new EntraError('transient', { retryAfterSeconds: breaker.retryAfterSeconds() });
+    if (direct?.kind !== 'refused') checkReachable();
 
     const state = direct?.state ?? parameters.get('state') ?? '';
     const taken = await states.take(state, cookie.get(ctx, state), { parked: isResume });
     if (!taken) throw new EntraError('lost', { reason: 'unknown_state' });
     cookie.clear(ctx, state);
     const { begun, parked } = taken;
-    if (begun.app !== appKey() || begun.redirectUri !== redirectUri) {
+    if (begun.app !== appKey || begun.redirectUri !== redirectUri) {
       throw new EntraError('lost', { reason: 'configuration_changed', uid: begun.uid });
     }
-    return { answer: direct ?? (parked as unknown as Exclude<CallbackAnswer, { kind: 'consent_given' }>), begun };
+    return { reply: direct ?? parked!, begun };
   }
 
   async function identify(ctx: Context, code: string, begun: BegunSignIn): Promise<EntraIdentity> {
     const { nonce, codeVerifier, correlationId } = begun;
+    const post = tokenPoster(network, correlationId);
     const tokens = await withCredential((ctx.state as RequestState).address, (credential) =>
-      msal.redeem(app, credential, tokenPoster(network, correlationId), { code, codeVerifier, nonce, redirectUri, correlationId }));
+      msal.redeem(app, credential, post, { code, codeVerifier, nonce, redirectUri, correlationId }));
     const claims = await verify(tokens.idToken, nonce);
     checkAge(claims, begun.oldestSeconds);
     checkGuest(claims);
@@ -145,7 +151,7 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
     };
   }
 
-  /** Tries the second credential where Entra does not accept the first: the code is not touched before the client is known. */
+  /** Tries the second credential where Entra does not accept the first: no code is spent before the client is known. */
   async function withCredential<T>(who: string, work: (credential: Credential) => Promise<T>): Promise<T> {
     let refused: unknown = new EntraError('credential', { reason: 'none_usable' });
     for (const { which, credential } of await credentials.usable()) {
@@ -172,7 +178,9 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
     if (oldestSeconds === undefined) return;
     const { auth_time: authTime } = claims;
     const seconds = now() / 1000;
-    if (typeof authTime !== 'number' || authTime > seconds + clockToleranceSeconds) throw new TokenNotAccepted('wrong_times');
+    if (typeof authTime !== 'number' || authTime > seconds + clockToleranceSeconds) {
+      throw new TokenNotAccepted('wrong_times');
+    }
     if (authTime + oldestSeconds + clockToleranceSeconds < seconds) throw new EntraError('too_old');
   }
 
@@ -195,7 +203,7 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
   /** What Microsoft wants before it answers, once: a second time the person is told. */
   function challengeIn(error: unknown, { isSecondTry, options }: BegunSignIn): string | undefined {
     if (error instanceof FurtherStep) return error.claims;
-    if (isSecondTry || options['prompt'] === 'none' || !(error instanceof TokenRefusal)) return undefined;
+    if (isSecondTry || options.prompt === 'none' || !(error instanceof TokenRefusal)) return undefined;
     return classify(error.refusal) === 'interaction' ? error.refusal.claims : undefined;
   }
 
@@ -203,32 +211,31 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
     id: 'entra',
 
     async begin(ctx, { uid }, options) {
-      if (!breaker.admits()) throw new EntraError('transient', { uid, retryAfterSeconds: breaker.retryAfterSeconds() });
+      checkReachable(uid);
       // Better said now than after somebody has found their telephone and approved the sign-in.
       if ((await credentials.usable()).length === 0) throw new EntraError('credential', { uid, reason: 'none_usable' });
-      return leave(ctx, { uid, options });
+      return leave(ctx, uid, options);
     },
 
-    async park(_ctx, form) {
+    async park(form) {
       if (responseMode === 'query') throw new EntraError('lost', { reason: 'wrong_response_mode' });
-      const answer = readCallback(form);
-      if (answer.kind === 'consent_given') throw new EntraError('consent_given');
-      if (!(await states.park(answer.state, { ...answer }))) throw new EntraError('lost', { reason: 'unknown_state' });
-      return `${resumePath}?${new URLSearchParams({ state: answer.state })}`;
+      const reply = readCallback(form);
+      if (reply.kind === 'consent_given') throw new EntraError('consent_given');
+      if (!(await states.park(reply))) throw new EntraError('lost', { reason: 'unknown_state' });
+      return `${resumePath}?${new URLSearchParams({ state: reply.state })}`;
     },
 
     async finish(ctx) {
-      const { answer, begun } = await comeBack(ctx);
+      const { reply, begun } = await comeBack(ctx);
       const { uid, correlationId } = begun;
-      const facts: EntraFailure = { uid, correlationId, wasSilent: begun.options['prompt'] === 'none' };
+      const facts: EntraFailure = { uid, correlationId, wasSilent: begun.options.prompt === 'none' };
       try {
-        if (answer.kind === 'refused') throw new TokenRefusal(answer.refusal);
-        return { identity: await identify(ctx, answer.code, begun), uid };
+        if (reply.kind === 'refused') throw new TokenRefusal(reply.refusal);
+        return { identity: await identify(ctx, reply.code, begun), uid };
       } catch (error) {
         const claims = challengeIn(error, begun);
         if (claims !== undefined) {
-          const redirectTo = await leave(ctx, { uid, options: begun.options }, { claims });
-          throw new EntraError('interaction', { ...facts, redirectTo });
+          throw new EntraError('interaction', { ...facts, redirectTo: await leave(ctx, uid, begun.options, claims) });
         }
         throw failureOf(error, { ...facts, adminConsentUrl: adminConsentUrl() });
       }
@@ -237,8 +244,9 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
     async recheck(upstreamRefreshToken, expected): Promise<Recheck> {
       const correlationId = randomUUID();
       try {
+        const post = tokenPoster(network, correlationId);
         const tokens = await withCredential(expected.oid, (credential) =>
-          msal.refresh(app, credential, tokenPoster(network, correlationId), { refreshToken: upstreamRefreshToken, correlationId }));
+          msal.refresh(app, credential, post, { refreshToken: upstreamRefreshToken, correlationId }));
         const claims = await verify(tokens.idToken, undefined);
         if (claims.tid !== expected.tid || claims.oid !== expected.oid) throw new TokenNotAccepted('wrong_object');
         checkGuest(claims);
@@ -277,7 +285,8 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
   };
 
   function adminConsentUrl(): string {
-    const parameters = new URLSearchParams({ client_id: clientId, redirect_uri: redirectUri, scope: 'openid profile email' });
+    const scope = ['openid profile email', ...app.scopes].join(' ');
+    const parameters = new URLSearchParams({ client_id: clientId, redirect_uri: redirectUri, scope });
     return `https://${hosts.login}/${tenant}/v2.0/adminconsent?${parameters}`;
   }
 }

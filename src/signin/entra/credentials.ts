@@ -1,7 +1,7 @@
 // How this server proves to Entra which application it is: a secret, a certificate, or a token of a federated identity;
-// a first one and, while it is being replaced, a second. Files are read again when they change. A credential that cannot
-// be used is an operator's problem and never stops the server: people with local accounts must be able to come in and
-// repair it.
+// a first one and, while it is being replaced, a second. Files are read again when they change. A credential that
+// cannot be used is an operator's problem and never stops the server: people with local accounts must be able to come
+// in and repair it.
 
 import { createHash, createPrivateKey, createPublicKey, X509Certificate, type KeyObject } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
@@ -125,7 +125,12 @@ async function versionOf(config: CredentialConfig): Promise<string> {
   return versions.join('\n');
 }
 
-async function load(config: CredentialConfig, now: number): Promise<{ credential: Credential; expiresAt?: Date }> {
+interface Loaded {
+  credential: Credential;
+  expiresAt?: Date;
+}
+
+async function load(config: CredentialConfig, now: number): Promise<Loaded> {
   const { clientSecret, clientSecretFile, federatedTokenFile, secretExpiresAt } = config;
   if (federatedTokenFile !== undefined) {
     return { credential: { kind: 'federated', token: await readFederatedToken(federatedTokenFile, now) } };
@@ -149,7 +154,7 @@ async function readFederatedToken(file: string, now: number): Promise<string> {
 
 const leastRsaBits = 2048;
 
-async function loadCertificate(config: CredentialConfig, now: number): Promise<{ credential: Credential; expiresAt: Date }> {
+async function loadCertificate(config: CredentialConfig, now: number): Promise<Loaded> {
   const { certificateFile = '', privateKeyFile, passphrase, passphraseFile } = config;
   const pem = await readText(certificateFile);
   const certificate = parseCertificate(pem, certificateFile);
@@ -165,7 +170,9 @@ async function loadCertificate(config: CredentialConfig, now: number): Promise<{
     throw unusable(`the key in ${keyFile} does not belong to the certificate in ${certificateFile}`);
   }
   const expiresAt = new Date(certificate.validTo);
-  if (expiresAt.getTime() <= now) throw unusable(`the certificate in ${certificateFile} expired at ${expiresAt.toISOString()}`);
+  if (expiresAt.getTime() <= now) {
+    throw unusable(`the certificate in ${certificateFile} expired at ${expiresAt.toISOString()}`);
+  }
   return {
     credential: {
       kind: 'certificate',
@@ -179,7 +186,8 @@ async function loadCertificate(config: CredentialConfig, now: number): Promise<{
 
 function parseCertificate(pem: string, file: string): X509Certificate {
   if (!pem.includes('-----BEGIN CERTIFICATE-----')) {
-    throw unusable(`${file} holds no certificate in PEM form (of a .pfx file: openssl pkcs12 -in cert.pfx -nodes -out cert.pem)`);
+    const convert = 'openssl pkcs12 -in cert.pfx -nodes -out cert.pem';
+    throw unusable(`${file} holds no certificate in PEM form (to convert a .pfx file: ${convert})`);
   }
   try {
     return new X509Certificate(pem);
@@ -198,7 +206,8 @@ function parsePrivateKey(text: string, file: string, passphrase: string | undefi
   try {
     return createPrivateKey({ key: pem, ...(passphrase !== undefined && { passphrase }) });
   } catch (cause) {
-    throw unusable(isEncrypted ? `the passphrase does not open the key in ${file}` : `the key in ${file} cannot be read`, cause);
+    const failed = isEncrypted ? 'the passphrase does not open' : 'nothing can read';
+    throw unusable(`${failed} the key in ${file}`, cause);
   }
 }
 

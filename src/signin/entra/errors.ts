@@ -46,7 +46,7 @@ export const failures: Readonly<Record<FailureClass, FailureRow>> = {
     downstream: 'access_denied', status: 403,
     numbers: [50105, 50020, 500208, 51004, 50034, 16000, 500212, 500213],
     title: 'This account has no access',
-    message: 'Your Microsoft account is genuine, but it may not be used here. Use another account, or ask your administrator.',
+    message: 'Your Microsoft account is genuine, but may not be used here. Use another one, or ask your administrator.',
     operator: 'assign the person to the enterprise application, invite them as a guest, or list their tenant',
   },
   account_state: {
@@ -102,25 +102,28 @@ export const failures: Readonly<Record<FailureClass, FailureRow>> = {
   forged: {
     downstream: 'server_error', status: 400, numbers: [],
     title: 'This sign-in was stopped to protect you',
-    message: 'The answer that came back was not what Microsoft sends. Start again; if it happens again, tell your administrator.',
+    message: 'The answer that came back was not what Microsoft sends. Start again; if that does not help, tell your '
+      + 'administrator.',
     operator: 'an ID token or response failed verification: look at what stands between this server and Microsoft',
     alert: 'security',
   },
   lost: {
     downstream: undefined, status: 400, numbers: [],
     title: 'This sign-in cannot be continued',
-    message: 'It was already used, has expired, or began in another browser. Go back to the application and start again.',
+    message: 'It was already used, has expired, or began in another browser. Go back to the application and start '
+      + 'again.',
   },
   guest: {
     downstream: 'access_denied', status: 403, numbers: [],
     title: 'Guests have no access here',
     message: 'Only members of the organisation may sign in. Use another account, or ask your administrator.',
-    operator: 'entra.guests is deny; it needs the optional claim acct in ID tokens, and refuses whoever comes without it',
+    operator: 'entra.guests is deny: it needs the optional claim acct in ID tokens, and refuses who comes without it',
   },
   step_up: {
     downstream: 'unmet_authentication_requirements', status: 403, numbers: [],
     title: 'The application asks for a stronger sign-in',
-    message: 'Microsoft did not confirm the further proof that the application needs. Start again, or ask your administrator.',
+    message: 'Microsoft did not confirm the further proof that the application needs. Start again, or ask your '
+      + 'administrator.',
     operator: 'entra.acrValues must name an authentication context that a Conditional Access policy grants',
   },
   too_old: {
@@ -179,7 +182,7 @@ const bySuberror: Readonly<Record<string, FailureClass>> = {
 const byNumber = new Map((Object.entries(failures) as Array<[FailureClass, FailureRow]>)
   .flatMap(([failure, { numbers }]) => numbers.map((number) => [number, failure] as const)));
 
-/** What Entra said of a failure, reduced to what is safe to log: no sentence, nothing that is not of the expected form. */
+/** What Entra said of a failure, reduced to what is safe to log: no sentence, nothing of an unexpected form. */
 export interface Refusal {
   error: string;
   suberror?: string;
@@ -242,15 +245,15 @@ export class TokenRefusal extends Error {
   override readonly name = 'TokenRefusal';
   readonly refusal: Refusal;
 
-  constructor(refusal: Refusal) {
-    super(describe(refusal));
+  constructor(refusal: Refusal, requestId?: string) {
+    super(describe(refusal, requestId));
     this.refusal = refusal;
   }
 }
 
-function describe({ error, suberror, numbers, traceId }: Refusal): string {
-  const facts = [error, suberror, ...numbers.map((number) => `AADSTS${number}`), traceId && `trace ${traceId}`];
-  return facts.filter(Boolean).join(', ');
+function describe({ error, suberror, numbers, traceId }: Refusal, requestId: string | undefined): string {
+  const ids = [traceId && `trace ${traceId}`, requestId && `request ${requestId}`];
+  return [error, suberror, ...numbers.map((number) => `AADSTS${number}`), ...ids].filter(Boolean).join(', ');
 }
 
 export interface EntraFailure {
@@ -268,7 +271,6 @@ export interface EntraFailure {
   wasSilent?: boolean | undefined;
   /** Where an administrator approves the application. */
   adminConsentUrl?: string | undefined;
-  at?: Date;
   cause?: unknown;
 }
 

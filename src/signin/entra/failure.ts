@@ -26,7 +26,9 @@ export function failureOf(error: unknown, facts: EntraFailure): EntraError {
   const as = (failure: FailureClass, more: EntraFailure = {}) =>
     new EntraError(failure, { ...withoutConsentUrl(failure, facts), ...more, cause: error });
 
-  if (error instanceof EntraError) return new EntraError(error.failure, { ...withoutConsentUrl(error.failure, facts), ...error.facts });
+  if (error instanceof EntraError) {
+    return new EntraError(error.failure, { ...withoutConsentUrl(error.failure, facts), ...error.facts });
+  }
   if (error instanceof TokenRefusal) {
     const { numbers } = error.refusal;
     return as(classify(error.refusal), { numbers, reason: error.refusal.suberror ?? error.refusal.error });
@@ -40,7 +42,9 @@ export function failureOf(error: unknown, facts: EntraFailure): EntraError {
     const { problem, retryAfterSeconds } = error;
     return as(meaning[problem].failure, { reason: problem, retryAfterSeconds });
   }
-  if (error instanceof BreakerOpen) return as('transient', { reason: 'held_back', retryAfterSeconds: error.retryAfterSeconds });
+  if (error instanceof BreakerOpen) {
+    return as('transient', { reason: 'held_back', retryAfterSeconds: error.retryAfterSeconds });
+  }
   if (error instanceof KeysUnavailable) return as('transient', { reason: 'keys_unavailable' });
   throw error;
 }

@@ -60,13 +60,17 @@ export function createGraph(network: Network, { host, log }: { host: string; log
     return url.href;
   }
 
-  async function page(url: string, accessToken: string, signal: AbortSignal, isSecond = false): Promise<UpstreamAnswer> {
+  async function page(
+    url: string, accessToken: string, signal: AbortSignal, isSecond = false,
+  ): Promise<UpstreamAnswer> {
     try {
-      const answer = await network.request({ method: 'GET', url, headers: { authorization: `Bearer ${accessToken}` }, signal });
+      const headers = { authorization: `Bearer ${accessToken}` };
+      const answer = await network.request({ method: 'GET', url, headers, signal });
       if (answer.status === 200) return answer;
       throw new GraphRefusal(refusalReason(answer), challengeIn(answer));
     } catch (error) {
-      const wait = error instanceof UpstreamError && error.problem === 'throttled' ? error.retryAfterSeconds : undefined;
+      const isThrottled = error instanceof UpstreamError && error.problem === 'throttled';
+      const wait = isThrottled ? error.retryAfterSeconds : undefined;
       if (isSecond || wait === undefined || wait * 1000 >= deadlineMs) throw error;
       await sleep(wait * 1000, undefined, { signal });
       return page(url, accessToken, signal, true);

@@ -1,5 +1,5 @@
 // What the two halves of the Entra sign-in say to each other: the connector proves who somebody is (everything below
-// comes from an ID token that we verified, or from Graph), and the rest of signin/ decides what that person may be here.
+// comes from an ID token that we verified, or from Graph); the rest of signin/ decides what that person may be here.
 
 import type { Context } from 'koa';
 import type { PendingSignIn } from '../../issuer/issuer.ts';

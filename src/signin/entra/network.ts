@@ -29,7 +29,7 @@ export interface UpstreamAnswer {
  * - `lost`: the connection ended, or the time ran out, when the request may have been read
  * - `throttled`: 429
  * - `failing`: 5xx
- * - `not_allowed`, `redirected`, `too_large`, `encoded`, `not_json`: what came back, or where it led, is not Microsoft's API
+ * - `not_allowed`, `redirected`, `too_large`, `encoded`, `not_json`: where it led, or what came back, is not their API
  */
 export type UpstreamProblem =
   | 'unreachable' | 'lost' | 'throttled' | 'failing'
@@ -41,16 +41,15 @@ export class UpstreamError extends Error {
   readonly problem: UpstreamProblem;
   readonly host: string;
   readonly status: number | undefined;
-  readonly requestId: string | undefined;
   readonly retryAfterSeconds: number | undefined;
 
   constructor(problem: UpstreamProblem, host: string, facts: UpstreamFacts = {}) {
-    const said = facts.status === undefined ? '' : ` (status ${facts.status})`;
-    super(`${host}: ${problem}${said}`, 'cause' in facts ? { cause: facts.cause } : undefined);
+    const { status, requestId } = facts;
+    const said = [problem, status && `status ${status}`, requestId && `request ${requestId}`];
+    super(`${host}: ${said.filter(Boolean).join(', ')}`, 'cause' in facts ? { cause: facts.cause } : undefined);
     this.problem = problem;
     this.host = host;
-    this.status = facts.status;
-    this.requestId = facts.requestId;
+    this.status = status;
     this.retryAfterSeconds = facts.retryAfterSeconds;
   }
 }
@@ -174,7 +173,7 @@ export function createNetwork(options: NetworkOptions): Network {
   };
 }
 
-// Codes that a socket has before it is connected and its peer is proven. ECONNRESET is not among them: it comes at any time.
+// What a socket fails with before it is connected and its peer is proven. ECONNRESET is not here: it comes at any time.
 const beforeWriting = new Set([
   'ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'EADDRNOTAVAIL', 'UND_ERR_CONNECT_TIMEOUT',
   'CERT_HAS_EXPIRED', 'CERT_NOT_YET_VALID', 'DEPTH_ZERO_SELF_SIGNED_CERT', 'SELF_SIGNED_CERT_IN_CHAIN',

@@ -24,7 +24,8 @@ export interface EntraRoutesParts {
   log: Log;
 }
 
-export function entraRoutes({ connector, complete, pages, audit, log, failed = failurePage(pages) }: EntraRoutesParts): Router {
+export function entraRoutes(parts: EntraRoutesParts): Router {
+  const { connector, complete, pages, audit, log, failed = failurePage(pages) } = parts;
   const router = new Router();
 
   router.get([callbackPath, resumePath], (ctx) => answering(ctx, async () => {
@@ -35,7 +36,7 @@ export function entraRoutes({ connector, complete, pages, audit, log, failed = f
   }));
 
   router.post(callbackPath, (ctx) => answering(ctx, async () => {
-    redirect(ctx, await connector.park(ctx, await readForm(ctx)));
+    redirect(ctx, await connector.park(await readForm(ctx)));
   }));
 
   async function answering(ctx: Context, work: () => Promise<void>): Promise<void> {
@@ -70,6 +71,7 @@ export function failurePage(pages: Pages) {
   return (ctx: Context, { title, message, status, code, facts }: EntraError): void => {
     if (facts.retryAfterSeconds !== undefined) ctx.set('Retry-After', String(facts.retryAfterSeconds));
     const reference = facts.correlationId === undefined ? '' : ` (${facts.correlationId}, ${new Date().toISOString()})`;
-    sendPage(ctx, pages.error({ title, message: `${message}${reference}`, requestId: ctx.state.requestId, code }), { status });
+    const { requestId } = ctx.state as RequestState;
+    sendPage(ctx, pages.error({ title, message: `${message}${reference}`, requestId, code }), { status });
   };
 }

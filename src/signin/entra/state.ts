@@ -5,6 +5,8 @@
 import { hash, randomBytes } from 'node:crypto';
 import type { Database } from '../../database/database.ts';
 import { createSeal, type MasterKeys, type Seal } from '../../keys/seal.ts';
+import type { SignInReply } from './callback.ts';
+import type { BeginOptions } from './identity.ts';
 
 export interface BegunSignIn {
   uid: string;
@@ -17,18 +19,18 @@ export interface BegunSignIn {
   oldestSeconds?: number;
   stepUp?: { acr: string; context: string };
   /** What it was begun with, should Microsoft ask for a further step. */
-  options: Record<string, unknown>;
+  options: BeginOptions;
   /** Whether that happened once. */
   isSecondTry: boolean;
 }
 
-/** What a form_post brought, kept until the GET that can be asked for its cookie. */
-export type ParkedAnswer = Record<string, unknown>;
-
 export interface States {
   begin(signIn: BegunSignIn): Promise<{ state: string; browser: string }>;
-  /** False: there is no such sign-in, or something is parked with it already. */
-  park(state: string, answer: ParkedAnswer): Promise<boolean>;
+  /**
+   * Keeps what a form_post brought, until the GET that can be asked for its cookie. False: there is no such sign-in, or
+   * something is kept with it already.
+   */
+  park(reply: SignInReply): Promise<boolean>;
   /** Undefined: unknown, used, too old, another browser's, or not as far as `parked` says. */
   take(state: string, browser: string, expect: { parked: boolean }): Promise<Taken | undefined>;
   sweepExpired(now: number, limit: number): Promise<number>;
@@ -36,7 +38,7 @@ export interface States {
 
 export interface Taken {
   begun: BegunSignIn;
-  parked?: ParkedAnswer;
+  parked?: SignInReply;
 }
 
 /** Long enough for a second factor that takes its time. */
@@ -59,12 +61,12 @@ export function createStates(db: Database, seal: Seal, now: () => number = Date.
       return { state, browser };
     },
 
-    async park(state, answer) {
-      const id = digest(state);
+    async park(reply) {
+      const id = digest(reply.state);
       const { rowCount } = await db.query(
         `update entra_states set parked = $2, parked_until = $3
          where id = $1 and parked is null and expires_at > $4`,
-        [id, own.seal(JSON.stringify(answer), place(id, 'parked')), now() + parkedSeconds * 1000, now()]);
+        [id, own.seal(JSON.stringify(reply), place(id, 'parked')), now() + parkedSeconds * 1000, now()]);
       return rowCount === 1;
     },
 
@@ -79,7 +81,7 @@ export function createStates(db: Database, seal: Seal, now: () => number = Date.
       if (!row) return undefined;
       return {
         begun: opened<BegunSignIn>(row.begun, place(id, 'begun')),
-        ...(row.parked !== null && { parked: opened<ParkedAnswer>(row.parked, place(id, 'parked')) }),
+        ...(row.parked !== null && { parked: opened<SignInReply>(row.parked, place(id, 'parked')) }),
       };
     },
 

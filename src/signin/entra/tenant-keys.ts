@@ -95,7 +95,7 @@ export function createTenantKeys({ load, log, now = Date.now }: TenantKeysOption
       if (known) return toKey(known);
 
       // A new key, or a forgery, and only Entra can tell. Between two looks nobody can, so that is what is said.
-      if (now() - lookedAt < lookForNewMs) throw new KeysUnavailable(new Error('a key is not known, and was not looked for again so soon'));
+      if (now() - lookedAt < lookForNewMs) throw new KeysUnavailable(new Error('looked for an unknown key just now'));
       lookedAt = now();
       await reloadOrFail();
       const found = copy!.keys.get(kid);

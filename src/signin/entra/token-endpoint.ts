@@ -9,12 +9,11 @@ import { TokenNotAccepted } from './verification.ts';
 /** @throws (the function) {TokenRefusal} {UpstreamError} {TokenNotAccepted} there is no ID token */
 export function tokenPoster(network: Network, correlationId: string): PostForm {
   return async (url, body) => {
-    const { status, document, requestId } = await network.request({
-      method: 'POST', url, body,
-      headers: { 'content-type': 'application/x-www-form-urlencoded;charset=utf-8', 'client-request-id': correlationId },
-    });
+    const contentType = 'application/x-www-form-urlencoded;charset=utf-8';
+    const headers = { 'content-type': contentType, 'client-request-id': correlationId };
+    const { status, document, requestId } = await network.request({ method: 'POST', url, body, headers });
     const refusal = readRefusal(document);
-    if (refusal) throw new TokenRefusal(refusal);
+    if (refusal) throw new TokenRefusal(refusal, requestId);
     if (status !== 200) throw new UpstreamError('not_json', new URL(url).host, { status, requestId });
     if (typeof document['id_token'] !== 'string') throw new TokenNotAccepted('malformed');
     return document;

@@ -222,7 +222,7 @@ describe('correlation', () => {
     expect(sim.requests('token')[0]!.headers['client-request-id']).toBe(id);
     const line = rig.logged().trim().split('\n').map((one) => JSON.parse(one)).at(-1);
     expect(line).toMatchObject({ event: 'entra.sign_in_failed', failure: 'not_entitled', aadsts: [50105], correlationId: id });
-    expect(line.cause.message).toMatch(/^invalid_grant, AADSTS50105, trace [0-9a-f-]{36}$/);
+    expect(line.cause.message).toMatch(/^invalid_grant, AADSTS50105, trace [0-9a-f-]{36}, request [0-9a-f-]{36}$/);
   });
 });
 
