@@ -168,7 +168,7 @@ const clientCredential = {
   passphrase: z.string().min(1).optional().meta(secret).describe('What the private key is encrypted with.'),
   passphraseFile: z.string().min(1).optional().describe('File with the passphrase.'),
   federatedTokenFile: z.string().min(1).optional()
-    .describe('File with a token of a federated identity (workload identity), read anew each time; instead of a secret.'),
+    .describe('File with a token of a federated identity (workload identity), read each time; instead of a secret.'),
 };
 
 type ClientCredential = z.output<z.ZodObject<typeof clientCredential>>;
@@ -215,11 +215,12 @@ const entra = z
     responseMode: z.enum(['query', 'form_post']).default('query')
       .describe('How Microsoft sends people back. form_post keeps the code out of the address.'),
     guests: z.enum(['allow', 'deny']).default('allow')
-      .describe('Whether guests of the tenant may sign in. deny needs the optional claim acct, and refuses without it.'),
+      .describe('Whether guests of the tenant may sign in. deny needs the optional claim acct: without, nobody may.'),
     graph: z.boolean().default(false)
       .describe('Whether to ask Microsoft Graph (User.Read) for the groups of people who are in too many for a token.'),
     groups: z.strictObject({
-      forceGraph: z.boolean().default(false).describe('Whether to ask Graph at every sign-in, whatever the token says.'),
+      forceGraph: z.boolean().default(false)
+        .describe('Whether to ask Graph at every sign-in, whatever the token says.'),
       allowList: z.array(guid()).default([])
         .describe('Groups that are taken notice of. Default: all. Graph also names groups not assigned to the app.'),
       onOverageFailure: z.enum(['deny', 'omit']).default('deny')
@@ -228,7 +229,7 @@ const entra = z
     trustedEmailDomains: z.array(text(domainRule)).default([])
       .describe('Domains that your tenant owns: e-mail addresses in them count as verified. For a single tenant only.'),
     linkByVerifiedEmail: z.boolean().default(false)
-      .describe('Whether a Microsoft account is joined to the local account of the same e-mail, verified on both sides.'),
+      .describe('Whether a Microsoft account joins the local account of the same e-mail, verified on both sides.'),
     roles: z.strictObject({
       appRoles: z.record(z.string().min(1), signetRoles).default({})
         .describe('For each app role of the token, the roles it gives here.'),
@@ -236,7 +237,8 @@ const entra = z
       groups: z.record(guid(), signetRoles).default({}).describe('For each group (its GUID), the roles it gives here.'),
     }).prefault({}).describe('Which roles people have.'),
     recheck: z.strictObject({
-      every: duration(0, day, 'How often Microsoft is asked again, when tokens are refreshed; 0 is off.').prefault('15m'),
+      every: duration(0, day, 'How often Microsoft is asked again, when tokens are refreshed; 0 is off.')
+        .prefault('15m'),
       grace: duration(0, 7 * day, 'How long people go on while Microsoft cannot be asked.').prefault('8h'),
     }).prefault({}).describe('Whether a person still may sign in, asked at refresh.'),
     domains: z.array(text(domainRule)).default([])
@@ -257,7 +259,9 @@ const entra = z
   .superRefine((given, ctx) => {
     for (const { at, message } of credentialProblems(given)) ctx.addIssue(issue(at, message));
     if (!given.secondary) return;
-    for (const { at, message } of credentialProblems(given.secondary)) ctx.addIssue(issue(['secondary', ...at], message));
+    for (const { at, message } of credentialProblems(given.secondary)) {
+      ctx.addIssue(issue(['secondary', ...at], message));
+    }
   }, when('secondary', ...Object.keys(clientCredential)))
   .superRefine(({ tenant, allowedTenants, allowAnyTenant }, ctx) => {
     const refuse = (name: string, message: string) => ctx.addIssue(issue([name], message));
