@@ -3,17 +3,13 @@
 
 import type { Command } from 'commander';
 import type { Act } from '../keys/keyring.ts';
-import type { KeyOperations, RotatedKey, RotationPlan } from '../keys/operations.ts';
+import { isAppError } from '../errors.ts';
+import { forceOf, type Forced, type KeyOperations, type RotatedKey, type RotationPlan } from '../keys/operations.ts';
 import type { Moment, Verdict } from '../keys/plan.ts';
 import type { ConsumersStatus, KeysStatus } from '../keys/status.ts';
 import { usageError } from './failure.ts';
 import { moment, span, table } from './layout.ts';
 import type { Session } from './session.ts';
-
-interface Forced {
-  force?: boolean;
-  reason?: string;
-}
 
 interface Rotation extends Forced {
   dryRun?: boolean;
@@ -118,9 +114,12 @@ export function keyCommands(program: Command, session: Session): void {
 }
 
 function act({ actor }: Session, { force, reason }: Forced): Act {
-  if (!force && reason === undefined) return { actor };
-  if (force && reason?.trim()) return { actor, force: reason };
-  throw usageError('--force and --reason go together', 'say why: --force --reason "…"; it is kept in the audit trail');
+  try {
+    return { actor, force: forceOf({ force, reason }) };
+  } catch (error) {
+    if (!isAppError(error, 'reason_missing')) throw error;
+    throw usageError(`--force and --reason: ${error.message}`, 'say why: --force --reason "…"; it is kept in the audit trail');
+  }
 }
 
 function unsafe(command: Command): Command {

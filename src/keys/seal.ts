@@ -6,6 +6,7 @@ import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:cr
 import { link, mkdir, open, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
+import { decodeMasterKey } from '../config-rules.ts';
 import { AppError } from '../errors.ts';
 
 /** Current first, then those that may still open what they sealed. */
@@ -155,15 +156,12 @@ async function readPrivately(file: string): Promise<string | undefined> {
   }
 }
 
-// Both alphabets of RFC 4648, since the usual tools print the one with padding. Nothing of the text is repeated in the
-// error: it may be nearly a key.
+// Nothing of the text is repeated in the error: it may be nearly a key.
 function parseKey(text: string, where: string): Buffer {
-  const trimmed = text.trim();
-  if (!/^(?:[A-Za-z0-9_-]{43}|[A-Za-z0-9+/]{43}=)$/.test(trimmed)) {
-    const message = `${where} is not ${keyBytes} random bytes in base64`;
-    throw new AppError('master_key_malformed', 500, message, { hint: howToMake });
-  }
-  return Buffer.from(trimmed, 'base64url');
+  const key = decodeMasterKey(text.trim());
+  if (key) return key;
+  const message = `${where} is not ${keyBytes} random bytes in base64, base64url or hex`;
+  throw new AppError('master_key_malformed', 500, message, { hint: howToMake });
 }
 
 function wrongKey(what: string, id: string, ours: string[]): AppError {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 
+import { loadConfig } from '../../src/config.ts';
 import { createSeal, loadMasterKey } from '../../src/keys/seal.ts';
 
 const place = () => join(mkdtempSync(join(tmpdir(), 'signet-seal-')), 'keys', 'master.key');
@@ -54,7 +55,6 @@ describe('the master key file', () => {
     ['nothing', ''],
     ['31 bytes', randomBytes(31).toString('base64url')],
     ['33 bytes', randomBytes(33).toString('base64url')],
-    ['hexadecimal', randomBytes(32).toString('hex')],
     ['two lines', `${randomBytes(32).toString('base64url')}\n${randomBytes(32).toString('base64url')}`],
   ])('with %s in it is refused, left as it is, and not repeated', async (_name, text) => {
     const file = keyFile(text);
@@ -64,9 +64,12 @@ describe('the master key file', () => {
     expect(readFileSync(file, 'utf8')).toBe(text);
   });
 
-  test('may be written by openssl rand -base64 32', async () => {
+  test.each(['base64', 'base64url', 'hex'] as const)('may be written in %s, in its file or in the configuration', async (encoding) => {
     const key = randomBytes(32);
-    expect(await loadMasterKey({ file: keyFile(`${key.toString('base64')}\n`) }, later)).toEqual([key]);
+    const text = key.toString(encoding);
+    expect(await loadMasterKey({ file: keyFile(`${text}\n`) }, later)).toEqual([key]);
+    expect(loadConfig({ env: { SIGNET_KEYS_MASTER_KEY: text } }).keys.masterKey).toBe(text);
+    expect(await loadMasterKey({ file: place(), value: text }, later)).toEqual([key]);
   });
 
   test('is not touched where the key itself was given', async () => {
