@@ -14,7 +14,8 @@ COPY scripts/image ./scripts/image
 RUN sh scripts/image/dependencies.sh
 
 FROM node:24-slim
-ENV NODE_ENV=production SIGNET_LISTEN_HOST=0.0.0.0
+# The environment goes before signet.yaml, so the server listens where the health check asks. Publish any port you like.
+ENV NODE_ENV=production SIGNET_LISTEN_HOST=0.0.0.0 SIGNET_LISTEN_PORT=3000
 WORKDIR /signet
 COPY --from=dependencies /signet/node_modules ./node_modules
 COPY --from=build /signet/dist ./dist
