@@ -1,0 +1,71 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { hostileIdTokens } from '../../entra-sim/index.ts';
+import { buttonOn, startEntraWorld, type EntraWorld } from '../../support/entra.ts';
+
+let world: EntraWorld;
+beforeAll(async () => {
+  world = await startEntraWorld();
+});
+afterAll(() => world.close());
+
+const placeholder = { id: '00000000-0000-4000-8000-000000000000', loginHost: 'login.microsoftonline.com' } as never;
+const rows = hostileIdTokens(placeholder, placeholder).map(({ name }) => name);
+
+/** Everything that a sign-in that succeeds leaves behind. */
+async function traces() {
+  const { db } = world.server.store;
+  const { rows: models } = await db.query<{ model: string; n: number }>(
+    `select model, count(*) as n from oidc_models
+     where account_id is not null or model in ('AuthorizationCode', 'Grant', 'RefreshToken') group by model`);
+  const { rows: people } = await db.query<{ n: number }>('select count(*) as n from accounts');
+  return { models, people };
+}
+
+async function comeBack() {
+  const { agent, page } = await world.arrive();
+  const left = await agent.visit(buttonOn(page));
+  return { agent, answer: await world.passMicrosoft(agent, left.url, 'contoso/alice') };
+}
+
+describe('an ID token of Entra that must not be believed', () => {
+  test.each(rows)('E16 E17 makes no session, no code, no grant, no account, and is in the audit trail: %s', async (name) => {
+    const { sim, server } = world;
+    const forgeries = () => server.store.audit.list({ limit: 1000, event: 'signin.forged' });
+    const [before, known] = [await traces(), (await forgeries()).length];
+    const row = hostileIdTokens(sim.tenant('contoso'), sim.tenant('fabrikam')).find((each) => each.name === name)!;
+    sim.nextIdToken(row.doctoring);
+    const { agent, answer } = await comeBack();
+
+    expect(answer.url.startsWith(server.issuer)).toBe(true);
+    expect(await traces()).toEqual(before);
+    expect([...agent.cookies.keys()].filter((cookie) => cookie.includes('signet_entra_'))).toEqual([]);
+    // The server writes in batches, and this is another process's view.
+    await expect.poll(async () => (await forgeries()).length).toBe(known + 1);
+    const [event] = await forgeries();
+    expect(event!.detail).toMatchObject({ method: 'entra', failure: 'forged', reason: expect.any(String) });
+    expect(event!.requestId).toEqual(expect.any(String));
+  });
+
+  test('E16 and one that may be believed makes all of them: the test above would see it', async () => {
+    const before = await traces();
+    await world.signIn('contoso/alice');
+    const after = await traces();
+    expect(after.people[0]!.n).toBe(before.people[0]!.n + 1);
+    const made = after.models.map(({ model }) => model).filter((model) => !before.models.some((each) => each.model === model));
+    expect(made).toEqual(expect.arrayContaining(['AuthorizationCode', 'Grant', 'Session']));
+  });
+});
+
+describe('E19 what msal-node says of a person', () => {
+  test('is read nowhere: not its account, nor an id or claims that it did not verify', () => {
+    const folder = new URL('../../../src/signin/', import.meta.url);
+    const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
+    const code = (file: string) => readFileSync(new URL(file, folder), 'utf8').replaceAll(/\/\/.*$|\/\*[^]*?\*\//gm, '');
+    const readers = files.filter((file) => /\b(idTokenClaims|uniqueId|homeAccountId|tenantProfiles|getTokenCache)\b/.test(code(file)));
+    expect(readers).toEqual([]);
+    expect(files.filter((file) => code(file).includes('@azure/msal-node'))).toEqual(['entra.ts']);
+    expect(code('entra.ts')).not.toMatch(/\.account\b|\.tenantId\b/);
+    expect(code('entra.ts').trim().split('\n').length).toBeLessThan(150);
+  });
+});
