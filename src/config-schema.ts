@@ -194,6 +194,13 @@ function credentialProblems(given: ClientCredential): Array<{ at: PropertyKey[];
 
 const signetRoles = z.array(z.string().min(1).max(60));
 
+export const roleMapping = z.strictObject({
+  appRoles: z.record(z.string().min(1), signetRoles).default({})
+    .describe('For each app role of the token, the roles it gives here.'),
+  // Names can be chosen by whoever makes a group.
+  groups: z.record(guid(), signetRoles).default({}).describe('For each group (its GUID), the roles it gives here.'),
+});
+
 const consumersTenant = '9188040d-6c67-4c5b-b112-36a304b66dad';
 
 const entra = z
@@ -230,12 +237,7 @@ const entra = z
       .describe('Domains that your tenant owns: e-mail addresses in them count as verified. For a single tenant only.'),
     linkByVerifiedEmail: z.boolean().default(false)
       .describe('Whether a Microsoft account joins the local account of the same e-mail, verified on both sides.'),
-    roles: z.strictObject({
-      appRoles: z.record(z.string().min(1), signetRoles).default({})
-        .describe('For each app role of the token, the roles it gives here.'),
-      // Names can be chosen by whoever makes a group.
-      groups: z.record(guid(), signetRoles).default({}).describe('For each group (its GUID), the roles it gives here.'),
-    }).prefault({}).describe('Which roles people have.'),
+    roles: roleMapping.prefault({}).describe('Which roles people have.'),
     recheck: z.strictObject({
       every: duration(0, day, 'How often Microsoft is asked again, when tokens are refreshed; 0 is off.')
         .prefault('15m'),

@@ -7,7 +7,7 @@ import { dirname, resolve } from 'node:path';
 import type { z } from 'zod';
 import { isLoopbackHost } from './config-rules.ts';
 import {
-  administrationApi, configJsonSchema, issuerOf, maxAccessTokenLife, settings,
+  administrationApi, configJsonSchema, issuerOf, maxAccessTokenLife, roleMapping, settings,
   type api, type application, type Settings,
 } from './config-schema.ts';
 import {
@@ -96,6 +96,22 @@ export function loadConfig({ file, values, env = process.env, cwd = process.cwd(
   const config = deepFreeze(complete(parsed.data, secretHashes, base));
   sources.set(config, sourceOf(given, { fromEnvironment, fromFile }));
   return config;
+}
+
+/**
+ * Reads a mapping such as stands under entra.roles, from a file of its own: to be tried before it is applied.
+ * @throws {ConfigError}
+ */
+export function loadRoleMapping(file: string, cwd = process.cwd()): EntraConfig['roles'] {
+  const problems: ConfigProblem[] = [];
+  const report: Report = (source, path, message) => problems.push({ source, path: formatPath(path), message });
+  const { values, find } = readYaml(resolve(cwd, file), { label: file, optional: false }, report);
+  const parsed = roleMapping.safeParse(values, { error: sentence });
+  for (const issue of parsed.error?.issues ?? []) {
+    reportIssue(issue, (path, message) => report(find(path) ?? file, path, message));
+  }
+  if (!parsed.data || problems.length > 0) throw new ConfigError(problems);
+  return deepFreeze(parsed.data);
 }
 
 export interface SettingDescription {

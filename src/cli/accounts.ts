@@ -2,14 +2,12 @@
 
 import type { Command } from 'commander';
 import { nameOf, type Account } from '../accounts.ts';
-import { AppError } from '../errors.ts';
 import type { Store } from '../server.ts';
 import { oneTimePassword } from '../signin/password.ts';
 import { usageError } from './failure.ts';
 import { facts, moment, table } from './layout.ts';
+import { accountOf, whom } from './person.ts';
 import type { Session } from './session.ts';
-
-const whom = 'e-mail address or id of the account';
 
 export function accountCommands(program: Command, session: Session): void {
   const accounts = program.command('accounts').description('the people who sign in');
@@ -19,11 +17,12 @@ export function accountCommands(program: Command, session: Session): void {
     .argument('<email>', 'address to sign in with')
     .option('--name <name>', 'name for display')
     .option('--role <role>', 'a role, such as admin; repeat for several', repeated)
+    .option('--email-verified', 'vouch that the address is this person’s: see entra.linkByVerifiedEmail')
     .option('--password-stdin', 'read the password from standard input')
-    .action(async (email: string, given: { name?: string; role?: string[]; passwordStdin?: boolean }) => {
+    .action(async (email: string, given: NewPerson) => {
       const chosen = await choosePassword(session, given.passwordStdin);
       const account = await session.withStore(async (store) => store.accounts.create({
-        email, name: given.name, roles: unique(given.role ?? []),
+        email, emailVerified: given.emailVerified, name: given.name, roles: unique(given.role ?? []),
         passwordHash: await store.passwords.hash(chosen.password), passwordMustChange: chosen.oneTime,
       }, session.actor));
       answerWithPassword(session, `account ${account.email} added`, account, chosen);
@@ -51,6 +50,17 @@ export function accountCommands(program: Command, session: Session): void {
     .description('let a disabled person sign in again')
     .argument('<account>', whom)
     .action((who: string) => setDisabled(session, who, false));
+
+  accounts.command('verify-email')
+    .description('vouch that the address of an account is this person’s: see entra.linkByVerifiedEmail')
+    .argument('<account>', whom)
+    .option('--undo', 'vouch no longer')
+    .action(async (who: string, { undo = false }: { undo?: boolean }) => {
+      const account = await changed(session, who, (store, id) =>
+        store.accounts.setEmailVerified(id, !undo, session.actor));
+      session.answer({ account: shown(account) },
+        `the address ${nameOf(account)} is ${undo ? 'no longer vouched for' : 'vouched for'}`);
+    });
 
   accounts.command('password')
     .description('set a password; without --password-stdin a one-time password is printed, once')
@@ -94,12 +104,11 @@ function changed(session: Session, who: string, change: (store: Store, id: strin
   });
 }
 
-async function accountOf({ accounts }: Store, who: string): Promise<Account> {
-  const account = who.includes('@') ? await accounts.findByEmail(who) : await accounts.find(who);
-  if (account) return account;
-  throw new AppError('account_unknown', 404, `there is no account ${who}`, {
-    hint: 'signet accounts list shows them all.',
-  });
+interface NewPerson {
+  name?: string;
+  role?: string[];
+  emailVerified?: boolean;
+  passwordStdin?: boolean;
 }
 
 interface ChosenPassword {

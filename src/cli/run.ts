@@ -8,7 +8,9 @@ import { clientCommands } from './clients.ts';
 import { auditCommands } from './audit.ts';
 import { configCommands } from './config.ts';
 import { describeFailure, exitCodes, exitCodesHelp, failureText } from './failure.ts';
+import { entraCommands } from './entra.ts';
 import { keyCommands } from './keys.ts';
+import { roleCommands } from './roles.ts';
 import { serveCommand } from './serve.ts';
 import { createSession, type Io } from './session.ts';
 import { verifyCommand } from './verify.ts';
@@ -24,6 +26,8 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
   accountCommands(program, session);
   clientCommands(program, session);
   keyCommands(program, session);
+  roleCommands(program, session);
+  entraCommands(program, session);
   auditCommands(program, session);
   verifyCommand(program, session);
   for (const family of program.commands) family.helpCommand(false);

@@ -1,6 +1,7 @@
 // What every command is given: the configuration and the store (opened on demand, closed afterwards) and the two ways
 // to speak: one answer on standard output, notes on standard error. Nothing here knows the process; main.ts does.
 
+import type { Dispatcher } from 'undici';
 import { loadConfig, type Config } from '../config.ts';
 import { createLog, type Facts, type Log } from '../log.ts';
 import type { Store } from '../server.ts';
@@ -20,6 +21,8 @@ export interface Io {
   /** Default: the environment and the working directory of the process. */
   env?: NodeJS.ProcessEnv | undefined;
   cwd?: string | undefined;
+  /** Makes the connections to Microsoft, instead of the network of this process. */
+  dispatcher?: Dispatcher | undefined;
 }
 
 export interface Session {

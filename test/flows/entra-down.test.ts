@@ -4,6 +4,8 @@ import { buttonOn, problemOn, returned, startEntraWorld, type EntraWorld } from 
 import { person } from '../support/signet.ts';
 import { asClient, askUserinfo, tokenRequest, type UserAgent } from '../support/user-agent.ts';
 
+type Health = { entra: { state: string } };
+
 describe('E37: Microsoft is down', () => {
   let world: EntraWorld;
   let tokens: Record<string, any>;
@@ -32,7 +34,7 @@ describe('E37: Microsoft is down', () => {
 
   test('E37 userinfo knows people from Microsoft, and they sign out', async () => {
     const known = await askUserinfo(world.server.issuer, tokens.access_token);
-    expect([known.status, (await known.json()).email]).toEqual([200, world.sim.user('alice').mail]);
+    expect([known.status, (await known.json() as { email: string }).email]).toEqual([200, world.sim.user('alice').mail]);
     const page = await alice.visit('/session/end');
     await alice.submit(page, { logout: 'yes' });
     expect(returned((await world.arrive({ prompt: 'none' }, alice)).page).error).toBe('login_required');
@@ -64,7 +66,7 @@ describe('E37: Microsoft is down', () => {
   test('E37 a server that starts now starts, and is ready', async () => {
     const cold = await startEntraWorld({ sim: world.sim });
     const ready = await fetch(`${cold.server.issuer}/health/ready`);
-    expect([ready.status, (await ready.json()).entra]).toEqual([200, { state: 'ok' }]);
+    expect([ready.status, (await ready.json() as Health).entra]).toEqual([200, { state: 'ok' }]);
     const { agent, page } = await cold.arrive();
     expect(new URL((await agent.visit(buttonOn(page))).url).host).toBe('login.microsoftonline.com');
     await cold.close();
@@ -80,7 +82,7 @@ describe('E27: everything about Microsoft is misconfigured', () => {
     await accounts.create({ email: 'root@example.com', roles: ['admin'], passwordHash: await bcrypt.hash(person.password, 4) }, 'test');
     await vi.waitFor(async () => {
       const ready = await fetch(`${world.server.issuer}/health/ready`);
-      expect([ready.status, (await ready.json()).entra.state]).toEqual([200, 'down']);
+      expect([ready.status, (await ready.json() as Health).entra.state]).toEqual([200, 'down']);
     });
     const { agent, page } = await world.arrive();
     const failed = await agent.visit(buttonOn(page));

@@ -130,7 +130,7 @@ describe('E36: somebody who signed in with Microsoft signs out here', () => {
   const back = 'https://app.example.com/';
 
   /** The page that asks, and what its buttons do. */
-  async function atSignOut(world: EntraWorld, agent: UserAgent, idToken: string) {
+  async function atSignOut(agent: UserAgent, idToken: string) {
     const query = new URLSearchParams({ id_token_hint: idToken, post_logout_redirect_uri: back, state: 's1' });
     const page = await agent.visit(`/session/end?${query}`);
     expect(page.status).toBe(200);
@@ -141,7 +141,7 @@ describe('E36: somebody who signed in with Microsoft signs out here', () => {
     const world = worlds.get(propagate)!;
     const session = world.session();
     const signedIn = await world.signIn('alice', { session });
-    return { world, session, ...signedIn, ...(await atSignOut(world, signedIn.agent, signedIn.tokens.id_token)) };
+    return { world, session, ...signedIn, ...(await atSignOut(signedIn.agent, signedIn.tokens.id_token)) };
   }
 
   const goesHome = ({ url }: Answer) => expect(url).toBe(`${back}?state=s1`);

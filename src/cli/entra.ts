@@ -1,0 +1,34 @@
+// signet entra: what a live tenant does that no document settles. The report may be shown to anybody.
+
+import type { Command } from 'commander';
+import { AppError } from '../errors.ts';
+import { createLog } from '../log.ts';
+import { usageError } from './failure.ts';
+import { table } from './layout.ts';
+import type { Session } from './session.ts';
+
+export function entraCommands(program: Command, session: Session): void {
+  const entra = program.command('entra').description('Microsoft Entra ID, as it is configured');
+
+  entra.command('check')
+    .description('sign in once at the live tenant, and report what it does; nothing is stored, nobody is named')
+    .option('--port <port>', 'port on localhost that the browser comes back to', '8400')
+    .option('--context <id>', 'authentication context of Conditional Access to ask for, such as c1')
+    .action(async (given: { port: string; context?: string }) => {
+      const { entra: config, log: { level } } = session.config();
+      if (!config) throw new AppError('entra_not_configured', 400, 'there is no entra section in the configuration');
+      const port = Number(given.port);
+      if (!/^\d{1,5}$/.test(given.port) || port < 1 || port > 65_535) throw usageError('--port must be a port number');
+      if (given.context && !/^c\d{1,2}$/.test(given.context)) throw usageError('--context must be c1 to c99');
+      const { checkLive } = await import('../signin/entra/live-check.ts');
+      const findings = await checkLive({
+        config, port, context: given.context, dispatcher: session.io.dispatcher,
+        log: createLog(level === 'info' ? 'warn' : level, session.io.err),
+        ready: (url) => session.note(
+          `http://localhost:${port}/sign-in/entra/callback has to be a redirect URI of the app (platform Web).\n` +
+          `Open this and sign in:\n\n${url}\n`),
+      });
+      const rows = findings.map(({ number, question, seen }) => [String(number), question, seen]);
+      session.answer({ cloud: config.cloud, findings }, table(['', 'QUESTION', 'SEEN'], rows));
+    });
+}
