@@ -28,11 +28,15 @@ async function comeBack() {
   return { agent, answer: await world.passMicrosoft(agent, left.url, 'contoso/alice') };
 }
 
+// A key that is not known is looked for once in thirty seconds. In between nobody can tell, so it is "not right now".
+const unknownKeys = ["signed by the personal accounts' key", "signed by another tenant's key"];
+
 describe('an ID token of Entra that must not be believed', () => {
-  test.each(rows)('E16 E17 makes no session, no code, no grant, no account, and is in the audit trail: %s', async (name) => {
+  test.each(rows)('E16 E17 makes no session, code, grant or account, and is in the audit trail: %s', async (name) => {
     const { sim, server } = world;
-    const forgeries = () => server.store.audit.list({ limit: 1000, event: 'signin.forged' });
-    const [before, known] = [await traces(), (await forgeries()).length];
+    const event = unknownKeys.includes(name) ? 'signin.refused' : 'signin.forged';
+    const written = () => server.store.audit.list({ limit: 1000, event });
+    const [before, known] = [await traces(), (await written()).length];
     const row = hostileIdTokens(sim.tenant('contoso'), sim.tenant('fabrikam')).find((each) => each.name === name)!;
     sim.nextIdToken(row.doctoring);
     const { agent, answer } = await comeBack();
@@ -41,10 +45,10 @@ describe('an ID token of Entra that must not be believed', () => {
     expect(await traces()).toEqual(before);
     expect([...agent.cookies.keys()].filter((cookie) => cookie.includes('signet_entra_'))).toEqual([]);
     // The server writes in batches, and this is another process's view.
-    await expect.poll(async () => (await forgeries()).length).toBe(known + 1);
-    const [event] = await forgeries();
-    expect(event!.detail).toMatchObject({ method: 'entra', failure: 'forged', reason: expect.any(String) });
-    expect(event!.requestId).toEqual(expect.any(String));
+    await expect.poll(async () => (await written()).length).toBe(known + 1);
+    const [{ detail, requestId }] = await written() as [Awaited<ReturnType<typeof written>>[0]];
+    expect(detail).toMatchObject({ method: 'entra', reason: expect.any(String) });
+    expect(requestId).toEqual(expect.any(String));
   });
 
   test('E16 and one that may be believed makes all of them: the test above would see it', async () => {
@@ -52,7 +56,8 @@ describe('an ID token of Entra that must not be believed', () => {
     await world.signIn('contoso/alice');
     const after = await traces();
     expect(after.people[0]!.n).toBe(before.people[0]!.n + 1);
-    const made = after.models.map(({ model }) => model).filter((model) => !before.models.some((each) => each.model === model));
+    const had = before.models.map(({ model }) => model);
+    const made = after.models.map(({ model }) => model).filter((model) => !had.includes(model));
     expect(made).toEqual(expect.arrayContaining(['AuthorizationCode', 'Grant', 'Session']));
   });
 });
@@ -61,8 +66,10 @@ describe('E19 what msal-node says of a person', () => {
   test('is read nowhere: not its account, nor an id or claims that it did not verify', () => {
     const folder = new URL('../../../src/signin/', import.meta.url);
     const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
-    const code = (file: string) => readFileSync(new URL(file, folder), 'utf8').replaceAll(/\/\/.*$|\/\*[^]*?\*\//gm, '');
-    const readers = files.filter((file) => /\b(idTokenClaims|uniqueId|homeAccountId|tenantProfiles|getTokenCache)\b/.test(code(file)));
+    const comments = /\/\/.*$|\/\*[^]*?\*\//gm;
+    const code = (file: string) => readFileSync(new URL(file, folder), 'utf8').replaceAll(comments, '');
+    const unverified = /\b(idTokenClaims|uniqueId|homeAccountId|tenantProfiles|getTokenCache)\b/;
+    const readers = files.filter((file) => unverified.test(code(file)));
     expect(readers).toEqual([]);
     expect(files.filter((file) => code(file).includes('@azure/msal-node'))).toEqual(['entra.ts']);
     expect(code('entra.ts')).not.toMatch(/\.account\b|\.tenantId\b/);
