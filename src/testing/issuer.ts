@@ -1,5 +1,5 @@
-// createTestIssuer: what a service sees of an issuer, in the memory of its own tests: discovery, keys and status list on a
-// loopback port, and tokens. The service and its verifier run as they are; only the issuer's address is another one.
+// createTestIssuer: what a service sees of an issuer, in the memory of its own tests: discovery, keys and status list on
+// a loopback port, and tokens. The service and its verifier run as they are, with another address for the issuer.
 
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
@@ -25,8 +25,8 @@ export interface TestIssuer {
   /** The keys as they are published now, also at `<issuer>/jwks`. */
   readonly jwks: { keys: TestJwk[] };
   /**
-   * An access token (RFC 9068) of half an hour, like the real ones: of `test-person`, asked for by `test-client`. Claims
-   * go by their names on the wire; one that is undefined is left out.
+   * An access token (RFC 9068) of half an hour, like the real ones: of `test-person`, asked for by `test-client`.
+   * Claims go by their names on the wire; one that is undefined is left out.
    * @example issuer.sign({ sub: 'ada', scope: 'orders:read', roles: ['clerk'] })
    */
   sign(claims?: Claims): string;
@@ -46,8 +46,8 @@ export interface TestIssuer {
 const lifeSeconds = 1800;
 
 /**
- * Starts an issuer for tests on a free loopback port, in a few milliseconds. Its first key is published in this package:
- * never let anything but a test believe it.
+ * Starts an issuer for tests on a free loopback port, in a few milliseconds. Its first key is published in this
+ * package: never let anything but a test believe it.
  *
  * @example
  * const issuer = await createTestIssuer({ audience: 'https://orders.example.com' });

@@ -1,6 +1,6 @@
 import { inflateSync } from 'node:zlib';
 import { decodeJwt, decodeProtectedHeader } from 'jose';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { createTestIssuer, forgeries, type TestIssuer } from '../../src/testing/index.ts';
 import { createVerifier, VerificationError, type Verifier } from '../../src/verifier/index.ts';
 
@@ -22,6 +22,7 @@ afterEach(async () => {
   await issuer.close();
 });
 
+/** Why a token is refused, or that it is not. */
 const refusal = (token: string, by = verifier) => by.verify(token).then(
   () => 'accepted',
   (error: unknown) => (error instanceof VerificationError ? error.code : error));
@@ -34,9 +35,10 @@ describe('a service is tested against an issuer in memory', () => {
   });
 
   test('it may be given claims once, and a token others', async () => {
-    const other = await createTestIssuer({ audience, claims: { sub: 'ada', email: 'ada@example.com' }, now: () => clock });
+    const claims = { sub: 'ada', email: 'ada@example.com' };
+    const other = await createTestIssuer({ audience, claims, now: () => clock });
     const otherVerifier = createVerifier({ issuer: other.issuer, audience, now: () => clock });
-    expect(await otherVerifier.verify(other.sign())).toMatchObject({ sub: 'ada', email: 'ada@example.com' });
+    expect(await otherVerifier.verify(other.sign())).toMatchObject(claims);
     expect((await otherVerifier.verify(other.sign({ email: undefined }))).claims).not.toHaveProperty('email');
     otherVerifier.close();
     await other.close();
@@ -109,6 +111,15 @@ describe('a service is taken through a change of keys', () => {
     expect(await refusal(before)).toBe('accepted');
   });
 
+  test('one rotation after the other, where the verifier is told not to wait between them', async () => {
+    const hurried = createVerifier({ issuer: issuer.issuer, audience, cooldownSeconds: 0, now: () => clock });
+    for (let rotations = 0; rotations < 3; rotations += 1) {
+      await issuer.rotate();
+      expect(await refusal(issuer.sign(), hurried)).toBe('accepted');
+    }
+    hurried.close();
+  });
+
   test('the tokens of a revoked key are refused, once the verifier has looked', async () => {
     const before = issuer.sign();
     await issuer.rotate();
@@ -141,13 +152,23 @@ describe('a service is taken through a revocation', () => {
     expect(revoked.flatMap((is, at) => (is ? [at] : []))).toEqual([11]);
   });
 
+  test('the verifier refuses the token, and no other of the same person', async () => {
+    const [revoked, other] = [issuer.sign(), issuer.sign()];
+    expect(await refusal(revoked)).toBe('accepted');
+    issuer.revoke(revoked);
+    clock += 1000; // the list's ttl
+    await vi.waitFor(async () => expect(await refusal(revoked)).toBe('revoked'));
+    expect(await refusal(other)).toBe('accepted');
+  });
+
   test('the list is what a status list is: signed by a published key, short-lived, about itself', async () => {
     const { uri } = placeOf(issuer.sign());
     const response = await fetch(uri);
     const list = await response.text();
     expect(response.headers.get('content-type')).toBe('application/statuslist+jwt');
     expect(decodeProtectedHeader(list)).toEqual({ alg: 'RS256', typ: 'statuslist+jwt', kid: issuer.jwks.keys[0]!.kid });
-    expect(decodeJwt(list)).toMatchObject({ iss: issuer.issuer, sub: uri, iat: start / 1000, ttl: 1, exp: start / 1000 + 300 });
+    const iat = start / 1000;
+    expect(decodeJwt(list)).toMatchObject({ iss: issuer.issuer, sub: uri, iat, exp: iat + 300, ttl: 1 });
   });
 
   test('what has no place in the list cannot be revoked', () => {

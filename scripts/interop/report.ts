@@ -1,0 +1,64 @@
+// The matrix, as Markdown: a row per check, a column per resource server.
+
+export interface Cell {
+  check: string;
+  got: string;
+  ok: boolean;
+}
+
+export interface Column {
+  name: string;
+  versions: string | undefined;
+  /** Why it was not run. */
+  absent: string | undefined;
+  cells: Cell[];
+  gaps: Record<string, string>;
+}
+
+export function table(columns: readonly Column[]): string {
+  const present = columns.filter(({ absent }) => absent === undefined);
+  const checks = [...new Set(present.flatMap(({ cells }) => cells.map(({ check }) => check)))];
+  const rows = checks.map((check) => [check, ...present.map(({ cells, gaps }) => show(cells, check, gaps))]);
+  const head = ['', ...present.map(({ name }) => name.replace(', ', ',<br>'))];
+  return [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+}
+
+function show(cells: readonly Cell[], check: string, gaps: Column['gaps']): string {
+  const cell = cells.find((each) => each.check === check);
+  if (!cell) return '';
+  if (gaps[check] !== undefined) return `${cell.got} ¹`;
+  return cell.ok ? cell.got : `**${cell.got}**`;
+}
+
+export interface Bounds {
+  keysSeconds: number;
+  statusTtlSeconds: number;
+}
+
+export function document(columns: readonly Column[], { keysSeconds, statusTtlSeconds }: Bounds): string {
+  const day = new Date().toISOString().slice(0, 10);
+  const gaps = columns.filter(({ absent }) => absent === undefined).flatMap(({ name, gaps: known }) =>
+    Object.entries(known).map(([check, reason]) => `- ${name}, ${check}: ${reason}`));
+  const versions = columns.map(({ name, versions: known, absent }) =>
+    `| ${name} | ${absent === undefined ? known : `not run: ${absent}`} |`);
+  return `<!-- Written by \`npm run test:interop\`. -->
+
+# Interoperability: what was run, and what it answered
+
+On ${day}, each resource server of [other-languages.md](other-languages.md) against one live Signet. A number is the
+HTTP status of the answer; a time is how long it took until the answer was the right one. Bold is not as it should be.
+
+${table(columns)}
+
+${gaps.length === 0 ? '' : `¹ Known:\n\n${gaps.join('\n')}\n`}
+- Keys may be kept for ${keysSeconds} s in this run (\`keys.jwksMaxAge\`, and \`KEYS_SECONDS\` for the examples; 300 s by default):
+  a revoked key is refused within that time and 5 s for the run's own work. mod_auth_openidc keeps them for 300 s at least.
+- A status list may be kept for ${statusTtlSeconds} s: a revoked grant is refused within that time and 5 s. The Apache modules read none:
+  there, a token is good until it expires.
+- "Not published ahead" is a rotation by force; in a usual one, everybody has the new key before it signs.
+
+| resource server | versions |
+| --- | --- |
+${versions.join('\n')}
+`;
+}
