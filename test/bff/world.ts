@@ -13,7 +13,7 @@ import * as onKoa from '../../src/bff/koa.ts';
 import { requireScope as requireScopeExpress } from '../../src/verifier/express.ts';
 import { requireScope as requireScopeFastify } from '../../src/verifier/fastify.ts';
 import { requireScope as requireScopeKoa } from '../../src/verifier/koa.ts';
-import type { AccessToken } from '../../src/verifier/index.ts';
+import { createVerifier, type AccessToken } from '../../src/verifier/index.ts';
 import { startGateway, type Gateway } from './gateway.ts';
 import { freePort, ordersApi, secret, startSignet, type TestServer } from '../support/signet.ts';
 
@@ -94,12 +94,17 @@ export async function startWorld({ ports: count = 8, roles = [] as string[], val
       const url = like?.url ?? urls.shift()!;
       const errors: BffError[] = [];
       const clock = { ahead: 0 };
+      const now = () => Date.now() + clock.ahead;
+      // By a clock that a test sets ahead, and the issuer's is not, every status list would be over: so, without lists.
+      const verifier = createVerifier({
+        issuer: signet.issuer, audience: changes.resource ?? ordersApi, revocation: 'none', now,
+      });
       const options: BffOptions = {
         issuer: signet.issuer, clientId: 'bff', clientSecret: secret, baseUrl: url, cookieKeys: [cookieKey()],
         scope: 'openid profile email roles orders:read', resource: ordersApi,
-        ...like?.options, onError: (error) => errors.push(error), now: () => Date.now() + clock.ahead, ...changes,
+        ...like?.options, onError: (error) => errors.push(error), now, ...changes,
       };
-      const bff = createBff(options);
+      const bff = createBff({ verifier, ...options });
       bffs.push(bff);
       const server = createServer(await applications[host](bff, upstream.url));
       servers.push(server);
