@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { engines } from '../support/engines.ts';
 import { ageRotation, auditedAs } from '../support/stored.ts';
+import { nextKey } from '../support/rotation.ts';
 import {
   callback, ordersApi, person, secret, spaOrigin, startSignet, stockApi, type TestServer,
 } from '../support/signet.ts';
@@ -81,7 +82,7 @@ describe.each(engines)('what sets the bit of a token, on $name', (engine) => {
     ['an administrator revokes the grant', ({ access }) =>
       server.store.grants.revoke(grantIdOf(access), { actor: 'test' })],
     ['an emergency cuts all sessions', async () => {
-      const kid = await server.store.keyring.prepare();
+      const { kid } = await nextKey(server.store.keyring);
       await server.store.keys.revoke(kid, 'a test', { actor: 'test' }, { cutSessions: true });
     }],
   ];
