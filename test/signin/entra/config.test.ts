@@ -5,7 +5,8 @@ import { problemsOf } from '../../config/problems.ts';
 const guid = '72f988bf-86f1-41af-91ab-2d7cd011db47';
 const other = '7f58f645-c190-4ce5-9de4-e2b7acd2a6ab';
 const good = { tenant: guid, clientId: other, clientSecret: 'a-client-secret' };
-const load = (entra: Record<string, unknown>, env = {}) => loadConfig({ env, cwd: '/etc/signet', values: { entra: { ...good, ...entra } } }).entra!;
+const load = (entra: Record<string, unknown>) =>
+  loadConfig({ env: {}, values: { entra: { ...good, ...entra } } }).entra!;
 const problems = (entra: Record<string, unknown>) => problemsOf({ env: {}, values: { entra: { ...good, ...entra } } });
 
 describe('E1 the tenant', () => {
@@ -18,8 +19,8 @@ describe('E1 the tenant', () => {
   });
 
   test.each([
-    'contoso.com', 'contoso.onmicrosoft.com', '', guid.slice(1), `${guid}0`, `${guid} `, '../x', `${guid}%2Fx`, `${guid}/x`,
-    'organizations/..', 'https://login.microsoftonline.com/common',
+    'contoso.com', 'contoso.onmicrosoft.com', '', guid.slice(1), `${guid}0`, `${guid} `, '../x', `${guid}%2Fx`,
+    `${guid}/x`, 'organizations/..', 'https://login.microsoftonline.com/common',
   ])('may not be %j: the start ends there, with the option’s name and what to do', (tenant) => {
     expect(problems({ tenant })).toContainEqual(expect.stringMatching(/^entra\.tenant: must be .*GUID/));
   });
@@ -38,7 +39,8 @@ describe('E2 several tenants', () => {
   test('are listed as whole GUIDs, in whatever case', () => {
     expect(load({ tenant: 'common', allowedTenants: [other.toUpperCase()] }).allowedTenants).toEqual([other]);
     for (const wrong of [` ${other}`, other.slice(0, 8), '*', 'contoso.com']) {
-      expect(problems({ tenant: 'common', allowedTenants: [wrong] })).toEqual([expect.stringMatching(/^entra\.allowedTenants\[0\]: must be a GUID/)]);
+      const problem = expect.stringMatching(/^entra\.allowedTenants\[0\]: must be a GUID/);
+      expect(problems({ tenant: 'common', allowedTenants: [wrong] })).toEqual([problem]);
     }
   });
 
@@ -53,7 +55,9 @@ describe('E3 the cloud', () => {
   test('is one of a table, and its hosts cannot be set one by one', () => {
     expect(load({ cloud: 'china' }).cloud).toBe('china');
     expect(problems({ cloud: 'germany' })).toHaveLength(1);
-    for (const name of ['loginHost', 'graphHost', 'issuer', 'authority']) expect(problems({ [name]: 'x' })).toHaveLength(1);
+    for (const name of ['loginHost', 'graphHost', 'issuer', 'authority']) {
+      expect(problems({ [name]: 'x' })).toHaveLength(1);
+    }
   });
 });
 
@@ -76,7 +80,8 @@ describe('E24 the credential', () => {
 
   test('is never shown, and its files are found from where the configuration is', () => {
     const config = loadConfig({ env: {}, cwd: '/etc/signet', values: { entra: {
-      ...good, secondary: { certificateFile: 'c.pem', passphrase: 'open-sesame' }, proxy: 'http://user:pass-word@proxy.example:8080',
+      ...good, secondary: { certificateFile: 'c.pem', passphrase: 'open-sesame' },
+      proxy: 'http://user:pass-word@proxy.example:8080',
     } } });
     const shown = JSON.stringify(describeConfig(config));
     for (const secret of ['a-client-secret', 'open-sesame', 'pass-word']) expect(shown).not.toContain(secret);
@@ -85,15 +90,19 @@ describe('E24 the credential', () => {
 
   test('may come from the environment, or from a file that is read again when it changes', () => {
     const { clientSecret: _, ...rest } = good;
-    const from = (env: Record<string, string>) => loadConfig({ env, cwd: '/etc/signet', values: { entra: rest } }).entra!;
+    const from = (env: Record<string, string>) =>
+      loadConfig({ env, cwd: '/etc/signet', values: { entra: rest } }).entra!;
     expect(from({ SIGNET_ENTRA_CLIENT_SECRET: 'from-env' }).clientSecret).toBe('from-env');
-    expect(from({ SIGNET_ENTRA_CLIENT_SECRET_FILE: 'secrets/entra' }).clientSecretFile).toBe('/etc/signet/secrets/entra');
+    const { clientSecretFile } = from({ SIGNET_ENTRA_CLIENT_SECRET_FILE: 'secrets/entra' });
+    expect(clientSecretFile).toBe('/etc/signet/secrets/entra');
   });
 });
 
 describe('what else is refused', () => {
   test.each([
-    ['E29 owned domains with several tenants', { tenant: 'common', allowedTenants: [other], trustedEmailDomains: ['example.com'] }, 'trustedEmailDomains'],
+    ['E29 owned domains with several tenants', {
+      tenant: 'common', allowedTenants: [other], trustedEmailDomains: ['example.com'],
+    }, 'trustedEmailDomains'],
     ['E29 a domain with an @', { trustedEmailDomains: ['@example.com'] }, 'trustedEmailDomains[0]'],
     ['E29 a domain in capitals', { domains: ['Example.com'] }, 'domains[0]'],
     ['E32 Graph always, but never', { groups: { forceGraph: true } }, 'groups.forceGraph'],

@@ -8,7 +8,10 @@ import { startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
 import { startRig } from './rig.ts';
 
 const login = 'login.microsoftonline.com';
-const post = { method: 'POST' as const, url: `https://${login}/common/oauth2/v2.0/token`, body: 'client_secret=very-secret-value&code=the-code' };
+const post = {
+  method: 'POST' as const, url: `https://${login}/common/oauth2/v2.0/token`,
+  body: 'client_secret=very-secret-value&code=the-code',
+};
 
 let sim: EntraSim;
 let dispatcher: Agent;
@@ -157,7 +160,8 @@ describe('E39 the clock', () => {
     const lines: string[] = [];
     let offsetMs = 0;
     const watching = createNetwork({
-      hosts: [login], dispatcher, timeoutMs: 1000, log: createLog('debug', (line) => lines.push(line)), now: () => Date.now() + offsetMs,
+      hosts: [login], dispatcher, timeoutMs: 1000, now: () => Date.now() + offsetMs,
+      log: createLog('debug', (line) => lines.push(line)),
     });
     sim.fault('token', { status: 400, body: { error: 'x' } });
     await watching.request(post);
@@ -170,7 +174,8 @@ describe('E39 the clock', () => {
 
 describe('Retry-After', () => {
   test.each([
-    ['17', 17], ['0', 0], [' 5 ', 5], [undefined, undefined], ['soon', undefined], ['-1', undefined], ['1e9', undefined],
+    ['17', 17], ['0', 0], [' 5 ', 5],
+    [undefined, undefined], ['soon', undefined], ['-1', undefined], ['1e9', undefined],
     ['Thu, 01 Jan 1970 00:01:00 GMT', 60], ['Thu, 01 Jan 1969 00:00:00 GMT', 0],
   ])('%s is %s seconds', (value, seconds) => {
     expect(parseRetryAfter(value, 0)).toBe(seconds);

@@ -25,7 +25,8 @@ beforeEach(async () => {
   sim.log.clear();
 });
 
-const recheck = (expected: { tid: string; oid: string } = alice) => rig.connector.recheck(alice.upstreamRefreshToken!, expected);
+const recheck = (expected: { tid: string; oid: string } = alice) =>
+  rig.connector.recheck(alice.upstreamRefreshToken!, expected);
 const ended = (reason: string) => ({ outcome: 'ended', reason });
 const unreachable = (reason: string) => ({ outcome: 'unreachable', reason });
 
@@ -45,7 +46,8 @@ describe('E33 a person who is checked again', () => {
 
   test('goes on with the refresh token there is, where Entra sends no other', async () => {
     sim.nextTokenResponse({ drop: ['refresh_token'] });
-    expect(await recheck()).toMatchObject({ outcome: 'ok', identity: { upstreamRefreshToken: alice.upstreamRefreshToken } });
+    const { upstreamRefreshToken } = alice;
+    expect(await recheck()).toMatchObject({ outcome: 'ok', identity: { upstreamRefreshToken } });
   });
 
   test('is asked for in one request with the secret in its body, and a token that nobody else sees', async () => {

@@ -46,6 +46,7 @@ describe('E20 one person’s failure', () => {
   test('leaves no token in memory, nor does a success', async () => {
     // Only the beginning is known here: the whole is never held by this test.
     const marker = ['entra', 'token', 'marker', ''].join('-');
+    const marked = () => `${marker}${randomBytes(20).toString('hex')}`;
     const inHeap = async () => {
       const found = new Set<string>();
       let rest = '';
@@ -57,13 +58,11 @@ describe('E20 one person’s failure', () => {
       return found.size;
     };
     for (let at = 0; at < 8; at += 1) {
-      sim.nextTokenResponse({ set: {
-        access_token: `${marker}${randomBytes(20).toString('hex')}`, refresh_token: `${marker}${randomBytes(20).toString('hex')}`,
-      } });
+      sim.nextTokenResponse({ set: { access_token: marked(), refresh_token: marked() } });
       await (at % 2 === 0 ? rig.identify() : (sim.nextIdToken({ sign: 'rogue' }), rig.signIn()));
     }
     // Through JSON, as tokens come: V8 keeps a template's result as a tree of its parts, which no text search finds.
-    const held = JSON.parse(JSON.stringify({ token: `${marker}${randomBytes(20).toString('hex')}` })) as { token: string };
+    const held = JSON.parse(JSON.stringify({ token: marked() })) as { token: string };
     expect(await inHeap()).toBe(1); // the one that is held shows that it would be seen
     expect(held.token).toHaveLength(marker.length + 40);
   });
@@ -82,7 +81,7 @@ describe('E37 Microsoft that is away', () => {
     }
   });
 
-  test('is waited for by nobody after five failures; then one request at a time finds out, and all goes on', async () => {
+  test('is waited for by nobody after five failures; then one at a time finds out, and all goes on', async () => {
     const waiting = await back(9);
     const next = async () => {
       const { agent, callback } = waiting.pop()!;
@@ -99,7 +98,9 @@ describe('E37 Microsoft that is away', () => {
     expect((await rig.comeBack(kept.agent, kept.callback)).headers.get('retry-after')).toBe('15');
     const begun = await rig.agent().request(`${issuer}/begin/one`);
     expect(begun.status).toBe(503);
-    expect(rig.failures.at(-1)).toMatchObject({ failure: 'transient', downstream: 'temporarily_unavailable', facts: { uid: 'one' } });
+    expect(rig.failures.at(-1)).toMatchObject({
+      failure: 'transient', downstream: 'temporarily_unavailable', facts: { uid: 'one' },
+    });
     expect(sim.requests('token')).toEqual([]);
 
     rig.clock.advance(16);
@@ -171,7 +172,8 @@ describe('E39 a clock here that is fast', () => {
     sim.fault('token', { aadsts: 700024 });
     const agent = rig.agent();
     await rig.comeBack(agent, await rig.atMicrosoft(await rig.begin(agent)));
-    const line = rig.logged().trim().split('\n').map((one) => JSON.parse(one)).find(({ event }) => event === 'entra.credential_refused');
+    const lines = rig.logged().trim().split('\n').map((one) => JSON.parse(one));
+    const line = lines.find(({ event }) => event === 'entra.credential_refused');
     expect(line).toMatchObject({ numbers: [700024] });
     expect(Math.abs(line.clockAheadSeconds - 600)).toBeLessThan(5);
   });

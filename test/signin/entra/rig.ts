@@ -142,7 +142,8 @@ export async function startRig(sim: EntraSim, { config: values = {}, db: shared 
     agent: () => new UserAgent(issuer, listening),
 
     async begin(agent, options = {}, uid = 'uid-1') {
-      const answer = await agent.request(`${issuer}/begin/${uid}?${new URLSearchParams({ options: JSON.stringify(options) })}`);
+      const query = new URLSearchParams({ options: JSON.stringify(options) });
+      const answer = await agent.request(`${issuer}/begin/${uid}?${query}`);
       const location = answer.headers.get('location');
       if (location === null) throw new Error(`no redirect to Microsoft: ${answer.status} ${answer.body.slice(0, 400)}`);
       noteSecret('state', new URL(location).searchParams.get('state'));
@@ -160,8 +161,9 @@ export async function startRig(sim: EntraSim, { config: values = {}, db: shared 
       }
       const page = await response.text();
       const action = /<form method="POST" name="hiddenform" action="([^"]+)"/.exec(page)?.[1];
-      if (action === undefined) throw new Error(`Microsoft does not send the browser back: ${response.status} ${page.slice(-500)}`);
-      const fields = [...page.matchAll(/name="([^"]+)" value="([^"]*)"/g)].map(([, name, value]): [string, string] => [name!, value!]);
+      if (action === undefined) throw new Error(`nobody is sent back: ${response.status} ${page.slice(-500)}`);
+      const inputs = page.matchAll(/name="([^"]+)" value="([^"]*)"/g);
+      const fields = Array.from(inputs, ([, name, value]): [string, string] => [name!, value!]);
       const form = Object.fromEntries(fields);
       noteSecret('code', form['code']);
       return { url: action, form, fields };
@@ -176,7 +178,8 @@ export async function startRig(sim: EntraSim, { config: values = {}, db: shared 
       });
       const { status, headers } = posted;
       const next = headers.get('location');
-      return next === null ? { status, headers, url, body: await posted.text() } : agent.visit(new URL(next, issuer).href);
+      if (next === null) return { status, headers, url, body: await posted.text() };
+      return agent.visit(new URL(next, issuer).href);
     },
 
     async signIn({ uid, agent = rig.agent(), ...options } = {}) {
@@ -186,7 +189,9 @@ export async function startRig(sim: EntraSim, { config: values = {}, db: shared 
     async identify(options) {
       const answer = await rig.signIn(options);
       const last = completed.at(-1);
-      if (answer.status !== 200 || !last) throw new Error(`not signed in: ${answer.status} ${answer.body.slice(0, 600)}\n${lines.slice(-3).join('')}`);
+      if (answer.status !== 200 || !last) {
+        throw new Error(`not signed in: ${answer.status} ${answer.body.slice(0, 600)}\n${lines.slice(-3).join('')}`);
+      }
       return last.identity;
     },
 

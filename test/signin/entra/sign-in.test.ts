@@ -41,10 +41,11 @@ describe('a sign-in through Microsoft', () => {
   test('E6 ends with the person and the sign-in that it was begun for', async () => {
     const answer = await rig.signIn({ uid: 'a-certain-sign-in' });
     expect(answer.body).toBe('signed in a-certain-sign-in');
-    expect(rig.completed).toMatchObject([{ uid: 'a-certain-sign-in', identity: { oid: sim.user('alice').oid, tid: sim.tenant('contoso').id } }]);
+    const alice = { oid: sim.user('alice').oid, tid: sim.tenant('contoso').id };
+    expect(rig.completed).toMatchObject([{ uid: 'a-certain-sign-in', identity: alice }]);
   });
 
-  test('E6 asks with PKCE, state and nonce of 256 bits, new ones each time, and sends the verifier only to the token endpoint', async () => {
+  test('E6 asks with PKCE, state and nonce of 256 bits, new each time; the verifier is for the token endpoint', async () => {
     const [first, second] = [new URL(await rig.begin(rig.agent())), new URL(await rig.begin(rig.agent()))];
     for (const name of ['state', 'nonce', 'code_challenge']) {
       expect(Buffer.from(first.searchParams.get(name)!, 'base64url')).toHaveLength(32);
@@ -132,7 +133,7 @@ describe('a sign-in through Microsoft', () => {
     expect(tokenPosts()).toBe(0);
   });
 
-  test('E6 whose state went to another connector is refused: one of another tenant or application shares no state', async () => {
+  test('E6 whose state went to another connector is refused: of another tenant or application', async () => {
     const fabrikam = sim.addApp(sim.tenant('fabrikam'), { redirectUris: [redirectUri] });
     const other = await startRig(sim, { db: rig.db, config: {
       tenant: sim.tenant('fabrikam').id, clientId: fabrikam.clientId, clientSecret: fabrikam.secret,
@@ -190,7 +191,9 @@ describe('the cookie that binds a sign-in to its browser', () => {
   test('E7 is __Host-, Secure, HttpOnly and Lax, and is taken away at the end', async () => {
     const answer = await rig.agent().request(`${issuer}/begin/one`);
     const [line] = answer.headers.getSetCookie();
-    expect(line).toMatch(/^__Host-signet_entra_[\w-]{16}=[\w-]{43}; Path=\/; HttpOnly; SameSite=Lax; Secure; Max-Age=900$/);
+    const [pair, ...attributes] = line!.split('; ');
+    expect(pair).toMatch(/^__Host-signet_entra_[\w-]{16}=[\w-]{43}$/);
+    expect(attributes).toEqual(['Path=/', 'HttpOnly', 'SameSite=Lax', 'Secure', 'Max-Age=900']);
     const agent = rig.agent();
     await rig.signIn({ agent });
     expect([...agent.cookies.keys()]).toEqual([]);
@@ -280,7 +283,8 @@ describe('what comes to the callback', () => {
     expect(answer.body).toContain('You cancelled the sign-in');
     expect(answer.body).not.toContain('<script');
     expect(answer.body).toContain(rig.failures[0]!.facts.correlationId!);
-    expect(rig.failures[0]).toMatchObject({ failure: 'declined', downstream: 'access_denied', facts: { uid: 'uid-1' } });
+    const { failure, downstream, facts } = rig.failures[0]!;
+    expect([failure, downstream, facts.uid]).toEqual(['declined', 'access_denied', 'uid-1']);
     expect(tokenPosts()).toBe(0);
   });
 
@@ -339,7 +343,8 @@ describe('what comes to the callback', () => {
 describe('E9 the redirect URI', () => {
   test('is the configured one, whatever Host or a proxy header says', async () => {
     const answer = await rig.agent().request(`${issuer}/begin/one`, { headers: {
-      'X-Forwarded-Host': 'attacker.example', 'X-Forwarded-Proto': 'http', Forwarded: 'host=attacker.example;proto=http',
+      'X-Forwarded-Host': 'attacker.example', 'X-Forwarded-Proto': 'http',
+      Forwarded: 'host=attacker.example;proto=http',
     } });
     const asked = new URL(answer.headers.get('location')!);
     expect(asked.searchParams.get('redirect_uri')).toBe(redirectUri);

@@ -6,7 +6,7 @@ import { verifyIdToken } from '../../../src/signin/entra/verification.ts';
 import { signJwt } from '../../entra-sim/id-token.ts';
 import { hostileIdTokens, startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
 import { createRelyingParty, createVisitor, redirectUri as canaryRedirectUri } from '../../entra-sim/visitor.ts';
-import { issuer, startRig, type Rig } from './rig.ts';
+import { redirectUri, startRig, type Rig } from './rig.ts';
 
 let sim: EntraSim;
 let rig: Rig;
@@ -160,7 +160,7 @@ describe('what msal-node itself refuses', () => {
 
 describe('a token of several tenants', () => {
   test('E2 is accepted of a listed tenant alone; of another it is genuine, and not admitted', async () => {
-    const multi = sim.addApp(sim.tenant('contoso'), { audience: 'AzureADMultipleOrgs', redirectUris: [`${issuer}/sign-in/entra/callback`] });
+    const multi = sim.addApp(sim.tenant('contoso'), { audience: 'AzureADMultipleOrgs', redirectUris: [redirectUri] });
     const open = await startRig(sim, { config: {
       tenant: 'organizations', clientId: multi.clientId, clientSecret: multi.secret,
       allowedTenants: [sim.tenant('contoso').id.toUpperCase()],
@@ -170,12 +170,14 @@ describe('a token of several tenants', () => {
     const answer = await open.signIn();
     expect(answer.status).toBe(403);
     expect(open.completed).toHaveLength(1);
-    expect(open.failures[0]).toMatchObject({ failure: 'not_entitled', downstream: 'access_denied', facts: { reason: 'tenant_not_allowed' } });
+    expect(open.failures[0]).toMatchObject({
+      failure: 'not_entitled', downstream: 'access_denied', facts: { reason: 'tenant_not_allowed' },
+    });
     await open.close();
   });
 
   test('E2 is accepted of every tenant where the configuration says so in so many words', async () => {
-    const multi = sim.addApp(sim.tenant('contoso'), { audience: 'AzureADMultipleOrgs', redirectUris: [`${issuer}/sign-in/entra/callback`] });
+    const multi = sim.addApp(sim.tenant('contoso'), { audience: 'AzureADMultipleOrgs', redirectUris: [redirectUri] });
     const open = await startRig(sim, { config: {
       tenant: 'organizations', clientId: multi.clientId, clientSecret: multi.secret, allowAnyTenant: true,
     } });
@@ -185,7 +187,7 @@ describe('a token of several tenants', () => {
   });
 
   test('E2 personal accounts are a tenant like any other: listed or refused', async () => {
-    const fields = { audience: 'AzureADandPersonalMicrosoftAccount' as const, redirectUris: [`${issuer}/sign-in/entra/callback`] };
+    const fields = { audience: 'AzureADandPersonalMicrosoftAccount' as const, redirectUris: [redirectUri] };
     const app = sim.addApp(sim.tenant('contoso'), fields);
     const base = { tenant: 'common', clientId: app.clientId, clientSecret: app.secret };
     const personal = sim.tenant('consumers').id;
@@ -203,22 +205,27 @@ describe('a token of several tenants', () => {
 });
 
 describe('a token of another cloud', () => {
+  function startGov(more = {}) {
+    const home = sim.tenant('fairfax');
+    const { clientId, secret: clientSecret } = sim.addApp(home, { redirectUris: [redirectUri] });
+    return startRig(sim, { config: { tenant: home.id, cloud: 'usgov', clientId, clientSecret, ...more } });
+  }
+
   test('E3 is accepted in its own cloud, asked at that cloud’s hosts', async () => {
     const home = sim.tenant('fairfax');
-    const app = sim.addApp(home, { redirectUris: [`${issuer}/sign-in/entra/callback`] });
-    const gov = await startRig(sim, { config: { tenant: home.id, cloud: 'usgov', clientId: app.clientId, clientSecret: app.secret, graph: true } });
+    const gov = await startGov({ graph: true });
     sim.log.clear();
     sim.signInAs('grace');
     home.user('grace').groups(300);
     expect(await gov.identify()).toMatchObject({ cloud: 'usgov', groups: { kind: 'complete' } });
-    expect(new Set(sim.requests().map(({ host }) => host))).toEqual(new Set(['login.microsoftonline.us', 'graph.microsoft.us']));
+    const hosts = new Set(sim.requests().map(({ host }) => host));
+    expect([...hosts].sort()).toEqual(['graph.microsoft.us', 'login.microsoftonline.us']);
     await gov.close();
   });
 
   test('E3 is refused: the issuer is that of the public cloud', async () => {
     const home = sim.tenant('fairfax');
-    const app = sim.addApp(home, { redirectUris: [`${issuer}/sign-in/entra/callback`] });
-    const gov = await startRig(sim, { config: { tenant: home.id, cloud: 'usgov', clientId: app.clientId, clientSecret: app.secret } });
+    const gov = await startGov();
     sim.signInAs('grace');
     sim.nextIdToken({ claims: { iss: `https://login.microsoftonline.com/${home.id}/v2.0` } });
     await gov.signIn();
