@@ -26,7 +26,7 @@ const numbered = (Object.entries(failures) as Array<[FailureClass, { numbers: re
 /** What the description of a real failure holds, and nobody else may see. */
 const personal = 'The user alice@contoso.example <script>alert(1)</script> from 192.0.2.77';
 
-describe('E15 E25 E38 what Entra’s token endpoint answers', () => {
+describe('E5 E15 E25 E38 what Entra’s token endpoint answers', () => {
   test('every number of the table is tried', () => {
     const all = Object.values(failures).flatMap(({ numbers }) => numbers);
     expect(all.filter((number) => !(number in aadstsTable))).toEqual([]);

@@ -45,7 +45,7 @@ describe('a sign-in through Microsoft', () => {
     expect(rig.completed).toMatchObject([{ uid: 'a-certain-sign-in', identity: alice }]);
   });
 
-  test('E6 asks with PKCE, state and nonce of 256 bits, new each time; the verifier is for the token endpoint', async () => {
+  test('E6 asks with PKCE, state and nonce of 256 bits, new each time; the verifier stays out of the URL', async () => {
     const [first, second] = [new URL(await rig.begin(rig.agent())), new URL(await rig.begin(rig.agent()))];
     for (const name of ['state', 'nonce', 'code_challenge']) {
       expect(Buffer.from(first.searchParams.get(name)!, 'base64url')).toHaveLength(32);
