@@ -194,12 +194,27 @@ function credentialProblems(given: ClientCredential): Array<{ at: PropertyKey[];
 
 const signetRoles = z.array(z.string().min(1).max(60));
 
+const appRoles = (description: string) =>
+  z.record(z.string().min(1), signetRoles).default({}).describe(description);
+
 export const roleMapping = z.strictObject({
-  appRoles: z.record(z.string().min(1), signetRoles).default({})
-    .describe('For each app role of the token, the roles it gives here.'),
+  appRoles: appRoles('For each app role of the token, the roles it gives here. For a single tenant only.'),
+  tenants: z.record(guid(), z.strictObject({ appRoles: appRoles('The roles that app roles of this tenant give.') }))
+    .default({}).describe('With a tenant that is no GUID: for each tenant (its GUID), appRoles that count in it.'),
   // Names can be chosen by whoever makes a group.
   groups: z.record(guid(), signetRoles).default({}).describe('For each group (its GUID), the roles it gives here.'),
 });
+
+/** Who has an app role in a tenant, its administrator says; so no mapping may hold for a tenant that it does not name. */
+export function appRoleProblem(tenant: string | undefined, { appRoles, tenants }: z.output<typeof roleMapping>) {
+  const [isOne, given] = [guidPattern.test(tenant ?? ''), (map: object) => Object.keys(map).length > 0];
+  if (!isOne && given(appRoles)) {
+    return issue(['appRoles'], 'is for a single tenant, since whoever runs another one gives out its app roles at will; ' +
+      'write tenants.<guid>.appRoles for each tenant whose app roles count');
+  }
+  if (isOne && given(tenants)) return issue(['tenants'], 'is for several tenants, and tenant names one; write appRoles');
+  return undefined;
+}
 
 const consumersTenant = '9188040d-6c67-4c5b-b112-36a304b66dad';
 
@@ -282,6 +297,10 @@ const entra = z
     const message = 'is for a single tenant: whoever runs another tenant can write any address into it; remove it';
     ctx.addIssue(issue(['trustedEmailDomains'], message));
   }, when('tenant', 'trustedEmailDomains'))
+  .superRefine(({ tenant, roles }, ctx) => {
+    const problem = appRoleProblem(tenant, roles);
+    if (problem) ctx.addIssue({ ...problem, path: ['roles', ...problem.path] });
+  }, when('tenant', 'roles'))
   .superRefine(({ graph, groups }, ctx) => {
     if (graph || !groups.forceGraph) return;
     ctx.addIssue(issue(['groups', 'forceGraph'], 'needs graph: true'));

@@ -7,7 +7,7 @@ import { dirname, resolve } from 'node:path';
 import type { z } from 'zod';
 import { isLoopbackHost } from './config-rules.ts';
 import {
-  administrationApi, configJsonSchema, issuerOf, maxAccessTokenLife, roleMapping, settings,
+  administrationApi, appRoleProblem, configJsonSchema, issuerOf, maxAccessTokenLife, roleMapping, settings,
   type api, type application, type Settings,
 } from './config-schema.ts';
 import {
@@ -100,16 +100,20 @@ export function loadConfig({ file, values, env = process.env, cwd = process.cwd(
 
 /**
  * Reads a mapping such as stands under entra.roles, from a file of its own: to be tried before it is applied.
+ * @param tenant that of entra.tenant
  * @throws {ConfigError}
  */
-export function loadRoleMapping(file: string, cwd = process.cwd()): EntraConfig['roles'] {
+export function loadRoleMapping(
+  file: string, tenant: string | undefined, cwd = process.cwd(),
+): EntraConfig['roles'] {
   const problems: ConfigProblem[] = [];
   const report: Report = (source, path, message) => problems.push({ source, path: formatPath(path), message });
   const { values, find } = readYaml(resolve(cwd, file), { label: file, optional: false }, report);
   const parsed = roleMapping.safeParse(values, { error: sentence });
-  for (const issue of parsed.error?.issues ?? []) {
-    reportIssue(issue, (path, message) => report(find(path) ?? file, path, message));
-  }
+  const reportAt = (path: Path, message: string) => report(find(path) ?? file, path, message);
+  for (const issue of parsed.error?.issues ?? []) reportIssue(issue, reportAt);
+  const problem = parsed.data && appRoleProblem(tenant, parsed.data);
+  if (problem) reportAt(problem.path as Path, problem.message);
   if (!parsed.data || problems.length > 0) throw new ConfigError(problems);
   return deepFreeze(parsed.data);
 }

@@ -2,10 +2,27 @@
 // and the same mapping give the same roles, and every yes and no has its reason. Roles that an administrator gave here
 // (accounts.ts) come in addition.
 
+type RolesByName = Readonly<Record<string, readonly string[]>>;
+
 /** For each app role, and for each group, the roles it gives here. */
 export interface RoleMapping {
-  appRoles: Readonly<Record<string, readonly string[]>>;
-  groups: Readonly<Record<string, readonly string[]>>;
+  /** By tenant (its GUID): who has an app role in a tenant is for the administrator of that tenant to say. */
+  appRoles: Readonly<Record<string, RolesByName>>;
+  groups: RolesByName;
+}
+
+/** As it stands under entra.roles. */
+export interface WrittenMapping {
+  /** Those of the one tenant that is configured. */
+  appRoles: RolesByName;
+  /** Those of each, where people come from several. */
+  tenants: Readonly<Record<string, { appRoles: RolesByName }>>;
+  groups: RolesByName;
+}
+
+export function mappingOf(tenant: string, { appRoles, tenants, groups }: WrittenMapping): RoleMapping {
+  const ofEach = Object.entries(tenants).map(([tid, each]) => [tid, each.appRoles] as const);
+  return { appRoles: Object.fromEntries([[tenant, appRoles], ...ofEach]), groups };
 }
 
 /** Absent is not empty: it says that Microsoft sends no groups at all, so nothing is known. */
@@ -16,6 +33,7 @@ export type GroupsKnown =
 
 /** What one identity contributes. */
 export interface RoleEvidence {
+  tid: string;
   appRoles: readonly string[];
   groups: GroupsKnown;
 }
@@ -55,22 +73,31 @@ interface Source {
   role: string;
   kind: 'app role' | 'group';
   name: string;
+  /** Of an app role: where it has to be given. */
+  tid?: string;
 }
 
 function sourcesOf({ appRoles, groups }: RoleMapping): Source[] {
-  const of = (kind: Source['kind'], record: RoleMapping['groups']) =>
-    Object.entries(record).flatMap(([name, roles]) => roles.map((role) => ({ role, kind, name })));
-  return [...of('app role', appRoles), ...of('group', groups)];
+  const of = (source: Pick<Source, 'kind' | 'tid'>, record: RolesByName) =>
+    Object.entries(record).flatMap(([name, roles]) => roles.map((role) => ({ ...source, role, name })));
+  return [
+    ...Object.entries(appRoles).flatMap(([tid, ofTenant]) => of({ kind: 'app role', tid }, ofTenant)),
+    ...of({ kind: 'group' }, groups),
+  ];
 }
 
-function isMet({ kind, name }: Source, { appRoles, groups }: RoleEvidence): boolean {
-  if (kind === 'app role') return appRoles.includes(name);
-  return groups.kind === 'complete' && groups.ids.includes(name);
+function isMet({ kind, name, tid }: Source, evidence: RoleEvidence): boolean {
+  if (kind === 'app role') return evidence.tid === tid && evidence.appRoles.includes(name);
+  // Microsoft names groups, by GUIDs that are its own: no other tenant has one of ours.
+  return evidence.groups.kind === 'complete' && evidence.groups.ids.includes(name);
 }
 
-function whyNot({ kind, name }: Source, evidence: readonly RoleEvidence[]): string {
+function whyNot({ kind, name, tid }: Source, evidence: readonly RoleEvidence[]): string {
   if (evidence.length === 0) return 'has never signed in with Microsoft';
-  if (kind === 'app role') return `does not have the app role ${name}`;
+  if (kind === 'app role') {
+    const elsewhere = evidence.some(({ appRoles }) => appRoles.includes(name));
+    return elsewhere ? `has the app role ${name}, but not in the tenant ${tid}` : `does not have the app role ${name}`;
+  }
   const kinds = evidence.map(({ groups }) => groups.kind);
   if (kinds.includes('complete')) return `is not in the group ${name}`;
   if (kinds.includes('unavailable')) return `whether in the group ${name} could not be learnt at the last sign-in`;

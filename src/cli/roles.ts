@@ -2,15 +2,16 @@
 
 import type { Command } from 'commander';
 import { nameOf, type Account } from '../accounts.ts';
-import { loadRoleMapping } from '../config.ts';
+import { loadRoleMapping, type Config } from '../config.ts';
 import type { Identity } from '../identities.ts';
-import { compareMappings, explainRoles, rolesOf, type RoleMapping } from '../roles.ts';
+import { compareMappings, explainRoles, mappingOf, rolesOf, type RoleMapping } from '../roles.ts';
 import { evidenceOf } from '../signin/people.ts';
 import { facts, moment, table } from './layout.ts';
 import { accountOf, whom } from './person.ts';
 import type { Session } from './session.ts';
 
-const noMapping: RoleMapping = { appRoles: {}, groups: {} };
+const configuredMapping = ({ entra }: Pick<Config, 'entra'>): RoleMapping =>
+  entra ? mappingOf(entra.tenant, entra.roles) : { appRoles: {}, groups: {} };
 
 export function roleCommands(program: Command, session: Session): void {
   const roles = program.command('roles').description('where the roles of people come from');
@@ -23,15 +24,17 @@ export function roleCommands(program: Command, session: Session): void {
         const found = await accountOf(store, who);
         return { account: found, identities: await store.identities.of(found.id) };
       });
-      explain(session, session.config().entra?.roles ?? noMapping, account, identities);
+      explain(session, configuredMapping(session.config()), account, identities);
     });
 
   roles.command('dry-run')
     .description('show who would gain or lose which roles by another mapping than entra.roles')
-    .argument('<mapping.yaml>', 'file with appRoles and groups, as under entra.roles')
+    .argument('<mapping.yaml>', 'file with what stands under entra.roles')
     .action(async (file: string) => {
-      const after = loadRoleMapping(file, session.io.cwd);
-      const before = session.config().entra?.roles ?? noMapping;
+      const config = session.config();
+      const { tenant } = config.entra ?? {};
+      const before = configuredMapping(config);
+      const after = mappingOf(tenant ?? '', loadRoleMapping(file, tenant, session.io.cwd));
       const people = await session.withStore(async (store) => {
         const known = new Map<string, Identity[]>();
         for (const identity of await store.identities.list('entra')) {

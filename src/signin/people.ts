@@ -9,7 +9,7 @@ import type { EntraConfig } from '../config.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { Identities, Identity } from '../identities.ts';
-import { rolesOf, type RoleEvidence } from '../roles.ts';
+import { mappingOf, rolesOf, type RoleEvidence } from '../roles.ts';
 import type { EntraIdentity, Groups } from './entra/identity.ts';
 
 export interface People {
@@ -59,12 +59,14 @@ export function externalIdOf({ cloud, tid, oid }: Pick<EntraIdentity, 'cloud' | 
 /** What the stored identities of a person say about roles. */
 export function evidenceOf(identities: readonly Identity[]): RoleEvidence[] {
   return identities.map(({ attributes }) => {
-    const { appRoles, groups } = attributes as unknown as EntraAttributes;
-    return { appRoles, groups };
+    const { tid, appRoles, groups } = attributes as unknown as EntraAttributes;
+    return { tid, appRoles, groups };
   });
 }
 
 export function createPeople({ config, db, accounts, identities, audit }: PeopleParts): People {
+  const mapping = mappingOf(config.tenant, config.roles);
+
   async function known(found: Identity, identity: EntraIdentity): Promise<Account> {
     const account = await accounts.find(found.accountId);
     if (!account) throw new AppError('account_unknown', 403, 'The account of this sign-in is gone.');
@@ -74,7 +76,7 @@ export function createPeople({ config, db, accounts, identities, audit }: People
     // Only an account with a password can have a second identity connected to it.
     const all = account.signsInByEmail ? await identities.of(account.id) : [];
     const others = all.filter(({ externalId }) => externalId !== found.externalId);
-    const mapped = rolesOf(config.roles, [...evidenceOf(others), attributes]);
+    const mapped = rolesOf(mapping, [...evidenceOf(others), attributes]);
     const seen = { method, externalId: found.externalId, attributes: plain(attributes) } as const;
     const profile = profileOf(identity);
     if (saysTheSame(account, profile, mapped)) {
@@ -90,7 +92,7 @@ export function createPeople({ config, db, accounts, identities, audit }: People
   async function linked(account: Account, identity: EntraIdentity, request: RequestFacts, how: string): Promise<Account> {
     const attributes = attributesOf(identity);
     const others = await identities.of(account.id);
-    const mapped = rolesOf(config.roles, [...evidenceOf(others), attributes]);
+    const mapped = rolesOf(mapping, [...evidenceOf(others), attributes]);
     return db.transaction(async (tx) => {
       await link(tx, account.id, identity);
       await audit.append(tx, {
@@ -101,7 +103,7 @@ export function createPeople({ config, db, accounts, identities, audit }: People
   }
 
   async function created(identity: EntraIdentity): Promise<Account> {
-    const mapped = rolesOf(config.roles, [attributesOf(identity)]);
+    const mapped = rolesOf(mapping, [attributesOf(identity)]);
     return db.transaction(async (tx) => {
       const account = await accounts.createElsewhere(tx, profileOf(identity), mapped, actor);
       await link(tx, account.id, identity);
@@ -123,7 +125,7 @@ export function createPeople({ config, db, accounts, identities, audit }: People
   }
 
   function requireGroups({ groups }: EntraIdentity): void {
-    const needed = Object.keys(config.roles.groups).length > 0 && config.groups.onOverageFailure === 'deny';
+    const needed = Object.keys(mapping.groups).length > 0 && config.groups.onOverageFailure === 'deny';
     if (groups.kind !== 'unavailable' || !needed) return;
     throw new AppError('groups_unavailable', 503,
       'Microsoft could not say which groups you are in, so what you may do here is not known.', {

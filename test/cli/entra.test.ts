@@ -58,6 +58,8 @@ describe('roles of people from Microsoft', () => {
   });
 
   test('dry-run of a file that is no mapping says what is wrong with it', async () => {
+    await terminal.write('everywhere.yaml', 'tenants: { c0117050-0000-4000-8000-000000000001: { appRoles: { Reader: [reader] } } }\n');
+    expect((await terminal.signet('roles dry-run everywhere.yaml')).err).toContain('everywhere.yaml:1 tenants: is for several');
     await terminal.write('wrong.yaml', 'appRoles: { Reader: reader }\ngroups: { Clerks: [clerk] }\n');
     const { err, exitCode } = await terminal.signet('roles dry-run wrong.yaml');
     expect(exitCode).not.toBe(0);

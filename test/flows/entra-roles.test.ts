@@ -43,6 +43,21 @@ describe('E31: app roles', () => {
     expect(await rolesOf(newUser({ roles: ['admin', 'clerk', '__proto__', 'constructor', 'Reader '] }))).toEqual([]);
   });
 
+  test('E31 an app role given in another tenant gives nothing here', async () => {
+    const { sim } = denying;
+    const [contoso, fabrikam] = [sim.tenant('contoso').id, sim.tenant('fabrikam').id];
+    sim.app.audience = 'AzureADMultipleOrgs';
+    const two = await startEntraWorld({ sim, entra: {
+      tenant: 'organizations', allowedTenants: [contoso, fabrikam],
+      roles: { tenants: { [contoso]: { appRoles: { Reader: ['reader'], Boss: ['admin'] } }, [fabrikam]: { appRoles: { Reader: ['guest'] } } } },
+    } });
+    sim.tenant('fabrikam').addUser('partner', { roles: ['Boss', 'Reader'] });
+    expect(await rolesOf('fabrikam/partner', two)).toEqual(['guest']);
+    expect(await rolesOf(newUser({ roles: ['Boss', 'Reader'] }), two)).toEqual(['admin', 'reader']);
+    sim.app.audience = 'AzureADMyOrg';
+    await two.close();
+  });
+
   test('E31 a thousand of them do no harm', async () => {
     expect(await rolesOf(newUser({ roles: [...Array.from({ length: 1000 }, (_, at) => `Role${at}`), 'Reader'] }))).toEqual(['reader']);
   });
