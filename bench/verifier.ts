@@ -1,6 +1,6 @@
-// What it costs to verify an access token: ours, beside raw jose and the verifiers that people use in its place. All run
-// in this one run, in turns, so that what the machine does otherwise falls on all: read the ratios. Ours looks up the
-// token's status in a list besides; the others do not know of revocation.
+// What it costs to verify an access token: ours, beside raw jose and the verifiers that people use in its place. All
+// run in this one run, in turns, so that what the machine does otherwise falls on all: read the ratios. Ours looks up
+// the token's status in a list besides; the others do not know of revocation.
 //
 //   npm run bench:verifier
 
@@ -82,12 +82,14 @@ async function compare(title: string, jwts: readonly string[], countOf: (name: s
   console.log(`\n${title}\n${''.padEnd(24)}wall µs   CPU µs   times as fast as jose (wall, CPU)`);
   for (const [name, own] of costs) {
     const figure = (part: keyof Cost) => median(own.map((cost) => cost[part])).toFixed(1).padStart(7);
-    const ratio = (part: keyof Cost) => median(own.map((cost, at) => jose[at]![part] / cost[part])).toFixed(2).padStart(7);
+    const ratio = (part: keyof Cost) =>
+      median(own.map((cost, at) => jose[at]![part] / cost[part])).toFixed(2).padStart(7);
     console.log(`${name.padEnd(24)}${figure('wall')}  ${figure('cpu')}  ${ratio('wall')}  ${ratio('cpu')}`);
   }
 }
 
-console.log(`node ${process.version}; RSA-2048; tokens of ${tokens[0]!.length} bytes; ${rounds} rounds in turns, medians`);
+const sizes = `RSA-2048; tokens of ${tokens[0]!.length} bytes`;
+console.log(`node ${process.version}; ${sizes}; ${rounds} rounds in turns, medians`);
 await compare(`Distinct tokens (${distinctTokens})`, tokens, () => distinctTokens);
 // Those that compute a signature each time need fewer to be measured.
 const remembering = new Set(['signet/verifier', '  without revocation', '  with its cache']);

@@ -1,5 +1,5 @@
-// What was revoked, as the issuer writes it to a Redis: one key per grant, token or person, there for as long as a token
-// could live. It makes a revocation immediate; the status lists remain the truth, for what a Redis may lose.
+// What was revoked, as the issuer writes it to a Redis: one key per grant, token or person, there for as long as its
+// tokens could live. It makes a revocation immediate; the status lists remain the truth, for what a Redis may lose.
 
 import type { AccessToken } from './claims.ts';
 

@@ -25,7 +25,8 @@ export interface VerifierOptions {
   maxTokenBytes?: number;
   /**
    * Whether a token may have been revoked before it expired.
-   * - `'status-list'`: the issuer's signed status lists that tokens name, fetched in the background. A check is a bit test.
+   * - `'status-list'`: the issuer's signed status lists that tokens name, kept fresh in the background; a check is a bit
+   *   test.
    * - `'redis'`: the lists, and at each token the denylist in `redis`, which knows at once.
    * - `'none'`: a revoked token is good until it expires.
    *

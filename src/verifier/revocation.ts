@@ -1,5 +1,5 @@
-// Whether a genuine token is still good: by nothing, by the issuer's status lists, or by these and a Redis. Decides what
-// holds when the answer cannot be had.
+// Whether a genuine token is still good: by nothing, by the issuer's status lists, or by these and a Redis. Decides
+// what holds when the answer cannot be had.
 
 import type { Reading } from './claims.ts';
 import type { Denylist } from './denylist.ts';
@@ -36,8 +36,8 @@ export function byStatusList({ lists, isStatusRequired }: ByListOptions): Revoca
 }
 
 /**
- * By a Redis, at once, and by the status lists. Either may refuse; one of the two has to answer. So a Redis that is away
- * costs the immediacy and nothing else, and a token without a list that Redis cannot answer for is not accepted.
+ * By a Redis, at once, and by the status lists. Either may refuse; one of the two has to answer. So a Redis that is
+ * away costs the immediacy and nothing else, and a token without a list that Redis cannot answer for is not accepted.
  */
 export function byRedis({ denylist, lists, isStatusRequired }: ByListOptions & { denylist: Denylist }): Revocation {
   return {

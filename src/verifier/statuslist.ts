@@ -41,8 +41,8 @@ export async function readStatusList(jwt: string, expected: StatusListExpectatio
   const { nowSeconds, clockToleranceSeconds: tolerance } = expected;
   // Signed, but for another place: an older list of the same issuer must not be passed off as this one. (§8.3)
   if (claims.sub !== expected.uri) throw new Error('the status list is that of another address');
-  if (claims.iss !== undefined && claims.iss !== expected.issuer) throw new Error('the status list is from another issuer');
-  const { iat, exp, ttl } = claims;
+  const { iss = expected.issuer, iat, exp, ttl } = claims;
+  if (iss !== expected.issuer) throw new Error('the status list is from another issuer');
   // In our future it is of a replica whose clock is fast, and none the worse for it. (RFC 7519 §4.1.6)
   if (!isSeconds(iat)) throw new Error('the status list has no usable "iat"');
   if (exp !== undefined && !isSeconds(exp)) throw new Error('the status list has no usable "exp"');

@@ -21,8 +21,8 @@ export interface Verifier {
    * The first token of a status list waits for that list: one request, shared; where it cannot be had, the code is
    * `revocation_unavailable`.
    *
-   * The checks run from cheap to dear: a forged token may well be refused as `expired`. Of a token that was seen before,
-   * the signature is not computed again; its time, its key and its revocation are looked at each time.
+   * The checks run from cheap to dear: a forged token may well be refused as `expired`. Of a token that was seen
+   * before, the signature is not computed again; its time, its key and its revocation are looked at each time.
    *
    * @param jwt compact form, without `Bearer `; `bearerToken()` reads the header
    * @param required scopes and roles the token must all have

@@ -1,6 +1,6 @@
-// EMSA-PKCS1-v1_5 (RFC 8017 §9.2) has one right answer for what an RSA signature holds. Here are blocks that are nearly
-// it, of the kinds that Wycheproof's RSA and JWS vectors have, to be signed with a key of ours: a verifier that parses the
-// block, where it should compare it, takes one or the other for good.
+// EMSA-PKCS1-v1_5 (RFC 8017 §9.2) has one right answer for what an RSA signature holds. Here are blocks that are
+// nearly it, of the kinds that Wycheproof's RSA and JWS vectors have, to be signed with a key of ours: a verifier that
+// parses the block, where it should compare it, takes one or the other for good.
 
 import { hash } from 'node:crypto';
 
@@ -21,7 +21,7 @@ export function forgedPaddings(size: number): [name: string, block: Block][] {
   };
   const separator = size - 52;
 
-  const table: [name: string, block: Block][] = [
+  return [
     ['length of the sequence in long form', info(`30 81 31 30 0d ${sha256} 05 00 04 20`)],
     ['length of the sequence with a leading zero', info(`30 82 00 31 30 0d ${sha256} 05 00 04 20`)],
     ['length of the sequence one too many', info(`30 32 30 0d ${sha256} 05 00 04 20`)],
@@ -60,7 +60,6 @@ export function forgedPaddings(size: number): [name: string, block: Block][] {
       return Buffer.concat([start, Buffer.alloc(size - start.length)]);
     }],
   ];
-  return table;
 }
 
 /** The one right answer. */

@@ -1,5 +1,5 @@
-// Tokens that somebody made to be let in, each a genuine access token of an issuer with one thing wrong. A table, so that
-// whatever takes tokens can be tried with all of it: a verifier, a service over HTTP, an endpoint of the issuer.
+// Tokens that somebody made to be let in, each a genuine access token of an issuer with one thing wrong. A table, so
+// that whatever takes tokens can be tried with all of it: a verifier, a service over HTTP, an endpoint of the issuer.
 
 import { constants, createHmac, createPublicKey, privateEncrypt, sign, type KeyObject } from 'node:crypto';
 import type { VerificationErrorCode } from '../../src/verifier/index.ts';
@@ -55,6 +55,7 @@ export function hostileTokens(forge: Forge): HostileTokens {
 
   const header = (changes: Changes) => () => token(changes);
   const claims = (changes: Changes) => () => token({}, changes);
+  const status = (reference: unknown) => claims({ status: { status_list: reference } });
   const signedWith = (changes: Changes, signer: Signer) => () => token(changes, {}, signer);
   const plainHeader = () => JSON.stringify({ alg: 'RS256', typ: 'at+jwt', kid });
   const plainClaims = () => JSON.stringify(goodClaims());
@@ -86,7 +87,8 @@ export function hostileTokens(forge: Forge): HostileTokens {
     ['alg rs256', 'unsupported_algorithm', header({ alg: 'rs256' })],
     ['alg absent', 'unsupported_algorithm', header({ alg: undefined })],
     ['alg a list', 'unsupported_algorithm', header({ alg: ['RS256'] })],
-    ['HS256 with the public key as secret', 'unsupported_algorithm', signedWith({ alg: 'HS256' }, hmac(String(publicPem)))],
+    ['HS256 with the public key as secret', 'unsupported_algorithm',
+      signedWith({ alg: 'HS256' }, hmac(String(publicPem)))],
     ['HS256 with the modulus as secret', 'unsupported_algorithm',
       signedWith({ alg: 'HS256' }, hmac(Buffer.from(publicJwk.n!, 'base64url')))],
     ['HS256 with an empty secret', 'unsupported_algorithm', signedWith({ alg: 'HS256' }, hmac(''))],
@@ -216,13 +218,13 @@ export function hostileTokens(forge: Forge): HostileTokens {
     ['status text', 'invalid_claims', claims({ status: 'valid' })],
     ['status a list', 'invalid_claims', claims({ status: [] })],
     ['status null', 'invalid_claims', claims({ status: null })],
-    ['status_list null', 'invalid_claims', claims({ status: { status_list: null } })],
-    ['status_list without idx', 'invalid_claims', claims({ status: { status_list: { uri: trapUrl } } })],
-    ['status_list with an idx below zero', 'invalid_claims', claims({ status: { status_list: { idx: -1, uri: trapUrl } } })],
-    ['status_list with half an idx', 'invalid_claims', claims({ status: { status_list: { idx: 0.5, uri: trapUrl } } })],
-    ['status_list with idx as text', 'invalid_claims', claims({ status: { status_list: { idx: '1', uri: trapUrl } } })],
-    ['status_list without uri', 'invalid_claims', claims({ status: { status_list: { idx: 1 } } })],
-    ['status_list with uris', 'invalid_claims', claims({ status: { status_list: { idx: 1, uri: [trapUrl] } } })],
+    ['status_list null', 'invalid_claims', status(null)],
+    ['status_list without idx', 'invalid_claims', status({ uri: trapUrl })],
+    ['status_list with an idx below zero', 'invalid_claims', status({ idx: -1, uri: trapUrl })],
+    ['status_list with half an idx', 'invalid_claims', status({ idx: 0.5, uri: trapUrl })],
+    ['status_list with idx as text', 'invalid_claims', status({ idx: '1', uri: trapUrl })],
+    ['status_list without uri', 'invalid_claims', status({ idx: 1 })],
+    ['status_list with uris', 'invalid_claims', status({ idx: 1, uri: [trapUrl] })],
     ['a number that a double rounds', 'malformed', rawClaims(() => claimsText('"account":9007199254740993'))],
   ];
 
@@ -293,7 +295,8 @@ export function hostileTokens(forge: Forge): HostileTokens {
     ['claims with NaN', 'malformed', rawClaims(() => claimsText('"x":NaN'))],
     ['claims with a comment', 'malformed', rawClaims(() => `${plainClaims()}/* */`)],
     ['claims not UTF-8', 'malformed', rawClaims(() => Buffer.from(claimsText('"x":"ÿ"'), 'latin1'))],
-    ['claims nested beyond reason', 'malformed', rawClaims(() => claimsText(`"x":${'['.repeat(2500)}${']'.repeat(2500)}`))],
+    ['claims nested beyond reason', 'malformed', rawClaims(() =>
+      claimsText(`"x":${'['.repeat(2500)}${']'.repeat(2500)}`))],
     ['sub twice', 'malformed', rawClaims(() => claimsText('"sub":"admin"'))],
     ['sub twice, once escaped', 'malformed', rawClaims(() => claimsText('"\\u0073ub":"admin"'))],
     ['a name twice, far inside', 'malformed', rawClaims(() => claimsText('"x":[{"y":{"z":1,"z":2}}]'))],
@@ -374,9 +377,10 @@ function swapCase(text: string): string {
 }
 
 /**
- * Whether a token can be sent in a header as it is: HTTP refuses other characters, drops space at the ends, and node ends
- * the connection of whoever sends more than 16 kB of headers.
+ * Whether a token can be sent in a header as it is: HTTP refuses other characters, drops space at the ends, and node
+ * ends the connection of whoever sends more than 16 kB of headers.
  */
 export function fitsHeader(token: unknown): token is string {
-  return typeof token === 'string' && token.length < 15_000 && /^[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?$/.test(token);
+  if (typeof token !== 'string' || token.length > 15_000) return false;
+  return /^[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?$/.test(token);
 }

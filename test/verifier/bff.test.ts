@@ -13,7 +13,8 @@ test('a person who was signed out everywhere is signed out of it, within the ttl
   const app = await world.start('node:http', { verifier: undefined }); // the one it has where none is given
   const browser = new Browser();
   await browser.signIn(`${app.url}/me`);
-  expect((await browser.call(`${app.url}/me`)).status).toBe(200);
+  const answer = async () => (await browser.call(`${app.url}/me`)).status;
+  expect(await answer()).toBe(200);
   await world.signet.store.accounts.signOut(world.signet.accountId, 'test');
-  await vi.waitFor(async () => expect((await browser.call(`${app.url}/me`)).status).toBe(401), { timeout: 3000, interval: 50 });
+  await vi.waitFor(async () => expect(await answer()).toBe(401), { timeout: 3000, interval: 50 });
 });

@@ -1,5 +1,5 @@
-// The hostile tokens, and every genuine one in the place of another, at a running server and behind the cookies of a web
-// application: none is accepted, none is answered with 5xx, none makes anybody ask anybody.
+// The hostile tokens, and every genuine one in the place of another, at a running server and behind the cookies of a
+// web application: none is accepted, none is answered with 5xx, none makes anybody ask anybody.
 
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { rm } from 'node:fs/promises';
@@ -128,7 +128,8 @@ describe('a running server', () => {
 
   test('introspection calls no hostile token active', async () => {
     const table = tableFrom(real.access_token, ordersApi);
-    for (const make of table.genuine) expect(await introspect(make())).toMatchObject({ status: 200, body: { active: true } });
+    const isActive = { status: 200, body: { active: true } };
+    for (const make of table.genuine) expect(await introspect(make())).toMatchObject(isActive);
     // It answers for tokens of any audience: for which one is up to whoever asks.
     const rows = all(table).filter(([, code]) => code !== 'wrong_audience');
     const isRefusal = (answer: Answer) => isClientError(answer)
@@ -153,7 +154,8 @@ describe('a running server', () => {
   test('nothing that it signs is taken for something else', async () => {
     const { issuer } = server;
     const listUri = decode(real.access_token).payload.status.status_list.uri;
-    const introspection = await post('/token/introspection', { token: real.access_token }, 'application/token-introspection+jwt');
+    const signedAnswer = 'application/token-introspection+jwt';
+    const introspection = await post('/token/introspection', { token: real.access_token }, signedAnswer);
     const signed: Record<string, string> = {
       'ID token': real.id_token,
       'refresh token': real.refresh_token,
@@ -198,7 +200,8 @@ describe('a web application that keeps tokens in cookies', () => {
     await new Promise<void>((resolve) => application.listen(0, '127.0.0.1', resolve));
     url = `http://127.0.0.1:${(application.address() as AddressInfo).port}`;
     bff = createBff({
-      issuer: issuer.issuer, clientId: 'bff', clientSecret: secret, baseUrl: url, cookieKeys: [cookieKey], resource: audience,
+      issuer: issuer.issuer, clientId: 'bff', clientSecret: secret, baseUrl: url, cookieKeys: [cookieKey],
+      resource: audience,
     });
   });
   afterAll(async () => {
@@ -222,7 +225,8 @@ describe('a web application that keeps tokens in cookies', () => {
     const table = hostileTokens(forgeOf(issuer, trap.url));
     for (const make of table.genuine) expect(await ask(make())).toMatchObject({ status: 200 });
     // Two cookies hold some 5 kB of tokens; the application refuses to keep more.
-    const rows = [...table.offline, ...table.unknownKeys.slice(0, 1)].filter(([, , make]) => String(make()).length < 5_000);
+    const rows = [...table.offline, ...table.unknownKeys.slice(0, 1)]
+      .filter(([, , make]) => String(make()).length < 5_000);
     const before = issuer.requests.length;
     const known = new Set(connected);
     expect(await accepted(rows, ask, ({ status }) => status === 401)).toEqual([]);

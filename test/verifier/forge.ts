@@ -7,8 +7,9 @@ import { audience, firstKey, type TestIssuer } from './issuer.ts';
 
 const keyOf = ({ pkcs8 }: { pkcs8: Buffer }) => createPrivateKey({ key: pkcs8, format: 'der', type: 'pkcs8' });
 
-export const strangersKey = keyOf(testKeys[1]!);
+const strangersKey = keyOf(testKeys[1]!);
 
 export function forgeOf({ issuer, claims }: Pick<TestIssuer, 'issuer' | 'claims'>, trapUrl: string): Forge {
-  return { issuer, audience, kid: firstKey.kid, privateKey: keyOf(testKeys[0]!), strangersKey, claims: () => claims(), trapUrl };
+  const privateKey = keyOf(testKeys[0]!);
+  return { issuer, audience, kid: firstKey.kid, privateKey, strangersKey, claims: () => claims(), trapUrl };
 }

@@ -10,7 +10,9 @@ import { services, startService, type Service } from './services.ts';
 import { startTrap, type Trap } from './trap.ts';
 
 // Rows are named before there is an issuer, so the table is made twice: for its names, and to be tried.
-const names = hostileTokens(forgeOf({ issuer: 'https://id.example.com', claims: () => ({}) }, 'https://trap.example.com'));
+const nowhere = forgeOf({ issuer: 'https://id.example.com', claims: () => ({}) }, 'https://trap.example.com');
+const names = hostileTokens(nowhere);
+const rowsOf = (part: 'offline' | 'unknownKeys') => names[part].map(([name, code], row) => [name, code, row] as const);
 
 let issuer: TestIssuer;
 let verifier: Verifier;
@@ -41,7 +43,7 @@ test('the tokens below are hostile, not merely broken: unchanged, theirs is acce
 });
 
 describe('refused without asking anyone:', () => {
-  test.each(names.offline.map(([name, code], row) => [name, code, row] as const))('%s (%s)', async (_name, code, row) => {
+  test.each(rowsOf('offline'))('%s (%s)', async (_name, code, row) => {
     const before = issuer.requests.length;
     const error = await refusal(table.offline[row]![2]());
     expect(error).toMatchObject({ code, status: 401 });
@@ -52,7 +54,7 @@ describe('refused without asking anyone:', () => {
 });
 
 describe('refused after asking the issuer, and only the issuer:', () => {
-  test.each(names.unknownKeys.map(([name, code], row) => [name, code, row] as const))('%s (%s)', async (_name, code, row) => {
+  test.each(rowsOf('unknownKeys'))('%s (%s)', async (_name, code, row) => {
     const before = issuer.requests.length;
     expect(await refusal(table.unknownKeys[row]![2]())).toMatchObject({ code, status: 401 });
     expect(issuer.requests.slice(before).map(({ path }) => path)).toEqual(['/jwks']);

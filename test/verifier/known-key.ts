@@ -13,7 +13,8 @@ import { fromTestKeys } from '../support/keys.ts';
 /** A directory to start a server in, which signs with the first of the test keys. */
 export async function directoryWithKnownKey(): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'signet-test-'));
-  const config = loadConfig({ env: {}, cwd: directory, values: { issuer: 'http://localhost:9', passwords: { bcryptCost: 4 } } });
+  const values = { issuer: 'http://localhost:9', passwords: { bcryptCost: 4 } };
+  const config = loadConfig({ env: {}, cwd: directory, values });
   const store = await openStore(config, silentLog);
   await createKeyring({ ...store, generate: fromTestKeys() }).bootstrap();
   await store.close();

@@ -27,7 +27,8 @@ export const services: Record<string, (verifier: Verifier, options?: TokenOption
   async Fastify(verifier, options) {
     let handle: RequestListener = () => {};
     const app = fastify({ serverFactory: (handler) => createServer(handle = handler as RequestListener) });
-    app.get('/', { onRequest: forFastify.requireToken(verifier, options) }, async (request) => ({ sub: request.token?.sub }));
+    const onRequest = forFastify.requireToken(verifier, options);
+    app.get('/', { onRequest }, async (request) => ({ sub: request.token?.sub }));
     await app.ready();
     return handle;
   },

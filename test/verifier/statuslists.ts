@@ -36,7 +36,7 @@ export function listToken(issuer: TestIssuer, options: ListOptions = {}, path = 
   return `${text}.${base64url(key.sign(text))}`;
 }
 
-/** Serves a list, with an ETag; in the place of any before. Returns how often it was asked for, and answered in full. */
+/** Serves a list, with an ETag, in the place of any before; counts how often it was asked for and sent in full. */
 export function serveList(issuer: TestIssuer, options: ListOptions | string = {}, path = listPath) {
   const served = { asked: 0, full: 0 };
   const jwt = typeof options === 'string' ? options : listToken(issuer, options, path);

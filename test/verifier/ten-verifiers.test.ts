@@ -22,8 +22,10 @@ afterAll(async () => {
   await redis.stop();
 });
 
-const freshToken = async () =>
-  (await signIn(server.issuer, { parameters: { scope: 'orders:read', resource: ordersApi } })).tokens.access_token as string;
+async function freshToken(): Promise<string> {
+  const { tokens } = await signIn(server.issuer, { parameters: { scope: 'orders:read', resource: ordersApi } });
+  return tokens.access_token;
+}
 
 /** Milliseconds until the last of them refuses; each is asked all the time, as a service in use is. */
 async function untilAllRefuse(verifiers: readonly Verifier[], jwt: string): Promise<number> {
