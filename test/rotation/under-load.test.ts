@@ -129,7 +129,7 @@ describe.skipIf(!engines.includes(postgres))('two servers on one PostgreSQL, und
     await expectNoHarm();
     const keys = await rig.activations();
     expect(keys.length).toBeGreaterThanOrEqual(6);
-    expect(balancer.jwksFailures).toBeGreaterThan(2);
+    expect(balancer.jwksFailures).toBeGreaterThan(0);
     expect(load.counts.signIns).toBeGreaterThan(30);
     expect(load.counts.clientCredentials).toBeGreaterThan(100);
     for (const { refreshedAt } of load.chains) expect(refreshedAt.length).toBeGreaterThan(25);
