@@ -32,6 +32,8 @@ export interface Account extends Profile {
   /** A one-time password: good for choosing another one, nothing else. */
   passwordMustChange: boolean;
   disabledAt?: Date;
+  /** When they were last signed out everywhere: what was proved before ended with it. */
+  signedOutAt?: Date;
   createdAt: Date;
   lastSignInAt?: Date;
 }
@@ -66,14 +68,16 @@ export interface Accounts {
   updateFromElsewhere(
     tx: Queryable, account: Account, said: Profile, mappedRoles: readonly string[], actor: string,
   ): Promise<Account>;
+  /** Who gets a new password is signed out everywhere, in the same transaction: somebody may have known the old one. */
   setPassword(id: string, passwordHash: string, options: { mustChange: boolean; actor: string }): Promise<void>;
   /**
-   * The person's own choice in place of the one-time password whose hash is `from`. False when that one is no longer
-   * the password: used by another sign-in, or replaced by an administrator.
+   * The person's own choice in place of the one-time password whose hash is `from`, which signs them out everywhere
+   * else. The account as it is then; undefined when that one is no longer the password: used by another sign-in, or
+   * replaced by an administrator.
    */
   choosePassword(
     id: string, from: string, to: string, request: Pick<AuditEvent, 'requestId' | 'address'>,
-  ): Promise<boolean>;
+  ): Promise<Account | undefined>;
   /** The same password under another cost; not an event, and only if nobody changed it meanwhile. */
   rehash(id: string, from: string, to: string): Promise<void>;
   /** Vouches that the address is the person's, or takes that back. */
@@ -120,18 +124,20 @@ interface Row {
   password_hash: string | null;
   password_must_change: number;
   disabled_at: number | null;
+  signed_out_at: number | null;
   created_at: number;
   last_sign_in_at: number | null;
 }
 
 const columns = `id, email, email_key, email_verified, name, given_name, family_name, preferred_username, roles,
-  mapped_roles, password_hash, password_must_change, disabled_at, created_at, last_sign_in_at`;
+  mapped_roles, password_hash, password_must_change, disabled_at, signed_out_at, created_at, last_sign_in_at`;
 
 /** Who has it may administer (admin/authorize.ts). */
 export const adminRole = 'admin';
 
-// Roles have no quotes (checkRoles), so this finds the whole name and nothing else.
-const isAdministrator = `disabled_at is null and (roles like '%"${adminRole}"%' or mapped_roles like '%"${adminRole}"%')`;
+// Roles have no quotes (checkRoles), so this finds the whole name and nothing else; "like" would find "Admin" on SQLite.
+const names = (column: string) => `replace(${column}, '"${adminRole}"', '') <> ${column}`;
+const isAdministrator = `disabled_at is null and (${names('roles')} or ${names('mapped_roles')})`;
 const isNotTheLast = `(not (${isAdministrator})
   or exists (select 1 from (select id from accounts where ${isAdministrator}) others where others.id <> accounts.id))`;
 
@@ -189,6 +195,12 @@ export function createAccounts(
     });
   }
 
+  /** Signs a person out everywhere; how many grants ended. */
+  async function endEverything(tx: Queryable, id: string): Promise<number> {
+    await tx.query('update accounts set signed_out_at = $2 where id = $1', [id, now()]);
+    return tokens.end(tx, id, { sessions: true });
+  }
+
   /**
    * An act that takes something away from a person, and the tokens that show it. `act` says which tokens end with it;
    * undefined: there is no such account. Answers how many grants ended.
@@ -200,7 +212,7 @@ export function createAccounts(
     const grantsEnded = await db.transaction(async (tx) => {
       const ends = await act(tx);
       if (ends === undefined) throw unknownAccount(id);
-      const count = ends === 'nothing' ? 0 : await tokens.end(tx, id, ends);
+      const count = ends === 'nothing' ? 0 : await (ends.sessions ? endEverything(tx, id) : tokens.end(tx, id, ends));
       await audit.append(tx, { ...event, subject: id, detail: { ...event.detail, grantsEnded: count } });
       return count;
     });
@@ -271,20 +283,26 @@ export function createAccounts(
     },
 
     async setPassword(id, passwordHash, { mustChange, actor }) {
-      await change(id, { event: 'account.password_set', actor },
-        'update accounts set password_hash = $2, password_must_change = $3, updated_at = $4 where id = $1',
-        [passwordHash, mustChange ? 1 : 0]);
+      await withdraw(id, { event: 'account.password_set', actor }, async (tx) => {
+        const { rowCount } = await tx.query(
+          'update accounts set password_hash = $2, password_must_change = $3, updated_at = $4 where id = $1',
+          [id, passwordHash, mustChange ? 1 : 0, now()]);
+        return rowCount === 1 ? { sessions: true } : undefined;
+      });
     },
 
     async choosePassword(id, from, to, request) {
-      return db.transaction(async (tx) => {
+      const row = await db.transaction(async (tx) => {
         const { rowCount } = await tx.query(
           `update accounts set password_hash = $3, password_must_change = 0, updated_at = $4
            where id = $1 and password_hash = $2`, [id, from, to, now()]);
-        if (rowCount === 0) return false;
-        await audit.append(tx, { event: 'account.password_set', actor: id, subject: id, ...request });
-        return true;
+        if (rowCount === 0) return undefined;
+        const detail = { grantsEnded: await endEverything(tx, id) };
+        await audit.append(tx, { event: 'account.password_set', actor: id, subject: id, ...request, detail });
+        return (await tx.query<Row>(`select ${columns} from accounts where id = $1`, [id])).rows[0];
       });
+      if (row) await tokens.ended();
+      return row && fromRow(row);
     },
 
     async rehash(id, from, to) {
@@ -405,6 +423,7 @@ function fromRow(row: Row): Account {
     ...(row.preferred_username === null ? {} : { preferredUsername: row.preferred_username }),
     ...(row.password_hash === null ? {} : { passwordHash: row.password_hash }),
     ...(row.disabled_at === null ? {} : { disabledAt: new Date(row.disabled_at) }),
+    ...(row.signed_out_at === null ? {} : { signedOutAt: new Date(row.signed_out_at) }),
     ...(row.last_sign_in_at === null ? {} : { lastSignInAt: new Date(row.last_sign_in_at) }),
   };
 }

@@ -239,7 +239,7 @@ export async function startServer(config: Config, log: Log, { dispatcher }: Serv
     app.use(signInRoutes({
       issuerUrl: config.issuer, issuer: issuer!, accounts, passwords, attempts, pages, audit, log, complete,
       minPasswordLength: config.passwords.minLength,
-      entra: entra && createEntraSignIn({ ...entra, issuer: issuer!, finish: complete, audit }),
+      entra: entra && createEntraSignIn({ ...entra, issuer: issuer!, accounts, finish: complete, audit }),
     }).routes());
     app.use((ctx) => issuer!.handle(ctx));
 

@@ -21,7 +21,7 @@ import { configurationFor, toMetadata, type ProviderPages } from './configuratio
 import { createConsents, describeConsent, recordConsent, withdrawConsent, type ConsentRequest } from './consent.ts';
 import { auditProvider } from './events.ts';
 import { createModels, type GrantStatuses } from './models.ts';
-import { createProvider, type RequestState } from './provider.ts';
+import { createProvider, type ProvedSignIn, type RequestState } from './provider.ts';
 import { recognise, type RecognisedToken } from './recognise.ts';
 import { createRefreshRotation } from './refresh.ts';
 import { createTokenFormats, type TokenFormats } from './tokens.ts';
@@ -77,7 +77,7 @@ export interface SignInNote {
   /** Who proved a one-time password, and has now to choose another one in place of just that one. */
   mustChangePassword?: { accountId: string; provedHash: string };
   /** Whose password was proved in order to connect a Microsoft account, and when (epoch milliseconds). */
-  connect?: { accountId: string; provedAt: number };
+  connect?: { accountId: string; provedAt: number; signedOutAt?: number };
   /** The browser was sent to Microsoft without being shown our page. */
   sentToMicrosoft?: true;
   /** What went wrong there, for the page to say; and whether another account may do better. */
@@ -89,7 +89,7 @@ export type SignInAnswer =
    * `amr`: how the person was authenticated (RFC 8176). `authTime`: when, in epoch seconds, if not now. `upstream`: the
    * session elsewhere that it rests on.
    */
-  | { accountId: string; amr?: string[]; acr?: string; authTime?: number; upstream?: string }
+  | ProvedSignIn & { amr?: string[]; acr?: string; authTime?: number }
   | { consent: 'allow' | 'deny' }
   | { cancelled: true };
 
@@ -139,6 +139,9 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
     }, keys);
     const provider = createProvider(config.issuer, configuration, {
       formats, rotation, places: statuses, stateOf: (req) => states.get(req),
+      // Not which is later: the clocks of servers, and of whoever types the command, may be apart.
+      isOver: async ({ accountId, signedOutAt }) =>
+        (await accounts.find(accountId))?.signedOutAt?.getTime() !== signedOutAt,
     });
     provider.silent = true;
     provider.use(restrictScripts);

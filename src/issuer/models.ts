@@ -313,7 +313,8 @@ export async function ownerOfGrant(
 }
 
 /**
- * Ends every session, grant, code and refresh token there is: everybody signs in again. Answers how many rows went.
+ * Ends every session, grant, code and refresh token there is, and every sign-in that is under way: everybody signs in
+ * again. Answers how many rows went.
  * A refresh that is under way may still store its successor, but its grant is gone and the next refresh is refused.
  */
 export async function cutSessions(
@@ -321,8 +322,9 @@ export async function cutSessions(
 ): Promise<number> {
   const sessions = await tx.query(endSession, [now(), now() + longestRequestMs, 'Session']);
   const grants = await endGrants(tx, 'everyone', statuses, now);
-  const tokens = await tx.query(`delete from oidc_models where model in ('AuthorizationCode', 'RefreshToken')`);
-  return sessions.rowCount + grants + tokens.rowCount;
+  const rest = await tx.query(
+    `delete from oidc_models where model in ('AuthorizationCode', 'RefreshToken', 'Interaction')`);
+  return sessions.rowCount + grants + rest.rowCount;
 }
 
 function refuseClientWrite(): never {

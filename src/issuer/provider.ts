@@ -24,7 +24,16 @@ export interface ProviderParts {
   formats: TokenFormats;
   rotation: RefreshRotation;
   places: Pick<Places, 'ofClient'>;
+  /** Whether the person of a sign-in was signed out everywhere since they proved who they are. */
+  isOver(login: ProvedSignIn): Promise<boolean>;
   stateOf(req: IncomingMessage): RequestState | undefined;
+}
+
+/** What of a finished sign-in is ours (complete.ts). */
+export interface ProvedSignIn extends Resting {
+  accountId: string;
+  /** When the account had last been signed out everywhere as its proof was checked: epoch milliseconds. */
+  signedOutAt?: number;
 }
 
 /** What we rely on of oidc-provider's models and its types leave out; test/issuer/canary.test.ts holds it. */
@@ -63,6 +72,11 @@ interface SessionClass {
   IN_PAYLOAD: string[];
 }
 
+interface InteractionClass {
+  new (...input: never[]): { result?: { login?: ProvedSignIn } | undefined };
+  find(uid: string, options?: object): Promise<InstanceType<InteractionClass> | undefined>;
+}
+
 export function createProvider(issuer: string, configuration: Configuration, parts: ProviderParts): Provider {
   const provider = new Provider(issuer, configuration);
   trustOnlyTheIssuer(provider, new URL(issuer));
@@ -81,6 +95,7 @@ export function createProvider(issuer: string, configuration: Configuration, par
     AccessToken: { value: accessTokenModel(provider.AccessToken as never, parts.formats) },
     ClientCredentials: { value: serviceTokenModel(provider.ClientCredentials as never, parts.places) },
     Grant: { value: grantModel(provider.Grant as never) },
+    Interaction: { value: interactionModel(provider.Interaction as never, parts) },
     Session: { value: sessionModel(provider.Session as never) },
     AuthorizationCode: { value: codeModel(provider.AuthorizationCode as never, provider) },
     RefreshToken: { value: refreshTokenModel(provider.RefreshToken as never, provider, parts) },
@@ -153,6 +168,21 @@ export function grantIdOf(jti: string): string {
   return jti.split('.')[0]!;
 }
 
+/**
+ * Between the proof and the session that it makes, a browser may take its time, and no session is there to be ended. So
+ * the proof says itself whether it is over; the person is then asked as if they had proved nothing.
+ */
+function interactionModel(Base: InteractionClass, { isOver }: Pick<ProviderParts, 'isOver'>): InteractionClass {
+  return class Interaction extends Base {
+    static override async find(uid: string, options?: object) {
+      const found = await super.find(uid, options);
+      const login = found?.result?.login;
+      if (login && (await isOver(login))) found.result = undefined;
+      return found;
+    }
+  };
+}
+
 /** A session that gets a new id. A refresh in another tab looks for it by its uid, and has to find it at any moment. */
 function sessionModel(Base: SessionClass): SessionClass {
   return class Session extends Base {
@@ -163,7 +193,7 @@ function sessionModel(Base: SessionClass): SessionClass {
     // oidc-provider takes from a finished sign-in what it knows of (lib/actions/authorization/resume.js).
     override loginAccount(details: object) {
       super.loginAccount(details);
-      this.upstream = (Provider.ctx!.oidc.entities.Interaction?.result?.login as Resting | undefined)?.upstream;
+      this.upstream = (Provider.ctx!.oidc.entities.Interaction?.result?.login as ProvedSignIn | undefined)?.upstream;
     }
 
     override async save(ttl: number) {

@@ -7,6 +7,7 @@ import type { Issuer, PendingSignIn } from '../issuer/issuer.ts';
 import type { RequestState } from '../issuer/provider.ts';
 
 export interface CompleteSignIn {
+  /** @param account as it was when the proof was checked, or before */
   (ctx: Context, pending: PendingSignIn, account: Account, proof: Proof): Promise<void>;
 }
 
@@ -23,7 +24,8 @@ export interface Proof {
 
 export function createCompleteSignIn(issuer: Issuer, accounts: Accounts, audit: Audit): CompleteSignIn {
   return async (ctx, pending, account, { method, ...proof }) => {
-    const returnTo = await issuer.finishSignIn(ctx, { accountId: account.id, ...proof });
+    const signedOutAt = account.signedOutAt?.getTime();
+    const returnTo = await issuer.finishSignIn(ctx, { accountId: account.id, signedOutAt, ...proof });
     await accounts.signedIn(account.id);
     const { requestId, address } = ctx.state as RequestState;
     const { amr, acr } = proof;

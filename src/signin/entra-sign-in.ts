@@ -3,6 +3,7 @@
 // entra/; whose account it is, people.ts.
 
 import type { Context } from 'koa';
+import type { Accounts } from '../accounts.ts';
 import type { Audit } from '../audit.ts';
 import type { EntraConfig } from '../config.ts';
 import { AppError, isAppError } from '../errors.ts';
@@ -32,6 +33,7 @@ export interface EntraSignInParts {
   config: EntraConfig;
   connector: MountedEntraConnector;
   issuer: Issuer;
+  accounts: Pick<Accounts, 'find'>;
   people: People;
   sessions: UpstreamSessions;
   finish: CompleteSignIn;
@@ -43,14 +45,17 @@ export interface EntraSignInParts {
 const connectWithinMs = 15 * 60_000;
 
 export function createEntraSignIn(parts: EntraSignInParts): EntraSignIn {
-  const { config, connector, issuer, people, sessions, finish, audit, now = Date.now } = parts;
+  const { config, connector, issuer, accounts, people, sessions, finish, audit, now = Date.now } = parts;
 
   /** The account that this browser has just proved to own, where the person wants it connected. */
-  function provedAccount({ note }: PendingSignIn): string | undefined {
+  async function provedAccount({ note }: PendingSignIn): Promise<string | undefined> {
     if (!note?.connect) return undefined;
-    if (now() - note.connect.provedAt <= connectWithinMs) return note.connect.accountId;
+    const { accountId, provedAt, signedOutAt } = note.connect;
+    const account = await accounts.find(accountId);
+    const isOver = account?.signedOutAt?.getTime() !== signedOutAt; // signed out everywhere since
+    if (!isOver && now() - provedAt <= connectWithinMs) return accountId;
     throw new AppError('connect_expired', 400,
-      'It is too long ago that you entered your password. Go back to the application and start again.');
+      'You have to enter your password once more. Go back to the application and start again.');
   }
 
   return {
@@ -74,7 +79,7 @@ export function createEntraSignIn(parts: EntraSignInParts): EntraSignIn {
       if (pending.step !== 'login') throw new AppError('sign_in_lost', 400, 'this sign-in is past its first step');
       const { requestId, address } = ctx.state as RequestState;
       try {
-        const account = await people.signIn(identity, { requestId, address }, provedAccount(pending));
+        const account = await people.signIn(identity, { requestId, address }, await provedAccount(pending));
         const { sid, loginHint, upstreamRefreshToken, authTime, acr } = identity;
         const upstream = await sessions.open({
           method: 'entra', externalId: externalIdOf(identity), accountId: account.id,

@@ -235,7 +235,8 @@ export function signInRoutes(parts: SignInParts): Router {
     }
     if (rehashed) await accounts.rehash(account.id, account.passwordHash!, rehashed);
     if (wishOf(ctx) === 'connect') {
-      await issuer.noteSignIn(ctx, { connect: { accountId: account.id, provedAt: Date.now() } });
+      const signedOutAt = account.signedOutAt?.getTime();
+      await issuer.noteSignIn(ctx, { connect: { accountId: account.id, provedAt: Date.now(), signedOutAt } });
       return redirect(ctx, `${formOf(pending)}/microsoft?connect`);
     }
     return complete(ctx, pending, account, { method: 'password', amr: ['pwd'] });
@@ -253,9 +254,9 @@ export function signInRoutes(parts: SignInParts): Router {
     if (problem) return showStep(ctx, pending, { problem, status: 400 });
     const { requestId, address } = ctx.state as RequestState;
     const replacement = await passwords.hash(chosen);
-    const changed = await accounts.choosePassword(accountId, current, replacement, { requestId, address });
-    if (!changed) throw passwordGone();
-    return complete(ctx, pending, account, { method: 'password', amr: ['pwd'] });
+    const renewed = await accounts.choosePassword(accountId, current, replacement, { requestId, address });
+    if (!renewed) throw passwordGone();
+    return complete(ctx, pending, renewed, { method: 'password', amr: ['pwd'] });
   }
 
   async function problemWith(chosen: string, again: string, currentHash: string): Promise<string | undefined> {

@@ -81,11 +81,12 @@ describe.each(engines)('accounts on $name', ({ freshUrl }) => {
   test('the choice of a password replaces the one-time password that was proved, and no other', async () => {
     const { id } = await accounts.create(
       { email: 'ada@example.com', roles: [], passwordHash: 'one-time', passwordMustChange: true }, 'admin');
-    expect(await accounts.choosePassword(id, 'an older one', 'thief', {})).toBe(false);
+    expect(await accounts.choosePassword(id, 'an older one', 'thief', {})).toBeUndefined();
     const choices = ['first', 'second', 'third'];
     const won = await Promise.all(choices.map((choice) => accounts.choosePassword(id, 'one-time', choice, {})));
     expect(won.filter(Boolean)).toHaveLength(1);
-    expect(await accounts.find(id)).toMatchObject({ passwordHash: choices[won.indexOf(true)], passwordMustChange: false });
+    expect(await accounts.find(id)).toEqual(won.find(Boolean));
+    expect(await accounts.find(id)).toMatchObject({ passwordHash: choices[won.findIndex(Boolean)], passwordMustChange: false });
   });
 
   test('a new hash of the same password does not undo a password that was changed meanwhile', async () => {
@@ -122,6 +123,16 @@ describe.each(engines)('accounts on $name', ({ freshUrl }) => {
       await accounts.setRoles(ada.id, ['admin'], 'test');
       await accounts.setRoles(bob.id, ['buyer'], 'test');
       expect(await accounts.find(bob.id)).toMatchObject({ roles: ['buyer'] });
+    });
+
+    test('whoever has another role of nearly that name is none', async () => {
+      const ada = await admin('ada@example.com');
+      for (const [at, role] of ['Admin', 'ADMIN', 'admins', 'x-admin'].entries()) {
+        const { id } = await accounts.create({ email: `${at}@example.com`, roles: [role] }, 'test');
+        await accounts.setRoles(id, [role], 'test');
+      }
+      await expect(accounts.setDisabled(ada.id, true, 'test')).rejects.toMatchObject(refused);
+      await expect(accounts.setRoles(ada.id, ['Admin'], 'test')).rejects.toMatchObject(refused);
     });
 
     test('one who has the role from elsewhere counts, and loses nothing by what is set here', async () => {

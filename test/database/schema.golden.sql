@@ -14,6 +14,8 @@ CREATE TABLE accounts (
   password_hash text,
   password_must_change bigint not null,
   disabled_at bigint,
+
+  signed_out_at bigint,
   created_at bigint not null,
   updated_at bigint not null,
   last_sign_in_at bigint

@@ -269,7 +269,17 @@ describe('connecting a Microsoft account to an account of one’s own', () => {
     await provedEarlier(30);
     const left = await agent.visit(`${new URL(page.url).pathname}/microsoft?connect`);
     const answer = await world.passMicrosoft(agent, left.url, path(user));
-    expect([answer.status, problemOn(answer)]).toEqual([400, expect.stringContaining('too long ago')]);
+    expect([answer.status, problemOn(answer)]).toEqual([400, expect.stringContaining('enter your password once more')]);
+    expect(await world.server.store.identities.of(account.id)).toEqual([]);
+  });
+
+  test('is over where the person was signed out everywhere in between', async () => {
+    const [account, user] = [await someone(), newUser()];
+    const { agent, left } = await prove(account.email);
+    await world.server.store.accounts.signOut(account.id, 'test');
+    const answer = await world.passMicrosoft(agent, left.url, path(user));
+    expect([answer.status, problemOn(answer)])
+      .toEqual([400, expect.stringContaining('enter your password once more')]);
     expect(await world.server.store.identities.of(account.id)).toEqual([]);
   });
 

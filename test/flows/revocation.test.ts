@@ -78,6 +78,10 @@ describe.each(engines)('what sets the bit of a token, on $name', (engine) => {
     ['the person is disabled', ({ id }) => server.store.accounts.setDisabled(id, true, 'test')],
     ['a role is taken away', ({ id }) => server.store.accounts.setRoles(id, [], 'test')],
     ['the person is signed out everywhere', ({ id }) => server.store.accounts.signOut(id, 'test')],
+    ['the person gets a new password', async ({ id }) => {
+      const { passwordHash } = (await server.store.accounts.find(id))!;
+      await server.store.accounts.setPassword(id, passwordHash!, { mustChange: false, actor: 'test' });
+    }],
     ['the application is disabled', () => server.store.clients.setDisabled('registered', true, 'test'), 'registered'],
     ['an administrator revokes the grant', ({ access }) =>
       server.store.grants.revoke(grantIdOf(access), { actor: 'test' })],

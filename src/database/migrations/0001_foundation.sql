@@ -16,6 +16,8 @@ create table accounts (
   password_hash text,
   password_must_change bigint not null,
   disabled_at bigint,
+  -- Everywhere, last. A sign-in that was proved before is not finished any more.
+  signed_out_at bigint,
   created_at bigint not null,
   updated_at bigint not null,
   last_sign_in_at bigint
