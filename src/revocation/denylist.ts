@@ -67,7 +67,8 @@ export function openDenylist({ url, everything, log, now = Date.now }: DenylistO
 
   function tell(revoked: readonly Revoked[]): void {
     for (const { grantId, expiresAt } of revoked) if (!known.has(grantId)) waiting.set(grantId, expiresAt);
-    writing ??= write();
+    // A turn later: with nothing to write, write() would end before its promise is noted, and none would follow.
+    writing ??= Promise.resolve().then(write);
   }
 
   async function write(): Promise<void> {
