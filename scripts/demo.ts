@@ -10,8 +10,11 @@ import { loadConfig } from '../src/config.ts';
 import { AppError, isAppError } from '../src/errors.ts';
 import { createLog } from '../src/log.ts';
 import { openStore, startServer, type RunningServer } from '../src/server.ts';
+import { startMicrosoft, type SimulatedMicrosoft } from './demo-microsoft.ts';
 
 const issuer = 'http://localhost:3000';
+const server = 'http://127.0.0.1:3001';
+const microsoftHere = 'http://localhost:8443';
 const app = 'http://localhost:5173';
 const ordersApi = 'http://localhost:4000';
 const ordersAudience = 'https://orders.example.com';
@@ -21,10 +24,14 @@ const path = (name: string) => fileURLToPath(new URL(`../${name}`, import.meta.u
 const directory = path('data/demo');
 const log = createLog('warn');
 
+let microsoft: SimulatedMicrosoft | undefined;
+
 const config = () => loadConfig({
   env: {}, cwd: directory,
   values: {
     issuer,
+    listen: { host: '127.0.0.1', port: Number(new URL(server).port) },
+    ...(microsoft ? { entra: microsoft.config } : {}),
     database: { url: 'sqlite:signet.db' },
     keys: { masterKeyFile: 'master.key' },
     // Short, so that a renewal can be watched.
@@ -45,8 +52,8 @@ const welcome = `
 Signet, the demo. It runs on this machine alone, and Ctrl-C ends it.
 
   Open this     ${app}
-  Sign in as    ${person.email}
-  Password      ${person.password}
+  Sign in as    ${person.email}, password: ${person.password}
+  or as         alice@contoso.example, with Microsoft (simulated, at ${microsoftHere})
 
   The issuer    ${issuer}
   An API        ${ordersApi}
@@ -56,7 +63,8 @@ What to try:
   2. Watch the token: it lives for two minutes and is renewed by itself.
   3. Open the application in a second tab. Nobody asks for the password.
   4. Press i: the issuer stops. Orders still work, because the API verifies offline. Press i again.
-  5. Sign out. The other tab notices.
+  5. Sign out. The other tab notices. Whoever came from Microsoft may sign out there, too.
+  6. Sign in as others of the simulated tenant: unassigned, disabled, with a second factor that takes its time.
 `;
 
 const closers: Array<() => unknown> = [];
@@ -68,22 +76,25 @@ try {
 }
 
 async function start(): Promise<void> {
-  for (const url of [issuer, app, ordersApi]) await requireFreePort(Number(new URL(url).port));
+  for (const url of [issuer, server, app, ordersApi, microsoftHere]) await requireFreePort(Number(new URL(url).port));
   process.once('SIGTERM', () => void quit());
   process.once('SIGINT', () => void quit());
 
   rmSync(directory, { recursive: true, force: true });
   mkdirSync(directory, { recursive: true });
+  microsoft = await startMicrosoft({ issuer, server, here: microsoftHere, directory });
+  closers.push(() => microsoft?.close());
   await seedPerson();
-  let server: RunningServer | undefined = await startServer(config(), log);
-  closers.push(() => server?.close());
+  const start = () => startServer(config(), log, { dispatcher: microsoft!.dispatcher });
+  let running: RunningServer | undefined = await start();
+  closers.push(() => running?.close());
   startOrdersApi();
   await serveApp();
 
   const toggleIssuer = once(async () => {
-    if (server) await server.close();
-    server = server ? undefined : await startServer(config(), log);
-    console.log(server ? 'The issuer is back.' : 'The issuer is stopped: order something. Press i to start it again.');
+    if (running) await running.close();
+    running = running ? undefined : await start();
+    console.log(running ? 'The issuer is back.' : 'The issuer is stopped: order something. Press i to start it again.');
   });
   onKey({ i: toggleIssuer, q: () => void quit(), '\u0003': () => void quit() });
   console.log(welcome);
@@ -123,7 +134,7 @@ async function requireFreePort(port: number): Promise<void> {
     const probe = createServer();
     await new Promise<void>((resolve, reject) => {
       probe.once('error', (cause) => reject(new AppError('port_in_use', 500, `port ${port} is in use by another process`, {
-        cause, hint: `the demo needs the ports of ${issuer}, ${app} and ${ordersApi}: stop what runs there`,
+        cause, hint: `the demo needs the ports 3000, 3001, 4000, 5173 and 8443: stop what runs there`,
       })));
       probe.listen(port, host, resolve);
     });

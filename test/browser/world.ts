@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, preview } from 'vite';
-import { freePort, ordersApi, secret, startSignet, type TestServer } from '../support/signet.ts';
+import { freePort, ordersApi, secret, startSignet, type TestServer, type TestServerOptions } from '../support/signet.ts';
 
 const examples = fileURLToPath(new URL('../../examples', import.meta.url));
 
@@ -26,13 +26,20 @@ export interface World {
 
 const orders = ['orders:read', 'orders:write'];
 
-export async function startWorld({ database }: { database?: string } = {}): Promise<World> {
+export interface WorldOptions extends Pick<TestServerOptions, 'database' | 'parts'> {
+  /** A section of the configuration that signs people in with Microsoft. */
+  entra?: Record<string, unknown>;
+}
+
+export async function startWorld({ database, parts, entra }: WorldOptions = {}): Promise<World> {
   const [appPort, ordersPort, reportsPort] = [await freePort(), await freePort(), await freePort()];
   const [app, distantApp] = [`http://localhost:${appPort}`, `http://app.localhost:${appPort}`];
   const [ordersUrl, reports] = [`http://localhost:${ordersPort}`, `http://localhost:${reportsPort}`];
   const signet = await startSignet({
     database,
+    parts,
     values: {
+      ...(entra ? { entra } : {}),
       applications: [
         { clientId: 'orders-app', name: 'Orders', type: 'spa', firstParty: true, origins: [app, distantApp],
           redirectUris: [`${app}/callback`, `${distantApp}/callback`],
