@@ -34,7 +34,7 @@ import { openDenylist } from './revocation/denylist.ts';
 import { introspectionPath, revocationPath, tokenEndpoints } from './revocation/endpoints.ts';
 import { aggregationPath, createStatusLists, followRevocations, type StatusLists } from './revocation/lists.ts';
 import { createPlaces, type Places } from './revocation/places.ts';
-import { createRevokedStatuses, type RevokedStatuses } from './revocation/revoked.ts';
+import { createRevokedStatuses, isRevoked, type RevokedStatuses } from './revocation/revoked.ts';
 import { statusListRoutes } from './revocation/routes.ts';
 import { createAttempts } from './signin/attempts.ts';
 import { createCompleteSignIn } from './signin/complete.ts';
@@ -162,7 +162,9 @@ export async function startServer(config: Config, log: Log, { dispatcher }: Serv
     if (entra) closers.push(() => entra.connector.close());
     const providerPages = createProviderPages({ pages, accounts, elsewhere: entra?.elsewhere });
     const { audience } = administrationApi(config.issuer);
-    const authorizer = createAuthorizer({ issuer: config.issuer, audience, accounts, clients });
+    const authorizer = createAuthorizer({
+      issuer: config.issuer, audience, accounts, clients, isRevoked: (claims) => isRevoked(claims, revoked),
+    });
     let issuer: Issuer | undefined;
     let active: Signer | undefined;
     const rotation = await startRotation({

@@ -1,6 +1,6 @@
 // Who may use the admin API: an administrator, or a service that was given the scope, with an access token for it. The
 // token is checked with our own verifier, offline like anywhere else; but what it says was true when it was issued, and
-// here it must still be true: the account is asked for, and the application.
+// here it must still be true: the account is asked for, and the application, and whether the token was revoked.
 
 import type { Context } from 'koa';
 import { adminRole, type Accounts } from '../accounts.ts';
@@ -36,9 +36,11 @@ export interface AuthorizerParts {
   audience: string;
   accounts: Pick<Accounts, 'find'>;
   clients: Pick<Clients, 'find'>;
+  /** Asked of where it is written down, and not of a list that may be some seconds old. */
+  isRevoked: (claims: AccessToken['claims']) => Promise<boolean>;
 }
 
-export function createAuthorizer({ issuer, audience, accounts, clients }: AuthorizerParts): Authorizer {
+export function createAuthorizer({ issuer, audience, accounts, clients, isRevoked }: AuthorizerParts): Authorizer {
   let verifier: Verifier | undefined;
 
   /** What the application may ask for now; a declared one may have changed with a restart. */
@@ -65,6 +67,7 @@ export function createAuthorizer({ issuer, audience, accounts, clients }: Author
       const token = await authenticate(verifier, ctx.req);
       // As the verifier's own middleware does: whoever answers a refusal can then say of whom.
       ctx.state.token = token;
+      if (await isRevoked(token.claims)) throw gone('the token was revoked');
       const { scopes, isService } = await scopesNow(token);
       if (!isService) await requireAdministrator(token.sub);
       return { actor: token.sub, clientId: token.clientId, scopes };

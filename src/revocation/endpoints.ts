@@ -13,8 +13,7 @@ import type { Signer } from '../keys/signer.ts';
 import type { Log } from '../log.ts';
 import { readForm } from '../web/guard.ts';
 import { authenticateClient } from './authenticate.ts';
-import type { Place } from './places.ts';
-import type { RevokedStatuses } from './revoked.ts';
+import { isRevoked, type RevokedStatuses } from './revoked.ts';
 
 export const introspectionPath = '/token/introspection';
 export const revocationPath = '/token/revocation';
@@ -74,8 +73,7 @@ export function tokenEndpoints(parts: TokenEndpointsParts): Middleware {
 
   async function isActive(token: RecognisedToken): Promise<boolean> {
     if (!token.usable) return false;
-    const place = token.type === 'access_token' ? placeIn(token.claims) : undefined;
-    return place === undefined || !(await revoked.has(place));
+    return token.type === 'refresh_token' || !(await isRevoked(token.claims, revoked));
   }
 
   /** RFC 9701 §5: about the answer, and the answer as one claim, so that it can be taken for nothing else. */
@@ -130,12 +128,6 @@ function mayKnow({ clientId, introspects = [] }: Application, token: RecognisedT
 // `token_type` is how an access token is used (RFC 6749 §7.1); a refresh token is not used at an API at all.
 function tokenTypeOf({ type }: RecognisedToken): string | undefined {
   return type === 'access_token' ? 'Bearer' : undefined;
-}
-
-/** The place that an access token of ours bears; its signature was checked, so it is as we wrote it. */
-export function placeIn(claims: Readonly<Record<string, unknown>>): Place | undefined {
-  const { status_list: reference } = (claims.status ?? {}) as { status_list?: { idx: number; uri: string } };
-  return reference && { list: Number(reference.uri.slice(reference.uri.lastIndexOf('/') + 1)), idx: reference.idx };
 }
 
 // The provider's rule for its own endpoints: a page may act for an application that says it is one of its pages.

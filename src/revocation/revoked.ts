@@ -84,3 +84,12 @@ export function createRevokedStatuses(db: Database, { clockSkew, now = Date.now 
     },
   };
 }
+
+/** Whether an access token of ours was revoked. Its signature was checked, so the place in it is as we wrote it. */
+export async function isRevoked(
+  { status }: Readonly<Record<string, unknown>>, revoked: Pick<RevokedStatuses, 'has'>,
+): Promise<boolean> {
+  const { status_list: reference } = (status ?? {}) as { status_list?: { idx: number; uri: string } };
+  if (!reference) return false;
+  return revoked.has({ list: Number(reference.uri.slice(reference.uri.lastIndexOf('/') + 1)), idx: reference.idx });
+}

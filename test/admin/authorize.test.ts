@@ -52,7 +52,24 @@ describe('an administrator', () => {
     const token = await server.personToken();
     expect(decode(token).payload.roles).toEqual(['admin']);
     await server.store.accounts.setRoles(server.accountId, ['buyer'], 'test');
-    expectRefused(await server.call('/keys', { token }), 403, 'insufficient_scope');
+    expectRefused(await server.call('/keys', { token }), 401, 'invalid_token');
+  });
+
+  test.each<[what: string, act: (id: string) => Promise<unknown>]>([
+    ['signed out everywhere', (id) => server.store.accounts.signOut(id, 'test')],
+    ['given a new password', async (id) => {
+      const { passwordHash } = (await server.store.accounts.find(id))!;
+      await server.store.accounts.setPassword(id, passwordHash!, { mustChange: false, actor: 'test' });
+    }],
+  ])('who was %s is refused at once, and acts no more', async (_what, act) => {
+    const token = await server.personToken();
+    expect(await server.call('/keys', { token })).toMatchObject({ status: 200 });
+    await act(server.accountId);
+    const before = await unchanged();
+    expectRefused(await server.call('/keys', { token }), 401, 'invalid_token');
+    expectRefused(await server.call('/keys/rotate', { token, body: { force: true, reason: 'x' } }), 401, 'invalid_token');
+    expect(await unchanged()).toBe(before);
+    expect(await server.call('/keys', { token: await server.personToken() })).toMatchObject({ status: 200 });
   });
 
   test('whose account was disabled is refused at once, and the trail says who tried', async () => {
@@ -81,7 +98,7 @@ describe('a person without the role', () => {
   test('is refused, whatever the token says', async () => {
     await server.store.accounts.setRoles(server.accountId, ['buyer'], 'test');
     const token = await server.personToken();
-    await server.store.accounts.setRoles(server.accountId, ['Admin', 'administrator'], 'test');
+    await server.store.accounts.setRoles(server.accountId, ['buyer', 'Admin', 'administrator'], 'test');
     expectRefused(await server.call('/keys', { token }), 403, 'insufficient_scope');
   });
 });
@@ -105,6 +122,14 @@ describe('a service', () => {
     expect((await ask(server.administration)).body.error).toBe('invalid_target');
     const { body } = await ask(ordersApi);
     expectRefused(await server.call('/keys', { token: body.access_token }), 401, 'invalid_token');
+  });
+
+  test('that gave its token up is refused with it at once, and not with the next one', async () => {
+    const token = await server.serviceToken('operator');
+    const body = new URLSearchParams({ token, client_id: 'operator', client_secret: secret });
+    expect((await fetch(`${server.issuer}/token/revocation`, { method: 'POST', body })).status).toBe(200);
+    expectRefused(await server.call('/keys', { token }), 401, 'invalid_token');
+    expect(await server.call('/keys', { token: await server.serviceToken('operator') })).toMatchObject({ status: 200 });
   });
 
   test('that was registered and is disabled is refused at once', async () => {
