@@ -1,6 +1,7 @@
 // Who fetches our JWKS, and who was therefore given a key before it signs (owns the table jwks_consumers). Counted in
 // memory and written every few seconds: a fetch costs no query. Names come from strangers, who may invent as many as
-// they like, so memory and table hold a bounded number of them, and what is beyond is counted under one name.
+// they like, so memory and table hold a bounded number of them, and fewer of each address. One that came once makes room
+// for the next; what is beyond is counted under one name, of which nobody can say who it is and what it was given.
 
 import type { Database } from '../database/database.ts';
 import type { Log } from '../log.ts';
@@ -32,7 +33,7 @@ export interface Consumer {
 export interface Readiness {
   /** Those that were given it. */
   seenBy: Consumer[];
-  /** Those that come regularly and were not: what the key signs they may refuse. */
+  /** Those that come regularly and were not, and the others, who may be: what the key signs they may refuse. */
   unseenBy: Consumer[];
   /** Those that were not, but came once only or stopped coming: nothing says that they still verify anything. */
   silent: Consumer[];
@@ -57,6 +58,8 @@ export interface ConsumersOptions {
   flushEveryMs?: number;
   /** How many are told apart. Default 500. */
   atMost?: number;
+  /** How many of them at one address, which services may share. Default 20. */
+  atMostPerAddress?: number;
 }
 
 interface Row {
@@ -77,11 +80,12 @@ const minute = 60_000;
 const day = 86_400_000;
 const forgetAfter = 30 * day;
 const forgetOnceAfter = 2 * day;
+const longestSilence = 7 * day;
 
 export function createConsumers(db: Database, options: ConsumersOptions): Consumers {
-  const { now = Date.now, log, flushEveryMs = 10_000, atMost = 500 } = options;
+  const { now = Date.now, log, flushEveryMs = 10_000, atMost = 500, atMostPerAddress = 20 } = options;
   let pending = new Map<string, Consumer>();
-  let known = new Set<string>();
+  let known = new Map<string, Consumer>();
   let failing = false;
   let closed = false;
   let timer: NodeJS.Timeout | undefined;
@@ -98,8 +102,12 @@ export function createConsumers(db: Database, options: ConsumersOptions): Consum
     if (batch.size === 0) return;
     pending = new Map();
     try {
-      if ([...batch.keys()].some((id) => !known.has(id))) known = new Set((await listRows(db)).map(idOf));
-      await upsert(db, admitted([...batch.values()]));
+      if ([...batch.keys()].some((id) => !known.has(id))) {
+        known = new Map((await listRows(db)).map((row) => [idOf(row), fromRow(row)]));
+      }
+      const { rows, leaving } = admitted(batch);
+      await forget(db, leaving);
+      await upsert(db, rows);
       failing = false;
     } catch (error) {
       if (!failing) log.warn('jwks.consumers_not_written', { error, waiting: batch.size });
@@ -109,21 +117,40 @@ export function createConsumers(db: Database, options: ConsumersOptions): Consum
     }
   }
 
-  /** Those that have a row, and new ones as long as there is room; the rest as one. */
-  function admitted(consumers: Consumer[]): Consumer[] {
+  /** Those that have a row, and new ones as long as there is room or somebody makes it; the rest as one. */
+  function admitted(batch: ReadonlyMap<string, Consumer>): { rows: Consumer[]; leaving: Consumer[] } {
     const rows = new Map<string, Consumer>();
-    for (const consumer of consumers) {
-      const room = known.has(idOf(consumer)) || known.size < atMost;
-      const one = room ? consumer : { ...consumer, ...others };
-      if (room) known.add(idOf(consumer));
-      rows.set(idOf(one), merged(rows.get(idOf(one)), one));
+    const leaving: Consumer[] = [];
+    const cameOnce = [...known].filter(([id, { kind, fetches }]) => kind !== 'others' && fetches === 1 && !batch.has(id))
+      .map(([, consumer]) => consumer).sort((one, other) => one.lastSeenAt - other.lastSeenAt);
+    for (const [id, consumer] of batch) {
+      const crowd = known.has(id) ? undefined : crowdAround(consumer, known);
+      const first = crowd && cameOnce.find((one) => crowd.includes(one) && !leaving.includes(one));
+      if (first) {
+        leaving.push(first);
+        known.delete(idOf(first));
+        add(rows, { ...first, ...others });
+      }
+      const isAdmitted = !crowd || first !== undefined;
+      if (isAdmitted) known.set(id, consumer);
+      add(rows, isAdmitted ? consumer : { ...consumer, ...others });
     }
-    return [...rows.values()];
+    return { rows: [...rows.values()], leaving };
   }
 
   function count(consumer: Consumer): void {
-    const named = pending.has(idOf(consumer)) || pending.size < atMost ? consumer : { ...consumer, ...others };
-    pending.set(idOf(named), merged(pending.get(idOf(named)), named));
+    const id = idOf(consumer);
+    const isNamed = pending.has(id) || known.has(id) || !crowdAround(consumer, pending);
+    add(pending, isNamed ? consumer : { ...consumer, ...others });
+  }
+
+  /** Who takes the room that a new one would need: those at its address, or all. Undefined: there is room. */
+  function crowdAround({ kind, address }: Consumer, present: ReadonlyMap<string, Consumer>): Consumer[] | undefined {
+    if (kind === 'others') return undefined;
+    const all = [...present.values()].filter((one) => one.kind !== 'others');
+    const neighbours = all.filter((one) => one.address === address);
+    if (neighbours.length >= atMostPerAddress) return neighbours;
+    return all.length >= atMost ? all : undefined;
   }
 
   function writeSoon(): void {
@@ -153,7 +180,8 @@ export function createConsumers(db: Database, options: ConsumersOptions): Consum
       const at = now();
       const readiness: Readiness = { seenBy: [], unseenBy: [], silent: [] };
       for (const consumer of await list()) {
-        if (consumer.newestPreparedAt >= preparedAt) readiness.seenBy.push(consumer);
+        const hasIt = consumer.kind !== 'others' && consumer.newestPreparedAt >= preparedAt;
+        if (hasIt) readiness.seenBy.push(consumer);
         else if (isRegular(consumer, at)) readiness.unseenBy.push(consumer);
         else readiness.silent.push(consumer);
       }
@@ -182,11 +210,13 @@ export function createConsumers(db: Database, options: ConsumersOptions): Consum
  * Whether a consumer still verifies, as far as fetching tells: it came back at least once, and has not been silent for
  * twice its own pace. The shortest silence that counts is 25 hours, since the slowest usual caches fetch once a day;
  * the longest is 7 days. An instance that was replaced, or somebody's look at the JWKS, must not hold a rotation up.
+ * Of the others nothing is known, so the longest counts for them, whatever each of them does.
  */
 export function isRegular({ kind, firstSeenAt, lastSeenAt, fetches }: Consumer, now: Milliseconds): boolean {
-  if (kind === 'others' || lastSeenAt - firstSeenAt < minute) return false;
+  if (kind === 'others') return now - lastSeenAt <= longestSilence;
+  if (lastSeenAt - firstSeenAt < minute) return false;
   const pace = (lastSeenAt - firstSeenAt) / (fetches - 1);
-  return now - lastSeenAt <= Math.min(Math.max(2 * pace, 25 * 60 * minute), 7 * day);
+  return now - lastSeenAt <= Math.min(Math.max(2 * pace, 25 * 60 * minute), longestSilence);
 }
 
 /** "orders (10.0.0.7)": for a list of who would break. */
@@ -205,14 +235,22 @@ function nameOf(userAgent: string): Pick<Consumer, 'kind' | 'name'> {
   return { kind: 'client', name: clean.slice(0, 100).trim() || 'unnamed' };
 }
 
-function merged(before: Consumer | undefined, consumer: Consumer): Consumer {
-  if (!before) return consumer;
+function add(to: Map<string, Consumer>, consumer: Consumer): void {
+  const before = to.get(idOf(consumer)) ?? { ...consumer, fetches: 0 };
   const latest = consumer.lastSeenAt >= before.lastSeenAt ? consumer : before;
-  return {
+  to.set(idOf(consumer), {
     ...latest,
     firstSeenAt: Math.min(before.firstSeenAt, consumer.firstSeenAt),
     fetches: before.fetches + consumer.fetches,
-  };
+  });
+}
+
+/** Those of them that did not come again meanwhile, at another replica. */
+async function forget(db: Database, consumers: Consumer[]): Promise<void> {
+  for (const { kind, name, address } of consumers) {
+    await db.query(
+      'delete from jwks_consumers where kind = $1 and name = $2 and address = $3 and fetches = 1', [kind, name, address]);
+  }
 }
 
 async function upsert(db: Database, consumers: Consumer[]): Promise<void> {

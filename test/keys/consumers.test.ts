@@ -107,13 +107,49 @@ describe.each(engines)('the consumers of the JWKS on $name', ({ freshUrl }) => {
       consumers = open({ atMost: 20 });
       consumers.seen(orders);
       for (let round = 0; round < 3; round += 1) {
-        for (let index = 0; index < 100; index += 1) consumers.seen({ ...orders, userAgent: `bot ${round} ${index}` });
+        for (let index = 0; index < 100; index += 1) {
+          consumers.seen({ ...orders, userAgent: `bot ${round} ${index}`, address: `198.51.100.${index}` });
+        }
         await consumers.list();
       }
       const all = await consumers.list();
       expect(all).toHaveLength(21);
       const others = all.find(({ kind }) => kind === 'others');
       expect(others).toMatchObject({ name: 'others', address: '', fetches: 301 - 20 });
+    });
+
+    test('inventing names at one address takes nobody else’s place', async () => {
+      for (let index = 0; index < 510; index += 1) {
+        consumers.seen({ ...orders, userAgent: `signet-verifier/0.1.0 (fake${index})`, address: '203.0.113.1' });
+      }
+      consumers.seen(orders);
+      await consumers.list();
+      consumers.seen({ ...orders, userAgent: 'signet-verifier/0.1.0 (stock)' });
+      expect((await names()).filter((name) => !name.startsWith('fake'))).toEqual(['orders', 'others', 'stock']);
+      expect(await names()).toHaveLength(20 + 3);
+    });
+
+    test('leaves room for who comes later: who came once goes first', async () => {
+      consumers = open({ atMost: 10 });
+      for (let index = 0; index < 9; index += 1) {
+        consumers.seen({ ...orders, userAgent: `bot ${index}`, address: `203.0.113.${index}` });
+        clock += 1;
+      }
+      for (let time = 0; time < 2; time += 1) consumers.seen({ ...orders, userAgent: 'signet-verifier/0.1.0 (stock)' });
+      await consumers.list();
+      consumers.seen(orders);
+      expect(await names()).toEqual([...Array.from({ length: 8 }, (_, at) => `bot ${at + 1}`), 'orders', 'others', 'stock']);
+    });
+
+    test('is nothing that a rotation may take for readiness: among the others may be anybody', async () => {
+      consumers = open({ atMost: 1 });
+      consumers.seen(orders);
+      consumers.seen(orders);
+      consumers.seen({ ...orders, address: '192.0.2.2', newestPreparedAt: 7 });
+      const unseen = async () => (await consumers.readiness({ preparedAt: 7 })).unseenBy.map(({ name }) => name);
+      expect(await unseen()).toEqual(['others']);
+      clock += 7 * day + 1;
+      expect(await unseen()).toEqual([]);
     });
 
     test('does not push out those who were known before, also after a restart', async () => {
@@ -205,6 +241,5 @@ describe('who still comes', () => {
     ['comes once a month, a week ago', { first: 0, last: 30 * day, fetches: 2 }, 37 * day + 1, false],
   ])('%s', (_who, visits, now, expected) => {
     expect(isRegular(consumer(visits), now)).toBe(expected);
-    expect(isRegular({ ...consumer(visits), kind: 'others' as const }, now)).toBe(false);
   });
 });
