@@ -41,8 +41,9 @@ async function verified(verifier: Verifier, token: string, issuer: string): Prom
   } catch (error) {
     if (!(error instanceof VerificationError)) throw error;
     const { code, message, cause } = error;
-    if (code === 'keys_unavailable') {
-      throw new AppError(code, 503, `the keys of ${issuer} cannot be fetched${reason(cause)}`, {
+    if (code === 'keys_unavailable' || code === 'revocation_unavailable') {
+      const missing = code === 'keys_unavailable' ? 'keys' : 'status list';
+      throw new AppError(code, 503, `the ${missing} of ${issuer} cannot be fetched${reason(cause)}`, {
         cause, hint: 'is the server running, and reachable under that address from here?',
       });
     }

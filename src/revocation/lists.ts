@@ -65,7 +65,9 @@ const compress = promisify(gzip);
 const lookBackMs = 180_000;
 // A bit that was set is set until everything is read anew: its tokens have expired by then.
 const readAllEveryMs = 300_000;
-const shortestLifeSeconds = 300;
+// The longest that an access token may live: while the database or the issuer is away, verifiers go on until their tokens
+// are over anyway.
+const shortestLifeSeconds = 3600;
 // Who asks for lists that do not exist makes us look no more often than this.
 const lookAgainMs = 250;
 

@@ -41,7 +41,8 @@ export interface VerifierOptions {
   staleness?: {
     /**
      * Seconds the last list is good beyond its `ttl`, at most; then tokens are refused with `revocation_unavailable`.
-     * Default 600. A list's own `exp`, where that is earlier, is not overruled. 0: never without a fresh list.
+     * Default 3600, the longest that Signet lets a token live: an outage of the issuer stops no service before its tokens
+     * are over anyway. A list's own `exp`, where that is earlier, is not overruled. 0: never without a fresh list.
      */
     limitSeconds?: number;
   };

@@ -66,7 +66,7 @@ type RevocationParts = Omit<Parameters<typeof createStatusLists>[0], 'stalenessS
 function readRevocation(options: VerifierOptions, parts: RevocationParts): Revocation {
   const { redis, requireStatus: isStatusRequired = false, jwks } = options;
   const { revocation = jwks === undefined ? 'status-list' : 'none' } = options;
-  const stalenessSeconds = checkNumber('staleness.limitSeconds', options.staleness?.limitSeconds ?? 600);
+  const stalenessSeconds = checkNumber('staleness.limitSeconds', options.staleness?.limitSeconds ?? 3600);
   if ((revocation === 'redis') !== (redis !== undefined)) {
     throw new TypeError('revocation: \'redis\' and the option redis, a connected client, need each other');
   }
