@@ -18,6 +18,11 @@ export interface ProxyOptions {
   timeoutSeconds?: number;
   /** Allows http to another host: whoever is on the way there reads the access tokens. For a network you trust. */
   allowHttpUpstream?: boolean;
+  /**
+   * Lets what the upstream answers run as pages of this application: a script in its HTML or SVG then acts as the person
+   * who looks at it. For an upstream that shows nothing that somebody else wrote.
+   */
+  trustedContent?: boolean;
 }
 
 export interface Upstream {
@@ -38,7 +43,7 @@ const notForUpstreams = [
 ];
 
 export function createUpstream(options: ProxyOptions): Upstream {
-  const { from, timeoutSeconds = 30 } = options;
+  const { from, timeoutSeconds = 30, trustedContent = false } = options;
   if (!/^(?:\/[\w\-.~]+)+$/.test(from)) {
     throw new TypeError('from must be a path such as /api, without a slash at its end');
   }
@@ -85,7 +90,7 @@ export function createUpstream(options: ProxyOptions): Upstream {
         const incoming = await answered.catch(refuse);
         outgoing.setTimeout(0); // an answer may take its time: a download, server-sent events
         outgoing.on('error', () => {}); // the connection may still break; the pipeline below notices
-        res.writeHead(incoming.statusCode!, responseHeaders(incoming.headers));
+        res.writeHead(incoming.statusCode!, responseHeaders(incoming.headers, trustedContent));
         await pipeline(incoming, res).catch(() => res.destroy()); // a cut answer must not look like a whole one
         await sent;
       } finally {
@@ -120,7 +125,7 @@ function requestHeaders(headers: IncomingHttpHeaders): OutgoingHttpHeaders {
   return passed;
 }
 
-function responseHeaders(headers: IncomingHttpHeaders): OutgoingHttpHeaders {
+function responseHeaders(headers: IncomingHttpHeaders, trustedContent: boolean): OutgoingHttpHeaders {
   // An upstream's cookies and CORS permissions would count for this origin, where the session is.
   const passed = without(headers, [...hopByHop, 'set-cookie', 'set-cookie2', 'clear-site-data'], /^access-control-/);
   // It answered to a bearer token, which shared caches respect (RFC 9111 §3.5); what we were asked with was a cookie.
@@ -128,6 +133,11 @@ function responseHeaders(headers: IncomingHttpHeaders): OutgoingHttpHeaders {
   const kept = said.filter((directive) => directive !== '' && !/^(?:public|private|s-maxage)\b/i.test(directive));
   passed['cache-control'] = ['private', ...kept].join(', ');
   passed.vary = [headers.vary, 'Cookie'].filter(Boolean).join(', ');
+  if (trustedContent) return passed;
+  // An API's answers are read by scripts. Opened as a page, HTML or SVG from there would be on this origin, with its
+  // session; a sandbox gives it none. Beside the upstream's own policy: all of a list hold (CSP3 §2.2).
+  passed['x-content-type-options'] = 'nosniff';
+  passed['content-security-policy'] = [headers['content-security-policy'], 'sandbox'].filter(Boolean).join(', ');
   return passed;
 }
 

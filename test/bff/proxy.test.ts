@@ -196,6 +196,22 @@ describe('what comes back from the upstream', () => {
     expect(headers.vary).toBe('Accept, Cookie');
   });
 
+  test('runs no script on the application’s origin, unless the caller trusts it', async () => {
+    const page = { 'Content-Type': 'text/html', 'X-Content-Type-Options': 'other' };
+    expect((await answered(page)).headers).toMatchObject({
+      'x-content-type-options': 'nosniff', 'content-security-policy': 'sandbox', 'content-type': 'text/html',
+    });
+    const { headers } = await answered({ ...page, 'Content-Security-Policy': "default-src 'none'" });
+    expect(headers['content-security-policy']).toBe("default-src 'none', sandbox");
+
+    const trusting = createUpstream({ from: '/api', to: world.upstream.url, trustedContent: true });
+    const server = createServer((req, res) => void trusting.forward(req, res, '/orders', 'token'));
+    await new Promise<void>((resolve) => server.listen(0, 'localhost', resolve));
+    const trusted = await fetch(`http://localhost:${(server.address() as AddressInfo).port}/`);
+    server.close();
+    expect(trusted.headers.get('content-security-policy')).toBe("default-src 'none'");
+  });
+
   test('is its status and body, whatever they are', async () => {
     for (const status of [201, 204, 302, 304, 401, 404, 500]) {
       const answer = await answered({ Location: '/elsewhere' }, status, '');
