@@ -88,7 +88,7 @@ export function normalised(text: string, { directory }: Terminal): string {
 export async function everyCommand({ signet }: Terminal): Promise<string[]> {
   const inner = async (words: string[]): Promise<string[]> => {
     const { out } = await signet([...words, '--help']);
-    const names = [...(/^Commands:\n((?: .*\n)+)/m.exec(out)?.[1] ?? '').matchAll(/^  (\w+)/gm)].map(([, name]) => name!);
+    const names = [...(/^Commands:\n((?: .*\n)+)/m.exec(out)?.[1] ?? '').matchAll(/^  ([\w-]+)/gm)].map(([, name]) => name!);
     if (names.length === 0) return [words.join(' ')];
     return (await Promise.all(names.map((name) => inner([...words, name])))).flat();
   };

@@ -11,7 +11,7 @@ afterAll(() => terminal.leave());
 
 describe('somebody asks for help', () => {
   test('the help of every command is the one in help.golden.txt', async () => {
-    const commands = ['', 'config', 'accounts', 'clients', 'keys', 'audit', ...await everyCommand(terminal)];
+    const commands = ['', 'config', 'accounts', 'clients', 'keys', 'roles', 'entra', 'audit', ...await everyCommand(terminal)];
     const pages = await Promise.all(commands.map(async (command) => (await terminal.signet(`${command} --help`)).out));
     await expect(pages.join(`\n${'-'.repeat(100)}\n\n`)).toMatchFileSnapshot(golden('help.golden.txt'));
   });
