@@ -76,8 +76,6 @@ export interface Asked {
 export interface SignInNote {
   /** Who proved a one-time password, and has now to choose another one in place of just that one. */
   mustChangePassword?: { accountId: string; provedHash: string };
-  /** Whose password was proved in order to connect a Microsoft account, and when (epoch milliseconds). */
-  connect?: { accountId: string; provedAt: number; signedOutAt?: number };
   /** The browser was sent to Microsoft without being shown our page. */
   sentToMicrosoft?: true;
   /** What went wrong there, for the page to say; and whether another account may do better. */

@@ -11,7 +11,7 @@ import type { Issuer, PendingSignIn } from '../issuer/issuer.ts';
 import type { RequestState } from '../issuer/provider.ts';
 import { redirect, type CompleteSignIn } from './complete.ts';
 import type { MountedEntraConnector } from './entra/connector.ts';
-import type { EntraIdentity } from './entra/identity.ts';
+import type { ConnectTo, FinishedSignIn } from './entra/identity.ts';
 import { hintsFor } from './home-realm.ts';
 import { externalIdOf, type People } from './people.ts';
 import type { UpstreamSessions } from './upstream-sessions.ts';
@@ -21,12 +21,19 @@ export interface EntraSignIn {
   readonly connector: MountedEntraConnector;
   /**
    * Sends the browser to Microsoft.
-   * @param email what was typed on our page
-   * @param another whether Microsoft is to ask which account, since the one it has a session of will not do
+   * @throws {EntraError}
    */
-  begin(ctx: Context, pending: PendingSignIn, options?: { email?: string; another?: boolean }): Promise<void>;
-  /** Ends the sign-in `uid` for a verified identity. @throws {AppError} in words for the person */
-  complete(ctx: Context, identity: EntraIdentity, uid: string): Promise<void>;
+  begin(ctx: Context, pending: PendingSignIn, options?: Leaving): Promise<void>;
+  /** Ends a sign-in for a verified identity. @throws {AppError} in words for the person */
+  complete(ctx: Context, finished: FinishedSignIn): Promise<void>;
+}
+
+export interface Leaving {
+  /** What was typed on our page. */
+  email?: string;
+  /** Whether Microsoft is to ask which account, since the one it has a session of will not do. */
+  another?: boolean;
+  connectTo?: ConnectTo;
 }
 
 export interface EntraSignInParts {
@@ -38,22 +45,15 @@ export interface EntraSignInParts {
   sessions: UpstreamSessions;
   finish: CompleteSignIn;
   audit: Audit;
-  now?: () => number;
 }
 
-/** How long the proof of a password is good for connecting a Microsoft account: a second factor may take its time. */
-const connectWithinMs = 15 * 60_000;
-
 export function createEntraSignIn(parts: EntraSignInParts): EntraSignIn {
-  const { config, connector, issuer, accounts, people, sessions, finish, audit, now = Date.now } = parts;
+  const { config, connector, issuer, accounts, people, sessions, finish, audit } = parts;
 
-  /** The account that this browser has just proved to own, where the person wants it connected. */
-  async function provedAccount({ note }: PendingSignIn): Promise<string | undefined> {
-    if (!note?.connect) return undefined;
-    const { accountId, provedAt, signedOutAt } = note.connect;
+  /** How long the proof is good is the trip's own life; signed out everywhere, a person has to prove it anew. */
+  async function stillProved({ accountId, signedOutAt }: ConnectTo): Promise<string> {
     const account = await accounts.find(accountId);
-    const isOver = account?.signedOutAt?.getTime() !== signedOutAt; // signed out everywhere since
-    if (!isOver && now() - provedAt <= connectWithinMs) return accountId;
+    if (account?.signedOutAt?.getTime() === signedOutAt) return accountId;
     throw new AppError('connect_expired', 400,
       'You have to enter your password once more. Go back to the application and start again.');
   }
@@ -62,24 +62,25 @@ export function createEntraSignIn(parts: EntraSignInParts): EntraSignIn {
     config,
     connector,
 
-    async begin(ctx, pending, { email, another = false } = {}) {
+    async begin(ctx, pending, { email, another = false, connectTo } = {}) {
       const { loginHint: asked, domainHint, prompt, maxAge, acrValues } = pending.asked;
       // Whoever connects an account means a certain one, which need not be the one that Microsoft has a session of.
-      const asks = another || pending.note?.connect !== undefined;
+      const asks = another || connectTo !== undefined;
       const { loginHint, ...hint } = hintsFor(config, { email: email ?? asked, domainHint });
       redirect(ctx, await connector.begin(ctx, pending, {
-        ...hint, maxAge, acrValues,
+        ...hint, maxAge, acrValues, connectTo,
         loginHint: asks ? undefined : loginHint,
         prompt: asks ? 'select_account' : prompt,
       }));
     },
 
-    async complete(ctx, identity, uid) {
+    async complete(ctx, { identity, uid, connectTo }) {
       const pending = await issuer.pendingSignIn(ctx, uid);
       if (pending.step !== 'login') throw new AppError('sign_in_lost', 400, 'this sign-in is past its first step');
       const { requestId, address } = ctx.state as RequestState;
       try {
-        const account = await people.signIn(identity, { requestId, address }, await provedAccount(pending));
+        const proved = connectTo && await stillProved(connectTo);
+        const account = await people.signIn(identity, { requestId, address }, proved);
         const { sid, loginHint, upstreamRefreshToken, authTime, acr } = identity;
         const upstream = await sessions.open({
           method: 'entra', externalId: externalIdOf(identity), accountId: account.id,

@@ -14,9 +14,9 @@ import { addressPrefix, readForm, requireSameOrigin, sendPage } from '../web/gua
 import type { Pages } from '../web/pages.ts';
 import type { Attempts } from './attempts.ts';
 import { redirect, type CompleteSignIn } from './complete.ts';
-import type { EntraSignIn } from './entra-sign-in.ts';
+import type { EntraSignIn, Leaving } from './entra-sign-in.ts';
 import { EntraError } from './entra/errors.ts';
-import type { EntraIdentity } from './entra/identity.ts';
+import type { FinishedSignIn } from './entra/identity.ts';
 import { entraRoutes, failurePage } from './entra/routes.ts';
 import { belongsToMicrosoft, realmFor, type Realm } from './home-realm.ts';
 import type { Passwords } from './password.ts';
@@ -70,13 +70,7 @@ export function signInRoutes(parts: SignInParts): Router {
   router.get('/sign-in/:uid/microsoft', async (ctx) => {
     const pending = await issuer.pendingSignIn(ctx);
     if (!entra || entra.config.mode === 'local-only' || pending.step !== 'login') return redirect(ctx, formOf(pending));
-    const another = 'another' in ctx.query;
-    // What was proved in order to connect an account must not be there when it comes to an ordinary sign-in.
-    if (!('connect' in ctx.query) && pending.note?.connect) {
-      await issuer.noteSignIn(ctx, {});
-      return leave(ctx, { ...pending, note: {} }, { another });
-    }
-    return leave(ctx, pending, { another });
+    return leave(ctx, pending, { another: 'another' in ctx.query });
   });
 
   if (entra) {
@@ -163,7 +157,7 @@ export function signInRoutes(parts: SignInParts): Router {
     return showStep(ctx, pending, { email, knownAddress: true });
   }
 
-  async function leave(ctx: Context, pending: PendingSignIn, options?: { email?: string; another?: boolean }) {
+  async function leave(ctx: Context, pending: PendingSignIn, options?: Leaving) {
     try {
       await entra!.begin(ctx, pending, options);
     } catch (error) {
@@ -172,14 +166,14 @@ export function signInRoutes(parts: SignInParts): Router {
     }
   }
 
-  async function endAtMicrosoft(ctx: Context, identity: EntraIdentity, uid: string): Promise<void> {
+  async function endAtMicrosoft(ctx: Context, finished: FinishedSignIn): Promise<void> {
     try {
-      await entra!.complete(ctx, identity, uid);
+      await entra!.complete(ctx, finished);
     } catch (error) {
       if (!isAppError(error) || !refusals.has(error.code)) throw error;
       const { message: problem, status } = error;
       await issuer.noteSignIn(ctx, { failure: { problem, status, tryAnother: true } });
-      redirect(ctx, `/sign-in/${uid}`);
+      redirect(ctx, `/sign-in/${finished.uid}`);
     }
   }
 
@@ -236,8 +230,8 @@ export function signInRoutes(parts: SignInParts): Router {
     if (rehashed) await accounts.rehash(account.id, account.passwordHash!, rehashed);
     if (wishOf(ctx) === 'connect') {
       const signedOutAt = account.signedOutAt?.getTime();
-      await issuer.noteSignIn(ctx, { connect: { accountId: account.id, provedAt: Date.now(), signedOutAt } });
-      return redirect(ctx, `${formOf(pending)}/microsoft?connect`);
+      // With this trip and no other: what stayed here, whoever signs in next in this browser would find.
+      return leave(ctx, pending, { connectTo: { accountId: account.id, signedOutAt } });
     }
     return complete(ctx, pending, account, { method: 'password', amr: ['pwd'] });
   }

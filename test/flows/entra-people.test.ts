@@ -204,10 +204,10 @@ describe('an account that may not come in', () => {
 });
 
 describe('connecting a Microsoft account to an account of one’s own', () => {
-  async function someone() {
+  async function someone(where = world) {
     people += 1;
     const email = `own${people}@example.com`;
-    return world.server.store.accounts.create(
+    return where.server.store.accounts.create(
       { email, roles: ['clerk'], passwordHash: await bcrypt.hash(person.password, 4) }, 'test');
   }
 
@@ -253,23 +253,40 @@ describe('connecting a Microsoft account to an account of one’s own', () => {
     expect(await world.server.store.identities.of(account.id)).toEqual([]);
   });
 
-  async function provedEarlier(minutes: number): Promise<void> {
-    const { db } = world.server.store;
-    const { rows } = await db.query<{ id: string; payload: string }>(
-      `select id, payload from oidc_models where model = 'Interaction' and payload like '%provedAt%'`);
-    for (const { id, payload } of rows) {
-      const older = payload.replace(/"provedAt":(\d+)/, (_all, at) => `"provedAt":${Number(at) - minutes * 60_000}`);
-      await db.query(`update oidc_models set payload = $2 where model = 'Interaction' and id = $1`, [id, older]);
-    }
-  }
+  test('who types an address after somebody proved a password gets an account of their own', async () => {
+    const typing = await startEntraWorld({ sim: world.sim, entra: { domains: ['contoso.example'] } });
+    const [account, user] = [await someone(typing), newUser()];
+    const { agent, page: first } = await typing.arrive({ scope });
+    const form = await agent.visit(`${new URL(first.url).pathname}?connect`);
+    const abandoned = await agent.submit(form, { email: account.email, password: person.password });
+    expect(new URL(abandoned.url).searchParams.get('prompt')).toBe('select_account');
 
-  test('has to follow soon: a proof from half an hour ago is none', async () => {
+    const left = await agent.submit(await agent.visit(first.url), { email: user.mail! });
+    expect(new URL(left.url).searchParams.get('prompt')).toBeNull();
+    expect(returned(await typing.passMicrosoft(agent, left.url, path(user))).code).toBeDefined();
+    expect(await typing.server.store.identities.of(account.id)).toEqual([]);
+    const [own] = await typing.server.store.accounts.listByEmail(user.mail!);
+    expect(own!.id).not.toBe(account.id);
+    await typing.close();
+  });
+
+  test('is of one tab: a second one, of the same sign-in, connects nothing', async () => {
     const [account, user] = [await someone(), newUser()];
-    const { agent, page } = await prove(account.email);
-    await provedEarlier(30);
-    const left = await agent.visit(`${new URL(page.url).pathname}/microsoft?connect`);
-    const answer = await world.passMicrosoft(agent, left.url, path(user));
-    expect([answer.status, problemOn(answer)]).toEqual([400, expect.stringContaining('enter your password once more')]);
+    const { agent, page, left } = await prove(account.email);
+    const second = await agent.visit(buttonOn(page));
+    await world.passMicrosoft(agent, second.url, path(user));
+    expect(await world.server.store.identities.of(account.id)).toEqual([]);
+    // The first one comes back to a sign-in that is over.
+    const late = await world.passMicrosoft(agent, left.url, path(newUser()));
+    expect(late.status).toBe(400);
+    expect(await world.server.store.identities.of(account.id)).toEqual([]);
+  });
+
+  test('has to follow soon: a proof that was left lying for a quarter of an hour is none', async () => {
+    const [account, user] = [await someone(), newUser()];
+    const { agent, left } = await prove(account.email);
+    await world.server.store.db.query('update entra_states set expires_at = expires_at - 900000');
+    expect((await world.passMicrosoft(agent, left.url, path(user))).status).toBe(400);
     expect(await world.server.store.identities.of(account.id)).toEqual([]);
   });
 

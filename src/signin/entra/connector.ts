@@ -231,7 +231,7 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
       const facts: EntraFailure = { uid, correlationId, wasSilent: begun.options.prompt === 'none' };
       try {
         if (reply.kind === 'refused') throw new TokenRefusal(reply.refusal);
-        return { identity: await identify(ctx, reply.code, begun), uid };
+        return { identity: await identify(ctx, reply.code, begun), uid, connectTo: begun.options.connectTo };
       } catch (error) {
         const claims = challengeIn(error, begun);
         if (claims !== undefined) {

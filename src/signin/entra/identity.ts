@@ -44,6 +44,13 @@ export type Groups =
   | { kind: 'absent' }
   | { kind: 'unavailable'; reason: string };
 
+/** The account that the Microsoft account is to be connected to: the same browser has just proved its password. */
+export interface ConnectTo {
+  accountId: string;
+  /** When it had last been signed out everywhere as that was proved: epoch milliseconds. */
+  signedOutAt?: number;
+}
+
 export interface BeginOptions {
   /** The downstream request's, or an EntraIdentity's `loginHint`. */
   loginHint?: string;
@@ -54,6 +61,14 @@ export interface BeginOptions {
   maxAge?: number;
   /** The downstream acr_values, in order of preference. */
   acrValues?: readonly string[];
+  /** Goes along, sealed, and comes back with this trip and no other. */
+  connectTo?: ConnectTo;
+}
+
+export interface FinishedSignIn {
+  identity: EntraIdentity;
+  uid: string;
+  connectTo?: ConnectTo | undefined;
 }
 
 export type Recheck =
@@ -80,7 +95,7 @@ export interface EntraConnector {
    * Ends what `begin` began.
    * @throws {EntraError} what went wrong, in words for the person
    */
-  finish(ctx: Context): Promise<{ identity: EntraIdentity; uid: string }>;
+  finish(ctx: Context): Promise<FinishedSignIn>;
   /** Asks Microsoft whether the person of a refresh token is still who they were, and still may sign in. */
   recheck(upstreamRefreshToken: string, expected: { tid: string; oid: string }): Promise<Recheck>;
   logoutUrl(options: { postLogoutRedirectUri: string; loginHint?: string }): string;

@@ -12,11 +12,11 @@ import type { Pages } from '../../web/pages.ts';
 import { redirect } from '../complete.ts';
 import { callbackPath, resumePath, type MountedEntraConnector } from './connector.ts';
 import { EntraError } from './errors.ts';
-import type { EntraIdentity } from './identity.ts';
+import type { FinishedSignIn } from './identity.ts';
 
 export interface EntraRoutesParts {
   connector: MountedEntraConnector;
-  complete(ctx: Context, identity: EntraIdentity, uid: string): Promise<void>;
+  complete(ctx: Context, finished: FinishedSignIn): Promise<void>;
   /** Answers a failed sign-in. Default: the page for errors. */
   failed?: (ctx: Context, error: EntraError) => Promise<void> | void;
   pages: Pages;
@@ -31,8 +31,7 @@ export function entraRoutes(parts: EntraRoutesParts): Router {
   router.get([callbackPath, resumePath], (ctx) => answering(ctx, async () => {
     // A code is used up by a GET; whoever only looks (a link scanner, a prefetch) must not do that.
     if (ctx.method === 'HEAD') throw new AppError('method_not_allowed', 405, 'This address answers GET only.');
-    const { identity, uid } = await connector.finish(ctx);
-    await complete(ctx, identity, uid);
+    await complete(ctx, await connector.finish(ctx));
   }));
 
   router.post(callbackPath, (ctx) => answering(ctx, async () => {

@@ -127,7 +127,7 @@ export async function startRig(sim: EntraSim, { config: values = {}, db: shared 
       failures.push(error);
       failurePage(pages)(ctx, error);
     },
-    async complete(ctx, identity, uid) {
+    async complete(ctx, { identity, uid }) {
       completed.push({ identity, uid });
       ctx.body = `signed in ${uid}`;
     },
