@@ -173,6 +173,27 @@ describe('consent is remembered', () => {
     expect(returned(await agent.submit(page, { decision: 'deny' })).error).toBe('access_denied');
   });
 
+  test('and a no then takes back the yes from before: what the application has ends, and it has to ask again', async () => {
+    const agent = await stranger();
+    const tokens = await tokensFor(agent, { scope: 'openid email orders:read' });
+    const page = await begin(agent, { prompt: 'consent', scope: 'openid email orders:read' });
+    await agent.submit(page, { decision: 'deny' });
+    const { sub, jti } = decode(tokens.access_token).payload;
+    const grants = await server.store.grants.list(sub);
+    expect(grants.map(({ grantId }) => grantId)).not.toContain(String(jti).split('.')[0]);
+    expect(asks(await begin(agent, { scope: 'openid email orders:read' }))).toBe(true);
+    expect(asks(await begin(await stranger(), { scope: 'openid email orders:read' }))).toBe(true);
+  });
+
+  test('a no to something new leaves what was allowed before', async () => {
+    const agent = await stranger();
+    await allow(agent, await begin(agent, { scope: 'openid orders:read' }));
+    const page = await begin(agent, { scope: 'openid email orders:read' });
+    expect(asks(page)).toBe(true);
+    await agent.submit(page, { decision: 'deny' });
+    expect(returned(await begin(agent, { scope: 'openid orders:read' })).code).toBeDefined();
+  });
+
   test('access goes on while the person is away only after they were asked for just that', async () => {
     const agent = await stranger();
     const tokens = await tokensFor(agent, { prompt: 'consent', scope: 'openid offline_access orders:read' });
