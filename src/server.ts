@@ -235,7 +235,9 @@ export async function startServer(config: Config, log: Log, { dispatcher }: Serv
       issuer: config.issuer, clients, revoked, grants, audit, log, signer: () => active!,
       recognise: (token) => issuer!.recognise(token),
     }));
-    app.use(adminApi({ authorizer, keys: store.keys, audit, log, keysChanged: () => rotation.tick() }));
+    app.use(adminApi({
+      authorizer, keys: store.keys, accounts, grants, audit, log, keysChanged: () => rotation.tick(),
+    }));
     const complete = createCompleteSignIn(issuer!, accounts, audit);
     if (entra) app.use(entra.signOut.routes().routes());
     app.use(signInRoutes({

@@ -5,8 +5,10 @@
 import Router from '@koa/router';
 import type { Context, Middleware } from 'koa';
 import { z } from 'zod';
+import type { Accounts } from '../accounts.ts';
 import type { Audit } from '../audit.ts';
 import { AppError, isAppError } from '../errors.ts';
+import type { Grants } from '../issuer/grants.ts';
 import type { RequestState } from '../issuer/provider.ts';
 import type { Act } from '../keys/keyring.ts';
 import { forceOf, UnsafeStep, type Forced, type KeyOperations } from '../keys/operations.ts';
@@ -18,6 +20,8 @@ import { requireScope, type AdminScope, type Authorizer, type Caller } from './a
 export interface AdminApiParts {
   authorizer: Authorizer;
   keys: KeyOperations;
+  accounts: Pick<Accounts, 'find' | 'signOut'>;
+  grants: Pick<Grants, 'list' | 'revoke'>;
   audit: Pick<Audit, 'record'>;
   log: Log;
   /** Called after each act on keys, so that this server follows before the answer is sent. */
@@ -29,7 +33,8 @@ const reason = z.string().min(1).max(500);
 const forced = z.strictObject({ force: z.boolean().optional(), reason: reason.optional() });
 const nothing = z.strictObject({});
 
-export function adminApi({ authorizer, keys, audit, log, keysChanged }: AdminApiParts): Middleware {
+export function adminApi(parts: AdminApiParts): Middleware {
+  const { authorizer, keys, accounts, grants, audit, log, keysChanged } = parts;
   const router = new Router({ prefix: `${root}/v1` });
 
   router.get('/keys', allow('admin:read', () => keys.status()));
@@ -50,6 +55,26 @@ export function adminApi({ authorizer, keys, audit, log, keysChanged }: AdminApi
     const by = { ...actOf(ctx, caller), force: force ? why : undefined };
     return changed(keys.revoke(kidOf(ctx), why, by, { cutSessions }));
   }));
+  router.get('/accounts/:account/grants', allow('admin:read', async (ctx) => {
+    const accountId = await accountOf(ctx);
+    return { accountId, grants: await grants.list(accountId) };
+  }));
+  router.post('/accounts/:account/sign-out', allow('admin:write', async (ctx, caller) => {
+    await bodyOf(ctx, nothing);
+    const accountId = await accountOf(ctx);
+    const { actor, ...request } = actOf(ctx, caller);
+    return { accountId, grantsEnded: await accounts.signOut(accountId, actor!, request) };
+  }));
+  router.post('/grants/:grant/revoke', allow('admin:write', async (ctx, caller) => {
+    await bodyOf(ctx, nothing);
+    return grants.revoke(param(ctx, 'grant'), actOf(ctx, caller));
+  }));
+
+  async function accountOf(ctx: Context): Promise<string> {
+    const account = await accounts.find(param(ctx, 'account'));
+    if (!account) throw new AppError('account_unknown', 404, 'there is no such account');
+    return account.id;
+  }
 
   /** A route for callers with `scope`; what `answer` resolves to is the document. */
   function allow(scope: AdminScope, answer: (ctx: Context, caller: Caller) => Promise<object>) {
@@ -110,8 +135,10 @@ function actOf(ctx: Context, { actor, clientId }: Caller, body: Forced = {}): Ac
   return { actor, clientId, requestId, address, force: forceOf(body) };
 }
 
-function kidOf(ctx: Context): string {
-  return String((ctx as Context & { params: { kid?: string } }).params.kid ?? '');
+const kidOf = (ctx: Context) => param(ctx, 'kid');
+
+function param(ctx: Context, name: string): string {
+  return String((ctx as Context & { params: Record<string, string | undefined> }).params[name] ?? '');
 }
 
 /** The body, with the members of `shape` and no others; none at all is an empty one. */

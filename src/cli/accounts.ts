@@ -62,6 +62,16 @@ export function accountCommands(program: Command, session: Session): void {
         `the address ${nameOf(account)} is ${undo ? 'no longer vouched for' : 'vouched for'}`);
     });
 
+  accounts.command('sign-out')
+    .description('end every session and token of a person; they may sign in again')
+    .argument('<account>', whom)
+    .action((who: string) => session.withStore(async (store) => {
+      const account = await accountOf(store, who);
+      const grantsEnded = await store.accounts.signOut(account.id, session.actor);
+      session.answer({ account: shown(account), grantsEnded },
+        `${nameOf(account)} is signed out everywhere (${grantsEnded} ${grantsEnded === 1 ? 'grant' : 'grants'} ended)`);
+    }));
+
   accounts.command('password')
     .description('set a password; without --password-stdin a one-time password is printed, once')
     .argument('<account>', whom)

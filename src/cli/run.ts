@@ -9,6 +9,7 @@ import { auditCommands } from './audit.ts';
 import { configCommands } from './config.ts';
 import { describeFailure, exitCodes, exitCodesHelp, failureText } from './failure.ts';
 import { entraCommands } from './entra.ts';
+import { grantCommands } from './grants.ts';
 import { keyCommands } from './keys.ts';
 import { roleCommands } from './roles.ts';
 import { serveCommand } from './serve.ts';
@@ -25,6 +26,7 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
   configCommands(program, session);
   accountCommands(program, session);
   clientCommands(program, session);
+  grantCommands(program, session);
   keyCommands(program, session);
   roleCommands(program, session);
   entraCommands(program, session);

@@ -36,7 +36,7 @@ export function auditProvider(provider: Provider, audit: Audit, log: Log): void 
   provider.on('authorization.success', (ctx) => record('authorization.granted', ctx, { scope: ctx.oidc.params?.scope }));
   provider.on('authorization.error', refused('authorization.refused'));
   provider.on('userinfo.error', refused('userinfo.refused'));
-  provider.on('grant.revoked', (ctx, grantId) => record('grant.revoked', ctx, { grantId, endpoint: ctx.oidc.route }));
+  provider.on('grant.revoked', (ctx, grantId) => record('grant.revoked', ctx, { grantId, cause: causeOf(ctx) }));
   provider.on('end_session.success', (ctx) => record('session.ended', ctx));
   provider.on('end_session.error', refused('session.end_refused'));
 
@@ -49,6 +49,12 @@ export function auditProvider(provider: Provider, audit: Audit, log: Log): void 
 function grantOf({ oidc }: KoaContextWithOIDC): Record<string, unknown> {
   const { grant_type: grantType, resource: audience } = oidc.params ?? {};
   return { grantType, audience };
+}
+
+/** Why oidc-provider ends a grant by itself: somebody signed out, or what may be used once was used again. */
+function causeOf({ oidc }: KoaContextWithOIDC): string {
+  if (oidc.route !== 'token') return 'the person signed out';
+  return oidc.params?.grant_type === 'refresh_token' ? 'a refresh token was used again' : 'a code was used again';
 }
 
 function scopeOf({ oidc }: KoaContextWithOIDC): string | undefined {

@@ -236,7 +236,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
       previous.formats.close();
     },
 
-    recognise: (token) => recognise(token, { models, formats: current.formats, issuer: config.issuer, now: now() }),
+    recognise: (token) => recognise(token, { models, formats: current.formats, issuer: config.issuer }),
 
     sweep: (at, limit) => models.sweep(at, at - config.tokens.refreshGrace * 1000, limit),
     close: () => current.formats.close(),

@@ -166,7 +166,7 @@ export function createStatusLists(options: StatusListsOptions): StatusLists {
     const token = `${head}.${body}.${signature.toString('base64url')}`;
     // Weak, since the same list travels in two encodings (RFC 9110 §8.8.1).
     const etag = `W/"${hash('sha256', token, 'base64url').slice(0, 27)}"`;
-    return { token, gzipped: await compress(token), etag, kid: active.kid, issuedAt, expiresAt };
+    return { token, gzipped: await compress(token, { level: 1 }), etag, kid: active.kid, issuedAt, expiresAt };
   }
 
   function isRevoked({ list, idx }: Place): boolean {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { freePort, ordersApi, person, secret, startSignet, type TestServer } from '../support/signet.ts';
+import { statusBit } from '../support/status.ts';
 import { authorizationRequest, signIn, tokenRequest, UserAgent } from '../support/user-agent.ts';
 import { openTerminal, type Terminal } from './terminal.ts';
 
@@ -62,6 +63,23 @@ describe('a command works on the database of a running server', () => {
       ['clients', 'add', '--name', 'Export', '--id', 'export', '--type', 'service', '--access', `${ordersApi}=orders:read`, '--json']);
     expect((await serviceToken('export', document.secret)).status).toBe(200);
     expect((await serviceToken('export', `${document.secret}x`)).status).toBe(401);
+  });
+
+  test('a grant that is revoked, and a person who is signed out, are refused by the server at once', async () => {
+    const { tokens } = await signIn(server.issuer, { parameters: { resource: ordersApi } });
+    const refresh = () =>
+      tokenRequest(server.issuer, { grant_type: 'refresh_token', refresh_token: tokens.refresh_token });
+    const { document } = await terminal.signet(`grants list ${person.email} --json`);
+    const { grantId } = document.grants.at(-1);
+    expect((await terminal.signet(['grants', 'revoke', grantId, '--json'])).document).toEqual({
+      grantId, accountId: server.accountId, clientId: 'spa',
+    });
+    expect((await refresh()).status).toBe(400);
+    await expect.poll(() => statusBit(tokens.access_token), { timeout: 5_000 }).toBe(1);
+
+    const { tokens: others } = await signIn(server.issuer, { parameters: { resource: ordersApi } });
+    expect((await terminal.signet(`accounts sign-out ${person.email} --json`)).document.grantsEnded).toBeGreaterThan(0);
+    await expect.poll(() => statusBit(others.access_token), { timeout: 5_000 }).toBe(1);
   });
 
   test('roles set here are in the next token', async () => {

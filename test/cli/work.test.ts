@@ -44,6 +44,9 @@ describe('an administrator works without a server', () => {
     await type(['accounts', 'add', 'eve@example.com', '--password-stdin'], 'short\n');
     await type(['accounts', 'roles', 'bob@example.com', '--set', 'buyer, auditor']);
     await type(['accounts', 'disable', 'bob@example.com']);
+    await type(['accounts', 'sign-out', 'ada@example.com']);
+    await type(['grants', 'list', 'ada@example.com']);
+    await type(['grants', 'revoke', 'no-such-grant']);
     await type(['accounts', 'disable', 'nobody@example.com']);
     await type(['accounts', 'list']);
     await type(['clients', 'add', '--name', 'Shop', '--id', 'shop', '--type', 'spa', '--first-party',
@@ -90,6 +93,8 @@ describe('an administrator works without a server', () => {
     expect((await json('accounts enable ada@example.com')).account.state).toBe('one-time password');
     expect((await json('accounts password ada@example.com --password-stdin', 'a long enough password')).account.state).toBe('active');
     expect((await json('accounts roles ada@example.com --set buyer')).account.roles).toEqual(['buyer']);
+    expect(await json('accounts sign-out ada@example.com')).toMatchObject({ account: { state: 'active' }, grantsEnded: 0 });
+    expect(await json('grants list ada@example.com')).toEqual({ accountId: account.id, grants: [] });
 
     const { application, secret } = await json('clients add --name Job --id job --type service');
     expect(application).toMatchObject({ clientId: 'job', type: 'service', refreshTokens: false, declared: false, hasSecret: true });
@@ -124,9 +129,9 @@ describe('an administrator works without a server', () => {
     expect((await json('config check')).settings.length).toBeGreaterThan(20);
     await there.leave();
 
-    // serve and verify want a server: server.test.ts.
+    // serve, verify and a grant want a server: server.test.ts.
     const left = (await everyCommand(there)).filter((command) => !asked.some((words) => words.startsWith(command)));
-    expect(left.sort()).toEqual(['serve', 'verify']);
+    expect(left.sort()).toEqual(['grants revoke', 'serve', 'verify']);
   });
 
   test('what is not there is exit code 3', async () => {

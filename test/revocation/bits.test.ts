@@ -20,11 +20,13 @@ describe('a status list, as the specification encodes it', () => {
   // draft-ietf-oauth-status-list, §4.1 and §4.2.
   const example = [0, 3, 4, 5, 7, 8, 9, 13, 15];
 
-  test('is byte for byte the example of §4.1', async () => {
+  test('is the example of §4.1, byte for byte after the header', async () => {
     expect(Buffer.from(listOf(example, 16)).toString('hex')).toBe('b9a3');
-    const lst = await encodeBits(listOf(example, 16));
-    expect(lst).toBe('eNrbuRgAAhcBXQ');
-    expect(Buffer.from(lst, 'base64url').toString('hex')).toBe('78dadbb918000217015d');
+    const theirs = Buffer.from('eNrbuRgAAhcBXQ', 'base64url');
+    const ours = Buffer.from(await encodeBits(listOf(example, 16)), 'base64url');
+    expect(ours.subarray(2).toString('hex')).toBe(theirs.subarray(2).toString('hex'));
+    // RFC 1950 §2.2: deflate, a window of 32 kB; how hard the compressor tried is informative.
+    expect([ours[0], ours.readUInt16BE() % 31]).toEqual([0x78, 0]);
   });
 
   test('says of a million places what the test vector of appendix C says', async () => {
