@@ -120,7 +120,8 @@ const revocation = z.strictObject({
 });
 
 const session = z.strictObject({
-  life: duration(minute, year, 'How long a sign-in at the issuer lasts.').prefault('14d'),
+  life: duration(minute, year, 'How long a sign-in at the issuer lasts, however it is used meanwhile. ' +
+    'Then the person signs in again, and what applications have of them for that session ends.').prefault('14d'),
 });
 
 const passwords = z.strictObject({

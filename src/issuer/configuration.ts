@@ -14,7 +14,7 @@ import { accessTokenClaims, claimsOf, claimsOfScope, oidcScopes } from './claims
 import { loadGrant, type Consents } from './consent.ts';
 import { cookieName } from './cookies.ts';
 import type { Models } from './models.ts';
-import { PublishedKey } from './provider.ts';
+import { PublishedKey, type SignedInSession } from './provider.ts';
 import { stillStands, type Upstream } from './upstream.ts';
 
 /** Pages that oidc-provider asks for while it answers a request itself. */
@@ -128,7 +128,7 @@ export function configurationFor(
       AuthorizationCode: tokens.authorizationCodeLife,
       IdToken: tokens.idTokenLife,
       RefreshToken: tokens.refreshTokenLife,
-      Session: session.life,
+      Session: (_ctx, used) => lifeOf(used as SignedInSession, session.life),
       Interaction: hour,
       Grant: grantLifeSeconds,
     },
@@ -171,6 +171,15 @@ export function configurationFor(
       accessTokenTTL: application.accessTokenLife ?? api.accessTokenLife ?? tokens.accessTokenLife,
     };
   }
+}
+
+// A session in which nobody is signed in carries a sign-out from one page to the next, and whoever asks is given one.
+const strangersSessionLife = 600;
+
+/** Seconds that a session has left: it ends so long after the sign-in, however it is used meanwhile. */
+function lifeOf({ accountId, signedInAt }: SignedInSession, life: number): number {
+  if (accountId === undefined) return strangersSessionLife;
+  return Math.max(1, signedInAt! + life - Math.floor(Date.now() / 1000));
 }
 
 interface LivedToken {

@@ -150,6 +150,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
     provider.use((ctx, next) => countFetches(ctx, next, keys));
     provider.use((ctx, next) => cacheMetadata(ctx, next, config.keys.jwksMaxAge));
     provider.use((ctx, next) => answerUnknownPath(ctx as never, next, pages));
+    provider.use((ctx, next) => refuseLongParameters(ctx as never, next, provider, pages));
     return { provider, formats, callback: provider.callback() as Built['callback'] };
   }
 
@@ -296,8 +297,32 @@ async function cacheMetadata(ctx: Context, next: () => Promise<void>, maxAgeSeco
 async function answerUnknownPath(ctx: KoaContextWithOIDC, next: () => Promise<void>, pages: ProviderPages) {
   await next();
   if (ctx.status !== 404 || ctx.body) return;
-  const out = { error: 'not_found', error_description: 'there is nothing at this address' };
+  showError(ctx, pages, 404, { error: 'not_found', error_description: 'there is nothing at this address' });
+}
+
+/** What of a request is kept until its answer, with the event of its refusal. */
+const keptFrom = new Map([['/auth', 'authorization.error'], ['/session/end', 'end_session.error']]);
+const longestParameter = 2048;
+
+// Anybody may ask, so anybody may have us keep something: not more than an application has a use for. An ID token is not
+// kept, and is as long as what it says.
+async function refuseLongParameters(
+  ctx: KoaContextWithOIDC, next: () => Promise<void>, provider: Provider, pages: ProviderPages,
+) {
+  const event = keptFrom.get(ctx.path);
+  const long = event && Object.entries(ctx.query).find(([name, value]) =>
+    name !== 'id_token_hint' && String(value).length > longestParameter);
+  if (!long) return next();
+  const error = new errors.InvalidRequest(`a parameter is longer than ${longestParameter} characters`);
+  showError(ctx, pages, error.statusCode, { error: error.error, error_description: error.error_description });
+  provider.emit(event as 'authorization.error', ctx, error);
+}
+
+function showError(ctx: KoaContextWithOIDC, pages: ProviderPages, status: number, out: ErrorOut): void {
+  ctx.status = status;
   if (ctx.accepts('json', 'html') === 'html') pages.error(ctx, out, new Error(out.error));
   else ctx.body = out;
-  ctx.status = 404;
+  ctx.status = status;
 }
+
+type ErrorOut = Parameters<ProviderPages['error']>[1];

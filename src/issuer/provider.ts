@@ -36,6 +36,13 @@ export interface ProvedSignIn extends Resting {
   signedOutAt?: number;
 }
 
+/** What of a session decides how long it lasts. */
+export interface SignedInSession {
+  accountId?: string;
+  /** Ours, in epoch seconds. `loginTs` may be long ago: it is when the person signed in at Microsoft. */
+  signedInAt?: number;
+}
+
 /** What we rely on of oidc-provider's models and its types leave out; test/issuer/canary.test.ts holds it. */
 interface Model {
   jti: string;
@@ -63,7 +70,7 @@ interface ModelClass {
 }
 
 interface SessionClass {
-  new (input: object): Resting & {
+  new (input: object): Resting & SignedInSession & {
     oldId?: string;
     adapter: Adapter;
     save(ttl: number): Promise<string>;
@@ -187,12 +194,13 @@ function interactionModel(Base: InteractionClass, { isOver }: Pick<ProviderParts
 function sessionModel(Base: SessionClass): SessionClass {
   return class Session extends Base {
     static override get IN_PAYLOAD() {
-      return [...super.IN_PAYLOAD, 'upstream'];
+      return [...super.IN_PAYLOAD, 'upstream', 'signedInAt'];
     }
 
     // oidc-provider takes from a finished sign-in what it knows of (lib/actions/authorization/resume.js).
     override loginAccount(details: object) {
       super.loginAccount(details);
+      this.signedInAt = Math.floor(Date.now() / 1000);
       this.upstream = (Provider.ctx!.oidc.entities.Interaction?.result?.login as ProvedSignIn | undefined)?.upstream;
     }
 
