@@ -23,7 +23,10 @@ const keysBound = (contender: Contender) => keysSecondsOf(contender) + graceSeco
 const isLetIn = (status: number) => status === 200;
 const isRefused = (status: number) => status === 401;
 
-const server = await startLive({ keys: { jwksMaxAge: `${keysSeconds}s`, pollEvery: '1s' } });
+const server = await startLive({
+  keys: { jwksMaxAge: `${keysSeconds}s`, pollEvery: '1s' },
+  revocation: { ttl: `${statusTtlSeconds}s` },
+});
 const columns: Column[] = [];
 const running: Array<{ contender: Contender; column: Column; at: Running }> = [];
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
@@ -35,6 +38,7 @@ try {
   await revokeGrant();
   await rotate();
   await revokeKey();
+  await goAway();
 } finally {
   await stop();
 }
@@ -162,6 +166,15 @@ async function revokeKey(): Promise<void> {
   await untilSignedBy((await keyring.list()).find(({ state }) => state === 'active')!.kid);
   await untilAnswered('the revoked key, refused', before, isRefused, keysBound);
   await untilAnswered('the key that took over', (await personsTokens(server)).access_token, isLetIn, keysBound);
+}
+
+// Verifying is offline: what is known of keys and lists serves on, also when it is due to be asked for again.
+async function goAway(): Promise<void> {
+  const token = (await personsTokens(server)).access_token;
+  await untilAnswered('before the issuer stops', token, isLetIn, atOnce);
+  await server.close();
+  await new Promise((resolve) => setTimeout(resolve, statusTtlSeconds * 1000));
+  await untilAnswered('the issuer is away', token, isLetIn, () => graceSeconds);
 }
 
 async function untilSignedBy(kid: string): Promise<void> {

@@ -87,15 +87,12 @@ const modAuthOpenidc = apache('mod_auth_openidc', 'libapache2-mod-auth-openidc',
   }));
 
 const modOauth2 = apache('mod_oauth2', 'libapache2-mod-oauth2', {}, ({ issuer, audience, keysSeconds }) => {
-  const options = [
-    `jwks_uri.expiry=${keysSeconds}`, `expiry=${keysSeconds}`,
-    'verify.exp=required', 'verify.iat=required', 'verify.iat.slack_before=86400',
-  ];
+  const options = `jwks_uri.expiry=${keysSeconds}&expiry=${keysSeconds}&verify.exp=required&verify.iat=required`;
   return {
     server: [],
     location: [
       'AuthType oauth2',
-      `OAuth2TokenVerify jwks_uri ${issuer}/jwks ${options.join('&')}`,
+      `OAuth2TokenVerify jwks_uri ${issuer}/jwks ${options}`,
       '<RequireAll>',
       `  Require oauth2_claim iss:${issuer}`,
       `  Require oauth2_claim aud:${audience}`,

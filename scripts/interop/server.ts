@@ -12,6 +12,7 @@ import { declared, freePort, person } from '../../test/support/signet.ts';
 export interface LiveServer {
   issuer: string;
   store: Store;
+  /** May be called again. */
   close(): Promise<void>;
 }
 
@@ -23,13 +24,11 @@ export async function startLive(values: Record<string, unknown>): Promise<LiveSe
   const store = await openStore(config, silentLog);
   const passwordHash = await bcrypt.hash(person.password, 4);
   await store.accounts.create({ email: person.email, name: 'Ada', roles: ['buyer'], passwordHash }, 'interop');
-  return {
-    issuer: config.issuer,
-    store,
-    async close() {
-      await store.close();
-      await server.close();
-      await rm(home, { recursive: true, force: true });
-    },
-  };
+  let closing: Promise<void> | undefined;
+  async function closeAll(): Promise<void> {
+    await store.close();
+    await server.close();
+    await rm(home, { recursive: true, force: true });
+  }
+  return { issuer: config.issuer, store, close: () => (closing ??= closeAll()) };
 }
