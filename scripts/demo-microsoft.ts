@@ -85,10 +85,12 @@ function sendBrowsersTo(here: string, headers: Record<string, string | string[] 
   return {
     ...headers,
     ...(typeof location === 'string' ? { location: location.replace(microsoft, here) } : {}),
-    ...(typeof policy === 'string'
-      ? { 'content-security-policy': policy.replace("form-action 'self'", `form-action 'self' ${here}`).replace(microsoft, here) }
-      : {}),
+    ...(typeof policy === 'string' ? { 'content-security-policy': allowing(here, policy) } : {}),
   };
+}
+
+function allowing(here: string, policy: string): string {
+  return policy.replace("form-action 'self'", `form-action 'self' ${here}`).replace(microsoft, here);
 }
 
 function passOn(
