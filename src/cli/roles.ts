@@ -83,7 +83,8 @@ function answerChanges(session: Session, changes: Change[], people: number): voi
   const summary = changes.length === 0
     ? `Nobody of ${people} would gain or lose a role.`
     : `${changes.length} of ${people} would change. Nothing was applied: that takes entra.roles and a restart.`;
-  const rows = changes.map(({ account, gains, loses }) => [account.name, gains.join(', '), loses.join(', '), account.id]);
+  const rows = changes.map(({ account: { id, name }, gains, loses }) =>
+    [name, gains.join(', '), loses.join(', '), id]);
   const shown = changes.length === 0 ? '' : `${table(['ACCOUNT', 'GAINS', 'LOSES', 'ID'], rows)}\n\n`;
   session.answer({ people, changes }, shown + summary);
 }

@@ -1,6 +1,5 @@
-// Signing in with Microsoft, from our page to Microsoft (`begin`) and from a verified identity to the end of the sign-in
-// (`complete`); and the two ways in which a session at Microsoft and one here end together. How an identity is proved is
-// entra/; whose account it is, people.ts.
+// Signing in with Microsoft: from our page to Microsoft (`begin`), and from a verified identity to the end of the
+// sign-in (`complete`). How an identity is proved is entra/; whose account it is, people.ts.
 
 import type { Context } from 'koa';
 import type { Accounts } from '../accounts.ts';

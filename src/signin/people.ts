@@ -89,7 +89,9 @@ export function createPeople({ config, db, accounts, identities, audit }: People
     });
   }
 
-  async function linked(account: Account, identity: EntraIdentity, request: RequestFacts, how: string): Promise<Account> {
+  async function linked(
+    account: Account, identity: EntraIdentity, request: RequestFacts, how: string,
+  ): Promise<Account> {
     const attributes = attributesOf(identity);
     const others = await identities.of(account.id);
     const mapped = rolesOf(mapping, [...evidenceOf(others), attributes]);
@@ -129,7 +131,8 @@ export function createPeople({ config, db, accounts, identities, audit }: People
     if (groups.kind !== 'unavailable' || !needed) return;
     throw new AppError('groups_unavailable', 503,
       'Microsoft could not say which groups you are in, so what you may do here is not known.', {
-        cause: new Error(groups.reason), hint: 'entra.groups.onOverageFailure: omit lets people in without their groups',
+        cause: new Error(groups.reason),
+        hint: 'entra.groups.onOverageFailure: omit lets people in without their groups',
       });
   }
 

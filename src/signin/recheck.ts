@@ -6,7 +6,7 @@ import type { Audit } from '../audit.ts';
 import type { EntraConfig } from '../config.ts';
 import { isAppError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import type { EntraConnector, Recheck } from './entra/identity.ts';
+import type { EntraConnector, EntraIdentity } from './entra/identity.ts';
 import { externalIdOf, type People } from './people.ts';
 import type { UpstreamSession, UpstreamSessions } from './upstream-sessions.ts';
 
@@ -50,10 +50,10 @@ export function createRechecks(
     const answer = await connector.recheck(refreshToken, { tid, oid });
     if (answer.outcome === 'ended') return end(session, answer.reason);
     if (answer.outcome === 'unreachable') return bridge(session, answer.reason);
-    return accept(session, answer);
+    return accept(session, answer.identity);
   }
 
-  async function accept(session: UpstreamSession, { identity }: Extract<Recheck, { outcome: 'ok' }>): Promise<Standing> {
+  async function accept(session: UpstreamSession, identity: EntraIdentity): Promise<Standing> {
     if (externalIdOf(identity) !== session.externalId) return end(session, 'somebody_else');
     try {
       const account = await people.update(identity, session.accountId);

@@ -10,10 +10,11 @@ import { AppError, isAppError } from '../errors.ts';
 import type { Issuer, PendingSignIn } from '../issuer/issuer.ts';
 import type { RequestState } from '../issuer/provider.ts';
 import type { Log } from '../log.ts';
-import { addressPrefix, readForm, requireSameOrigin, sendPage } from '../web/guard.ts';
+import { addressPrefixes, readForm, requireSameOrigin, sendPage } from '../web/guard.ts';
 import type { Pages } from '../web/pages.ts';
 import type { Attempts } from './attempts.ts';
 import { redirect, type CompleteSignIn } from './complete.ts';
+import type { Devices } from './device.ts';
 import type { EntraSignIn, Leaving } from './entra-sign-in.ts';
 import { EntraError } from './entra/errors.ts';
 import type { FinishedSignIn } from './entra/identity.ts';
@@ -27,6 +28,7 @@ export interface SignInParts {
   accounts: Accounts;
   passwords: Passwords;
   attempts: Attempts;
+  devices: Devices;
   complete: CompleteSignIn;
   pages: Pages;
   audit: Audit;
@@ -45,7 +47,9 @@ const noAddress = 'Enter your e-mail address and your password.';
 const microsoft = 'https://login.microsoftonline.com';
 
 /** What a person may read of a refusal that came after Microsoft's yes. */
-const refusals = new Set(['account_disabled', 'account_unknown', 'identity_taken', 'groups_unavailable', 'connect_expired']);
+const refusals = new Set([
+  'account_disabled', 'account_unknown', 'identity_taken', 'groups_unavailable', 'connect_expired',
+]);
 // Microsoft would sign the same account in again without a question, and so it would be refused again.
 const wrongAccount = new Set(['not_entitled', 'guest', 'account_state', 'policy', 'consent']);
 
@@ -53,7 +57,7 @@ const wrongAccount = new Set(['not_entitled', 'guest', 'account_state', 'policy'
 type Wish = 'local' | 'connect' | undefined;
 
 export function signInRoutes(parts: SignInParts): Router {
-  const { issuer, accounts, passwords, attempts, complete, pages, audit, log, entra } = parts;
+  const { issuer, accounts, passwords, attempts, devices, complete, pages, audit, log, entra } = parts;
   const router = new Router();
   const ownPage = failurePage(pages);
 
@@ -130,7 +134,8 @@ export function signInRoutes(parts: SignInParts): Router {
     const realm = realmOf(ctx);
     const form = formOf(pending);
     const common = { application: pending.application.name, email: email ?? pending.asked.loginHint, problem };
-    const button = { href: `${form}/microsoft${tryAnother ? '?another' : ''}`, label: `Sign in with ${entra?.config.label}` };
+    const href = `${form}/microsoft${tryAnother ? '?another' : ''}`;
+    const button = { href, label: `Sign in with ${entra?.config.label}` };
     if (!knownAddress && (realm.step === 'identifier' || realm.step === 'microsoft')) {
       const asksAddress = realm.step === 'identifier';
       return pages.signInStart({ ...common, action: form, asksAddress, microsoft: button, local: `${form}?local` });
@@ -202,8 +207,10 @@ export function signInRoutes(parts: SignInParts): Router {
       return showStep(ctx, pending, { email, problem: noAddress, status: 400, knownAddress });
     }
 
-    const { waitSeconds, succeeded } = await attempts.begin(
-      emailKey(email), addressPrefix((ctx.state as RequestState).address));
+    const account = await accounts.findByEmail(email);
+    const where = addressPrefixes((ctx.state as RequestState).address);
+    const device = devices.of(ctx, account?.id);
+    const { waitSeconds, succeeded, takeBack } = await attempts.begin({ emailKey: emailKey(email), ...where, device });
     if (waitSeconds > 0) {
       refuse(ctx, pending, undefined, 'too_many_attempts');
       ctx.set('Retry-After', String(waitSeconds));
@@ -211,8 +218,11 @@ export function signInRoutes(parts: SignInParts): Router {
       return showStep(ctx, pending, { email, problem, status: 429, knownAddress });
     }
 
-    const account = await accounts.findByEmail(email);
-    const { ok, rehashed } = await passwords.check(password, account?.passwordHash);
+    const { ok, rehashed } = await passwords.check(password, account?.passwordHash, where.network ?? where.address)
+      .catch(async (error: unknown) => {
+        await takeBack();
+        throw error;
+      });
     const barred = account?.disabledAt ? 'account_disabled' : undefined;
     const elsewhere = realmOf(ctx).administratorsOnly && !account?.assignedRoles.includes('admin');
     const reason = ok ? barred ?? (elsewhere ? 'password_not_allowed' : undefined) : 'wrong_password';
@@ -222,6 +232,7 @@ export function signInRoutes(parts: SignInParts): Router {
     }
 
     await succeeded();
+    devices.remember(ctx, account.id);
     if (account.passwordMustChange) {
       const provedHash = fingerprint(account.passwordHash!);
       await issuer.noteSignIn(ctx, { mustChangePassword: { accountId: account.id, provedHash } });

@@ -2,6 +2,7 @@ import bcrypt from 'bcrypt';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { consumersTenantId } from '../entra-sim/index.ts';
 import { buttonOn, problemOn, returned, startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { engines } from '../support/engines.ts';
 import { person } from '../support/signet.ts';
 import { decode, UserAgent } from '../support/user-agent.ts';
 
@@ -307,5 +308,22 @@ describe('connecting a Microsoft account to an account of one’s own', () => {
       expect(returned(await world.passMicrosoft(agent, left.url, path(user))).code).toBeDefined();
     }
     expect(await world.server.store.identities.of(account.id)).toHaveLength(1);
+  });
+});
+
+describe.each(engines)('on $name', ({ freshUrl }) => {
+  test('a person comes for the first time, changes, connects nothing, refreshes, signs out at Microsoft', async () => {
+    const there = await startEntraWorld({ sim: world.sim, database: await freshUrl(), entra: { recheck: { every: '1s' } } });
+    const user = newUser();
+    const { tokens } = await there.signIn(user, { parameters: { scope } });
+    const { sub } = idToken(tokens);
+    user.rename('Other Name');
+    await there.server.store.db.query('update upstream_sessions set checked_at = checked_at - 5000');
+    const { status, body } = await there.refresh(tokens.refresh_token);
+    expect([status, idToken(body)]).toEqual([200, expect.objectContaining({ sub, name: 'Other Name' })]);
+    expect((await there.server.store.accounts.listByEmail(user.mail!.toUpperCase())).map(({ id }) => id)).toEqual([sub]);
+    await world.sim.frontChannelLogout(user);
+    expect((await there.refresh(body.refresh_token)).status).toBe(400);
+    await there.close();
   });
 });

@@ -18,6 +18,16 @@ function everyPage(text: string, from: Pages = pages): Record<string, string> {
     'sign-in after a failure': from.signIn({
       ...asked, email: text, problem: text, microsoft: { href: `/${text}`, label: text },
     }),
+    'sign-in, the password alone': from.signIn({
+      ...asked, email: text, back: `/${text}`, connect: { href: `/${text}`, label: text },
+    }),
+    'sign-in in order to connect': from.signIn({ ...asked, connecting: text }),
+    'sign-in, the address first': from.signInStart({
+      ...asked, email: text, problem: text, asksAddress: true, microsoft: { href: `/${text}`, label: text }, local: `/${text}`,
+    }),
+    'sign-in elsewhere alone': from.signInStart({
+      ...asked, asksAddress: false, microsoft: { href: `/${text}`, label: text }, local: `/${text}`,
+    }),
     'new password': from.newPassword({ ...asked, email: text, minLength: 12 }),
     'new password after a failure': from.newPassword({ ...asked, email: text, minLength: 12, problem: text }),
     'consent': from.consent({
@@ -26,6 +36,7 @@ function everyPage(text: string, from: Pages = pages): Record<string, string> {
     }),
     'consent to little': from.consent({ ...asked, email: text, apis: [], profile: [], offline: false }),
     'sign-out': from.signOut({ form: logoutForm, application: text, email: text }),
+    'sign-out, here and elsewhere': from.signOut({ form: logoutForm, application: text, email: text, elsewhere: text }),
     'sign-out, nobody asked': from.signOut({ form: logoutForm }),
     'signed out': from.signedOut({ application: text }),
     'signed out, nobody asked': from.signedOut({}),

@@ -83,7 +83,10 @@ export async function checkLive(options: LiveCheckOptions): Promise<Finding[]> {
         number: 6, question: 'Is a code redeemed without offline_access, and without a refresh token?',
         seen: `yes; ${hadRefreshToken ? 'but Entra sent a refresh token' : 'no refresh token came'}`,
       },
-      { number: 8, question: refusals, seen: 'not tried: run this again and press Cancel, or use an unassigned account' },
+      {
+        number: 8, question: refusals,
+        seen: 'not tried: run this again and press Cancel, or use an unassigned account',
+      },
       codeLength(code),
     ].sort((a, b) => a.number - b.number);
   } finally {
@@ -112,7 +115,7 @@ function findingsIn(claims: VerifiedClaims, context: string | undefined): Findin
     },
     {
       number: 4, question: 'What comes of max_age?',
-      seen: `auth_time is ${typeOf(authTime)}; exp ${endsWithAge ? 'is auth_time + max_age' : 'is not cut short by it'}`,
+      seen: `auth_time is ${typeOf(authTime)}; exp is ${endsWithAge ? 'auth_time + max_age' : 'not cut short by it'}`,
     },
     { number: 5, question: 'Of which JSON type is xms_edov?', seen: typeOf(edov) },
     {
@@ -136,7 +139,7 @@ const codeLength = (code: string): Finding =>
   ({ number: 9, question: 'How long is a code?', seen: `${code.length} characters` });
 
 function codeSurvives(refusal: string, redeemed: boolean): Finding {
-  const seen = redeemed ? `yes (the wrong secret met ${refusal})` : `no, or something else is wrong (the wrong secret met ${refusal})`;
+  const seen = `${redeemed ? 'yes' : 'no, or something else is wrong'} (the wrong secret met ${refusal})`;
   return { number: 1, question: 'Is a code still good after a failed client authentication?', seen };
 }
 
@@ -183,9 +186,11 @@ async function comeBack(port: number, state: string, listening: () => void, wait
         res.end(isOurs ? 'Thank you. You may close this window; the terminal has the report.' : 'Not this address.');
         if (isOurs) resolve(searchParams);
       });
-      server.once('error', (cause) => reject(unusable(`port ${port} cannot be used`, 'name another one with --port', cause)));
+      server.once('error', (cause) =>
+        reject(unusable(`port ${port} cannot be used`, 'name another one with --port', cause)));
       server.listen(port, 'localhost', listening);
-      const late = unusable('nobody came back', 'some refusals stay on Microsoft’s page; what it says there is the answer');
+      const late = unusable(
+        'nobody came back', 'some refusals stay on Microsoft’s page; what it says there is the answer');
       timer = setTimeout(() => reject(late), waitMs);
     });
   } finally {
