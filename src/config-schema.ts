@@ -326,7 +326,9 @@ export const application = z
     postLogoutRedirectUris: redirectUris().describe('Where people may return after sign-out.'),
     origins: z.array(text(originRule)).default([])
       .describe('Origins whose pages may call the token endpoint (CORS), such as https://app.example.com.'),
-    firstParty: z.boolean().default(false).describe('Whether people use it without being asked for consent.'),
+    firstParty: z.boolean().default(false).describe('Whether people use it without being asked for consent. ' +
+      'On a device (native) they are asked each time all the same, unless they return to an https address: anything ' +
+      'installed there can answer to another scheme or a loopback port (RFC 8252 §8.6).'),
     pkce: z.enum(['required', 'optional']).default('required')
       .describe('Whether sign-in needs PKCE (RFC 7636). optional is for type web only.'),
     access: z.record(z.string(), z.array(z.string())).default({})

@@ -1,5 +1,5 @@
 // Grants: what a person lets an application do. First-party applications are granted what they ask for, within what
-// they are allowed; others ask the person. A grant belongs to one session and ends with it; the person's yes is kept
+// they are allowed, unless anybody could ask in their name; others ask the person. A grant belongs to one session and ends with it; the person's yes is kept
 // for the next session, in the table consents, which is owned here.
 
 import type { Grant, Interaction, KoaContextWithOIDC, Provider } from 'oidc-provider';
@@ -68,7 +68,9 @@ export async function loadGrant(
   const { session, provider, resourceServers, requestParamOIDCScopes, requestParamScopes, result, params } = ctx.oidc;
   const { clientId, firstParty } = application;
   const accountId = session!.accountId!;
-  const trusted = firstParty || isIdentified(application, String(params!.redirect_uri));
+  const trusted = isIdentified(application, String(params!.redirect_uri));
+  const silently = firstParty && trusted;
+  if (!firstParty) forgetUnnamed(ctx);
 
   const grantId = result?.consent?.grantId ?? (trusted ? session!.grantIdFor(clientId) : undefined);
   const found = grantId === undefined ? undefined : await provider.Grant.find(grantId);
@@ -79,17 +81,28 @@ export async function loadGrant(
       [audience, [...requestParamScopes].filter((scope) => scopes.has(scope))])),
   };
   const remembered = trusted ? () => consents.among(asked, accountId, clientId) : async () => nothing;
-  const allowed = firstParty ? asked : await remembered();
-  const widens = firstParty || !isNothing(allowed);
+  const allowed = silently ? asked : await remembered();
+  const widens = silently || !isNothing(allowed);
   if (!known && !widens) return undefined;
 
   const grant: Grant & Resting = known ?? new provider.Grant({ accountId, clientId });
   const before = stateOf(grant);
-  if (widens) grantScopes(grant, allowed);
+  if (widens) grantScopes(grant, allowed, application);
   // It rests on what the session rests on that it was last used from.
   grant.upstream = (session as Resting).upstream;
   if (!known || stateOf(grant) !== before) await grant.save();
   return grant;
+}
+
+// An API of which somebody else's application wants no scope is not on the page, and a yes is not about it: so the
+// request goes on as if it had not named the API, and the token is for userinfo alone.
+function forgetUnnamed({ oidc: { resourceServers, requestParamScopes, params } }: KoaContextWithOIDC): void {
+  for (const [audience, { scopes }] of Object.entries(resourceServers ?? {})) {
+    if ([...requestParamScopes].some((scope) => scopes.has(scope))) continue;
+    delete resourceServers![audience];
+    const left = ([params!.resource].flat() as string[]).filter((named) => named !== audience);
+    params!.resource = left.length > 0 ? left : undefined;
+  }
 }
 
 const nothing: Scopes = { personal: [], resources: {} };
@@ -99,8 +112,9 @@ const stateOf = ({ openid, resources, upstream }: Grant & Resting) => JSON.strin
 /** Puts a consent prompt into words. */
 export function describeConsent(interaction: Interaction, application: Application, apis: Apis): ConsentRequest {
   const { personal, resources } = askedFor(interaction, application);
+  const isNamed = (scopes: string[]) => application.firstParty || scopes.length > 0;
   return {
-    apis: Object.entries(resources).filter(([, scopes]) => scopes.length > 0).map(([audience, scopes]) => {
+    apis: Object.entries(resources).filter(([, scopes]) => isNamed(scopes)).map(([audience, scopes]) => {
       const api = apis.find(audience);
       return {
         name: api?.name ?? audience,
@@ -123,7 +137,7 @@ export async function recordConsent(
 
   const existing = grantId === undefined ? undefined : await provider.Grant.find(grantId);
   const grant = existing ?? new provider.Grant({ accountId, clientId });
-  grantScopes(grant, allowed);
+  grantScopes(grant, allowed, application);
   if (isIdentified(application, String(params.redirect_uri))) await consents.remember(allowed, accountId, clientId);
   return grant.save();
 }
@@ -157,16 +171,19 @@ function askedFor({ prompt, params }: Interaction, { access }: Application): Sco
 }
 
 // Whatever is installed on a device may claim another's private-use scheme or listen on its loopback port. Such an
-// application is asked about each time, as if nobody had ever said yes (RFC 8252 §8.6).
+// application is asked about each time, as if nobody had ever said yes, and also where it is first-party: it may be
+// something else that asks in its name (RFC 8252 §8.6).
 function isIdentified({ type }: Application, redirectUri: string): boolean {
   return type !== 'native' || redirectUri.startsWith('https:');
 }
 
 // The person's own scopes are granted on each API as well: a token request that names no resource gets one token, for
 // the API and for userinfo (see `audiencesOf`), and oidc-provider looks a resource's scopes up under that resource.
-function grantScopes(grant: Grant, { personal, resources }: Scopes): void {
+// Yet they are no yes to an API of which nothing was allowed.
+function grantScopes(grant: Grant, { personal, resources }: Scopes, { firstParty }: Application): void {
   if (personal.length > 0) grant.addOIDCScope(personal.join(' '));
   for (const [audience, scopes] of Object.entries(resources)) {
+    if (!firstParty && scopes.length === 0 && grant.getResourceScope(audience) === '') continue;
     grant.addResourceScope(audience, [...scopes, ...personal].join(' ') || 'openid');
   }
 }

@@ -15,6 +15,8 @@ beforeAll(async () => {
       access: { [ordersApi]: ['orders:read', 'orders:write'], [stockApi]: ['stock:read'] } },
     { clientId: 'other', name: 'Other', type: 'web', secret, redirectUris: [reports],
       access: { [ordersApi]: ['orders:read'] } },
+    { clientId: 'own-notes', name: 'Own notes', type: 'native', firstParty: true, redirectUris: [notes.https],
+      access: { [ordersApi]: ['orders:read'] } },
     { clientId: 'notes', name: 'Notes', type: 'native', redirectUris: [notes.scheme, notes.https],
       access: { [ordersApi]: ['orders:read'] } },
   ];
@@ -116,6 +118,40 @@ describe('an application of somebody else asks for access', () => {
   });
 });
 
+describe('an API that is named with no scope of it', () => {
+  const audiences = (tokens: Record<string, any>) => [decode(tokens.access_token).payload.aud].flat();
+
+  test('an API that the page did not name is in no token', async () => {
+    const agent = await stranger();
+    const page = await begin(agent, { scope: 'openid email' });
+    expect(page.body).not.toContain('Orders');
+    const tokens = await tokensFor(agent, { scope: 'openid email' });
+    expect(audiences(tokens)).toEqual([server.issuer]);
+    const refresh = (parameters: Record<string, string>) => tokenRequest(server.issuer,
+      { grant_type: 'refresh_token', refresh_token: tokens.refresh_token, ...parameters },
+      { clientId: 'third-party', secret });
+    expect((await refresh({ resource: ordersApi })).body.error).toBe('invalid_target');
+    expect(audiences((await refresh({})).body)).toEqual([server.issuer]);
+  });
+
+  test('yes to one API is no yes to another', async () => {
+    const agent = await stranger();
+    expect(audiences(await tokensFor(agent))).toEqual([ordersApi, server.issuer]);
+    expect(audiences(await tokensFor(agent, { resource: stockApi, scope: 'openid email' }))).toEqual([server.issuer]);
+    expect(audiences(await tokensFor(agent, { resource: stockApi, scope: 'openid orders:read' })))
+      .toEqual([server.issuer]);
+    const [grant] = await server.store.grants.list(server.accountId);
+    expect(grant!.audiences).toEqual([ordersApi]);
+    const page = await begin(agent, { resource: stockApi, scope: 'openid email stock:read' });
+    expect([asks(page), page.body.includes('See the stock')]).toEqual([true, true]);
+    expect(returned(await agent.submit(page, { decision: 'deny' })).error).toBe('access_denied');
+    expect((await server.store.grants.list(server.accountId)).flatMap((given) => given.audiences))
+      .not.toContain(stockApi);
+    expect(audiences(await tokensFor(agent, { resource: stockApi, scope: 'openid email stock:read' })))
+      .toEqual([stockApi, server.issuer]);
+  });
+});
+
 describe('consent is remembered', () => {
   test('within a session, and over sign-out and other browsers', async () => {
     const agent = await stranger();
@@ -214,6 +250,21 @@ describe('an application installed on a device', () => {
     expect(asks(await begin(new UserAgent(server.issuer), native))).toBe(true);
   });
 
+  test('is asked about each time also where it is first-party, and then gets what was on the page', async () => {
+    const agent = await stranger();
+    const own = { client_id: 'device', redirect_uri: 'com.example.desktop:/callback', scope: 'openid orders:read' };
+    for (const redirect_uri of [own.redirect_uri, 'http://127.0.0.1:49152/callback']) {
+      for (let time = 0; time < 2; time += 1) {
+        const page = await begin(agent, { ...own, redirect_uri });
+        expect(page.body).toContain('See your orders');
+        expect(returned(await allow(agent, page)).code).toBeDefined();
+      }
+      expect(returned(await begin(agent, { ...own, redirect_uri, prompt: 'none' })).error).toBe('consent_required');
+    }
+    expect((await begin(agent, { ...own, scope: 'openid' })).body).toContain('In Orders, it may');
+    expect((await server.store.db.query('select scope from consents')).rows).toEqual([]);
+  });
+
   test('is known by an https address that it owns, and then asked about once', async () => {
     const agent = await stranger();
     const known = { ...native, redirect_uri: notes.https };
@@ -223,12 +274,12 @@ describe('an application installed on a device', () => {
   });
 });
 
-test('a first-party application is never asked about, on a device neither', async () => {
+test('a first-party application that is where it says is never asked about, on a device neither', async () => {
   const agent = await stranger();
   const { url } = authorizationRequest(server.issuer, { resource: ordersApi });
   expect((await authorize(agent, url)).get('code')).toBeTruthy();
   const device = await agent.visit(authorizationRequest(server.issuer, {
-    client_id: 'device', redirect_uri: 'com.example.desktop:/callback', scope: 'openid orders:read' }).url);
+    client_id: 'own-notes', redirect_uri: notes.https, scope: 'openid orders:read' }).url);
   expect(returned(device).code).toBeDefined();
   expect((await server.store.db.query('select scope from consents')).rows).toEqual([]);
 });

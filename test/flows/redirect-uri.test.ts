@@ -138,8 +138,8 @@ describe('a redirect URI that is not the registered one is answered by an error 
 
 describe('a native application listens on a port that it cannot choose (RFC 8252 §7.3)', () => {
   const location = async (redirect_uri: string) => {
-    const native = { client_id: 'device', redirect_uri };
-    return (await agent.request(authorizationRequest(server.issuer, native).url)).headers.get('location');
+    const page = await agent.visit(authorizationRequest(server.issuer, { client_id: 'device', redirect_uri }).url);
+    return (await agent.submit(page, { decision: 'allow' })).url;
   };
 
   test('so any port of the registered loopback address is good', async () => {

@@ -100,7 +100,8 @@ export async function startEntraWorld(options: EntraWorldOptions = {}): Promise<
     async signIn(whom, { parameters = {}, agent, session } = {}) {
       const arrival = await world.arrive(parameters, agent);
       const left = await arrival.agent.visit(buttonOn(arrival.page));
-      const page = await world.passMicrosoft(arrival.agent, left.url, whom, session);
+      let page = await world.passMicrosoft(arrival.agent, left.url, whom, session);
+      if (page.body.includes('name="decision"')) page = await arrival.agent.submit(page, { decision: 'allow' });
       const code = new URL(page.url).searchParams.get('code');
       if (!code) throw new Error(`no code: ${page.status} ${page.url} ${page.body.slice(0, 2000)}`);
       const clientId = parameters.client_id ?? 'spa';
