@@ -23,7 +23,7 @@ export interface Clients {
   list(): Promise<Application[]>;
   /** Registers an application; `secret` is returned this once and nowhere kept. */
   register(application: NewApplication, actor: string): Promise<{ application: Application; secret?: string }>;
-  /** Replaces the secret; the old one stops at once. */
+  /** Replaces the secret; the old one stops at once, and with it all that the application was issued. */
   renewSecret(clientId: string, actor: string): Promise<string>;
   /** With an application, all that it was issued ends, in the same transaction. */
   setDisabled(clientId: string, disabled: boolean, actor: string): Promise<void>;
@@ -91,16 +91,17 @@ export function createClients(
 
   async function change(
     clientId: string, event: string, actor: string, sql: string, values: (string | number | null)[],
-    endTokens?: (tx: Queryable) => Promise<number>,
+    { endsTokens = false } = {},
   ) {
     refuseDeclared(clientId);
     await db.transaction(async (tx) => {
       const { rowCount } = await tx.query(sql, values);
       if (rowCount === 0) throw unknownApplication(clientId);
-      const detail = endTokens && { grantsEnded: await endTokens(tx) };
+      const detail = endsTokens ? { grantsEnded: await tokens.end(tx, clientId) } : undefined;
       await audit.append(tx, { event, actor, clientId, detail });
     });
     recent.delete(clientId);
+    if (endsTokens) await tokens.ended();
   }
 
   return {
@@ -141,16 +142,15 @@ export function createClients(
       }
       const secret = newSecret();
       await change(clientId, 'application.secret_renewed', actor,
-        'update clients set secret_hash = $2, updated_at = $3 where id = $1', [clientId, hashSecret(secret), now()]);
+        'update clients set secret_hash = $2, updated_at = $3 where id = $1', [clientId, hashSecret(secret), now()],
+        { endsTokens: true });
       return secret;
     },
 
     async setDisabled(clientId, disabled, actor) {
       await change(clientId, disabled ? 'application.disabled' : 'application.enabled', actor,
         'update clients set disabled_at = $2, updated_at = $3 where id = $1',
-        [clientId, disabled ? now() : null, now()],
-        disabled ? (tx) => tokens.end(tx, clientId) : undefined);
-      if (disabled) await tokens.ended();
+        [clientId, disabled ? now() : null, now()], { endsTokens: disabled });
     },
   };
 }
