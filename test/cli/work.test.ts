@@ -93,6 +93,7 @@ describe('an administrator works without a server', () => {
     expect((await json('accounts enable ada@example.com')).account.state).toBe('one-time password');
     expect((await json('accounts password ada@example.com --password-stdin', 'a long enough password')).account.state).toBe('active');
     expect((await json('accounts roles ada@example.com --set buyer')).account.roles).toEqual(['buyer']);
+    expect((await json('accounts verify-email ada@example.com')).account.emailVerified).toBe(true);
     expect(await json('accounts sign-out ada@example.com')).toMatchObject({ account: { state: 'active' }, grantsEnded: 0 });
     expect(await json('grants list ada@example.com')).toEqual({ accountId: account.id, grants: [] });
 
@@ -129,9 +130,9 @@ describe('an administrator works without a server', () => {
     expect((await json('config check')).settings.length).toBeGreaterThan(20);
     await there.leave();
 
-    // serve, verify and a grant want a server: server.test.ts.
+    // serve, verify and a grant want a server: server.test.ts. Roles and Microsoft: entra.test.ts.
     const left = (await everyCommand(there)).filter((command) => !asked.some((words) => words.startsWith(command)));
-    expect(left.sort()).toEqual(['grants revoke', 'serve', 'verify']);
+    expect(left.sort()).toEqual(['entra check', 'grants revoke', 'roles dry-run', 'roles explain', 'serve', 'verify']);
   });
 
   test('what is not there is exit code 3', async () => {

@@ -84,12 +84,14 @@ describe('how long an access token lives', () => {
 });
 
 describe('what an access token says (RFC 9068 §2.2)', () => {
+  const bit = { status_list: { idx: expect.any(Number), uri: expect.stringMatching(/\/status-lists\/\d+$/) } };
+
   test('of a person', async () => {
     const token = await personsToken({ resource: ordersApi, scope: 'orders:read' });
     const { jti, iat, exp, auth_time: authTime, sid, ...rest } = accessToken(token);
     expect(rest).toEqual({
       iss: server.issuer, aud: ordersApi, sub: server.accountId, client_id: 'spa', scope: 'orders:read',
-      email: 'ada@example.com', roles: ['buyer'],
+      email: 'ada@example.com', roles: ['buyer'], status: bit,
     });
     expect([typeof jti, typeof sid, exp > iat, authTime <= iat]).toEqual(['string', 'string', true, true]);
   });
@@ -99,6 +101,7 @@ describe('what an access token says (RFC 9068 §2.2)', () => {
     const { jti: _jti, iat: _iat, exp: _exp, ...rest } = accessToken(body.access_token);
     expect(rest).toEqual({
       iss: server.issuer, aud: ordersApi, sub: 'service', client_id: 'service', scope: 'orders:read',
+      status: bit,
     });
   });
 });
