@@ -38,6 +38,7 @@ import { createRevokedStatuses, isRevoked, type RevokedStatuses } from './revoca
 import { statusListRoutes } from './revocation/routes.ts';
 import { createAttempts } from './signin/attempts.ts';
 import { createCompleteSignIn } from './signin/complete.ts';
+import { createDevices } from './signin/device.ts';
 import { createEntraSignIn } from './signin/entra-sign-in.ts';
 import { createEntraSignOut } from './signin/entra-sign-out.ts';
 import { createPasswords, oneTimePassword, type Passwords } from './signin/password.ts';
@@ -194,6 +195,7 @@ export async function startServer(config: Config, log: Log, { dispatcher }: Serv
     await places.load(services.map(({ clientId }) => clientId));
 
     const attempts = createAttempts(db);
+    const devices = createDevices(seal, { secure: new URL(config.issuer).protocol === 'https:' });
     const sweeper = startSweeper({
       everyMs: sweepEveryMs, log,
       sweeps: [
@@ -241,7 +243,7 @@ export async function startServer(config: Config, log: Log, { dispatcher }: Serv
     const complete = createCompleteSignIn(issuer!, accounts, audit);
     if (entra) app.use(entra.signOut.routes().routes());
     app.use(signInRoutes({
-      issuerUrl: config.issuer, issuer: issuer!, accounts, passwords, attempts, pages, audit, log, complete,
+      issuerUrl: config.issuer, issuer: issuer!, accounts, passwords, attempts, devices, pages, audit, log, complete,
       minPasswordLength: config.passwords.minLength,
       entra: entra && createEntraSignIn({ ...entra, issuer: issuer!, accounts, finish: complete, audit }),
     }).routes());

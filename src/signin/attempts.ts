@@ -1,10 +1,13 @@
 // Guessing passwords is made slow; locking somebody out by guessing is not made easy. Owns the table sign_in_attempts.
 //
-// Three counters, each with its own allowance and longest wait:
+// Counters, each with its own allowance and longest wait:
 //   account and address together   the ordinary guesser: soon minutes
 //   the account alone              many addresses, one victim: seconds at most, so that the victim is never shut out
 //   the address alone              one address, many accounts: up to a minute (an office shares its address)
-// A person who signed in from an address before is not held up there by what others do to the account elsewhere.
+//   its network                    many addresses of one neighbour: likewise
+//   account and browser together   in place of all others, where the person signed in in it before (device.ts)
+// In a browser of their own, people are held up by nobody else. In another one, at an address from which they signed in
+// before, by nobody elsewhere, and by whoever shares that address for a minute at most.
 //
 // An attempt is counted before the password is looked at, in the statement that also checks the wait: a thousand
 // parallel guesses find one counter, not a thousand free ones. What turns out to be no failure is taken back.
@@ -14,8 +17,17 @@ import type { Database } from '../database/database.ts';
 
 export interface Attempts {
   /** Counts an attempt, unless it comes too early. */
-  begin(emailKey: string, addressPrefix: string): Promise<Attempt>;
+  begin(who: Attempter): Promise<Attempt>;
   sweepExpired(now: number, limit: number): Promise<number>;
+}
+
+export interface Attempter {
+  emailKey: string;
+  /** See addressPrefixes (web/guard.ts). */
+  address: string;
+  network?: string | undefined;
+  /** The browser, where the person of the account signed in in it before. */
+  device?: string | undefined;
 }
 
 export interface Attempt {
@@ -23,10 +35,12 @@ export interface Attempt {
   waitSeconds: number;
   /** Forgets the failures of this account at this address, and remembers the address as the person's own. */
   succeeded(): Promise<void>;
+  /** The password was not looked at after all: that was no failure. */
+  takeBack(): Promise<void>;
 }
 
 interface Counter {
-  kind: 'pair' | 'account' | 'address';
+  kind: 'pair' | 'account' | 'address' | 'network' | 'device';
   /** Failures without any wait. */
   free: number;
   /** Seconds that the wait never exceeds. */
@@ -34,8 +48,11 @@ interface Counter {
 }
 
 const pair: Counter = { kind: 'pair', free: 4, longest: 900 };
+const ownPair: Counter = { ...pair, longest: 60 };
+const device: Counter = { kind: 'device', free: 4, longest: 900 };
 const account: Counter = { kind: 'account', free: 20, longest: 5 };
 const address: Counter = { kind: 'address', free: 50, longest: 60 };
+const network: Counter = { kind: 'network', free: 200, longest: 60 };
 
 const dayMs = 86_400_000;
 const forgetAfterMs = dayMs;
@@ -82,15 +99,22 @@ export function createAttempts(db: Database, now: () => number = Date.now): Atte
     return rowCount > 0;
   }
 
-  return {
-    async begin(emailKey, addressPrefix) {
-      const both = `${emailKey} ${addressPrefix}`;
-      const own = keyOf('own', both);
-      const pairKey = keyOf(pair.kind, both);
-      const counters: Array<[Counter, string]> = (await isOwnAddress(own))
-        ? [[pair, pairKey]]
-        : [[address, keyOf(address.kind, addressPrefix)], [pair, pairKey], [account, keyOf(account.kind, emailKey)]];
+  /** The counters of an attempt; the first is what its success clears. */
+  async function countersOf(who: Attempter, own: string): Promise<Array<[Counter, string]>> {
+    const both = keyOf(pair.kind, `${who.emailKey} ${who.address}`);
+    if (who.device !== undefined) return [[device, keyOf(device.kind, `${who.emailKey} ${who.device}`)]];
+    if (await isOwnAddress(own)) return [[ownPair, both]];
+    return [
+      [pair, both], [address, keyOf(address.kind, who.address)],
+      ...(who.network === undefined ? [] : [[network, keyOf(network.kind, who.network)] as [Counter, string]]),
+      [account, keyOf(account.kind, who.emailKey)],
+    ];
+  }
 
+  return {
+    async begin(who) {
+      const own = keyOf('own', `${who.emailKey} ${who.address}`);
+      const counters = await countersOf(who, own);
       const counted: string[] = [];
       let waitSeconds = 0;
       for (const [counter, key] of counters) {
@@ -103,13 +127,15 @@ export function createAttempts(db: Database, now: () => number = Date.now): Atte
       return {
         waitSeconds,
         async succeeded() {
-          await takeBack(counted.filter((key) => key !== pairKey));
-          await db.query('delete from sign_in_attempts where key = $1', [pairKey]);
+          const [cleared, ...others] = counted;
+          await takeBack(others);
+          await db.query('delete from sign_in_attempts where key = $1', [cleared!]);
           await db.query(
             `insert into sign_in_attempts (key, failures, blocked_until, expires_at) values ($1, 0, 0, $2)
              on conflict (key) do update set expires_at = excluded.expires_at`,
             [own, now() + ownAddressMs]);
         },
+        takeBack: () => takeBack(counted),
       };
     },
 

@@ -13,15 +13,17 @@ export interface Passwords {
   /**
    * Whether `password` belongs to `passwordHash`. Undefined (nobody by that name, or no password) costs the same time
    * and is false. `rehashed` is there when the hash was of another cost and is to be replaced.
+   * @param from who asks, of whom no more may wait than leave the others their turn
    * @throws {AppError} busy (503): more checks are waiting than would be answered in time
    */
-  check(password: string, passwordHash: string | undefined): Promise<{ ok: boolean; rehashed?: string }>;
+  check(password: string, passwordHash: string | undefined, from?: string): Promise<{ ok: boolean; rehashed?: string }>;
 }
 
 const maxBytes = 72;
 // bcrypt works in libuv's thread pool of four, where signatures are made too: two at a time leave them room.
 const atOnce = 2;
 const mostWaiting = 200;
+const mostWaitingFromOne = 20;
 
 export function createPasswords({ cost, minLength }: { cost: number; minLength: number }): Passwords {
   const inTurn = createTurns();
@@ -48,7 +50,7 @@ export function createPasswords({ cost, minLength }: { cost: number; minLength: 
       return inTurn(() => bcrypt.hash(normal(password), cost));
     },
 
-    async check(password, passwordHash) {
+    async check(password, passwordHash, from) {
       // Cut, so that it too takes the time of one comparison; it was refused when it was set, so it cannot be right.
       const candidate = tooLong(password) ? password.slice(0, maxBytes / 4) : normal(password);
       return inTurn(async () => {
@@ -59,7 +61,7 @@ export function createPasswords({ cost, minLength }: { cost: number; minLength: 
           return { ok: false };
         }
         return rounds === cost ? { ok: true } : { ok: true, rehashed: await bcrypt.hash(candidate, cost) };
-      });
+      }, from);
     },
   };
 }
@@ -76,25 +78,30 @@ const normal = (password: string) => password.normalize('NFKC');
 
 const tooLong = (password: string) => Buffer.byteLength(normal(password)) > maxBytes;
 
-function createTurns(): <T>(work: () => Promise<T>) => Promise<T> {
+function createTurns(): <T>(work: () => Promise<T>, from?: string) => Promise<T> {
   let running = 0;
-  const waiting: Array<() => void> = [];
+  const waiting: Array<{ from: string | undefined; start: () => void }> = [];
 
-  return async (work) => {
+  function isFull(from: string | undefined): boolean {
+    if (waiting.length >= mostWaiting) return true;
+    return from !== undefined && waiting.filter((one) => one.from === from).length >= mostWaitingFromOne;
+  }
+
+  return async (work, from) => {
     if (running < atOnce) {
       running += 1;
     } else {
-      if (waiting.length >= mostWaiting) {
+      if (isFull(from)) {
         throw new AppError('busy', 503, 'Too many people are signing in at this moment. Please try again shortly.');
       }
-      await new Promise<void>((start) => waiting.push(start));
+      await new Promise<void>((start) => waiting.push({ from, start }));
     }
     try {
       return await work();
     } finally {
       // Handed over, not given back: nobody who comes at this moment gets in between.
       const next = waiting.shift();
-      if (next) next();
+      if (next) next.start();
       else running -= 1;
     }
   };

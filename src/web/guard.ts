@@ -197,6 +197,14 @@ function decodeUtf8(bytes: Buffer, what: Body): string {
   }
 }
 
+/** Not ctx.cookies: it takes the scheme of this connection for that of the browser's, which a proxy may have ended. */
+export function readCookies(ctx: Context): Map<string, string> {
+  return new Map(ctx.get('Cookie').split(';').map((pair) => {
+    const [name = '', value = ''] = pair.split('=');
+    return [name.trim(), value.trim()] as const;
+  }));
+}
+
 /**
  * The address a request counts for. X-Forwarded-For is read from the right, where our own proxies write, and only as
  * far as they are trusted: everything further left is whatever the client liked to claim.
@@ -219,7 +227,14 @@ export function clientAddress(req: IncomingMessage, trustedProxies: readonly str
 
 /** What attempts are counted by: an IPv4 address whole, of IPv6 the /64, since one subscriber holds all of it. */
 export function addressPrefix(address: string): string {
-  return isIP(address) === 6 ? `${ipv6Groups(address).slice(0, 4).join(':')}::/64` : address;
+  return addressPrefixes(address).address;
+}
+
+/** Beside that, the /48: one site or customer may hold as much, and has 65,536 of the former. (RFC 6177 §2) */
+export function addressPrefixes(address: string): { address: string; network?: string } {
+  if (isIP(address) !== 6) return { address };
+  const groups = ipv6Groups(address);
+  return { address: `${groups.slice(0, 4).join(':')}::/64`, network: `${groups.slice(0, 3).join(':')}::/48` };
 }
 
 function networks(entries: readonly string[]): BlockList {

@@ -34,8 +34,8 @@ describe('on an https issuer, behind a proxy that speaks plain http to us', () =
     // More sign-ins than are kept, so that cookies are also seen going.
     for (let tab = 0; tab < 12; tab += 1) await agent.visit(authorizationRequest(issuer, { prompt: 'login' }).url);
     const names = new Set(agent.set.map((line) => line.split('=')[0]!.replace(/sign_in_.*/, 'sign_in_…')));
-    expect([...names].sort())
-      .toEqual(['__Host-signet_session', '__Host-signet_session.sig', '__Host-signet_sign_in_…']);
+    expect([...names].sort()).toEqual([
+      '__Host-signet_device', '__Host-signet_session', '__Host-signet_session.sig', '__Host-signet_sign_in_…']);
     expect(agent.set.some((line) => /expires=Thu, 01 Jan 1970/i.test(line))).toBe(true);
     for (const line of agent.set) {
       const attributes = line.toLowerCase().split(';').slice(1).map((part) => part.trim());

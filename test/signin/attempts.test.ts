@@ -3,6 +3,7 @@ import type { Database } from '../../src/database/database.ts';
 import { migrate } from '../../src/database/migrate.ts';
 import { openDatabase } from '../../src/database/open.ts';
 import { createAttempts, type Attempts } from '../../src/signin/attempts.ts';
+import { addressPrefixes } from '../../src/web/guard.ts';
 import { engines } from '../support/engines.ts';
 
 const home = '198.51.100.7';
@@ -21,10 +22,11 @@ describe.each(engines)('passwords are guessed, on $name', ({ freshUrl }) => {
     attempts = createAttempts(db, () => now);
   });
 
-  const wait = async (who: string, where: string) => (await attempts.begin(who, where)).waitSeconds;
+  const wait = async (emailKey: string, address: string, more: { network?: string; device?: string } = {}) =>
+    (await attempts.begin({ emailKey, address, ...more })).waitSeconds;
   const passSeconds = (seconds: number) => { now += seconds * 1000; };
   const signIn = async (who: string, where: string) => {
-    const attempt = await attempts.begin(who, where);
+    const attempt = await attempts.begin({ emailKey: who, address: where });
     expect(attempt.waitSeconds).toBe(0);
     await attempt.succeeded();
   };
@@ -102,6 +104,47 @@ describe.each(engines)('passwords are guessed, on $name', ({ freshUrl }) => {
     expect(waits.filter((seconds) => seconds === 0)).toHaveLength(5);
   });
 
+  test('a colleague at the same address cannot keep somebody out', async () => {
+    await signIn(ada, home);
+    for (let guess = 0; guess < 101; guess += 1) passSeconds(await wait(ada, home));
+    expect(await wait(ada, home)).toBeGreaterThan(0);
+    expect(await wait(ada, home)).toBeLessThanOrEqual(60);
+    expect(await wait(ada, home, { device: 'her browser' })).toBe(0);
+  });
+
+  test('a browser has a counter of its own, whatever the address, and no other', async () => {
+    const guess = (address: string) => wait(ada, address, { device: 'stolen' });
+    for (let time = 0; time < 5; time += 1) expect(await guess(`203.0.113.${time}`)).toBe(0);
+    expect(await guess('203.0.113.9')).toBe(1);
+    expect(await wait(ada, '203.0.113.9', { device: 'her browser' })).toBe(0);
+    expect(await wait(ada, '203.0.113.9')).toBe(0);
+    passSeconds(1);
+    for (let time = 0; time < 21; time += 1) passSeconds(await guess(home));
+    expect(await guess(home)).toBeGreaterThan(500);
+    const own = await attempts.begin({ emailKey: ada, address: home, device: 'her browser' });
+    await own.succeeded();
+    for (let time = 0; time < 5; time += 1) expect(await wait(ada, home, { device: 'her browser' })).toBe(0);
+  });
+
+  test('who was told to come back later has not failed', async () => {
+    for (let time = 0; time < 25; time += 1) {
+      const attempt = await attempts.begin({ emailKey: ada, address: home });
+      expect(attempt.waitSeconds).toBe(0);
+      await attempt.takeBack();
+    }
+  });
+
+  test('a /48 is one neighbour', async () => {
+    let looked = 0;
+    for (let at = 0; at < 240; at += 1) {
+      const { address, network } = addressPrefixes(`2001:db8:1:${(at % 20).toString(16)}::1`);
+      if ((await wait(`person-${at}@example.com`, address, { network })) === 0) looked += 1;
+    }
+    expect(looked).toBe(201);
+    const { address, network } = addressPrefixes('2001:db8:2::1');
+    expect(await wait(ada, address, { network })).toBe(0);
+  });
+
   describe('one address, many accounts', () => {
     test('is slowed down, and an office behind it waits a minute at most', async () => {
       const waits = await Promise.all(Array.from({ length: 80 }, (_, index) =>
@@ -127,7 +170,7 @@ describe.each(engines)('passwords are guessed, on $name', ({ freshUrl }) => {
     test('an own account to sign in to between the guesses does not buy more of them', async () => {
       let looked = 0;
       for (let round = 0; round < 100; round += 1) {
-        const own = await attempts.begin('mallory@example.com', home);
+        const own = await attempts.begin({ emailKey: 'mallory@example.com', address: home });
         if ((await wait(`victim-${round}@example.com`, home)) === 0) looked += 1;
         if (own.waitSeconds === 0) await own.succeeded();
       }

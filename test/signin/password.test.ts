@@ -125,6 +125,14 @@ describe('many people sign in at the same moment', () => {
     expect(await fresh.check(right, undefined)).toEqual({ ok: false });
   });
 
+  test('of one neighbour no more wait than leave the others their turn', async () => {
+    const fresh = createPasswords({ cost: 4, minLength: 12 });
+    const flood = Promise.allSettled(Array.from({ length: 100 }, () => fresh.check(right, undefined, '192.0.2.1')));
+    expect(await fresh.check(right, undefined, '192.0.2.2')).toEqual({ ok: false });
+    expect((await flood).filter(({ status }) => status === 'fulfilled')).toHaveLength(22); // 2 at work, 20 that wait
+    expect(await fresh.check(right, undefined, '192.0.2.1')).toEqual({ ok: false });
+  });
+
   test('a check that fails leaves its place to the next one', async () => {
     const fresh = createPasswords({ cost: 4, minLength: 12 });
     await Promise.allSettled([1, 2, 3].map(() => fresh.check(right, 'not a hash')));

@@ -4,6 +4,7 @@
 
 import { hash } from 'node:crypto';
 import type { Context } from 'koa';
+import { readCookies } from '../../web/guard.ts';
 import { stateLifeSeconds } from './state.ts';
 
 export interface BrowserCookie {
@@ -25,19 +26,11 @@ export function createBrowserCookie(secure: boolean): BrowserCookie {
   return {
     set(ctx, state, value) {
       // More of them would outgrow the request header. Browsers send the oldest first (RFC 6265 §5.4).
-      const names = [...read(ctx).keys()].filter((name) => name.startsWith(prefix));
+      const names = [...readCookies(ctx).keys()].filter((name) => name.startsWith(prefix));
       for (const name of names.slice(0, Math.max(0, names.length - mostAtOnce + 1))) expire(ctx, name);
       ctx.append('Set-Cookie', `${nameFor(state)}=${value}; ${attributes}; Max-Age=${stateLifeSeconds}`);
     },
-    get: (ctx, state) => read(ctx).get(nameFor(state)) ?? '',
+    get: (ctx, state) => readCookies(ctx).get(nameFor(state)) ?? '',
     clear: (ctx, state) => expire(ctx, nameFor(state)),
   };
-}
-
-// Not ctx.cookies: it takes the scheme of this connection for that of the browser's, which a proxy may have ended.
-function read(ctx: Context): Map<string, string> {
-  return new Map(ctx.get('Cookie').split(';').map((pair) => {
-    const [name = '', value = ''] = pair.split('=');
-    return [name.trim(), value.trim()] as const;
-  }));
 }
