@@ -118,7 +118,9 @@ function act({ actor }: Session, { force, reason }: Forced): Act {
     return { actor, force: forceOf({ force, reason }) };
   } catch (error) {
     if (!isAppError(error, 'reason_missing')) throw error;
-    throw usageError(`--force and --reason: ${error.message}`, 'say why: --force --reason "…"; it is kept in the audit trail');
+    const together = force === true && reason !== undefined;
+    throw usageError(together ? `--reason: ${error.message}` : '--force and --reason go together',
+      'say why: --force --reason "…"; it is kept in the audit trail');
   }
 }
 
