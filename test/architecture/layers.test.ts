@@ -68,7 +68,7 @@ function problemWith({ from, to, typeOnly }: Import): string | undefined {
 
 function partOf(path: string): string {
   const [first = ''] = path.split('/');
-  return first.replace(/\.ts$/, '').replace(/^config-.*/, 'config');
+  return first.replace(/\.ts$/, '').replace(/^(config|audit)-.*/, '$1');
 }
 
 function layerOf(part: string): number {
