@@ -1,11 +1,13 @@
 // Who did what. Two kinds of rows in one table. Administrative and key events are appended in the transaction of the
 // act and chained: each row's hash covers the hash before it, so a row that was changed, removed or moved is found.
-// Activity (sign-ins, refusals, tokens issued) is written in batches behind the request, unchained, and swept in time.
+// Activity (sign-ins, refusals, tokens issued) is written in batches behind the request, unchained, and swept in time;
+// what anybody can cause is counted rather than written, beyond a few (audit-refusals.ts).
 
 import { createHash, randomBytes } from 'node:crypto';
 
 import type { Database, Queryable, Value } from './database/database.ts';
 import type { Log } from './log.ts';
+import { createRefusals, isAnybodys } from './audit-refusals.ts';
 
 export interface AuditEvent {
   /** noun.verb: 'key.activated', 'signin.refused'. */
@@ -51,7 +53,7 @@ export interface Audit {
   append(tx: Queryable, event: AuditEvent): Promise<void>;
   /** Notes activity. Returns at once and never throws: what cannot be kept is counted and logged. */
   record(event: AuditEvent): void;
-  /** Newest first, including what was recorded until now. */
+  /** Newest first, including what was recorded until now; the refusals that are counted come at the end of a minute. */
   list(query?: AuditQuery): Promise<AuditRow[]>;
   /** Walks the whole chain and stops at the first row that is not as it was written. */
   verify(): Promise<Verdict>;
@@ -91,14 +93,20 @@ const batchRows = 256;
 const batchMs = 200;
 // A minute or so of a busy server: beyond that a database that is away must not eat the memory of one that serves.
 const bufferRows = 20_000;
+// Half of them, so that whoever causes refusals while the database is away does not push out what people did.
+const anybodysRows = bufferRows / 2;
+const countEveryMs = 60_000;
+const longestText = 500;
 const pageRows = 500;
 
 export function createAudit(db: Database, { now = Date.now, log, keepActivity = 90 * 86_400 }: AuditOptions): Audit {
   const buffer: Row[] = [];
+  const refusals = createRefusals();
   let dropped = 0;
   let failing = false;
   let closed = false;
   let timer: NodeJS.Timeout | undefined;
+  let counting: NodeJS.Timeout | undefined;
   let writing: Promise<void> | undefined;
 
   function writeSoon(): void {
@@ -106,6 +114,21 @@ export function createAudit(db: Database, { now = Date.now, log, keepActivity = 
       timer = undefined;
       void flush();
     }, batchMs).unref();
+  }
+
+  function keep(event: AuditEvent): void {
+    if (buffer.length >= (isAnybodys(event) ? anybodysRows : bufferRows)) {
+      dropped += 1;
+      return;
+    }
+    buffer.push(toRowWithoutSecrets(event, now(), log));
+    if (buffer.length >= batchRows && !failing) void flush();
+    else writeSoon();
+  }
+
+  function keepCounted(): void {
+    counting = undefined;
+    for (const event of refusals.take()) keep(event);
   }
 
   /** Writes what is buffered, one batch after the other. Never rejects: a batch that fails stays for the next time. */
@@ -160,13 +183,12 @@ export function createAudit(db: Database, { now = Date.now, log, keepActivity = 
     },
 
     record(event) {
-      if (closed || buffer.length >= bufferRows) {
+      if (closed) {
         dropped += 1;
         return;
       }
-      buffer.push(toRowWithoutSecrets(event, now(), log));
-      if (buffer.length >= batchRows && !failing) void flush();
-      else writeSoon();
+      if (isAnybodys(event)) counting ??= setTimeout(keepCounted, countEveryMs).unref();
+      if (refusals.admits(event)) keep(event);
     },
 
     async list({ since, until, event, subject, limit = 100 } = {}) {
@@ -199,6 +221,8 @@ export function createAudit(db: Database, { now = Date.now, log, keepActivity = 
     },
 
     async close() {
+      clearTimeout(counting);
+      keepCounted();
       closed = true;
       clearTimeout(timer);
       await settled();
@@ -284,7 +308,7 @@ function values(row: Row): Value[] {
 }
 
 function toRow(event: AuditEvent, at: number): Row {
-  const detail = event.detail ?? {};
+  const { detail = {} } = event;
   const secret = secretIn(detail);
   if (secret !== undefined) throw new TypeError(`audit event ${event.event}: detail may not contain ${secret}`);
   return {
@@ -314,12 +338,18 @@ function hex(value: number, digits: number): string {
 
 // A request must not fail because of how its event was written down: the event is kept, its detail is not.
 function toRowWithoutSecrets(event: AuditEvent, at: number, log: Log): Row {
+  const detail = Object.fromEntries(Object.entries(event.detail ?? {}).map(([name, fact]) => [name, shortened(fact)]));
   try {
-    return toRow(event, at);
+    return toRow({ ...event, detail }, at);
   } catch (error) {
     log.error('audit.detail_refused', { auditEvent: event.event, error });
     return toRow({ ...event, detail: {} }, at);
   }
+}
+
+/** A request says of itself what it likes, at any length. */
+function shortened(fact: unknown): unknown {
+  return typeof fact === 'string' && fact.length > longestText ? `${fact.slice(0, longestText)}…` : fact;
 }
 
 function fromRow(row: Row & { seq: number | null }): AuditRow {

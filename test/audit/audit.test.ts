@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 
 import { createAudit } from '../../src/audit.ts';
 import type { Audit, AuditQuery } from '../../src/audit.ts';
@@ -218,6 +218,68 @@ describe.each(engines)('the audit trail on $name', ({ freshUrl }) => {
       await behind.close();
       expect(await rowCount()).toBe(20_000);
       expect(logged('audit.events_dropped')).toMatchObject([{ dropped: 7 }]);
+    });
+
+    test('that a thousand strangers cause is a handful of rows, and a sign-in among them is recorded', async () => {
+      const refusal = { event: 'token.refused', detail: { error: 'invalid_client', description: 'x'.repeat(12_000) } };
+      for (let index = 0; index < 1_000; index += 1) {
+        audit.record({ ...refusal, address: '192.0.2.1', requestId: `r${index}` });
+        if (index === 500) audit.record({ event: 'signin.refused', subject: 'ada', address: '192.0.2.1' });
+      }
+      await audit.close();
+      const rows = await createAudit(db, { log }).list();
+      expect(rows.map(({ event, subject, requestId, address, detail }) =>
+        [event, subject, requestId, address, detail.error, detail.times])).toEqual([
+        ['token.refused', undefined, undefined, '192.0.2.1', 'invalid_client', 999],
+        ['signin.refused', 'ada', undefined, '192.0.2.1', undefined, undefined],
+        ['token.refused', undefined, 'r0', '192.0.2.1', 'invalid_client', undefined],
+      ]);
+      expect(JSON.stringify(rows).length).toBeLessThan(2_000);
+    });
+
+    test('that they cause in the name of an application is told in rows for a minute’s mistakes, and then counted', async () => {
+      for (let index = 0; index < 1_000; index += 1) {
+        audit.record({ event: 'token.refused', clientId: 'spa', address: '192.0.2.1', detail: { error: 'invalid_grant' } });
+      }
+      await audit.close();
+      const rows = await createAudit(db, { log }).list();
+      expect(rows).toHaveLength(61);
+      expect(rows.filter(({ detail }) => detail.times)).toMatchObject([{ clientId: 'spa', detail: { times: 940 } }]);
+    });
+
+    test('that they cause from ever other addresses is no row for each', async () => {
+      for (let index = 0; index < 3_000; index += 1) {
+        audit.record({ event: 'userinfo.refused', address: `2001:db8::${index}`, detail: { error: 'invalid_token' } });
+      }
+      await audit.close();
+      const rows = await createAudit(db, { log }).list({ limit: 1000 });
+      expect(await rowCount()).toBe(1_002);
+      expect(rows.filter(({ detail }) => detail.times)).toMatchObject([{ detail: { times: 1_999 } }]);
+      expect(rows.find(({ detail }) => detail.times)!.address).toBeUndefined();
+    });
+
+    test('that they cause is counted by the minute', async () => {
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+      onTestFinished(() => { vi.useRealTimers(); });
+      for (let minute = 0; minute < 2; minute += 1) {
+        for (let index = 0; index < 10; index += 1) audit.record({ event: 'userinfo.refused', address: '192.0.2.1' });
+        vi.advanceTimersByTime(60_000);
+      }
+      vi.useRealTimers();
+      expect((await audit.list()).map(({ detail }) => detail.times)).toEqual([9, undefined, 9, undefined]);
+    });
+
+    test('of people has room left in memory that refusals of strangers do not take', async () => {
+      const state = flaky();
+      const behind = createAudit(state.db, { log });
+      for (let index = 0; index < 12_000; index += 1) {
+        behind.record({ event: 'token.refused', clientId: `${index}`, address: '192.0.2.1' });
+      }
+      behind.record({ event: 'signin.succeeded', subject: 'ada' });
+      state.away = false;
+      await behind.close();
+      expect(await rowCount()).toBe(10_001);
+      expect(await audit.list({ event: 'signin.succeeded' })).toHaveLength(1);
     });
 
     test('is swept when its time is over, in batches; the chain stays', async () => {
