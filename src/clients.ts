@@ -3,6 +3,7 @@
 // protect nothing more and cap the token endpoint at a few hundred requests a second.
 
 import { hash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
+import { clientIdPattern } from './config-rules.ts';
 import type { ApplicationConfig } from './config.ts';
 import type { Audit } from './audit.ts';
 import type { Database, Queryable } from './database/database.ts';
@@ -72,6 +73,8 @@ export function createClients(
   async function find(clientId: string): Promise<Application | undefined> {
     const inFile = fromFile.get(clientId);
     if (inFile) return inFile;
+    // What can be nobody's name is not looked for; PostgreSQL would not take every text for a question.
+    if (!clientIdPattern.test(clientId)) return undefined;
     const known = recent.get(clientId);
     if (known && now() - known.readAt < cacheSeconds * 1000) return known.application;
     const application = await read(clientId);

@@ -94,6 +94,9 @@ const guid = '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}';
 
 export const guidPattern = new RegExp(`^${guid}$`, 'i');
 
+/** What a client_id may be, declared or registered. */
+export const clientIdPattern = /^[A-Za-z0-9._~-]{1,128}$/;
+
 const howToFindTenant = 'az account show --query tenantId, or Microsoft Entra admin center → Overview → Tenant ID';
 
 export const entraTenantRule: Rule = (value) => {

@@ -213,6 +213,10 @@ export async function startServer(config: Config, log: Log, { dispatcher }: Serv
     app.use((ctx, next) => {
       // The absolute form (RFC 9112 §3.2.2) names a host in the target. Nothing here may depend on what it says.
       if (!ctx.req.url?.startsWith('/')) throw new AppError('invalid_target', 400, 'The request target must be a path.');
+      // No name, token or value of ours has one, PostgreSQL keeps none, and it would be an error of ours further in.
+      if (ctx.req.url.includes('%00')) {
+        throw new AppError('invalid_request', 400, 'The address has a null character in it.');
+      }
       ctx.state.address = clientAddress(ctx.req, config.proxy.trusted);
       return next();
     });

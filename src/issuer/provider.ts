@@ -3,7 +3,7 @@
 
 import { createPublicKey } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { ExternalSigningKey, Provider, type Adapter, type Configuration } from 'oidc-provider';
+import { errors, ExternalSigningKey, Provider, type Adapter, type Configuration } from 'oidc-provider';
 import { secretMatches } from '../clients.ts';
 import type { PublicJwk, Signer } from '../keys/signer.ts';
 import type { Place, Places } from '../revocation/places.ts';
@@ -69,6 +69,10 @@ interface ModelClass {
   IN_PAYLOAD: string[];
 }
 
+interface ContextClass {
+  new (...input: never[]): object;
+}
+
 interface SessionClass {
   new (input: object): Resting & SignedInSession & {
     oldId?: string;
@@ -99,6 +103,7 @@ export function createProvider(issuer: string, configuration: Configuration, par
   };
 
   Object.defineProperties(provider, {
+    OIDCContext: { value: readableContext(provider.OIDCContext as never) },
     AccessToken: { value: accessTokenModel(provider.AccessToken as never, parts.formats) },
     ClientCredentials: { value: serviceTokenModel(provider.ClientCredentials as never, parts.places) },
     Grant: { value: grantModel(provider.Grant as never) },
@@ -117,6 +122,26 @@ export function createProvider(issuer: string, configuration: Configuration, par
   });
 
   return provider;
+}
+
+/**
+ * A parameter with U+0000 is refused before anything is looked for: PostgreSQL keeps none and would fail the query.
+ * What is set here is the form of a request, just parsed (lib/shared/selective_body.js), and thrown, `invalid_request`.
+ */
+function readableContext(Base: ContextClass): ContextClass {
+  return class OIDCContext extends Base {
+    #body: Record<string, string | string[]> | undefined;
+
+    get body() {
+      return this.#body;
+    }
+
+    set body(form) {
+      const texts = Object.entries(form ?? {}).flat(2);
+      if (texts.some((text) => text.includes('\0'))) throw new errors.InvalidRequest('a parameter has a null character');
+      this.#body = form;
+    }
+  };
 }
 
 /** Access tokens are always JWTs. Without an API they are addressed to the issuer, for its userinfo endpoint. */

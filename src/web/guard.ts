@@ -125,7 +125,7 @@ export function requireSameOrigin({ issuer }: { issuer: string }): Middleware {
 
 /**
  * Reads the form in a request's body. Duplicates are refused, as RFC 6749 §3.1 does for parameters: two readers might
- * each take another one.
+ * each take another one. So is U+0000, which PostgreSQL keeps in no text, and which nobody types.
  * @throws {AppError} unsupported_form (415), form_too_large (413), duplicate_field or malformed_form (400)
  */
 export async function readForm(ctx: Context, { maxBytes = 16_384 } = {}): Promise<ReadonlyMap<string, string>> {
@@ -139,6 +139,7 @@ export async function readForm(ctx: Context, { maxBytes = 16_384 } = {}): Promis
   const form = new Map<string, string>();
   for (const [field, value] of new URLSearchParams(text)) {
     if (form.has(field)) throw new AppError('duplicate_field', 400, 'A field of this form was sent twice.');
+    if (holdsNull(field) || holdsNull(value)) throw nullCharacter('form');
     form.set(field, value);
   }
   return form;
@@ -155,7 +156,10 @@ export async function readJson(ctx: Context, { maxBytes = 16_384 } = {}): Promis
     throw new AppError('unsupported_document', 415, 'Documents are read as application/json in UTF-8 only.');
   }
   try {
-    return JSON.parse(decodeUtf8(bytes, 'document')) as unknown;
+    return JSON.parse(decodeUtf8(bytes, 'document'), (name, value: unknown) => {
+      if (holdsNull(name) || holdsNull(value)) throw nullCharacter('document');
+      return value;
+    }) as unknown;
   } catch (cause) {
     // What JSON.parse complains of may quote the document, so it stays a cause.
     if (isAppError(cause)) throw cause;
@@ -164,6 +168,11 @@ export async function readJson(ctx: Context, { maxBytes = 16_384 } = {}): Promis
 }
 
 type Body = 'form' | 'document';
+
+const holdsNull = (value: unknown) => typeof value === 'string' && value.includes('\0');
+
+const nullCharacter = (what: Body) =>
+  new AppError(`malformed_${what}`, 400, `The ${what} has a null character in it.`);
 
 async function readBody(ctx: Context, maxBytes: number, what: Body): Promise<Buffer> {
   if ((ctx.request.length ?? 0) > maxBytes) throw tooLarge(ctx, maxBytes, what);

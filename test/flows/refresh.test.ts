@@ -263,7 +263,6 @@ describe('a refresh token that is not one of ours', () => {
       'a fragment of a token': s,
       'nothing that anybody issued': 'a'.repeat(43),
       'a name of the database': "' or 1=1 --",
-      'a null character': '\u0000',
       'far too long': `${h}.${'A'.repeat(50_000)}.${s}`,
     };
     for (const [name, token] of Object.entries(tricks)) expect(await refresh(token), name).toMatchObject(invalidGrant);
