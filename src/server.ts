@@ -48,6 +48,7 @@ import { signInRoutes } from './signin/routes.ts';
 import { createUpstreamSessions } from './signin/upstream-sessions.ts';
 import { createAssets } from './web/assets.ts';
 import { addressPrefix, clientAddress, requestId, securityHeaders, sendPage } from './web/guard.ts';
+import { healthRoutes } from './web/health.ts';
 import { createPages } from './web/pages.ts';
 import { answerErrors, createProviderPages } from './web/refusals.ts';
 
@@ -224,18 +225,13 @@ export async function startServer(config: Config, log: Log, { dispatcher }: Serv
     app.use(async (ctx, next) => {
       if (ctx.method !== 'GET' && ctx.method !== 'HEAD') return next();
       if (ctx.path === '/') return sendPage(ctx, pages.home(homeOf(config.issuer)));
-      if (ctx.path === '/health/live') return answerHealth(ctx, true, {});
-      if (ctx.path === '/health/ready') {
-        const { ok, failure, clockOffset } = rotation.health();
-        const database = await db.now().then(() => 'ok', () => 'unreachable');
-        return answerHealth(ctx, ok && database === 'ok', {
-          database, keys: { ok, failure, clockOffset },
-          // Without Microsoft much goes on, so it never makes this server unready.
-          ...(entra ? { entra: entra.connector.health() } : {}),
-        });
-      }
       return next();
     });
+    app.use(healthRoutes({
+      database: () => db.now().then(() => true, () => false),
+      keys: () => rotation.health(),
+      entra: entra && (() => entra.connector.health()),
+    }));
     app.use(statusListRoutes(statusLists, ttl));
     app.use(tokenEndpoints({
       issuer: config.issuer, clients, revoked, grants, audit, log, signer: () => active!,
@@ -331,12 +327,6 @@ function metadataOf(issuer: string) {
 
 function homeOf(issuer: string) {
   return { issuer, discovery: `${issuer}/.well-known/openid-configuration`, jwks: `${issuer}/jwks` };
-}
-
-function answerHealth(ctx: Koa.Context, ok: boolean, detail: object): void {
-  ctx.status = ok ? 200 : 503;
-  ctx.set('Cache-Control', 'no-store');
-  ctx.body = { status: ok ? 'ok' : 'degraded', ...detail };
 }
 
 async function listen(server: Server, { host, port }: Config['listen']): Promise<void> {

@@ -1,0 +1,45 @@
+// What is told to whoever watches over the server: /health/live, that it answers; /health/ready, that it can serve. Anybody
+// may ask, as often as they like: so the database is asked once a second at most, and nothing is told that helps a
+// stranger.
+
+import type { Context, Middleware } from 'koa';
+
+export interface HealthParts {
+  /** Whether the database answers. */
+  database: () => Promise<boolean>;
+  keys: () => { ok: boolean; failure?: unknown; clockOffset?: unknown };
+  /** Of signing in with Microsoft. Without it much goes on, so it never makes this server unready. */
+  entra?: (() => { state: string }) | undefined;
+  now?: () => number;
+}
+
+const rememberedMs = 1000;
+
+export function healthRoutes({ database, keys, entra, now = Date.now }: HealthParts): Middleware {
+  let asked: { at: number; answer: Promise<boolean> } | undefined;
+
+  function databaseAnswers(): Promise<boolean> {
+    const at = now();
+    if (!asked || at - asked.at >= rememberedMs) asked = { at, answer: database() };
+    return asked.answer;
+  }
+
+  return async (ctx, next) => {
+    if (ctx.method !== 'GET' && ctx.method !== 'HEAD') return next();
+    if (ctx.path === '/health/live') return answer(ctx, true, {});
+    if (ctx.path !== '/health/ready') return next();
+    const { ok, failure, clockOffset } = keys();
+    const reachable = await databaseAnswers();
+    return answer(ctx, ok && reachable, {
+      database: reachable ? 'ok' : 'unreachable',
+      keys: { ok, failure, clockOffset },
+      ...(entra && { entra: { state: entra().state } }),
+    });
+  };
+}
+
+function answer(ctx: Context, ok: boolean, detail: object): void {
+  ctx.status = ok ? 200 : 503;
+  ctx.set('Cache-Control', 'no-store');
+  ctx.body = { status: ok ? 'ok' : 'degraded', ...detail };
+}

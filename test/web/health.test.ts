@@ -1,0 +1,34 @@
+import { expect, onTestFinished, test } from 'vitest';
+import { healthRoutes, type HealthParts } from '../../src/web/health.ts';
+import { send, serve } from './serve.ts';
+
+async function start(parts: Partial<HealthParts>): Promise<() => Promise<{ status: number; text: string }>> {
+  const app = await serve(healthRoutes({ database: async () => true, keys: () => ({ ok: true }), ...parts }));
+  onTestFinished(() => app.close());
+  return () => send(app.url, { path: '/health/ready' });
+}
+
+test('whoever asks, and however often, the database is asked once a second', async () => {
+  let [now, queries, answers] = [1_800_000_000_000, 0, true];
+  const database = async () => { queries += 1; return answers; };
+  const ready = await start({ database, now: () => now });
+  const statuses = async () => new Set((await Promise.all(Array.from({ length: 50 }, ready))).map(({ status }) => status));
+  expect([await statuses(), queries]).toEqual([new Set([200]), 1]);
+  answers = false;
+  now += 999;
+  expect([await statuses(), queries]).toEqual([new Set([200]), 1]);
+  now += 1;
+  expect([await statuses(), queries]).toEqual([new Set([503]), 2]);
+});
+
+test('when the credential for Microsoft ends is nobody’s business but the operator’s', async () => {
+  const entra = () => ({ state: 'degraded', credentialExpiresAt: new Date() });
+  const { status, text } = await (await start({ entra }))();
+  expect([status, JSON.parse(text).entra]).toEqual([200, { state: 'degraded' }]);
+});
+
+test('keys that cannot be used make the server unready, and Microsoft does not', async () => {
+  const entra = () => ({ state: 'down' });
+  expect((await (await start({ entra }))()).status).toBe(200);
+  expect((await (await start({ keys: () => ({ ok: false }) }))()).status).toBe(503);
+});
