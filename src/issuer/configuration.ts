@@ -21,7 +21,7 @@ import { stillStands, type Upstream } from './upstream.ts';
 export interface ProviderPages {
   error(ctx: KoaContextWithOIDC, out: { error: string; error_description?: string }, error: Error): void;
   signOut(ctx: KoaContextWithOIDC, form: string): Promise<void>;
-  signedOut(ctx: KoaContextWithOIDC): void;
+  signedOut(ctx: KoaContextWithOIDC): Promise<void>;
 }
 
 export interface ConfigurationParts {

@@ -83,6 +83,8 @@ export interface SignOutPage {
 
 export interface SignedOutPage {
   application?: string;
+  /** Who is signed in here all the same. */
+  stillAs?: string | undefined;
 }
 
 export interface ErrorPage {

@@ -69,8 +69,11 @@ export function createProviderPages({ pages, accounts, elsewhere }: ProviderPage
       const leadsTo = [postLogoutRedirectUri, alsoThere?.logoutUrl].filter((uri) => uri !== undefined);
       sendPage(ctx, html, { formAction: leadsTo });
     },
-    signedOut(ctx) {
-      sendPage(ctx, pages.signedOut({ application: ctx.oidc.client?.clientName }));
+    async signedOut(ctx) {
+      // Whoever chose to stay signed in is sent here, too, where the application has no page of its own for it.
+      const { accountId } = await ctx.oidc.provider.Session.get(ctx);
+      const account = await accounts.find(accountId ?? '');
+      sendPage(ctx, pages.signedOut({ application: ctx.oidc.client?.clientName, stillAs: account && nameOf(account) }));
     },
   };
 }

@@ -40,6 +40,8 @@ function everyPage(text: string, from: Pages = pages): Record<string, string> {
     'sign-out, nobody asked': from.signOut({ form: logoutForm }),
     'signed out': from.signedOut({ application: text }),
     'signed out, nobody asked': from.signedOut({}),
+    'still signed in': from.signedOut({ application: text, stillAs: text }),
+    'still signed in, nobody asked': from.signedOut({ stillAs: text }),
     'error': from.error({ title: text, message: text, requestId: text, code: text }),
     'error without a code': from.error({ title: text, message: text, requestId: text }),
     'lost: expired': from.lost({ reason: 'expired' }),
