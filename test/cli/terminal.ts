@@ -8,6 +8,7 @@ import { run } from '../../src/cli/run.ts';
 import { loadConfig } from '../../src/config.ts';
 import { silentLog } from '../../src/log.ts';
 import { openStore } from '../../src/server.ts';
+import { keyMaterialIn } from '../support/secrets.ts';
 
 export interface Said {
   exitCode: number;
@@ -53,6 +54,7 @@ export async function openTerminal(options: { directory?: string; env?: NodeJS.P
         cwd,
       });
       expect(out + err, 'never a stack trace').not.toMatch(/^\s+at .*:\d+/m);
+      expect(keyMaterialIn(out + err)).toEqual([]);
       return { exitCode, out, err, document: argv.includes('--json') ? JSON.parse(out) : undefined };
     },
 

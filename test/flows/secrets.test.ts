@@ -1,5 +1,6 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { noteSecret, secretsIn, secretsSeen } from '../support/secrets.ts';
+import { keyMaterialIn, leaksIn, noteSecret, secretsIn, secretsSeen } from '../support/secrets.ts';
 import { auditedAs, everythingIn } from '../support/stored.ts';
 import { ordersApi, person, startSignet, type TestServer } from '../support/signet.ts';
 import {
@@ -48,7 +49,7 @@ describe('tokens, codes, cookies, passwords and secrets', () => {
     await auditedAs(server.store.db, answers);
     expect(secretsSeen()).toBeGreaterThan(20);
     expect(server.logged().length).toBeGreaterThan(0);
-    expect(secretsIn(server.logged())).toEqual([]);
+    expect(leaksIn(server.logged())).toEqual([]);
     expect(secretsIn(await everythingIn(server.store.db))).toEqual([]);
   });
 
@@ -58,5 +59,14 @@ describe('tokens, codes, cookies, passwords and secrets', () => {
     expect(secretsIn(decode(tokens.refresh_token).payload.jti)).toEqual(['refresh token handle']);
     expect(secretsIn([...agent.cookies.values()].join(' '))).toEqual(['cookie']);
     expect(secretsIn(person.password)).toEqual(['password']);
+    const { rows: [key] } = await server.store.db.query('select * from signing_keys');
+    expect(keyMaterialIn(JSON.stringify(key))).toEqual(['a private key', 'a sealed value']);
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const jwk = JSON.stringify(privateKey.export({ format: 'jwk' }));
+    for (const text of [jwk, JSON.stringify({ said: jwk }), JSON.stringify([JSON.stringify({ said: jwk })])]) {
+      expect(keyMaterialIn(text)).toEqual(['a private member of a JWK']);
+    }
+    expect(keyMaterialIn(String(privateKey.export({ format: 'pem', type: 'pkcs8' })))).toEqual(['a private key']);
+    expect(leaksIn(await (await fetch(`${server.issuer}/jwks`)).text())).toEqual([]);
   });
 });

@@ -1,5 +1,6 @@
-// What a test file has seen and a log must never show. Whoever sends or receives a credential notes it here, and a
-// server that closes is asked whether any of it stands in its log: so every flow test also tests the log.
+// What a log, the audit trail and the output of a command must never show. Whoever sends or receives a credential notes
+// it here, and a server that closes is asked whether any of it stands in what it wrote: so every flow test also tests
+// that. No half of a key that is private is ever noted, but by its form it is known wherever it stands.
 
 const seen = new Map<string, string>();
 
@@ -16,6 +17,22 @@ export function noteSecret(kind: string, value: string | null | undefined): void
   const [, payload = ''] = value.split('.');
   const { jti } = parse(Buffer.from(payload, 'base64url').toString());
   if (jti) seen.set(jti, 'refresh token handle');
+}
+
+const keyMaterial: Record<string, RegExp> = {
+  'a private member of a JWK': /\\*"(?:d|p|q|dp|dq|qi|oth)\\*"\s*:/, // RFC 7518 §6.3.2, also as JSON inside of JSON
+  'a private key': /PRIVATE KEY|sealed_?private/i,
+  'a sealed value': /v1\.[\w-]+\.[\w-]{40}/, // keys/seal.ts
+};
+
+/** The kinds of key material that stand in `text`, sealed or not. */
+export function keyMaterialIn(text: string): string[] {
+  return Object.entries(keyMaterial).filter(([, form]) => form.test(text)).map(([kind]) => kind);
+}
+
+/** All that should not stand in a text that was written for somebody to read. */
+export function leaksIn(text: string): string[] {
+  return [...secretsIn(text), ...keyMaterialIn(text)];
 }
 
 /** The kinds of credentials that stand in `text`. */

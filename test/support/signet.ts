@@ -10,7 +10,7 @@ import { vi } from 'vitest';
 import { loadConfig, type Config } from '../../src/config.ts';
 import { createLog } from '../../src/log.ts';
 import { openStore, startServer, type RunningServer, type ServerParts, type Store } from '../../src/server.ts';
-import { noteSecret, secretsIn } from './secrets.ts';
+import { leaksIn, noteSecret } from './secrets.ts';
 
 export const ordersApi = 'https://orders.example.com';
 export const stockApi = 'https://stock.example.com';
@@ -105,11 +105,15 @@ export async function startSignet({ database, values = {}, directory, parts }: T
     store,
     logged: () => lines.join(''),
     async close() {
-      await store.close();
       await server.close();
+      // A test may have taken the database away.
+      const { rows: trail } = await store.db.query('select * from audit_events').catch(() => ({ rows: [] }));
+      await store.close();
       if (!directory) await rm(home, { recursive: true, force: true });
-      const found = secretsIn(lines.join(''));
-      if (found.length > 0) throw new Error(`the log shows ${found.join(', ')}`);
+      for (const [where, text] of [['log', lines.join('')], ['audit trail', JSON.stringify(trail)]] as const) {
+        const found = leaksIn(text);
+        if (found.length > 0) throw new Error(`the ${where} shows ${found.join(', ')}`);
+      }
     },
   };
 }
