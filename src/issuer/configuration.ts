@@ -26,7 +26,8 @@ export interface ProviderPages {
 
 export interface ConfigurationParts {
   config: Config;
-  accounts: Accounts;
+  /** A person as this request first saw them. */
+  people: Accounts['find'];
   apis: Apis;
   models: Models;
   consents: Consents;
@@ -43,7 +44,7 @@ const hour = 3600;
 export const grantLifeSeconds = 90 * 24 * hour;
 
 export function configurationFor(
-  { config, accounts, apis, models, consents, pages, cookieKeys, discovery, statusLists, upstream }: ConfigurationParts,
+  { config, people, apis, models, consents, pages, cookieKeys, discovery, statusLists, upstream }: ConfigurationParts,
   keys: SigningKeys,
 ): Configuration {
   const { tokens, session } = config;
@@ -107,7 +108,7 @@ export function configurationFor(
 
     async findAccount(ctx, id, token) {
       if (!(await stillStands(ctx, token, upstream))) return undefined;
-      const account = await accounts.find(id);
+      const account = await people(id);
       if (!account || account.disabledAt) return undefined;
       return { accountId: account.id, account, claims: async () => claimsOf(account) };
     },

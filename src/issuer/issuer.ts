@@ -4,7 +4,7 @@
 import { hash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Context } from 'koa';
-import { errors, type Interaction, type InteractionResults, type KoaContextWithOIDC, type Provider } from 'oidc-provider';
+import { errors, type Interaction, type InteractionResults, type KoaContextWithOIDC, Provider } from 'oidc-provider';
 import type { Accounts } from '../accounts.ts';
 import type { Apis } from '../apis.ts';
 import type { Audit } from '../audit.ts';
@@ -122,6 +122,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
   const rotation = createRefreshRotation(models, answerSeal, config.tokens.refreshGrace, now);
   const states = new WeakMap<IncomingMessage, RequestState>();
   const cookieKeys = seal.derive('cookies').map((key) => key.toString('base64url'));
+  const people = onceInRequest((id: string) => accounts.find(id));
   let current = build(firstKeys);
 
   interface Built {
@@ -133,13 +134,13 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
   function build(keys: SigningKeys): Built {
     const formats = createTokenFormats(config.issuer, keys, config.tokens.refreshTokenFormat);
     const configuration = configurationFor({
-      config, accounts, apis, models, consents, pages, cookieKeys, discovery, statusLists, upstream,
+      config, people, apis, models, consents, pages, cookieKeys, discovery, statusLists, upstream,
     }, keys);
     const provider = createProvider(config.issuer, configuration, {
       formats, rotation, places: statuses, stateOf: (req) => states.get(req),
       // Not which is later: the clocks of servers, and of whoever types the command, may be apart.
       isOver: async ({ accountId, signedOutAt }) =>
-        (await accounts.find(accountId))?.signedOutAt?.getTime() !== signedOutAt,
+        (await people(accountId))?.signedOutAt?.getTime() !== signedOutAt,
     });
     provider.silent = true;
     provider.use(restrictScripts);
@@ -272,6 +273,20 @@ async function answerFailure(ctx: KoaContextWithOIDC, next: () => Promise<void>)
     ctx.body = { error: 'server_error', error_description: 'something went wrong on our side; try again' };
     ctx.oidc.provider.emit('server_error', ctx, error as Error);
   }
+}
+
+// One request takes one look at a person: what it decides first (is this sign-in over?) and what it decides next go by
+// the same row. Outside oidc-provider's requests nothing is kept.
+function onceInRequest<T>(read: (id: string) => Promise<T>): (id: string) => Promise<T> {
+  const seen = new WeakMap<object, Map<string, Promise<T>>>();
+  return (id) => {
+    const request = Provider.ctx;
+    if (!request) return read(id);
+    const known = seen.get(request) ?? new Map<string, Promise<T>>();
+    seen.set(request, known);
+    if (!known.has(id)) known.set(id, read(id));
+    return known.get(id)!;
+  };
 }
 
 const metadataPaths = new Set(['/jwks', '/.well-known/openid-configuration', '/.well-known/oauth-authorization-server']);
