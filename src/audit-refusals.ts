@@ -33,7 +33,7 @@ export function createRefusals(): Refusals {
   let kinds = new Map<string, Kind>();
 
   function kindOf({ event, clientId, address, detail = {} }: AuditEvent): Kind {
-    const error = detail.error ?? detail.reason ?? detail.failure;
+    const error = detail.failure ?? detail.error ?? detail.reason;
     const keyOf = (from: string | undefined) => JSON.stringify([event, error, clientId, from]);
     const from = kinds.has(keyOf(address)) || kinds.size < mostKinds ? address : undefined;
     const kind = kinds.get(keyOf(from)) ?? { event, error, clientId, address: from, seen: 0 };
