@@ -14,6 +14,10 @@ import { startWorld, type World } from './world.ts';
 const shortThreshold = '--enable-features=ShortLaxAllowUnsafeThreshold';
 const pastThreshold = 11;
 
+if (!process.env.SIGNET_TEST_LONG) {
+  console.log('left out: two minutes of waiting for a second factor; SIGNET_TEST_LONG=1 runs them');
+}
+
 describe.skipIf(noChromium).each(['query', 'form_post'] as const)('with response_mode %s, a person', (responseMode) => {
   let sim: EntraSim;
   let dispatcher: Agent;
@@ -102,7 +106,7 @@ describe.skipIf(noChromium).each(['query', 'form_post'] as const)('with response
     for (const { sameSite, httpOnly } of ours) expect([sameSite, httpOnly]).toEqual(['Lax', true]);
   }, 60_000);
 
-  test.runIf(responseMode === 'form_post')('is quick, and such a cookie is sent: the test above sees it', async () => {
+  if (responseMode === 'form_post') test('is quick, and such a cookie is sent: the test above sees it', async () => {
     const cookies = await cookiesWithTheForm(async () => {
       await toMicrosoft();
       await choose('Alice');
@@ -112,7 +116,7 @@ describe.skipIf(noChromium).each(['query', 'form_post'] as const)('with response
     expect(cookies).not.toContain('signet_');
   });
 
-  test.runIf(process.env.SIGNET_TEST_LONG)('needs two minutes and five seconds for it', async () => {
+  if (process.env.SIGNET_TEST_LONG) test('needs two minutes and five seconds for it', async () => {
     sim.longMfa(125);
     await toMicrosoft();
     await page.getByLabel('MFA takes long').check();
