@@ -90,6 +90,7 @@ interface ChainedRow extends Row {
 
 const columns = ['id', 'at', 'event', 'actor', 'subject', 'client_id', 'request_id', 'address', 'detail'] as const;
 const batchRows = 256;
+const roundRows = 4 * batchRows;
 const batchMs = 200;
 // A minute or so of a busy server: beyond that a database that is away must not eat the memory of one that serves.
 const bufferRows = 20_000;
@@ -131,7 +132,7 @@ export function createAudit(db: Database, { now = Date.now, log, keepActivity = 
     for (const event of refusals.take()) keep(event);
   }
 
-  /** Writes what is buffered, one batch after the other. Never rejects: a batch that fails stays for the next time. */
+  /** Writes what is buffered. Never rejects: what cannot be written stays for the next time. */
   function flush(): Promise<void> {
     writing ??= writeBatches().finally(() => { writing = undefined; });
     return writing;
@@ -139,17 +140,17 @@ export function createAudit(db: Database, { now = Date.now, log, keepActivity = 
 
   async function writeBatches(): Promise<void> {
     while (buffer.length > 0) {
-      // Powers of two: a statement per number of rows would be hundreds for each connection to prepare and keep.
-      const batch = buffer.slice(0, Math.min(batchRows, 2 ** Math.floor(Math.log2(buffer.length))));
-      try {
-        await insert(db, batch);
-      } catch (error) {
-        if (!failing) log.error('audit.write_failed', { error, waiting: buffer.length });
+      const round = buffer.slice(0, roundRows);
+      // Asked for together: on SQLite they share one commit, and with it one wait for the disk.
+      const written = await Promise.allSettled(inBatches(round).map((batch) => insert(db, batch)));
+      const failure = written.find((each) => each.status === 'rejected');
+      if (failure) {
+        if (!failing) log.error('audit.write_failed', { error: failure.reason, waiting: buffer.length });
         failing = true;
         if (!closed) writeSoon();
         return;
       }
-      buffer.splice(0, batch.length);
+      buffer.splice(0, round.length);
       failing = false;
     }
     admitDropped();
@@ -230,6 +231,15 @@ export function createAudit(db: Database, { now = Date.now, log, keepActivity = 
       admitDropped();
     },
   };
+}
+
+// Powers of two: a statement per number of rows would be hundreds for each connection to prepare and keep.
+function inBatches(rows: Row[]): Row[][] {
+  const batches: Row[][] = [];
+  for (let at = 0; at < rows.length; at += batches.at(-1)!.length) {
+    batches.push(rows.slice(at, at + Math.min(batchRows, 2 ** Math.floor(Math.log2(rows.length - at)))));
+  }
+  return batches;
 }
 
 async function insert(db: Database, batch: Row[]): Promise<void> {
