@@ -137,7 +137,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
       config, people, apis, models, consents, pages, cookieKeys, discovery, statusLists, upstream,
     }, keys);
     const provider = createProvider(config.issuer, configuration, {
-      formats, rotation, places: statuses, stateOf: (req) => states.get(req),
+      formats, rotation, places: statuses, findApplication: (clientId) => clients.find(clientId), stateOf: (req) => states.get(req),
       // Not which is later: the clocks of servers, and of whoever types the command, may be apart.
       isOver: async ({ accountId, signedOutAt }) =>
         (await people(accountId))?.signedOutAt?.getTime() !== signedOutAt,

@@ -3,6 +3,7 @@
 
 import { createPublicKey } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Context } from 'koa';
 import { errors, ExternalSigningKey, Provider, type Adapter, type Configuration } from 'oidc-provider';
 import { secretMatches } from '../clients.ts';
 import type { PublicJwk, Signer } from '../keys/signer.ts';
@@ -21,6 +22,8 @@ export interface RequestState {
 }
 
 export interface ProviderParts {
+  /** The application behind a client id: the same object for as long as nothing about it changed. */
+  findApplication(clientId: string): Promise<object | undefined>;
   formats: TokenFormats;
   rotation: RefreshRotation;
   places: Pick<Places, 'ofClient'>;
@@ -96,9 +99,13 @@ export function createProvider(issuer: string, configuration: Configuration, par
   provider.createContext = <S>(req: IncomingMessage, res: ServerResponse) => {
     const ctx = createContext<S>(req, res);
     const { signIn } = Object.assign(ctx.state as object, parts.stateOf(req));
-    ctx.cookies = signInCookies(ctx.cookies, {
-      path: signIn === undefined ? ctx.path : `/sign-in/${signIn}`, header: req.headers.cookie ?? '', secure: ctx.secure, keys: provider.keys as string[],
+    // Only when asked for: the token endpoint, which is the busy one, has none.
+    let cookies: Context['cookies'] | undefined;
+    const open = () => signInCookies(Reflect.get(Object.getPrototypeOf(ctx) as object, 'cookies', ctx) as Context['cookies'], {
+      path: signIn === undefined ? ctx.path : `/sign-in/${signIn}`, header: req.headers.cookie ?? '',
+      secure: ctx.secure, keys: provider.keys as string[],
     });
+    Object.defineProperty(ctx, 'cookies', { get: () => (cookies ??= open()) });
     return ctx;
   };
 
@@ -121,7 +128,25 @@ export function createProvider(issuer: string, configuration: Configuration, par
     includeSid: { value: () => true },
   });
 
+  Object.defineProperty(provider.Client, 'find', { value: rememberClients(provider.Client, parts.findApplication) });
+
   return provider;
+}
+
+// oidc-provider recognises a client by a digest of its metadata, computed anew at every request. The application's own
+// object does as well: clients.ts hands the same one out until it has changed.
+function rememberClients(Base: Provider['Client'], findApplication: ProviderParts['findApplication']): Provider['Client']['find'] {
+  const find = Base.find.bind(Base);
+  const clients = new WeakMap<object, Awaited<ReturnType<typeof find>>>();
+  return async (clientId) => {
+    const application = await findApplication(clientId);
+    if (!application) return undefined;
+    const known = clients.get(application);
+    if (known) return known;
+    const client = await find(clientId);
+    if (client) clients.set(application, client);
+    return client;
+  };
 }
 
 /**
