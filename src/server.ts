@@ -221,6 +221,8 @@ export async function startServer(config: Config, log: Log, { dispatcher }: Serv
       ctx.state.address = clientAddress(ctx.req, config.proxy.trusted);
       return next();
     });
+    // The busy endpoint first: everything below would only be asked whether this is theirs.
+    app.use((ctx, next) => (ctx.path === '/token' ? issuer!.handle(ctx) : next()));
     app.use(createAssets(config.branding).middleware);
     app.use(async (ctx, next) => {
       if (ctx.method !== 'GET' && ctx.method !== 'HEAD') return next();
