@@ -5,6 +5,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { keyMaterialIn } from '../support/secrets.ts';
 import { freePort } from '../support/signet.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -83,6 +84,11 @@ describe('the image', () => {
     expect(() => execFileSync(process.execPath, ['healthcheck.js'], {
       cwd: join(home, 'final'), env: { SIGNET_LISTEN_PORT: '1' }, stdio: 'pipe',
     })).toThrow();
+  });
+
+  test('prints no private key while it makes the first ones', () => {
+    expect(printed).toContain('key.activated');
+    expect(keyMaterialIn(printed)).toEqual([]);
   });
 
   test('runs as an ordinary user on Node 24', () => {
