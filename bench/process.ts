@@ -2,7 +2,7 @@
 
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { freePort } from '../test/support/signet.ts';
+import { freePort } from '../test/support/ports.ts';
 
 export interface Usage {
   /** CPU time of the process so far, user and system, milliseconds. */

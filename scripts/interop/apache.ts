@@ -7,7 +7,7 @@ import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort } from '../../test/support/signet.ts';
+import { freePort } from '../../test/support/ports.ts';
 import { type Contender, type Place, run, untilAnswering } from './contenders.ts';
 import { wrongType } from './tokens.ts';
 

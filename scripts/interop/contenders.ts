@@ -4,7 +4,7 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { cpSync, existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { freePort } from '../../test/support/signet.ts';
+import { freePort } from '../../test/support/ports.ts';
 
 export interface Place {
   issuer: string;

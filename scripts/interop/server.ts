@@ -7,7 +7,8 @@ import bcrypt from 'bcrypt';
 import { loadConfig } from '../../src/config.ts';
 import { silentLog } from '../../src/log.ts';
 import { openStore, startServer, type Store } from '../../src/server.ts';
-import { declared, freePort, person } from '../../test/support/signet.ts';
+import { freePort } from '../../test/support/ports.ts';
+import { declared, person } from '../../test/support/signet.ts';
 
 export interface LiveServer {
   issuer: string;

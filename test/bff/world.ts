@@ -15,7 +15,8 @@ import { requireScope as requireScopeFastify } from '../../src/verifier/fastify.
 import { requireScope as requireScopeKoa } from '../../src/verifier/koa.ts';
 import { createVerifier, type AccessToken } from '../../src/verifier/index.ts';
 import { startGateway, type Gateway } from './gateway.ts';
-import { freePort, ordersApi, secret, startSignet, type TestServer } from '../support/signet.ts';
+import { freePort } from '../support/ports.ts';
+import { ordersApi, secret, startSignet, type TestServer } from '../support/signet.ts';
 
 export const hosts = ['node:http', 'Koa', 'Express', 'Fastify'] as const;
 export type Host = (typeof hosts)[number];

@@ -8,7 +8,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, preview } from 'vite';
-import { freePort, ordersApi, secret, startSignet, type TestServer, type TestServerOptions } from '../support/signet.ts';
+import { freePort } from '../support/ports.ts';
+import { ordersApi, secret, startSignet, type TestServer, type TestServerOptions } from '../support/signet.ts';
 
 const examples = fileURLToPath(new URL('../../examples', import.meta.url));
 

@@ -4,7 +4,7 @@ import { run } from '../../src/cli/run.ts';
 import { startEntraSim, type EntraSim } from '../entra-sim/index.ts';
 import { createVisitor } from '../entra-sim/visitor.ts';
 import { startEntraWorld, type EntraWorld } from '../support/entra.ts';
-import { freePort } from '../support/signet.ts';
+import { freePort } from '../support/ports.ts';
 import { openTerminal, type Terminal } from './terminal.ts';
 
 const clerks = 'c1e4c500-0000-4000-8000-000000000001';

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { freePort } from '../support/signet.ts';
+import { freePort } from '../support/ports.ts';
 import { normalised, openTerminal } from './terminal.ts';
 
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));

@@ -3,7 +3,8 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createDevices, deviceLifeSeconds } from '../../src/signin/device.ts';
-import { freePort, person, startSignet, type TestServer } from '../support/signet.ts';
+import { freePort } from '../support/ports.ts';
+import { person, startSignet, type TestServer } from '../support/signet.ts';
 import { authorizationRequest, UserAgent, type Answer } from '../support/user-agent.ts';
 
 let server: TestServer;

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { keyMaterialIn } from '../support/secrets.ts';
-import { freePort } from '../support/signet.ts';
+import { freePort } from '../support/ports.ts';
 
 const root = join(import.meta.dirname, '../..');
 const home = mkdtempSync(join(tmpdir(), 'signet-image-'));

@@ -13,7 +13,8 @@ import { openStore, startServer, type RunningServer, type Store } from '../../sr
 import { engines, postgres } from '../support/engines.ts';
 import { startPostgres } from '../support/postgres.ts';
 import { nextKey } from '../support/rotation.ts';
-import { declared, freePort, ordersApi, secret } from '../support/signet.ts';
+import { freePort } from '../support/ports.ts';
+import { declared, ordersApi, secret } from '../support/signet.ts';
 import { authorizationRequest, tokenRequest, UserAgent } from '../support/user-agent.ts';
 
 async function freshDirectory(): Promise<string> {

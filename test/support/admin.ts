@@ -1,7 +1,8 @@
 // A server whose administration may be called: applications with access to it, and requests as they are sent by a
 // console or a script.
 
-import { declared, freePort, secret, startSignet, type TestServer, type TestServerOptions } from './signet.ts';
+import { freePort } from './ports.ts';
+import { declared, secret, startSignet, type TestServer, type TestServerOptions } from './signet.ts';
 import { noteSecret } from './secrets.ts';
 import { signIn, tokenRequest } from './user-agent.ts';
 

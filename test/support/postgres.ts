@@ -5,13 +5,12 @@ import { spawn, spawnSync } from 'node:child_process';
 import type { SpawnOptions } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { chownSync, mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import pg from 'pg';
 
 import { findPostgres } from '../../scripts/services.ts';
+import { freePort } from './ports.ts';
 import { onProcessEnd } from './process-end.ts';
 
 export interface PostgresServer {
@@ -77,14 +76,6 @@ function ownerOfServer(): { uid: number; gid: number } | undefined {
   const user = ['postgres', 'nobody'].find((name) => !Number.isNaN(id('-u', name)));
   if (user === undefined) throw new Error('PostgreSQL refuses to run as root, and there is no user postgres or nobody');
   return { uid: id('-u', user), gid: id('-g', user) };
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
-  const { port } = probe.address() as AddressInfo;
-  await new Promise((resolve) => probe.close(resolve));
-  return port;
 }
 
 function initialise(bin: string, data: string, asOwner: SpawnOptions): void {

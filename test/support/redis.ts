@@ -5,7 +5,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { findRedis } from '../../scripts/services.ts';
 import { onProcessEnd } from './process-end.ts';
-import { freePort } from './signet.ts';
+import { freePort } from './ports.ts';
 
 /** Where `npm test` could not get Redis: its tests are then skipped, which it says, and which fails on CI. */
 export const noRedis = Boolean(process.env.SIGNET_TEST_NO_REDIS);

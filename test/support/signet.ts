@@ -1,8 +1,6 @@
 // A whole server for flow tests: the real composition root on a port of its own, with a database of its own.
 
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import bcrypt from 'bcrypt';
@@ -10,6 +8,7 @@ import { vi } from 'vitest';
 import { loadConfig, type Config } from '../../src/config.ts';
 import { createLog } from '../../src/log.ts';
 import { openStore, startServer, type RunningServer, type ServerParts, type Store } from '../../src/server.ts';
+import { freePort } from './ports.ts';
 import { leaksIn, noteSecret } from './secrets.ts';
 
 export const ordersApi = 'https://orders.example.com';
@@ -116,12 +115,4 @@ export async function startSignet({ database, values = {}, directory, parts }: T
       }
     },
   };
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
