@@ -1,6 +1,6 @@
 import { request as httpRequest } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { engines, postgres, type Engine } from '../support/engines.ts';
+import { engines, type Engine } from '../support/engines.ts';
 import { callback, ordersApi, secret, startSignet, type TestServer } from '../support/signet.ts';
 import { expire } from '../support/stored.ts';
 import {
@@ -148,24 +148,6 @@ describe.each(engines)('fifty redemptions of one code at the same moment, on $na
       expect(answers.filter(({ body }) => body.error === 'invalid_grant')).toHaveLength(49);
     } finally {
       await contended.close();
-    }
-  });
-});
-
-describe.skipIf(!engines.includes(postgres))('two servers on one PostgreSQL', () => {
-  test('redeem one code once, when each is asked twenty-five times at the same moment', async () => {
-    const database = await postgres.freshUrl();
-    const first = await startSignet({ database });
-    const second = await startSignet({ database, directory: first.directory, values: { issuer: first.issuer } });
-    try {
-      const { redeeming } = await freshCode({}, first);
-      const answers = await Promise.all(Array.from({ length: 50 }, (_, index) =>
-        tokenRequest(index % 2 === 0 ? first.url : second.url, redeeming)));
-      expect(successes(answers)).toHaveLength(1);
-      expect(answers.filter(({ body }) => body.error === 'invalid_grant')).toHaveLength(49);
-    } finally {
-      await second.close();
-      await first.close();
     }
   });
 });
