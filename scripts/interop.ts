@@ -1,6 +1,7 @@
 // `npm run test:interop`: resource servers in other languages against a live server, through good and bad tokens, a
 // rotation, a revoked grant and a revoked key. Runs those whose toolchain is on this machine, prints the matrix, and
-// writes it into docs/interop.md. Exits with 1 where something is not as expected.
+// writes it into docs/interop.md. Before them, Wycheproof's vectors against the verifier, where there is Go to fetch them.
+// Exits with 1 where something is not as expected.
 
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -11,6 +12,7 @@ import { type Contender, programs, type Running } from './interop/contenders.ts'
 import { type Cell, type Column, document, table } from './interop/report.ts';
 import { startLive } from './interop/server.ts';
 import { makeTokens, personsTokens } from './interop/tokens.ts';
+import { type Vectors, wycheproof } from './interop/wycheproof.ts';
 
 const keysSeconds = 30;
 // What comes on top of a bound: the server's own look at its keys, one request, and a machine with other work to do.
@@ -23,6 +25,7 @@ const keysBound = (contender: Contender) => keysSecondsOf(contender) + graceSeco
 const isLetIn = (status: number) => status === 200;
 const isRefused = (status: number) => status === 401;
 
+const vectors = await judgeVectors();
 const server = await startLive({
   keys: { jwksMaxAge: `${keysSeconds}s`, pollEvery: '1s' },
   revocation: { ttl: `${statusTtlSeconds}s` },
@@ -44,10 +47,19 @@ try {
 }
 console.log(table(columns));
 const target = fileURLToPath(new URL('../docs/interop.md', import.meta.url));
-writeFileSync(target, document(columns, { keysSeconds, statusTtlSeconds }));
-const failures = columns.flatMap(({ cells }) => cells.filter(({ ok }) => !ok));
-console.log(failures.length === 0 ? 'everything is as it should be' : `${failures.length} answers are not as they should be`);
-process.exitCode = failures.length > 0 ? 1 : 0;
+writeFileSync(target, document(columns, { keysSeconds, statusTtlSeconds }, vectors));
+const failures = columns.flatMap(({ cells }) => cells.filter(({ ok }) => !ok)).length + vectors.failures.length;
+console.log(failures === 0 ? 'everything is as it should be' : `${failures} answers are not as they should be`);
+process.exitCode = failures > 0 ? 1 : 0;
+
+async function judgeVectors(): Promise<Vectors> {
+  const judged = await wycheproof();
+  const { absent, version, counts, failures: wrong } = judged;
+  if (absent !== undefined) console.log(`Wycheproof: not here: ${absent}`);
+  else console.log(`${version}:`, counts);
+  for (const failure of wrong) console.log(`NOT Wycheproof: ${failure}`);
+  return judged;
+}
 
 async function stop(): Promise<void> {
   for (const { at } of running) await at.stop();

@@ -32,7 +32,7 @@ export interface Running {
 }
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const cache = `${root}.cache/interop`;
+export const cache = `${root}.cache/interop`;
 
 /** Runs `command` to its end; its output is shown only if it fails. */
 export function run(command: string, args: string[], cwd = root): string {

@@ -1,4 +1,6 @@
-// The matrix, as Markdown: a row per check, a column per resource server.
+// The matrix, as Markdown: a row per check, a column per resource server. And what became of Wycheproof's vectors.
+
+import { mislabelled, refusedOnPurpose, type Vectors } from './wycheproof.ts';
 
 export interface Cell {
   check: string;
@@ -35,7 +37,9 @@ export interface Bounds {
   statusTtlSeconds: number;
 }
 
-export function document(columns: readonly Column[], { keysSeconds, statusTtlSeconds }: Bounds): string {
+export function document(
+  columns: readonly Column[], { keysSeconds, statusTtlSeconds }: Bounds, vectors: Vectors,
+): string {
   const day = new Date().toISOString().slice(0, 10);
   const gaps = columns.filter(({ absent }) => absent === undefined).flatMap(({ name, gaps: known }) =>
     Object.entries(known).map(([check, reason]) => `- ${name}, ${check}: ${reason}`));
@@ -60,5 +64,36 @@ ${gaps.length === 0 ? '' : `¹ Known:\n\n${gaps.join('\n')}\n`}
 | resource server | versions |
 | --- | --- |
 ${versions.join('\n')}
+
+## Wycheproof
+
+${chapter(vectors)}
 `;
+}
+
+function chapter({ absent, version, counts, failures }: Vectors): string {
+  if (absent !== undefined) return `Its vectors were not run: ${absent}`;
+  const all = counts.accepted + counts.refused + counts.others;
+  const listed = (reasons: Record<string, string>) =>
+    Object.entries(reasons).map(([tests, reason]) => `- ${tests}: ${reason}`).join('\n');
+  return `Its vectors for JSON Web Signatures (\`${version}\`) against \`signet/verifier\`, which accepts RS256 alone.
+"The JWS layer" is the verifier without the claims: their payloads are none.
+
+| | vectors |
+| --- | --- |
+| RS256, accepted by the JWS layer, as labelled | ${counts.accepted} |
+| RS256, refused by it, as labelled but for one below | ${counts.refused} |
+| other algorithms and keys that are not for RS256 signatures, refused by it | ${counts.others} |
+| together, as they have to be judged | ${all} |
+| refused by the whole verifier, each with a 401 | ${counts.whole} |
+| access tokens signed with the RS256 keys of the vectors, accepted by the whole verifier | ${counts.tokens} |
+
+${failures.length === 0 ? '' : `**Not as it should be:**\n\n${failures.map((each) => `- ${each}`).join('\n')}\n`}
+Refused on purpose, though labelled valid:
+
+${listed(refusedOnPurpose)}
+
+Labels that contradict their vectors, all of other algorithms and so without a bearing on this:
+
+${listed(mislabelled)}`;
 }

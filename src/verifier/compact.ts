@@ -6,12 +6,17 @@ import { VerificationError } from './errors.ts';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
-export interface CompactToken {
+export interface CompactJws {
   header: JsonObject;
-  claims: JsonObject;
+  payload: Buffer;
   /** The bytes the signature is over. */
   signed: Uint8Array;
   signature: Uint8Array;
+}
+
+/** A JWS whose payload is a claims set. */
+export interface CompactToken extends Omit<CompactJws, 'payload'> {
+  claims: JsonObject;
 }
 
 // Three non-empty segments: white space, padding, a JWE's five segments and the JSON serialization all fail here.
@@ -21,16 +26,22 @@ const deepest = 16;
 
 /** Header and claims are frozen all the way down. @throws {VerificationError} `malformed` */
 export function readCompact(jwt: string, maxTokenBytes: number): CompactToken {
+  const { header, payload, signed, signature } = readJws(jwt, maxTokenBytes);
+  return { header, claims: readObject(payload), signed, signature };
+}
+
+/** The same, whatever the payload is. @throws {VerificationError} `malformed` */
+export function readJws(jwt: string, maxTokenBytes: number): CompactJws {
   if (typeof jwt !== 'string') throw malformed('the token is not a string');
   if (jwt.length > maxTokenBytes) throw malformed('the token is too large');
   if (!threeSegments.test(jwt)) throw malformed('the token is not a compact JWS');
   const headerEnd = jwt.indexOf('.');
-  const claimsEnd = jwt.lastIndexOf('.');
+  const payloadEnd = jwt.lastIndexOf('.');
   return {
-    header: readObject(jwt.slice(0, headerEnd)),
-    claims: readObject(jwt.slice(headerEnd + 1, claimsEnd)),
-    signed: Buffer.from(jwt.slice(0, claimsEnd), 'latin1'),
-    signature: decode(jwt.slice(claimsEnd + 1)),
+    header: readObject(decode(jwt.slice(0, headerEnd))),
+    payload: decode(jwt.slice(headerEnd + 1, payloadEnd)),
+    signed: Buffer.from(jwt.slice(0, payloadEnd), 'latin1'),
+    signature: decode(jwt.slice(payloadEnd + 1)),
   };
 }
 
@@ -42,8 +53,7 @@ function decode(segment: string): Buffer {
   return bytes;
 }
 
-function readObject(segment: string): JsonObject {
-  const bytes = decode(segment);
+function readObject(bytes: Buffer): JsonObject {
   if (!isUtf8(bytes)) throw malformed('the token is not UTF-8');
   const text = bytes.toString('utf8');
   const value = parse(text);
