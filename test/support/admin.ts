@@ -4,7 +4,7 @@
 import { freePort } from './ports.ts';
 import { declared, secret, startSignet, type TestServer, type TestServerOptions } from './signet.ts';
 import { noteSecret } from './secrets.ts';
-import { signIn, tokenRequest } from './user-agent.ts';
+import { signIn, tokenRequest, type UserAgent } from './user-agent.ts';
 
 export interface AdminAnswer {
   status: number;
@@ -24,8 +24,8 @@ export interface AdminRequest {
 export interface AdminServer extends TestServer {
   /** The audience of the admin API. */
   administration: string;
-  /** An access token of `person`, for the application "spa". */
-  personToken(scope?: string): Promise<string>;
+  /** An access token for the application "spa": of `person`, or of who is signed in with `agent`. */
+  personToken(scope?: string, agent?: UserAgent): Promise<string>;
   /** An access token of a service: "operator" may read and write, "reader" may read, "service" may neither. */
   serviceToken(clientId: 'operator' | 'reader', scope?: string): Promise<string>;
   /** One request; a POST where there is a body. */
@@ -57,8 +57,8 @@ export async function startAdministration({ values = {}, ...options }: TestServe
     administration,
     answers,
 
-    async personToken(scope = 'openid admin:read admin:write') {
-      const { tokens } = await signIn(issuer, { parameters: { scope, resource: administration } });
+    async personToken(scope = 'openid admin:read admin:write', agent) {
+      const { tokens } = await signIn(issuer, { agent, parameters: { scope, resource: administration } });
       return tokens.access_token;
     },
 
