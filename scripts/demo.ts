@@ -1,5 +1,6 @@
 // `npm run demo`: an issuer, the sample application and the orders API, each on its own origin, with a person who can
-// sign in. What it stores is in data/demo and made anew at every start, so it meets nobody else's data.
+// sign in. What it stores is in data/demo, and gone when it ends, so it meets nobody else's data. Where the usual
+// ports are taken, `npm run demo -- --port 3100` takes five from there on.
 
 import { spawn } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
@@ -12,16 +13,15 @@ import { createLog } from '../src/log.ts';
 import { openStore, startServer, type RunningServer } from '../src/server.ts';
 import { startMicrosoft, type SimulatedMicrosoft } from './demo-microsoft.ts';
 
-const issuer = 'http://localhost:3000';
-const server = 'http://127.0.0.1:3001';
-const microsoftHere = 'http://localhost:8443';
-const app = 'http://localhost:5173';
-const ordersApi = 'http://localhost:4000';
+const usualPorts = [3000, 3001, 5173, 4000, 8443];
+const ports = portsFrom(process.argv.slice(2));
+const [issuer, server, app, ordersApi, microsoftHere] = ports.map((port) => `http://localhost:${port}`) as
+  [string, string, string, string, string];
 const ordersAudience = 'https://orders.example.com';
 const person = { email: 'ada@example.com', name: 'Ada', roles: ['buyer'], password: 'only for the demo' };
 
 const path = (name: string) => fileURLToPath(new URL(`../${name}`, import.meta.url));
-const directory = path('data/demo');
+const directory = path(ports === usualPorts ? 'data/demo' : `data/demo-${ports[0]}`);
 const log = createLog('warn');
 
 let microsoft: SimulatedMicrosoft | undefined;
@@ -76,12 +76,13 @@ try {
 }
 
 async function start(): Promise<void> {
-  for (const url of [issuer, server, app, ordersApi, microsoftHere]) await requireFreePort(Number(new URL(url).port));
+  for (const port of ports) await requireFreePort(port);
   process.once('SIGTERM', () => void quit());
   process.once('SIGINT', () => void quit());
 
   rmSync(directory, { recursive: true, force: true });
   mkdirSync(directory, { recursive: true });
+  closers.push(() => rmSync(directory, { recursive: true, force: true }));
   microsoft = await startMicrosoft({ issuer, server, here: microsoftHere, directory });
   closers.push(() => microsoft?.close());
   await seedPerson();
@@ -123,10 +124,19 @@ function startOrdersApi(): void {
 
 async function serveApp(): Promise<void> {
   const common = { root: path('examples/vue-spa'), logLevel: 'warn' } as const;
+  Object.assign(process.env, { VITE_ISSUER: issuer, VITE_ORDERS_URL: ordersApi, VITE_ORDERS_AUDIENCE: ordersAudience });
   const output = { outDir: `${directory}/app`, emptyOutDir: true };
   await build({ ...common, build: output });
-  const server = await preview({ ...common, build: output });
+  const server = await preview({ ...common, build: output, preview: { port: Number(new URL(app).port) } });
   closers.push(() => server.close());
+}
+
+function portsFrom(words: string[]): number[] {
+  if (words.length === 0) return usualPorts;
+  const first = words[0] === '--port' && words.length === 2 ? Number(words[1]) : NaN;
+  if (Number.isInteger(first) && first > 0 && first <= 65_531) return usualPorts.map((_port, index) => first + index);
+  console.error('error: the demo takes --port NUMBER, the first of five ports\nhint: npm run demo -- --port 3100');
+  process.exit(2);
 }
 
 async function requireFreePort(port: number): Promise<void> {
@@ -134,7 +144,7 @@ async function requireFreePort(port: number): Promise<void> {
     const probe = createServer();
     await new Promise<void>((resolve, reject) => {
       probe.once('error', (cause) => reject(new AppError('port_in_use', 500, `port ${port} is in use by another process`, {
-        cause, hint: `the demo needs the ports 3000, 3001, 4000, 5173 and 8443: stop what runs there`,
+        cause, hint: `the demo needs the ports ${ports.join(', ')}: stop what runs there, or name another first port (--port 3100)`,
       })));
       probe.listen(port, host, resolve);
     });
