@@ -6,7 +6,7 @@ import type { Config } from '../config.ts';
 import { createLog } from '../log.ts';
 import type { RunningServer } from '../server.ts';
 import { facts, framed } from './layout.ts';
-import type { Session } from './session.ts';
+import type { Io, Session } from './session.ts';
 
 export function serveCommand(program: Command, session: Session): void {
   program.command('serve')
@@ -18,7 +18,7 @@ export function serveCommand(program: Command, session: Session): void {
       try {
         session.answer(
           { ...addresses(config), listening: server.url, firstAdministrator: server.firstAdministrator ?? null },
-          server.firstAdministrator ? firstStart(config, server, session.io.cwd) : laterStart(config, server));
+          server.firstAdministrator ? firstStart(config, server, session.io) : laterStart(config, server));
         await session.io.untilStopped();
         session.note('stopping when requests under way are finished; a second signal stops at once');
       } finally {
@@ -36,7 +36,8 @@ function laterStart(config: Config, { url }: RunningServer): string {
   return `Signet is running.\n\n${facts({ issuer, discovery, listening: url })}\n`;
 }
 
-function firstStart(config: Config, { url, firstAdministrator }: RunningServer, cwd = '.'): string {
+function firstStart(config: Config, { url, firstAdministrator }: RunningServer, { cwd = '.', env = process.env }: Io): string {
+  const signet = env.npm_lifecycle_event ? 'npm run signet --' : 'signet'; // by what the reader has started this
   const { issuer, discovery, jwks } = addresses(config);
   const { email, oneTimePassword } = firstAdministrator!;
   const { masterKey, masterKeyFile } = config.keys;
@@ -58,14 +59,13 @@ What to do next:
 
   1. Register an application, in another terminal:
 
-       signet clients add --name "My app" --type spa --first-party \\
+       ${signet} clients add --name "My app" --type spa --first-party \\
          --redirect-uri http://localhost:5173/callback --origin http://localhost:5173
 
      or declare it in signet.yaml, with the APIs it may call: see signet.example.yaml.
   2. Point the application at the issuer above; it sends you here to sign in.
   3. Back up the database together with ${keyFile}: neither is of use without the other.
 
-From a checkout, signet is: npm run signet --
 Ctrl-C stops the server.
 `;
 }
