@@ -16,10 +16,11 @@ const clientCredential = {
   secretExpiresAt: text(dateRule).optional()
     .describe('When the client secret expires, so that somebody is told before it does: Microsoft does not tell us.'),
   certificateFile: z.string().min(1).optional()
-    .describe('PEM file with the certificate that is registered with the app, instead of a secret.'),
+    .describe('File with the certificate that is registered with the app, instead of a secret: PEM, or PKCS#12 ' +
+      '(.pfx, .p12) with its key.'),
   privateKeyFile: z.string().min(1).optional()
     .describe('PEM file with its private key (RSA). Default: it is in certificateFile, too.'),
-  passphrase: z.string().min(1).optional().meta(secret).describe('What the private key is encrypted with.'),
+  passphrase: z.string().min(1).optional().meta(secret).describe('What the private key, or the PKCS#12 file, is encrypted with.'),
   passphraseFile: z.string().min(1).optional().describe('File with the passphrase.'),
   federatedTokenFile: z.string().min(1).optional()
     .describe('File with a token of a federated identity (workload identity), read each time; instead of a secret.'),

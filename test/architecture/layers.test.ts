@@ -39,6 +39,7 @@ const keepers: Record<string, string> = {
   '@redis/client': 'revocation/denylist.ts',
   'openid-client': 'bff/',
   undici: 'signin/entra/network.ts',
+  'node-forge': 'signin/entra/pkcs12.ts',
   pg: 'database/',
   'node:sqlite': 'database/',
   bcrypt: 'signin/password.ts',

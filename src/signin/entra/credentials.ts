@@ -4,10 +4,12 @@
 // in and repair it.
 
 import { createHash, createPrivateKey, createPublicKey, X509Certificate, type KeyObject } from 'node:crypto';
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import type { EntraConfig } from '../../config.ts';
 import { AppError } from '../../errors.ts';
 import type { Log } from '../../log.ts';
+import { readBytes, readText, unreadable, unusable } from './credential-files.ts';
+import { pkcs12In, readPkcs12, type KeyAndCertificate } from './pkcs12.ts';
 
 /** A credential as it goes into one token request. */
 export type Credential =
@@ -155,19 +157,17 @@ async function readFederatedToken(file: string, now: number): Promise<string> {
 const leastRsaBits = 2048;
 
 async function loadCertificate(config: CredentialConfig, now: number): Promise<Loaded> {
-  const { certificateFile = '', privateKeyFile, passphrase, passphraseFile } = config;
-  const pem = await readText(certificateFile);
-  const certificate = parseCertificate(pem, certificateFile);
-  const keyFile = privateKeyFile ?? certificateFile;
-  const secret = passphrase ?? (passphraseFile && (await readText(passphraseFile)));
-  const key = parsePrivateKey(privateKeyFile ? await readText(privateKeyFile) : pem, keyFile, secret);
+  const { certificateFile = '', privateKeyFile = certificateFile } = config;
+  const { key, certificate } = await readCertificate(config);
 
-  if (key.asymmetricKeyType !== 'rsa') throw unusable(`the key in ${keyFile} is no RSA key, and Entra takes no other`);
+  if (key.asymmetricKeyType !== 'rsa') {
+    throw unusable(`the key in ${privateKeyFile} is no RSA key, and Entra takes no other`);
+  }
   if ((key.asymmetricKeyDetails?.modulusLength ?? 0) < leastRsaBits) {
-    throw unusable(`the key in ${keyFile} has fewer than ${leastRsaBits} bits; make a new one`);
+    throw unusable(`the key in ${privateKeyFile} has fewer than ${leastRsaBits} bits; make a new one`);
   }
   if (!createPublicKey(key).equals(certificate.publicKey)) {
-    throw unusable(`the key in ${keyFile} does not belong to the certificate in ${certificateFile}`);
+    throw unusable(`the key in ${privateKeyFile} does not belong to the certificate in ${certificateFile}`);
   }
   const expiresAt = new Date(certificate.validTo);
   if (expiresAt.getTime() <= now) {
@@ -184,10 +184,26 @@ async function loadCertificate(config: CredentialConfig, now: number): Promise<L
   };
 }
 
+async function readCertificate(config: CredentialConfig): Promise<KeyAndCertificate> {
+  const { certificateFile = '', privateKeyFile, passphrase: given, passphraseFile } = config;
+  const passphrase = given ?? (passphraseFile && (await readText(passphraseFile)));
+  const bytes = await readBytes(certificateFile);
+  const der = pkcs12In(bytes);
+  if (der) {
+    if (privateKeyFile === undefined) return readPkcs12(der, certificateFile, passphrase);
+    throw unusable(`${certificateFile} is a PKCS#12 file and has its key in it; remove privateKeyFile`);
+  }
+  const pem = bytes.toString('latin1');
+  const keyPem = privateKeyFile ? await readText(privateKeyFile) : pem;
+  return {
+    certificate: parseCertificate(pem, certificateFile),
+    key: parsePrivateKey(keyPem, privateKeyFile ?? certificateFile, passphrase),
+  };
+}
+
 function parseCertificate(pem: string, file: string): X509Certificate {
   if (!pem.includes('-----BEGIN CERTIFICATE-----')) {
-    const convert = 'openssl pkcs12 -in cert.pfx -nodes -out cert.pem';
-    throw unusable(`${file} holds no certificate in PEM form (to convert a .pfx file: ${convert})`);
+    throw unusable(`${file} is no PKCS#12 file, and holds no certificate in PEM form`);
   }
   try {
     return new X509Certificate(pem);
@@ -211,24 +227,10 @@ function parsePrivateKey(text: string, file: string, passphrase: string | undefi
   }
 }
 
-async function readText(file: string): Promise<string> {
-  const text = (await readFile(file, 'utf8').catch((cause) => { throw unreadable(file, cause); })).trim();
-  if (text === '') throw unusable(`${file} is empty`);
-  return text;
-}
-
 function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
     return undefined; // the caller says what was expected
   }
-}
-
-function unreadable(file: string, cause: unknown): AppError {
-  return unusable(`${file} cannot be read (${(cause as NodeJS.ErrnoException).code ?? 'unknown'})`, cause);
-}
-
-function unusable(problem: string, cause?: unknown): AppError {
-  return new AppError('entra_credential_unusable', 500, problem, { cause });
 }

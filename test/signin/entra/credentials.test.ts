@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { generateKeyPairSync, randomUUID, createPrivateKey } from 'node:crypto';
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -104,12 +103,7 @@ describe('E24 a certificate', () => {
       const { certificate, key } = await sim.app.newCertificate({ expired: true });
       return { certificateFile: file('cert.pem', certificate), privateKeyFile: file('k.pem', key) };
     }, /expired at/],
-    ['that is a PKCS#12 file', async () => {
-      const { certificate, key } = await sim.app.newCertificate();
-      const [pem, pfx] = [file('both.pem', `${key}\n${certificate}`), join(directory, 'cert.pfx')];
-      execFileSync('openssl', ['pkcs12', '-export', '-in', pem, '-out', pfx, '-passout', 'pass:x']);
-      return { certificateFile: pfx };
-    }, /openssl pkcs12/],
+    ['that is no certificate', async () => ({ certificateFile: file('text.pem', 'hello') }), /holds no certificate in PEM form/],
     ['that is not there', async () => ({ certificateFile: join(directory, 'gone.pem') }), /cannot be read \(ENOENT\)/],
     ['that is empty', async () => ({ certificateFile: file('empty.pem', '') }), /is empty/],
   ];
