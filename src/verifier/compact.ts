@@ -8,7 +8,7 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 
 export interface CompactJws {
   header: JsonObject;
-  payload: Buffer;
+  payload: Uint8Array;
   /** The bytes the signature is over. */
   signed: Uint8Array;
   signature: Uint8Array;
@@ -53,9 +53,9 @@ function decode(segment: string): Buffer {
   return bytes;
 }
 
-function readObject(bytes: Buffer): JsonObject {
+function readObject(bytes: Uint8Array): JsonObject {
   if (!isUtf8(bytes)) throw malformed('the token is not UTF-8');
-  const text = bytes.toString('utf8');
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
   const value = parse(text);
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw notObjects();
   // JSON.parse keeps the last of two members with one name, other parsers the first: such a token says two things.
