@@ -38,6 +38,9 @@ const minCacheSeconds = 30;
 const usualCacheSeconds = 300;
 // A refresh begins when three quarters of the time are over, so that a usual copy never expires.
 const refreshAfter = 0.75;
+// The least time from an answer to a question of the background: without a cool-down, an issuer that is down would be
+// asked without pause.
+export const leastPauseMs = 500;
 // Tokens that may wait for an unknown key at one time: some 10 MB at most.
 const maxWaiting = 1000;
 
@@ -181,7 +184,7 @@ export function createRemoteKeys(options: RemoteKeysOptions): KeySource {
   // The timer bounds how long an idle service believes in a key that was taken away. It keeps no process alive.
   function plan(): void {
     clearTimeout(timer);
-    if (!closing.signal.aborted) timer = setTimeout(refreshInBackground, Math.max(dueAt - now(), 0)).unref();
+    if (!closing.signal.aborted) timer = setTimeout(refreshInBackground, Math.max(dueAt - now(), leastPauseMs)).unref();
   }
 
   function pause(ms: number): Promise<void> {

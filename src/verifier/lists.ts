@@ -5,7 +5,7 @@
 import type { StatusReference } from './claims.ts';
 import { VerificationError } from './errors.ts';
 import { fetchText, withDeadline } from './fetch.ts';
-import type { KeySource } from './keys.ts';
+import { type KeySource, leastPauseMs } from './keys.ts';
 import { readStatusList, type StatusList } from './statuslist.ts';
 
 export interface StatusLists {
@@ -171,7 +171,7 @@ export function createStatusLists(options: StatusListsOptions): StatusLists {
     entry.timer = setTimeout(() => {
       if (now() - entry.usedAt > idleMs) forget(entry);
       else refreshInBackground(entry);
-    }, Math.max(entry.dueAt - now(), 0)).unref();
+    }, Math.max(entry.dueAt - now(), leastPauseMs)).unref();
   }
 
   function forget(entry: Entry): void {

@@ -51,11 +51,14 @@ export interface VerifierOptions {
    * Time, key and revocation are looked at all the same. Default 1000; 0 remembers none.
    */
   maxRememberedTokens?: number;
-  /** Seconds keys and status lists are used without asking, at most, whatever the issuer says. Default 600. */
+  /** Seconds keys and status lists are used without asking, at most, whatever the issuer says: 1 or more, default 600. */
   maxCacheSeconds?: number;
   /** How long the last keys are good while the issuer cannot be reached. Default 86400 (24 h). */
   lastKnownGoodSeconds?: number;
-  /** Seconds between two requests for a key that is not known, and after a failed request. Default 5. */
+  /**
+   * Seconds between two requests for a key that is not known, and after a failed request. Default 5. 0 is for tests: then
+   * each token with such a key causes a request.
+   */
   cooldownSeconds?: number;
   /** Longest time for discovery and keys together, and for a status list, in seconds. Default 5. */
   timeoutSeconds?: number;

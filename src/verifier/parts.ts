@@ -18,6 +18,9 @@ export interface VerifierParts {
   now: () => number;
 }
 
+// A timer that is longer goes off at once (2³¹ ms), and a refresh that is planned so would follow upon the last.
+const longestTimerSeconds = 2_147_483;
+
 /** @throws {TypeError} when an option is missing or unsafe */
 export function createParts(options: VerifierOptions): VerifierParts {
   const { issuer, now = Date.now } = options;
@@ -26,9 +29,9 @@ export function createParts(options: VerifierOptions): VerifierParts {
   const asking = {
     issuer, now,
     userAgent: userAgent(options.service),
-    maxCacheSeconds: readNumber(options, 'maxCacheSeconds', 600),
-    cooldownSeconds: readNumber(options, 'cooldownSeconds', 5),
-    timeoutSeconds: readNumber(options, 'timeoutSeconds', 5),
+    maxCacheSeconds: readNumber(options, 'maxCacheSeconds', 600, 1, longestTimerSeconds),
+    cooldownSeconds: readNumber(options, 'cooldownSeconds', 5, 0, longestTimerSeconds),
+    timeoutSeconds: readNumber(options, 'timeoutSeconds', 5, 0.001, longestTimerSeconds),
     onRefreshError: options.onRefreshError ?? (() => {}),
   };
   const expected = { issuer, audiences: readAudiences(options.audience), clockToleranceSeconds };
@@ -91,13 +94,15 @@ function readAudiences(audience: unknown): readonly string[] | null {
 
 type NumberOption = 'maxTokenBytes' | 'maxRememberedTokens' | Extract<keyof VerifierOptions, `${string}Seconds`>;
 
-function readNumber(options: VerifierOptions, name: NumberOption, usual: number): number {
-  return checkNumber(name, options[name] ?? usual);
+function readNumber(
+  options: VerifierOptions, name: NumberOption, usual: number, least?: number, most?: number,
+): number {
+  return checkNumber(name, options[name] ?? usual, least, most);
 }
 
-function checkNumber(name: string, value: number): number {
-  if (!Number.isFinite(value) || value < 0) throw new TypeError(`${name} must be a number that is not negative`);
-  return value;
+function checkNumber(name: string, value: number, least = 0, most = Number.MAX_SAFE_INTEGER): number {
+  if (Number.isFinite(value) && value >= least && value <= most) return value;
+  throw new TypeError(`${name} must be a number from ${least} to ${most}`);
 }
 
 function userAgent(service: string | undefined): string {

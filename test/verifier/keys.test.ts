@@ -265,9 +265,24 @@ describe('the cache', () => {
   });
 
   test('refreshes by itself in a service that is idle', async () => {
-    const verifier = verifierFor({ maxCacheSeconds: 0.1, now: Date.now });
+    const verifier = verifierFor({ maxCacheSeconds: 1, now: Date.now });
     await verifier.ready();
     await until(() => jwksRequests() >= 3);
+    verifier.close();
+  });
+
+  test('does not ask an issuer that is down without pause, even with no cool-down', async () => {
+    const verifier = verifierFor({ maxCacheSeconds: 1, cooldownSeconds: 0, now: Date.now });
+    await verifier.ready();
+    const askedAt: number[] = [];
+    issuer.instead.set(discoveryPath, (_request, response) => {
+      askedAt.push(performance.now());
+      json(response, {}, 503);
+    });
+    issuer.instead.set('/jwks', (_request, response) => json(response, {}, 503)); // and discovery is asked again
+    await until(() => askedAt.length >= 3);
+    const pauses = askedAt.slice(1).map((at, index) => at - askedAt[index]!);
+    expect(Math.min(...pauses)).toBeGreaterThan(400); // of 500 ms
     verifier.close();
   });
 });

@@ -290,6 +290,21 @@ describe('a list that cannot be had', () => {
     expect(await code(verifier, tokenWith(1))).toBe('accepted');
   });
 
+  test('is not asked for without pause, even with no cool-down', async () => {
+    serveList(issuer, { claims: { ttl: 1, exp: Math.floor(Date.now() / 1000) + 3600 } });
+    const verifier = verifierFor({ cooldownSeconds: 0, now: Date.now });
+    issuer.clock.now = Date.now();
+    expect(await code(verifier, tokenWith(1))).toBe('accepted');
+    const askedAt: number[] = [];
+    issuer.instead.set(listPath, (_request, response) => {
+      askedAt.push(performance.now());
+      response.writeHead(503).end();
+    });
+    await vi.waitFor(() => expect(askedAt.length).toBeGreaterThan(2), { timeout: 4000, interval: 20 });
+    const pauses = askedAt.slice(1).map((at, index) => at - askedAt[index]!);
+    expect(Math.min(...pauses)).toBeGreaterThan(400); // of 500 ms
+  });
+
   test('is not waited for without end', async () => {
     issuer.instead.set(listPath, () => {});
     const verifier = verifierFor({ timeoutSeconds: 0.1 });

@@ -152,6 +152,15 @@ describe('other options', () => {
     expect(() => verifierFor(options)).toThrow(TypeError);
   });
 
+  // Each would make a timer that goes off at once, over and over.
+  test.each<[string, number[]]>([
+    ['maxCacheSeconds', [0, 0.5, -1, Number.NaN, Infinity, 1e9]],
+    ['cooldownSeconds', [-1, Number.NaN, Infinity, 1e9]],
+    ['timeoutSeconds', [0, -1, Number.NaN, Infinity, 1e9]],
+  ])('%s is refused where it could not be kept: %j', (name, values) => {
+    for (const value of values) expect(() => verifierFor({ [name]: value }), String(value)).toThrow(`${name} must be`);
+  });
+
   test('service is told to the issuer, with the version of the package', async () => {
     const verifier = verifierFor({ service: 'orders-api' });
     await verifier.ready();
