@@ -16,8 +16,7 @@ let app: App;
 let other: App;
 
 beforeAll(async () => {
-  // One that can be revoked alone: without the sign-out at the issuer, which ends the grant as well.
-  world = await startWorld({ values: { tokens: { refreshTokenFormat: 'opaque' } } });
+  world = await startWorld();
   app = await world.start();
   other = await world.start('Koa', {}, app);
 });
