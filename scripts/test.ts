@@ -5,6 +5,9 @@ import { fileURLToPath } from 'node:url';
 
 import { ensureServices } from './services.ts';
 
+// The samples for browsers have a tsconfig of their own: they are bundled, and know the DOM.
+const typedProjects = ['tsconfig.json', 'examples/vue-spa', 'examples/vue-bff'];
+
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 const missing = ensureServices((line) => console.log(line));
@@ -15,7 +18,7 @@ if (missing.length > 0 && process.env.CI) {
 }
 for (const { name } of missing) process.env[`SIGNET_TEST_NO_${name.toUpperCase()}`] = '1';
 
-run('node_modules/typescript/bin/tsc', ['-p', 'tsconfig.json']);
+for (const project of typedProjects) run('node_modules/typescript/bin/tsc', ['-p', project]);
 run('node_modules/vitest/vitest.mjs', ['run', ...process.argv.slice(2)]);
 
 function run(program: string, args: string[]): void {
