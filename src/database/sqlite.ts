@@ -1,9 +1,11 @@
 // The embedded engine: one file, node:sqlite, write-ahead log. node:sqlite is synchronous, so waiting inside SQLite
 // would stop the whole server. Every write of this process, single statement or transaction, therefore takes its turn
-// in one queue here, and only another process is waited for: by trying again later, never by blocking the event loop.
+// in one queue here, and nothing is waited for by blocking the event loop: neither another process (one tries again
+// later) nor the disk (the log is synced in the thread pool, and a write is answered after that).
 
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { StatementSync } from 'node:sqlite';
@@ -35,10 +37,13 @@ interface Write {
 export interface SqliteOptions {
   /** How long a write waits while another process holds the file, before it fails as `database_busy`. Default 5000. */
   busyDeadlineMs?: number;
+  /** Brings what was written to a file to the disk. Default: fdatasync, in the thread pool. */
+  sync?: (file: FileHandle) => Promise<void>;
 }
 
 /** Opens the database file at `path`; a missing file, and its directory, are created for the owner alone. */
-export async function openSqlite(path: string, { busyDeadlineMs = 5_000 }: SqliteOptions = {}): Promise<Database> {
+export async function openSqlite(path: string, options: SqliteOptions = {}): Promise<Database> {
+  const { busyDeadlineMs = 5_000, sync = (log) => log.datasync() } = options;
   const file = resolve(path);
   const unlessBusy = retryWhileBusy(busyDeadlineMs);
   const main = await unlessBusy(() => connect(file));
@@ -48,6 +53,19 @@ export async function openSqlite(path: string, { busyDeadlineMs = 5_000 }: Sqlit
   const currentTransaction = new AsyncLocalStorage<{ open: boolean }>();
   const listeners = new Set<NodeJS.Timeout>();
   let group: Write[] = [];
+  let log: FileHandle | undefined;
+
+  // A commit that was answered survives a power cut. SQLite would see to that itself (synchronous = full) and stop the
+  // event loop for the disk's milliseconds; it is told not to, and the same file is synced here.
+  async function synced(): Promise<void> {
+    try {
+      // Made by the first write, and the same file for as long as a connection is open.
+      log ??= await open(`${file}-wal`, 'r+');
+      await sync(log);
+    } catch (cause) {
+      throw new AppError('database_unavailable', 503, `the database file ${file} cannot be brought to the disk`, { cause });
+    }
+  }
 
   function query<Row>(sql: string, values: readonly Value[] = []): Promise<Result<Row>> {
     if (onlyReads(sql)) return unlessBusy(() => main.run<Row>(sql, values));
@@ -58,7 +76,7 @@ export async function openSqlite(path: string, { busyDeadlineMs = 5_000 }: Sqlit
     });
   }
 
-  // Group commit: what is written in one turn of the event loop, or while the queue was held, shares one fsync.
+  // Group commit: what is written in one turn of the event loop, or while the queue was held, shares one sync.
   async function commitGroup(): Promise<void> {
     await nextTurn();
     const begun = unlessBusy(() => main.run('begin immediate'));
@@ -69,6 +87,7 @@ export async function openSqlite(path: string, { busyDeadlineMs = 5_000 }: Sqlit
       await begun;
       const answers = writes.map(attempt);
       main.run('commit');
+      await synced();
       for (const answer of answers) answer();
     } catch (error) {
       for (const write of writes) write.reject(error);
@@ -94,7 +113,9 @@ export async function openSqlite(path: string, { busyDeadlineMs = 5_000 }: Sqlit
       const state = { open: true };
       const run: Queryable['query'] = (sql, values) => unlessBusy(() => aside.run(sql, values));
       try {
-        return await runTransaction(run, 'begin immediate', (tx) => currentTransaction.run(state, () => work(tx)));
+        const result = await runTransaction(run, 'begin immediate', (tx) => currentTransaction.run(state, () => work(tx)));
+        await synced();
+        return result;
       } finally {
         state.open = false;
       }
@@ -133,6 +154,7 @@ export async function openSqlite(path: string, { busyDeadlineMs = 5_000 }: Sqlit
     async close() {
       for (const timer of listeners) clearInterval(timer);
       await inTurn(async () => {
+        await log?.close();
         aside.close();
         main.close();
       });
@@ -175,8 +197,8 @@ function connect(file: string): Connection {
 
   try {
     connection.run('pragma journal_mode = wal');
-    // A commit that was answered survives a power cut; group commit is what makes that affordable.
-    connection.run('pragma synchronous = full');
+    // The log is whole at any moment, and synced before it is copied into the file; after a commit, by us.
+    connection.run('pragma synchronous = normal');
     connection.run('pragma foreign_keys = on');
     return connection;
   } catch (error) {

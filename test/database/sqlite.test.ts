@@ -6,7 +6,7 @@ import { dirname, join, relative } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 
 import type { Database } from '../../src/database/database.ts';
 import { migrate } from '../../src/database/migrate.ts';
@@ -69,6 +69,30 @@ describe('many writes at the same moment', () => {
     expect(other.prepare('select count(*) as n from notes').get()).toEqual({ n: 100 });
     await Promise.all(inserts);
     expect(commits(file) - commitsBefore).toBe(1);
+  });
+
+  test.each<[string, (db: Database) => Promise<unknown>]>([
+    ['a single one', (db) => db.query('insert into notes (id) values (1)')],
+    ['a transaction', (db) => db.transaction((tx) => tx.query('insert into notes (id) values (1)'))],
+  ])('are answered once the disk has them, and others are served meanwhile: %s', async (_name, write) => {
+    let sync: SqliteOptions['sync'] = (log) => log.datasync();
+    const db = await open(await freshFile(), { sync: (log) => sync!(log) });
+    await db.query('create table notes (id bigint primary key)');
+
+    const disk = Promise.withResolvers<void>();
+    const asked = vi.fn(() => disk.promise);
+    sync = asked;
+    let answered = false;
+    const written = write(db).then(() => { answered = true; });
+    await vi.waitFor(() => expect(asked).toHaveBeenCalledOnce());
+    expect((await db.query('select id from notes')).rows).toEqual([{ id: 1 }]);
+    expect(answered).toBe(false);
+    disk.resolve();
+    await written;
+
+    await db.query('delete from notes');
+    sync = async () => { throw new Error('EIO'); };
+    await expect(write(db)).rejects.toMatchObject({ code: 'database_unavailable' });
   });
 
   test('wait for a transaction of the same process without blocking it', async () => {
