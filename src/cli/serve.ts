@@ -2,7 +2,7 @@
 
 import { relative } from 'node:path';
 import type { Command } from 'commander';
-import type { Config } from '../config.ts';
+import { ownCommand, type Config } from '../config.ts';
 import { createLog } from '../log.ts';
 import type { RunningServer } from '../server.ts';
 import { facts, framed } from './layout.ts';
@@ -36,8 +36,8 @@ function laterStart(config: Config, { url }: RunningServer): string {
   return `Signet is running.\n\n${facts({ issuer, discovery, listening: url })}\n`;
 }
 
-function firstStart(config: Config, { url, firstAdministrator }: RunningServer, { cwd = '.', env = process.env }: Io): string {
-  const signet = env.npm_lifecycle_event ? 'npm run signet --' : 'signet'; // by what the reader has started this
+function firstStart(config: Config, { url, firstAdministrator }: RunningServer, { cwd = '.', env }: Io): string {
+  const signet = ownCommand(env);
   const { issuer, discovery, jwks } = addresses(config);
   const { email, oneTimePassword } = firstAdministrator!;
   const { masterKey, masterKeyFile } = config.keys;
