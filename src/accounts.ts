@@ -1,56 +1,18 @@
 // People. Owns the table accounts. What a password is and how it is checked is signin/password.ts; here it is a hash.
 // The id is random and means nothing, so that it can be "sub" for ever: an e-mail address changes hands.
+// What is known of one person is accounts-person.ts; what takes something away from them, accounts-withdrawals.ts.
 
 import { randomUUID } from 'node:crypto';
-import { isDeepStrictEqual } from 'node:util';
+import {
+  checkedEmail, checkRoles, columns, emailKey, fromRow, saysTheSame, unknownAccount, valuesOf, withOwnAddress,
+  type Account, type LocalAccount, type NewAccount, type Profile, type Row,
+} from './accounts-person.ts';
+import { createWithdrawals, type TokensOfPeople, type Withdrawals } from './accounts-withdrawals.ts';
 import type { Audit, AuditEvent } from './audit.ts';
-import type { Database, Queryable, Value } from './database/database.ts';
+import type { Database, Queryable } from './database/database.ts';
 import { AppError, isAppError } from './errors.ts';
 
-/** What is known of a person beside who they are: each may change, and none identifies anybody. */
-export interface Profile {
-  email?: string;
-  emailVerified: boolean;
-  name?: string;
-  givenName?: string;
-  familyName?: string;
-  preferredUsername?: string;
-}
-
-export interface Account extends Profile {
-  id: string;
-  /** Whether the address is what they sign in by here. Then an administrator wrote it. */
-  signsInByEmail: boolean;
-  /** All of them. */
-  roles: readonly string[];
-  /** Of these, the ones an administrator gave here. */
-  assignedRoles: readonly string[];
-  /** And the ones that follow from what another identity provider says (roles.ts). */
-  mappedRoles: readonly string[];
-  /** bcrypt; absent where the person signs in elsewhere. */
-  passwordHash?: string;
-  /** A one-time password: good for choosing another one, nothing else. */
-  passwordMustChange: boolean;
-  disabledAt?: Date;
-  /** When they were last signed out everywhere: what was proved before ended with it. */
-  signedOutAt?: Date;
-  createdAt: Date;
-  lastSignInAt?: Date;
-}
-
-export type LocalAccount = Account & { email: string };
-
-export interface NewAccount {
-  email: string;
-  /** Whether an administrator vouches that the address is the person's. */
-  emailVerified?: boolean;
-  name?: string;
-  roles: readonly string[];
-  passwordHash?: string;
-  passwordMustChange?: boolean;
-}
-
-export interface Accounts {
+export interface Accounts extends Omit<Withdrawals, 'disable'> {
   find(id: string): Promise<Account | undefined>;
   /** The account that signs in by this address. */
   findByEmail(email: string): Promise<Account | undefined>;
@@ -68,16 +30,6 @@ export interface Accounts {
   updateFromElsewhere(
     tx: Queryable, account: Account, said: Profile, mappedRoles: readonly string[], actor: string,
   ): Promise<Account>;
-  /** Who gets a new password is signed out everywhere, in the same transaction: somebody may have known the old one. */
-  setPassword(id: string, passwordHash: string, options: { mustChange: boolean; actor: string }): Promise<void>;
-  /**
-   * The person's own choice in place of the one-time password whose hash is `from`, which signs them out everywhere
-   * else. The account as it is then; undefined when that one is no longer the password: used by another sign-in, or
-   * replaced by an administrator.
-   */
-  choosePassword(
-    id: string, from: string, to: string, request: Pick<AuditEvent, 'requestId' | 'address'>,
-  ): Promise<Account | undefined>;
   /** The same password under another cost; not an event, and only if nobody changed it meanwhile. */
   rehash(id: string, from: string, to: string): Promise<void>;
   /** Vouches that the address is the person's, or takes that back. */
@@ -87,59 +39,10 @@ export interface Accounts {
    * @throws {AppError} last_administrator
    */
   setDisabled(id: string, disabled: boolean, actor: string): Promise<void>;
-  /**
-   * Whoever loses a role loses the tokens that say so, in the same transaction; the sign-in at the issuer goes on, so
-   * that applications get new ones without a password.
-   * @throws {AppError} role_invalid | last_administrator
-   */
-  setRoles(id: string, roles: readonly string[], actor: string): Promise<void>;
-  /** Ends every session and grant of the person; answers how many grants. They may sign in again. */
-  signOut(id: string, actor: string, request?: RequestFacts): Promise<number>;
   signedIn(id: string): Promise<void>;
 }
 
-type RequestFacts = Pick<AuditEvent, 'clientId' | 'requestId' | 'address'>;
-
-/** What people were issued: the issuer's business, and introduced by server.ts. */
-export interface TokensOfPeople {
-  /** Ends the grants of a person and, where asked, their sessions, in the given transaction; how many grants. */
-  end(tx: Queryable, accountId: string, options: { sessions: boolean }): Promise<number>;
-  /** Called after the transaction: everybody who verifies tokens may learn of it. */
-  ended(): Promise<void>;
-}
-
 const noTokens: TokensOfPeople = { end: async () => 0, ended: async () => {} };
-
-interface Row {
-  id: string;
-  email: string | null;
-  email_key: string | null;
-  email_verified: number;
-  name: string | null;
-  given_name: string | null;
-  family_name: string | null;
-  preferred_username: string | null;
-  roles: string;
-  mapped_roles: string;
-  password_hash: string | null;
-  password_must_change: number;
-  disabled_at: number | null;
-  signed_out_at: number | null;
-  created_at: number;
-  last_sign_in_at: number | null;
-}
-
-const columns = `id, email, email_key, email_verified, name, given_name, family_name, preferred_username, roles,
-  mapped_roles, password_hash, password_must_change, disabled_at, signed_out_at, created_at, last_sign_in_at`;
-
-/** Who has it may administer (admin/authorize.ts). */
-export const adminRole = 'admin';
-
-// Roles have no quotes (checkRoles), so this finds the whole name and nothing else; "like" would find "Admin" on SQLite.
-const names = (column: string) => `replace(${column}, '"${adminRole}"', '') <> ${column}`;
-const isAdministrator = `disabled_at is null and (${names('roles')} or ${names('mapped_roles')})`;
-const isNotTheLast = `(not (${isAdministrator})
-  or exists (select 1 from (select id from accounts where ${isAdministrator}) others where others.id <> accounts.id))`;
 
 export interface AccountsOptions {
   /** Default: none are issued. */
@@ -150,6 +53,8 @@ export interface AccountsOptions {
 export function createAccounts(
   db: Database, audit: Audit, { tokens = noTokens, now = Date.now }: AccountsOptions = {},
 ): Accounts {
+  const { disable, ...withdrawals } = createWithdrawals(db, audit, { tokens, now });
+
   async function one(where: string, value: string): Promise<Account | undefined> {
     const { rows: [row] } = await db.query<Row>(`select ${columns} from accounts where ${where} = $1`, [value]);
     return row && fromRow(row);
@@ -172,7 +77,9 @@ export function createAccounts(
           [id, email, emailKey(email), account.name ?? null, JSON.stringify(account.roles),
             account.passwordHash ?? null, account.passwordMustChange ? 1 : 0, now(), onlyFirst ? 'first' : 'any',
             account.emailVerified ? 1 : 0]);
-        if (row) await audit.append(tx, { event: 'account.created', actor, subject: id, detail: { roles: account.roles } });
+        if (!row) return undefined;
+        const detail = { roles: account.roles };
+        await audit.append(tx, { event: 'account.created', actor, subject: id, detail });
         return row;
       });
       return made && { ...fromRow(made), email };
@@ -195,37 +102,9 @@ export function createAccounts(
     });
   }
 
-  /** Signs a person out everywhere; how many grants ended. */
-  async function endEverything(tx: Queryable, id: string): Promise<number> {
-    await tx.query('update accounts set signed_out_at = $2 where id = $1', [id, now()]);
-    return tokens.end(tx, id, { sessions: true });
-  }
-
-  /**
-   * An act that takes something away from a person, and the tokens that show it. `act` says which tokens end with it;
-   * undefined: there is no such account. Answers how many grants ended.
-   */
-  async function withdraw(
-    id: string, event: Omit<AuditEvent, 'subject'>,
-    act: (tx: Queryable) => Promise<{ sessions: boolean } | 'nothing' | undefined>,
-  ): Promise<number> {
-    const grantsEnded = await db.transaction(async (tx) => {
-      const ends = await act(tx);
-      if (ends === undefined) throw unknownAccount(id);
-      const count = ends === 'nothing' ? 0 : await (ends.sessions ? endEverything(tx, id) : tokens.end(tx, id, ends));
-      await audit.append(tx, { ...event, subject: id, detail: { ...event.detail, grantsEnded: count } });
-      return count;
-    });
-    await tokens.ended();
-    return grantsEnded;
-  }
-
-  /** Before a statement with `isNotTheLast`: of two who disable one another, the second sees what the first did. */
-  async function lockAdministrators(tx: Queryable): Promise<void> {
-    await tx.query(`update accounts set updated_at = updated_at where ${isAdministrator}`);
-  }
-
   return {
+    ...withdrawals,
+
     find: (id) => one('id', id),
     findByEmail: (email) => one('email_key', emailKey(email)),
 
@@ -282,29 +161,6 @@ export function createAccounts(
       return changed;
     },
 
-    async setPassword(id, passwordHash, { mustChange, actor }) {
-      await withdraw(id, { event: 'account.password_set', actor }, async (tx) => {
-        const { rowCount } = await tx.query(
-          'update accounts set password_hash = $2, password_must_change = $3, updated_at = $4 where id = $1',
-          [id, passwordHash, mustChange ? 1 : 0, now()]);
-        return rowCount === 1 ? { sessions: true } : undefined;
-      });
-    },
-
-    async choosePassword(id, from, to, request) {
-      const row = await db.transaction(async (tx) => {
-        const { rowCount } = await tx.query(
-          `update accounts set password_hash = $3, password_must_change = 0, updated_at = $4
-           where id = $1 and password_hash = $2`, [id, from, to, now()]);
-        if (rowCount === 0) return undefined;
-        const detail = { grantsEnded: await endEverything(tx, id) };
-        await audit.append(tx, { event: 'account.password_set', actor: id, subject: id, ...request, detail });
-        return (await tx.query<Row>(`select ${columns} from accounts where id = $1`, [id])).rows[0];
-      });
-      if (row) await tokens.ended();
-      return row && fromRow(row);
-    },
-
     async rehash(id, from, to) {
       await db.query('update accounts set password_hash = $3 where id = $1 and password_hash = $2', [id, from, to]);
     },
@@ -315,115 +171,13 @@ export function createAccounts(
     },
 
     async setDisabled(id, disabled, actor) {
-      const sql = 'update accounts set disabled_at = $2, updated_at = $3 where id = $1';
-      if (!disabled) return change(id, { event: 'account.enabled', actor }, sql, [null]);
-      await withdraw(id, { event: 'account.disabled', actor }, async (tx) => {
-        await lockAdministrators(tx);
-        const { rowCount } = await tx.query(`${sql} and ${isNotTheLast}`, [id, now(), now()]);
-        if (rowCount === 1) return { sessions: true };
-        const { rowCount: known } = await tx.query('select id from accounts where id = $1', [id]);
-        if (known === 1) throw lastAdministrator(id);
-        return undefined;
-      });
+      if (disabled) return disable(id, actor);
+      await change(id, { event: 'account.enabled', actor },
+        'update accounts set disabled_at = $2, updated_at = $3 where id = $1', [null]);
     },
-
-    async setRoles(id, roles, actor) {
-      checkRoles(roles);
-      await withdraw(id, { event: 'account.roles_set', actor, detail: { roles } }, async (tx) => {
-        await lockAdministrators(tx);
-        // Touched before it is read, so that of two who set roles at once the second reads what the first has set.
-        const { rows: [row] } = await tx.query<Row>(
-          `update accounts set updated_at = $2 where id = $1 returning ${columns}`, [id, now()]);
-        if (!row) return undefined;
-        const before = fromRow(row);
-        const left = new Set([...roles, ...before.mappedRoles]);
-        const { rowCount } = await tx.query(
-          `update accounts set roles = $2 where id = $1 and ($3 = 1 or ${isNotTheLast})`,
-          [id, JSON.stringify(roles), left.has(adminRole) ? 1 : 0]);
-        if (rowCount === 0) throw lastAdministrator(id);
-        return before.roles.every((role) => left.has(role)) ? 'nothing' : { sessions: false };
-      });
-    },
-
-    signOut: (id, actor, request) => withdraw(id, { event: 'account.signed_out', actor, ...request }, async (tx) => {
-      const { rowCount } = await tx.query('update accounts set updated_at = $2 where id = $1', [id, now()]);
-      return rowCount === 1 ? { sessions: true } : undefined;
-    }),
 
     async signedIn(id) {
       await db.query('update accounts set last_sign_in_at = $2 where id = $1', [id, now()]);
     },
-  };
-}
-
-/** Equal for two spellings of one mailbox as people mean it: letter case and Unicode form aside. */
-export function emailKey(email: string): string {
-  return email.trim().normalize('NFKC').toLowerCase();
-}
-
-function lastAdministrator(id: string): AppError {
-  return new AppError('last_administrator', 409, `account ${id} is the only administrator who may sign in`, {
-    hint: 'Make somebody else an administrator first: signet accounts roles <who> --set admin.',
-  });
-}
-
-function unknownAccount(id: string): AppError {
-  return new AppError('account_unknown', 404, `there is no account ${id}`);
-}
-
-function checkedEmail(email: string): string {
-  const trimmed = email.trim();
-  if (trimmed.length <= 254 && /^[^\s@<>"']+@[^\s@<>"']+$/u.test(trimmed)) return trimmed;
-  throw new AppError('email_invalid', 400, `${JSON.stringify(email.slice(0, 80))} is not an e-mail address`);
-}
-
-function checkRoles(roles: readonly string[]): void {
-  const wrong = roles.find((role) => !/^[\w.:/-]{1,64}$/.test(role));
-  if (wrong === undefined) return;
-  const shown = JSON.stringify(wrong.slice(0, 80));
-  throw new AppError('role_invalid', 400, `${shown} is not a role: 1 to 64 letters, digits or . _ : / -`);
-}
-
-/** By what a person is best told from others, on a page or a list. */
-export function nameOf({ email, preferredUsername, name, id }: Account): string {
-  return email ?? preferredUsername ?? name ?? id;
-}
-
-/** Whether another identity provider says of the person what is known here already. */
-export function saysTheSame(account: Account, said: Profile, mappedRoles: readonly string[]): boolean {
-  const now = [...valuesOf(withOwnAddress(account, said)), ...mappedRoles];
-  return isDeepStrictEqual(now, [...valuesOf(account), ...account.mappedRoles]);
-}
-
-function withOwnAddress({ signsInByEmail, email, emailVerified }: Account, said: Profile): Profile {
-  return signsInByEmail ? { ...said, email, emailVerified } : said;
-}
-
-function valuesOf({ email, emailVerified, name, givenName, familyName, preferredUsername }: Profile): Value[] {
-  const names = [name, givenName, familyName, preferredUsername].map((value) => value ?? null);
-  return [email ?? null, emailVerified ? 1 : 0, ...names];
-}
-
-function fromRow(row: Row): Account {
-  const assignedRoles = JSON.parse(row.roles) as string[];
-  const mappedRoles = JSON.parse(row.mapped_roles) as string[];
-  return {
-    id: row.id,
-    emailVerified: row.email_verified === 1,
-    signsInByEmail: row.email_key !== null,
-    roles: [...new Set([...assignedRoles, ...mappedRoles])],
-    assignedRoles,
-    mappedRoles,
-    passwordMustChange: row.password_must_change === 1,
-    createdAt: new Date(row.created_at),
-    ...(row.email === null ? {} : { email: row.email }),
-    ...(row.name === null ? {} : { name: row.name }),
-    ...(row.given_name === null ? {} : { givenName: row.given_name }),
-    ...(row.family_name === null ? {} : { familyName: row.family_name }),
-    ...(row.preferred_username === null ? {} : { preferredUsername: row.preferred_username }),
-    ...(row.password_hash === null ? {} : { passwordHash: row.password_hash }),
-    ...(row.disabled_at === null ? {} : { disabledAt: new Date(row.disabled_at) }),
-    ...(row.signed_out_at === null ? {} : { signedOutAt: new Date(row.signed_out_at) }),
-    ...(row.last_sign_in_at === null ? {} : { lastSignInAt: new Date(row.last_sign_in_at) }),
   };
 }

@@ -3,7 +3,8 @@
 // here it must still be true: the account is asked for, and the application, and whether the token was revoked.
 
 import type { Context } from 'koa';
-import { adminRole, type Accounts } from '../accounts.ts';
+import { adminRole } from '../accounts-person.ts';
+import type { Accounts } from '../accounts.ts';
 import type { Clients } from '../clients.ts';
 import { AppError } from '../errors.ts';
 import type { SigningKeys } from '../keys/keyring.ts';

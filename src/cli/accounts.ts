@@ -1,7 +1,7 @@
 // signet accounts: the people who sign in. A password is read from standard input, or made here and printed once.
 
 import type { Command } from 'commander';
-import { nameOf, type Account } from '../accounts.ts';
+import { nameOf, type Account } from '../accounts-person.ts';
 import type { Store } from '../server.ts';
 import { oneTimePassword } from '../signin/password.ts';
 import { usageError } from './failure.ts';

@@ -1,6 +1,6 @@
 // Which account the words of a command mean.
 
-import type { Account } from '../accounts.ts';
+import type { Account } from '../accounts-person.ts';
 import { AppError } from '../errors.ts';
 import type { Store } from '../server.ts';
 

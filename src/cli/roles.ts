@@ -1,7 +1,7 @@
 // signet roles: where the roles of people come from. Neither command changes anything.
 
 import type { Command } from 'commander';
-import { nameOf, type Account } from '../accounts.ts';
+import { nameOf, type Account } from '../accounts-person.ts';
 import { loadRoleMapping, type Config } from '../config.ts';
 import type { Identity } from '../identities.ts';
 import { compareMappings, explainRoles, mappingOf, rolesOf, type RoleMapping } from '../roles.ts';

@@ -1,7 +1,7 @@
 // What tokens and userinfo say about a person, and which scope opens which claim.
 
 import type { AccountClaims, KoaContextWithOIDC } from 'oidc-provider';
-import type { Account } from '../accounts.ts';
+import type { Account } from '../accounts-person.ts';
 import type { Application } from '../clients.ts';
 
 /** Scope → claims (OIDC Core §5.4); `roles` is ours. */

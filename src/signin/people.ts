@@ -3,7 +3,8 @@
 // whoever runs a tenant can write any address into it (CVE-2026-56666). Only where the operator switched it on, and
 // both sides have verified the address, does it join an identity to an account that has none yet.
 
-import { saysTheSame, type Account, type Accounts, type Profile } from '../accounts.ts';
+import { saysTheSame, type Account, type Profile } from '../accounts-person.ts';
+import type { Accounts } from '../accounts.ts';
 import type { Audit } from '../audit.ts';
 import type { EntraConfig } from '../config.ts';
 import type { Database, Queryable } from '../database/database.ts';

@@ -4,7 +4,8 @@
 import { hash } from 'node:crypto';
 import Router from '@koa/router';
 import type { Context } from 'koa';
-import { emailKey, nameOf, type Accounts } from '../accounts.ts';
+import { emailKey, nameOf } from '../accounts-person.ts';
+import type { Accounts } from '../accounts.ts';
 import type { Audit } from '../audit.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { Issuer, PendingSignIn } from '../issuer/issuer.ts';

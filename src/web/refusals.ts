@@ -3,7 +3,8 @@
 
 import type { Context, Middleware } from 'koa';
 import type { KoaContextWithOIDC } from 'oidc-provider';
-import { nameOf, type Accounts } from '../accounts.ts';
+import { nameOf } from '../accounts-person.ts';
+import type { Accounts } from '../accounts.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { ProviderPages } from '../issuer/configuration.ts';
 import type { Resting } from '../issuer/upstream.ts';

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
-import { createAccounts, emailKey, type Accounts } from '../../src/accounts.ts';
+import { emailKey } from '../../src/accounts-person.ts';
+import { createAccounts, type Accounts } from '../../src/accounts.ts';
 import { createAudit, type Audit } from '../../src/audit.ts';
 import type { Database } from '../../src/database/database.ts';
 import { migrate } from '../../src/database/migrate.ts';

@@ -1,0 +1,142 @@
+// One person: what is known of them, how that stands in a row of the table accounts, and what follows from it without
+// asking the database. The rows themselves are the business of accounts.ts.
+
+import { isDeepStrictEqual } from 'node:util';
+import type { Value } from './database/database.ts';
+import { AppError } from './errors.ts';
+
+/** What is known of a person beside who they are: each may change, and none identifies anybody. */
+export interface Profile {
+  email?: string;
+  emailVerified: boolean;
+  name?: string;
+  givenName?: string;
+  familyName?: string;
+  preferredUsername?: string;
+}
+
+export interface Account extends Profile {
+  id: string;
+  /** Whether the address is what they sign in by here. Then an administrator wrote it. */
+  signsInByEmail: boolean;
+  /** All of them. */
+  roles: readonly string[];
+  /** Of these, the ones an administrator gave here. */
+  assignedRoles: readonly string[];
+  /** And the ones that follow from what another identity provider says (roles.ts). */
+  mappedRoles: readonly string[];
+  /** bcrypt; absent where the person signs in elsewhere. */
+  passwordHash?: string;
+  /** A one-time password: good for choosing another one, nothing else. */
+  passwordMustChange: boolean;
+  disabledAt?: Date;
+  /** When they were last signed out everywhere: what was proved before ended with it. */
+  signedOutAt?: Date;
+  createdAt: Date;
+  lastSignInAt?: Date;
+}
+
+export type LocalAccount = Account & { email: string };
+
+export interface NewAccount {
+  email: string;
+  /** Whether an administrator vouches that the address is the person's. */
+  emailVerified?: boolean;
+  name?: string;
+  roles: readonly string[];
+  passwordHash?: string;
+  passwordMustChange?: boolean;
+}
+
+/** Who has it may administer (admin/authorize.ts). */
+export const adminRole = 'admin';
+
+/** As the database has it. */
+export interface Row {
+  id: string;
+  email: string | null;
+  email_key: string | null;
+  email_verified: number;
+  name: string | null;
+  given_name: string | null;
+  family_name: string | null;
+  preferred_username: string | null;
+  roles: string;
+  mapped_roles: string;
+  password_hash: string | null;
+  password_must_change: number;
+  disabled_at: number | null;
+  signed_out_at: number | null;
+  created_at: number;
+  last_sign_in_at: number | null;
+}
+
+export const columns = `id, email, email_key, email_verified, name, given_name, family_name, preferred_username, roles,
+  mapped_roles, password_hash, password_must_change, disabled_at, signed_out_at, created_at, last_sign_in_at`;
+
+export function fromRow(row: Row): Account {
+  const assignedRoles = JSON.parse(row.roles) as string[];
+  const mappedRoles = JSON.parse(row.mapped_roles) as string[];
+  return {
+    id: row.id,
+    emailVerified: row.email_verified === 1,
+    signsInByEmail: row.email_key !== null,
+    roles: [...new Set([...assignedRoles, ...mappedRoles])],
+    assignedRoles,
+    mappedRoles,
+    passwordMustChange: row.password_must_change === 1,
+    createdAt: new Date(row.created_at),
+    ...(row.email === null ? {} : { email: row.email }),
+    ...(row.name === null ? {} : { name: row.name }),
+    ...(row.given_name === null ? {} : { givenName: row.given_name }),
+    ...(row.family_name === null ? {} : { familyName: row.family_name }),
+    ...(row.preferred_username === null ? {} : { preferredUsername: row.preferred_username }),
+    ...(row.password_hash === null ? {} : { passwordHash: row.password_hash }),
+    ...(row.disabled_at === null ? {} : { disabledAt: new Date(row.disabled_at) }),
+    ...(row.signed_out_at === null ? {} : { signedOutAt: new Date(row.signed_out_at) }),
+    ...(row.last_sign_in_at === null ? {} : { lastSignInAt: new Date(row.last_sign_in_at) }),
+  };
+}
+
+/** Equal for two spellings of one mailbox as people mean it: letter case and Unicode form aside. */
+export function emailKey(email: string): string {
+  return email.trim().normalize('NFKC').toLowerCase();
+}
+
+export function checkedEmail(email: string): string {
+  const trimmed = email.trim();
+  if (trimmed.length <= 254 && /^[^\s@<>"']+@[^\s@<>"']+$/u.test(trimmed)) return trimmed;
+  throw new AppError('email_invalid', 400, `${JSON.stringify(email.slice(0, 80))} is not an e-mail address`);
+}
+
+export function checkRoles(roles: readonly string[]): void {
+  const wrong = roles.find((role) => !/^[\w.:/-]{1,64}$/.test(role));
+  if (wrong === undefined) return;
+  const shown = JSON.stringify(wrong.slice(0, 80));
+  throw new AppError('role_invalid', 400, `${shown} is not a role: 1 to 64 letters, digits or . _ : / -`);
+}
+
+/** By what a person is best told from others, on a page or a list. */
+export function nameOf({ email, preferredUsername, name, id }: Account): string {
+  return email ?? preferredUsername ?? name ?? id;
+}
+
+/** Whether another identity provider says of the person what is known here already. */
+export function saysTheSame(account: Account, said: Profile, mappedRoles: readonly string[]): boolean {
+  const now = [...valuesOf(withOwnAddress(account, said)), ...mappedRoles];
+  return isDeepStrictEqual(now, [...valuesOf(account), ...account.mappedRoles]);
+}
+
+export function withOwnAddress({ signsInByEmail, email, emailVerified }: Account, said: Profile): Profile {
+  return signsInByEmail ? { ...said, email, emailVerified } : said;
+}
+
+/** The columns of a profile, in the order in which they stand in `columns`. */
+export function valuesOf({ email, emailVerified, name, givenName, familyName, preferredUsername }: Profile): Value[] {
+  const names = [name, givenName, familyName, preferredUsername].map((value) => value ?? null);
+  return [email ?? null, emailVerified ? 1 : 0, ...names];
+}
+
+export function unknownAccount(id: string): AppError {
+  return new AppError('account_unknown', 404, `there is no account ${id}`);
+}
