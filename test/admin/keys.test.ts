@@ -89,8 +89,10 @@ describe('an ordinary rotation', () => {
     await server.ripen();
     expect(await post(`/keys/${next}/retire`)).toMatchObject({ status: 200, body: { kid: next, state: 'retired' } });
     await server.store.db.query('update signing_keys set retired_at = retired_at - 9000000000 where kid = $1', [first]);
+    // The server's own clock sees as well that it is time, and may be first.
     const { status, body } = await post(`/keys/${first}/destroy`);
-    expect({ status, body }).toEqual({ status: 200, body: { kid: first, state: 'destroyed' } });
+    if (status === 200) expect(body).toEqual({ kid: first, state: 'destroyed' });
+    else expect(body.error_description).toContain(`key ${first} is destroyed`);
     expect(await jwks()).not.toContain(first);
   });
 
