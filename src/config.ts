@@ -64,13 +64,13 @@ export class ConfigError extends AppError {
   }
 }
 
-/**
- * Reads, checks and freezes the configuration. The environment goes before the file, the file before the defaults.
 /** The words by which the reader of what we print has started this, and would start another command. */
 export function ownCommand(env: NodeJS.ProcessEnv = process.env): string {
   return env['npm_lifecycle_event'] ? 'npm run signet --' : 'signet';
 }
 
+/**
+ * Reads, checks and freezes the configuration. The environment goes before the file, the file before the defaults.
  * Relative file names start at the directory of the configuration file, or at `cwd` where none is read.
  *
  * @throws {ConfigError} code `config_invalid`, with every problem in `problems` and in the message; never a secret.
