@@ -69,7 +69,7 @@ function problemWith({ from, to, typeOnly }: Import): string | undefined {
 
 function partOf(path: string): string {
   const [first = ''] = path.split('/');
-  return first.replace(/\.ts$/, '').replace(/^(config|audit)-.*/, '$1');
+  return first.replace(/\.ts$/, '').replace(/^(config|audit|accounts)-.*/, '$1');
 }
 
 function layerOf(part: string): number {
