@@ -105,6 +105,14 @@ const log = z.strictObject({
   level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').describe('Least serious lines to write.'),
 });
 
+const metrics = z.strictObject({
+  listen: z.strictObject({
+    host: z.string().min(1).default('127.0.0.1')
+      .describe('Address to serve /metrics on. Whoever reaches it may read it.'),
+    port: count(0, 65_535).optional().describe('TCP port to serve /metrics on. Without one, there are no metrics.'),
+  }).prefault({}).describe('Where they are served: never where people and applications are.'),
+});
+
 const audit = z.strictObject({
   activityRetention: duration(day, 10 * year, 'How long everyday events (sign-ins, tokens) are kept; others stay.')
     .prefault('90d'),
@@ -233,6 +241,7 @@ export const settings = z
     branding: branding.prefault({}).describe('How the pages look.'),
     proxy: proxy.prefault({}).describe('Reverse proxies in front of the server.'),
     log: log.prefault({}).describe('The log on standard error.'),
+    metrics: metrics.prefault({}).describe('Figures for Prometheus.'),
     audit: audit.prefault({}).describe('The record of who did what.'),
     entra: entra.optional().describe('Sign-in with Microsoft Entra ID. Without this section there is none.'),
     applications: z.array(application).default([]).describe('Applications (clients); these are read-only elsewhere.'),
@@ -242,6 +251,10 @@ export const settings = z
     if (config.issuer !== undefined || config.listen.port !== 0) return;
     ctx.addIssue(issue(['issuer'], 'is missing: with listen.port 0 the URL cannot be known beforehand'));
   }, when('issuer', 'listen'))
+  .superRefine(({ listen, metrics }, ctx) => {
+    if (listen.port === 0 || metrics.listen.port !== listen.port) return;
+    ctx.addIssue(issue(['metrics', 'listen', 'port'], 'is listen.port; metrics need a port of their own'));
+  }, when('listen', 'metrics'))
   .superRefine(({ keys, tokens }, ctx) => {
     // Made by a server whose clock is slow, a code would be past its end for the others before anybody could redeem it.
     if (tokens.authorizationCodeLife > keys.clockSkew) return;

@@ -18,10 +18,12 @@ import { AppError } from './errors.ts';
 export { administrationApi, configJsonSchema, isLoopbackHost, maxAccessTokenLife, type ConfigProblem };
 
 /** Everything configured. Durations are in seconds, files are absolute paths, the whole is frozen. */
-export interface Config extends Omit<Settings, 'applications'> {
+export interface Config extends Omit<Settings, 'applications' | 'metrics'> {
   /** Public URL of this server, without trailing slash. */
   issuer: string;
   listen: { host: string; port: number };
+  /** Absent where no port is configured: then there are none. */
+  metrics?: { listen: { host: string; port: number } } | undefined;
   applications: ApplicationConfig[];
 }
 
@@ -174,7 +176,7 @@ function valueAt(values: unknown, path: Path): unknown {
 
 function complete(parsed: Settings, secretHashes: ReadonlyMap<number, string>, base: string): Config {
   const issuer = issuerOf(parsed);
-  const { keys, branding } = parsed;
+  const { keys, branding, metrics: { listen: metricsAt } } = parsed;
   return {
     ...parsed,
     issuer,
@@ -182,6 +184,7 @@ function complete(parsed: Settings, secretHashes: ReadonlyMap<number, string>, b
       host: parsed.listen.host ?? (isLoopbackHost(new URL(issuer).hostname) ? '127.0.0.1' : '0.0.0.0'),
       port: parsed.listen.port,
     },
+    metrics: metricsAt.port === undefined ? undefined : { listen: { host: metricsAt.host, port: metricsAt.port } },
     database: { url: absoluteDatabaseUrl(parsed.database.url, base) },
     keys: {
       ...keys,

@@ -1,8 +1,7 @@
 // The composition root: config → database → keys → issuer → routes → listen. Everything is wired here and nowhere else.
 // Whoever opens something registers its closing; closing runs last-in, first-out.
 
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:http';
 import Koa from 'koa';
 import type { Dispatcher } from 'undici';
 import { adminRole } from './accounts-person.ts';
@@ -31,6 +30,9 @@ import { startRotation } from './keys/rotation.ts';
 import { generateKey, type Signer } from './keys/signer.ts';
 import { createSeal, loadMasterKey, type Seal } from './keys/seal.ts';
 import type { Log } from './log.ts';
+import { createCounts } from './metrics/counts.ts';
+import { gauges } from './metrics/gauges.ts';
+import { serveMetrics } from './metrics/serve.ts';
 import { openDenylist } from './revocation/denylist.ts';
 import { introspectionPath, revocationPath, tokenEndpoints } from './revocation/endpoints.ts';
 import { aggregationPath, createStatusLists, followRevocations, type StatusLists } from './revocation/lists.ts';
@@ -47,15 +49,15 @@ import { createPeople } from './signin/people.ts';
 import { createRechecks } from './signin/recheck.ts';
 import { signInRoutes } from './signin/routes.ts';
 import { createUpstreamSessions } from './signin/upstream-sessions.ts';
+import { version } from './verifier/version.ts';
 import { createAssets } from './web/assets.ts';
 import { addressPrefix, clientAddress, requestId, securityHeaders, sendPage } from './web/guard.ts';
 import { healthRoutes } from './web/health.ts';
+import { listen, stopListening, urlOf } from './web/listen.ts';
 import { createPages } from './web/pages.ts';
 import { answerErrors, createProviderPages } from './web/refusals.ts';
 
 const sweepEveryMs = 60_000;
-const stopWithinMs = 10_000;
-const lookForIdleEveryMs = 50;
 
 /** What every command works with: the same modules on the same database, whether or not a server runs. */
 export interface Store {
@@ -82,13 +84,15 @@ export interface Store {
 export interface RunningServer {
   /** Where it listens: http://host:port, which behind a proxy is not the issuer. */
   url: string;
+  /** Where its metrics are, where they are configured: http://host:port. */
+  metricsUrl?: string;
   /** Made at the first start, and told this once. */
   firstAdministrator?: { email: string; oneTimePassword: string };
   /** Finishes what is under way, then closes everything. */
   close(): Promise<void>;
 }
 
-export interface StoreOptions {
+interface StoreOptions {
   /** Whether a database that is not there is made. Default true; a command beside the server should not. */
   create?: boolean;
 }
@@ -154,8 +158,10 @@ export interface ServerParts {
 export async function startServer(config: Config, log: Log, { dispatcher }: ServerParts = {}): Promise<RunningServer> {
   const closers = createClosers();
   try {
-    const store = await openStore(config, log);
-    closers.push(store.close);
+    const opened = await openStore(config, log);
+    closers.push(opened.close);
+    const counts = config.metrics && createCounts();
+    const store = counts ? { ...opened, audit: counts.counting(opened.audit) } : opened;
     const { db, audit, accounts, clients, apis, keyring, consumers, policy, seal, passwords } = store;
     const { places, revoked, statuses, statusLists, grants } = store;
     const { ttl, redisUrl } = config.revocation;
@@ -253,11 +259,17 @@ export async function startServer(config: Config, log: Log, { dispatcher }: Serv
     app.use((ctx) => issuer!.handle(ctx));
 
     const server = createServer(app.callback());
-    await listen(server, config.listen);
+    await listen(server, config.listen, 'Set listen.port or SIGNET_LISTEN_PORT to another one, and the issuer with it.');
     closers.push(() => stopListening(server));
+    const metrics = config.metrics && await serveMetrics(config.metrics.listen, async () => {
+      const [keys, entraHealth] = [store.keys.status, entra?.connector.health];
+      const now = await gauges({ version, database: db, keys, rotation: rotation.health, entra: entraHealth, log });
+      return [...now, ...counts!.metrics()];
+    }, log);
+    if (metrics) closers.push(metrics.close);
     // Last: a start that fails before this, for want of the port, must not have used up a password that nobody saw.
     const firstAdministrator = await createFirstAdministrator(store, config);
-    return { url: urlOf(server), firstAdministrator, close: closers.run };
+    return { url: urlOf(server), metricsUrl: metrics?.url, firstAdministrator, close: closers.run };
   } catch (error) {
     await closers.run();
     throw error;
@@ -330,34 +342,6 @@ function metadataOf(issuer: string) {
 
 function homeOf(issuer: string) {
   return { issuer, discovery: `${issuer}/.well-known/openid-configuration`, jwks: `${issuer}/jwks` };
-}
-
-async function listen(server: Server, { host, port }: Config['listen']): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => {
-      const reason = cause.code === 'EADDRINUSE' ? 'is in use by another process' : `cannot be used (${cause.code})`;
-      reject(new AppError('listen_failed', 500, `port ${port} on ${host} ${reason}`, {
-        cause, hint: 'Set listen.port or SIGNET_LISTEN_PORT to another one, and the issuer with it.',
-      }));
-    });
-    server.listen(port, host, resolve);
-  });
-}
-
-async function stopListening(server: Server): Promise<void> {
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  server.closeIdleConnections();
-  // A connection that was busy a moment ago is idle after its answer, and its client would keep it open.
-  const idle = setInterval(() => server.closeIdleConnections(), lookForIdleEveryMs);
-  const late = setTimeout(() => server.closeAllConnections(), stopWithinMs);
-  await closed;
-  clearInterval(idle);
-  clearTimeout(late);
-}
-
-function urlOf(server: Server): string {
-  const { address, family, port } = server.address() as AddressInfo;
-  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
 }
 
 function createClosers() {

@@ -29,7 +29,7 @@ export function auditProvider(provider: Provider, audit: Audit, log: Log): void 
     else outcomes.get(ctx)?.(protocol);
   });
   provider.on('grant.success', (granted) => outcomes.set(granted, (ctx) => {
-    if (ctx.status === 200) record('token.issued', ctx, { ...grantOf(ctx), scope: scopeOf(ctx) });
+    if (ctx.status === 200) record('token.issued', ctx, { ...grantOf(ctx), scope: scopeOf(ctx), kinds: kindsIn(ctx) });
     else record('token.refused', ctx, { ...grantOf(ctx), reason: 'another request was first' });
   }));
   provider.on('grant.error', (asked, error) => outcomes.set(asked, (ctx) => refused('token.refused')(ctx, error)));
@@ -60,4 +60,9 @@ function causeOf({ oidc }: KoaContextWithOIDC): string {
 function scopeOf({ oidc }: KoaContextWithOIDC): string | undefined {
   const { AccessToken, ClientCredentials } = oidc.entities;
   return (AccessToken ?? ClientCredentials)?.scope;
+}
+
+/** access, id, refresh: of which kinds the answer has a token. */
+function kindsIn({ body }: KoaContextWithOIDC): string[] {
+  return Object.keys(body as object).flatMap((name) => /^(.+)_token$/.exec(name)?.[1] ?? []);
 }

@@ -22,7 +22,7 @@ const layers = [
   ['main'],
   ['cli'],
   ['server'],
-  ['signin', 'admin', 'issuer', 'revocation'],
+  ['signin', 'admin', 'issuer', 'revocation', 'metrics'],
   ['web'],
   ['clients', 'accounts', 'identities', 'roles', 'apis', 'keys'],
   ['audit'],

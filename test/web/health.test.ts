@@ -22,7 +22,7 @@ test('whoever asks, and however often, the database is asked once a second', asy
 });
 
 test('when the credential for Microsoft ends is nobody’s business but the operator’s', async () => {
-  const entra = () => ({ state: 'degraded', credentialExpiresAt: new Date() });
+  const entra = () => ({ state: 'degraded', isHeldBack: true, expiries: [{ which: 'primary', at: new Date() }] });
   const { status, text } = await (await start({ entra }))();
   expect([status, JSON.parse(text).entra]).toEqual([200, { state: 'degraded' }]);
 });

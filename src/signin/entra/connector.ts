@@ -271,9 +271,9 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
     },
 
     health() {
-      const { state, expiresAt } = credentials.health();
-      const degraded = state === 'ok' && !breaker.isClosed() ? 'degraded' : state;
-      return { state: degraded, ...(expiresAt && { credentialExpiresAt: expiresAt }) };
+      const { state, expiries } = credentials.health();
+      const isHeldBack = !breaker.isClosed();
+      return { state: state === 'ok' && isHeldBack ? 'degraded' : state, isHeldBack, expiries };
     },
 
     forgetKeys: () => keys.forget(),

@@ -31,10 +31,20 @@ export interface Credentials {
   /** Entra did not accept it: until it changes it is tried last. */
   refused(which: Which): void;
   accepted(which: Which): void;
-  health(): { state: 'ok' | 'degraded' | 'down'; expiresAt?: Date };
+  health(): { state: 'ok' | 'degraded' | 'down'; expiries: Array<{ which: Which; at: Date }> };
 }
 
 export type CredentialConfig = NonNullable<EntraConfig['secondary']>;
+
+class CertificateExpired extends AppError {
+  readonly expiresAt: Date;
+
+  constructor(file: string, expiresAt: Date) {
+    const message = `the certificate in ${file} expired at ${expiresAt.toISOString()}`;
+    super('entra_credential_unusable', 500, message);
+    this.expiresAt = expiresAt;
+  }
+}
 
 interface Slot {
   which: Which;
@@ -70,14 +80,16 @@ export function createCredentials(config: CredentialConfig & { secondary?: Crede
     } catch (error) {
       const problem = error instanceof AppError ? error.message : String(error);
       if (problem !== slot.problem) log.error('entra.credential_unusable', { which: slot.which, problem });
-      Object.assign(slot, { problem, loaded: undefined, version: undefined, expiresAt: undefined });
+      // Of one that has expired it stays known when: that is the figure to be seen.
+      const expiresAt = error instanceof CertificateExpired ? error.expiresAt : undefined;
+      Object.assign(slot, { problem, loaded: undefined, version: undefined, expiresAt });
     }
     warnOfExpiry(slot);
   }
 
   function warnOfExpiry(slot: Slot): void {
-    const { which, expiresAt, warnedDays = Infinity } = slot;
-    if (!expiresAt) return;
+    const { which, expiresAt, problem, warnedDays = Infinity } = slot;
+    if (!expiresAt || problem !== undefined) return;
     const daysLeft = (expiresAt.getTime() - now()) / dayMs;
     const due = warnDays.filter((days) => daysLeft <= days && days < warnedDays).at(-1);
     if (due === undefined) return;
@@ -105,9 +117,8 @@ export function createCredentials(config: CredentialConfig & { secondary?: Crede
 
     health() {
       const good = slots.filter((slot) => slot.problem === undefined && !slot.refused && !isExpired(slot));
-      const expiries = slots.flatMap(({ expiresAt }) => (expiresAt ? [expiresAt.getTime()] : []));
-      const state = good.length === 0 ? 'down' : good.length < slots.length ? 'degraded' : 'ok';
-      return { state, ...(expiries.length > 0 && { expiresAt: new Date(Math.min(...expiries)) }) };
+      const expiries = slots.flatMap(({ which, expiresAt }) => (expiresAt ? [{ which, at: expiresAt }] : []));
+      return { state: good.length === 0 ? 'down' : good.length < slots.length ? 'degraded' : 'ok', expiries };
     },
   };
 
@@ -171,7 +182,7 @@ async function loadCertificate(config: CredentialConfig, now: number): Promise<L
   }
   const expiresAt = new Date(certificate.validTo);
   if (expiresAt.getTime() <= now) {
-    throw unusable(`the certificate in ${certificateFile} expired at ${expiresAt.toISOString()}`);
+    throw new CertificateExpired(certificateFile, expiresAt);
   }
   return {
     credential: {

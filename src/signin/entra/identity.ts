@@ -81,7 +81,10 @@ export type Recheck =
 export interface ConnectorHealth {
   /** down: no credential is usable. degraded: Microsoft does not answer, or the second credential had to step in. */
   state: 'ok' | 'degraded' | 'down';
-  credentialExpiresAt?: Date;
+  /** Whether requests to Microsoft are held back after repeated failures. */
+  isHeldBack: boolean;
+  /** When credentials expire, of those of which that is known. */
+  expiries: ReadonlyArray<{ which: 'primary' | 'secondary'; at: Date }>;
 }
 
 export interface EntraConnector {

@@ -53,7 +53,7 @@ describe('E24 a certificate', () => {
     await rig.identify();
     expect(assertionHeader()).toMatchObject({ alg: 'PS256', 'x5t#S256': expect.any(String) });
     expect(sim.requests('token').at(-1)!.form.has('client_secret')).toBe(false);
-    expect(rig.connector.health().credentialExpiresAt).toBeInstanceOf(Date);
+    expect(rig.connector.health().expiries).toEqual([{ which: 'primary', at: expect.any(Date) }]);
   });
 
   test('and its key may be in one file', async () => {
@@ -236,18 +236,18 @@ describe('E26 an expiry', () => {
         await credentials.usable();
         states.push(credentials.health().state);
       }
-      return { states, expiresAt: credentials.health().expiresAt, told: lines.map((line) => JSON.parse(line)) };
+      return { states, expiries: credentials.health().expiries, told: lines.map((line) => JSON.parse(line)) };
     })();
   };
 
   test('is told thirty, seven and one day before, once each, and is a figure all the time', async () => {
     const daysBefore = [40, 31, 29, 20, 6.5, 3, 0.5, 0.2, -1];
     const secret = { clientSecret: 'x', secretExpiresAt: '2027-01-31' };
-    const { states, expiresAt, told } = await events(secret, daysBefore);
+    const { states, expiries, told } = await events(secret, daysBefore);
     expect(told.map(({ event, daysLeft }) => [event, daysLeft])).toEqual([
       ['entra.credential_expires', 29], ['entra.credential_expires', 6], ['entra.credential_expires', 0],
     ]);
-    expect(expiresAt).toEqual(new Date('2027-01-31'));
+    expect(expiries).toEqual([{ which: 'primary', at: new Date('2027-01-31') }]);
     expect(states).toEqual([...Array(8).fill('ok'), 'down']);
   });
 
