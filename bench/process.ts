@@ -4,7 +4,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { freePort } from '../test/support/ports.ts';
 
-export interface Usage {
+interface Usage {
   /** CPU time of the process so far, user and system, milliseconds. */
   cpuMs: number;
   /** Resident memory, MiB. */

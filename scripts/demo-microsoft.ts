@@ -20,7 +20,7 @@ export interface SimulatedMicrosoft {
   close(): Promise<void>;
 }
 
-export interface Places {
+interface Places {
   /** Where browsers find the issuer, and where it really listens. */
   issuer: string;
   server: string;

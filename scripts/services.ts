@@ -30,7 +30,7 @@ export function findChromium(): string | undefined {
     .find((file) => answersVersion(file, /Chrom/));
 }
 
-export interface Missing {
+interface Missing {
   name: 'PostgreSQL' | 'Redis' | 'Chromium';
   reason: string;
 }

@@ -44,7 +44,7 @@ export interface Accounts extends Omit<Withdrawals, 'disable'> {
 
 const noTokens: TokensOfPeople = { end: async () => 0, ended: async () => {} };
 
-export interface AccountsOptions {
+interface AccountsOptions {
   /** Default: none are issued. */
   tokens?: TokensOfPeople;
   now?: () => number;

@@ -4,7 +4,7 @@
 
 import type { AuditEvent } from './audit.ts';
 
-export interface Refusals {
+interface Refusals {
   /** Whether `event` is to be written as it is; where not, it was counted. */
   admits(event: AuditEvent): boolean;
   /** Ends the minute: an event for each kind of which some were counted. */

@@ -23,7 +23,7 @@ export interface AuditEvent {
   detail?: Record<string, unknown> | undefined;
 }
 
-export interface AuditRow extends AuditEvent {
+interface AuditRow extends AuditEvent {
   id: string;
   /** Epoch milliseconds. */
   at: number;
@@ -43,7 +43,7 @@ export interface AuditQuery {
   limit?: number | undefined;
 }
 
-export type Verdict =
+type Verdict =
   /** `head` is the last row's hash. Noted elsewhere, it also betrays somebody who rewrote the whole chain. */
   | { ok: true; checked: number; head: string }
   | { ok: false; seq: number; problem: 'changed' | 'removed' | 'reordered' | 'added' };
@@ -63,7 +63,7 @@ export interface Audit {
   close(): Promise<void>;
 }
 
-export interface AuditOptions {
+interface AuditOptions {
   now?: () => number;
   log: Log;
   /** Seconds that activity is kept. Default 90 days. */

@@ -31,14 +31,14 @@ export interface Clients {
 }
 
 /** What applications were issued: the issuer's business, and introduced by server.ts. */
-export interface TokensOfApplications {
+interface TokensOfApplications {
   /** Ends the grants given to an application, and what it has for itself, in the given transaction; how many grants. */
   end(tx: Queryable, clientId: string): Promise<number>;
   /** Called after the transaction: everybody who verifies tokens may learn of it. */
   ended(): Promise<void>;
 }
 
-export interface ClientsOptions {
+interface ClientsOptions {
   /** Default: none are issued. */
   tokens?: TokensOfApplications;
   now?: () => number;

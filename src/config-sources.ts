@@ -26,12 +26,12 @@ export interface Source {
   find(path: Path): string | undefined;
 }
 
-export interface FileSource extends Source {
+interface FileSource extends Source {
   found: boolean;
 }
 
 /** A setting that the environment may set; what is named by its user (applications, apis, maps) comes from the file. */
-export interface Setting {
+interface Setting {
   path: string[];
   /** `keys.rotateEvery` → `SIGNET_KEYS_ROTATE_EVERY`. */
   environmentName: string;

@@ -17,7 +17,7 @@ export interface Identity {
   lastSeenAt: Date;
 }
 
-export type NewIdentity = Pick<Identity, 'method' | 'externalId' | 'accountId' | 'attributes'>;
+type NewIdentity = Pick<Identity, 'method' | 'externalId' | 'accountId' | 'attributes'>;
 
 export interface Identities {
   find(method: Method, externalId: string): Promise<Identity | undefined>;

@@ -12,7 +12,7 @@ export interface RoleMapping {
 }
 
 /** As it stands under entra.roles. */
-export interface WrittenMapping {
+interface WrittenMapping {
   /** Those of the one tenant that is configured. */
   appRoles: RolesByName;
   /** Those of each, where people come from several. */
@@ -26,7 +26,7 @@ export function mappingOf(tenant: string, { appRoles, tenants, groups }: Written
 }
 
 /** Absent is not empty: it says that Microsoft sends no groups at all, so nothing is known. */
-export type GroupsKnown =
+type GroupsKnown =
   | { kind: 'complete'; ids: readonly string[] }
   | { kind: 'absent' }
   | { kind: 'unavailable'; reason: string };
@@ -44,7 +44,7 @@ export function rolesOf(mapping: RoleMapping, evidence: readonly RoleEvidence[])
   return [...new Set(given.map(({ role }) => role))].sort();
 }
 
-export interface RoleExplanation {
+interface RoleExplanation {
   role: string;
   has: boolean;
   /** Sentences: why the role is there, or, of each way to it, why not. */
@@ -104,7 +104,7 @@ function whyNot({ kind, name, tid }: Source, evidence: readonly RoleEvidence[]):
   return `whether in the group ${name} is not known: Microsoft sends no groups (no groups claim is configured)`;
 }
 
-export interface RoleChange {
+interface RoleChange {
   gains: string[];
   loses: string[];
 }

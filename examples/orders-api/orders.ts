@@ -1,6 +1,6 @@
 // Orders in memory, by person. What they belong to is the token's `sub`: an e-mail address can be reassigned.
 
-export interface Order {
+interface Order {
   number: number;
   article: string;
   /** Cents. */

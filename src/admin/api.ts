@@ -17,7 +17,7 @@ import { VerificationError } from '../verifier/index.ts';
 import { readJson } from '../web/guard.ts';
 import { requireScope, type AdminScope, type Authorizer, type Caller } from './authorize.ts';
 
-export interface AdminApiParts {
+interface AdminApiParts {
   authorizer: Authorizer;
   keys: KeyOperations;
   accounts: Pick<Accounts, 'find' | 'signOut'>;

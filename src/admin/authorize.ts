@@ -32,7 +32,7 @@ export interface Authorizer {
   useKeys(keys: SigningKeys): void;
 }
 
-export interface AuthorizerParts {
+interface AuthorizerParts {
   issuer: string;
   audience: string;
   accounts: Pick<Accounts, 'find'>;

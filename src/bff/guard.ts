@@ -12,7 +12,7 @@ import { createRenewals } from './renewals.ts';
 import type { Cookies, Session, SessionCookies } from './session.ts';
 
 /** A session whose access token is good. */
-export interface Live {
+interface Live {
   session: Session;
   token: AccessToken;
 }

@@ -24,7 +24,7 @@ export interface IssuerClient {
   signOutUrl(subject: unknown): Promise<string>;
 }
 
-export interface IssuerClientOptions {
+interface IssuerClientOptions {
   issuer: string;
   clientId: string;
   clientSecret: string;

@@ -25,7 +25,7 @@ export interface ProxyOptions {
   trustedContent?: boolean;
 }
 
-export interface Upstream {
+interface Upstream {
   /** Path and query there, or undefined where the request is not for it. @throws {BffError} `bad_address` */
   addressOf(req: IncomingMessage): string | undefined;
   /** @throws {BffError} `upstream_unavailable`, `upstream_timeout`, `body_consumed` while no answer has begun */

@@ -5,7 +5,7 @@
 import { hash } from 'node:crypto';
 import { BffError } from './errors.ts';
 
-export interface Renewals<T> {
+interface Renewals<T> {
   /** What `work` makes of this refresh token, done once. @throws {BffError} `signed_out` after `end` */
   renew(refreshToken: string, work: () => Promise<T>): Promise<T>;
   /** No renewal begins from now on; what one under way, or a moment ago, came to. */

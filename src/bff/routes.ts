@@ -12,7 +12,7 @@ import type { Settings } from './options.ts';
 import { readReturnTo } from './return-to.ts';
 import { newSessionId, type SessionCookies } from './session.ts';
 
-export const ownPath = '/bff';
+const ownPath = '/bff';
 export const callbackPath = `${ownPath}/callback`;
 
 /** Where a person is sent to sign in and come back to `target`. */
@@ -20,7 +20,7 @@ export function signInPath(target: string): string {
   return `${ownPath}/sign-in?${new URLSearchParams({ returnTo: target })}`;
 }
 
-export interface RouteParts {
+interface RouteParts {
   settings: Settings;
   attempts: AttemptCookies;
   sessions: SessionCookies;

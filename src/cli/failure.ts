@@ -14,7 +14,7 @@ export const exitCodesHelp = `Exit codes:
   2  wrong usage or configuration; nothing was done
   3  no such account, application or key`;
 
-export interface Failure {
+interface Failure {
   exitCode: number;
   /** Of --json: { "error": … }. */
   error: { code: string; message: string; hint?: string; problems?: readonly ConfigProblem[]; wouldBreak?: Breakage };

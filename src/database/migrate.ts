@@ -10,7 +10,7 @@ import { AppError } from '../errors.ts';
 import type { Database, Queryable } from './database.ts';
 import { databaseMissing } from './open.ts';
 
-export interface Migrated {
+interface Migrated {
   /** What this call applied; empty when there was nothing to do. */
   applied: number[];
   /** The version the database is at now. */
@@ -29,7 +29,7 @@ const shipped = fileURLToPath(new URL('./migrations/', import.meta.url));
 // Any constant: it says "Signet migrates" to other replicas. On SQLite, `begin immediate` already lets only one in.
 const advisoryLock = 5_741_203_118;
 
-export interface MigrateOptions {
+interface MigrateOptions {
   /** Whether a database without tables of ours gets them. Default true. */
   create?: boolean;
   directory?: string;

@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 import { AppError } from '../errors.ts';
 import type { Database } from './database.ts';
 
-export interface OpenOptions {
+interface OpenOptions {
   /** Whether a database that is not there may be made. Default true. */
   create?: boolean;
 }

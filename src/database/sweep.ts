@@ -4,9 +4,9 @@
 import type { Log } from '../log.ts';
 
 /** Deletes at most `limit` rows that expired before `now` (epoch milliseconds) and says how many there were. */
-export type Sweep = (now: number, limit: number) => Promise<number>;
+type Sweep = (now: number, limit: number) => Promise<number>;
 
-export interface SweeperOptions {
+interface SweeperOptions {
   sweeps: Sweep[];
   everyMs: number;
   log: Log;

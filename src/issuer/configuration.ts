@@ -24,7 +24,7 @@ export interface ProviderPages {
   signedOut(ctx: KoaContextWithOIDC): Promise<void>;
 }
 
-export interface ConfigurationParts {
+interface ConfigurationParts {
   config: Config;
   /** A person as this request first saw them. */
   people: Accounts['find'];
@@ -188,7 +188,7 @@ interface LivedToken {
 }
 
 /** Our application behind one of oidc-provider's clients. */
-export function applicationOf(client: Client): Application {
+function applicationOf(client: Client): Application {
   return (client as unknown as { application: Application }).application;
 }
 

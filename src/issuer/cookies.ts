@@ -21,7 +21,7 @@ export function cookieName(kind: 'session' | 'interaction' | 'resume', secure: b
   return `${secure ? '__Host-' : ''}signet_${kind}`;
 }
 
-export interface SignInCookiesOptions {
+interface SignInCookiesOptions {
   /** The request's path: `/sign-in/<uid>` and `/auth/<uid>` both name the sign-in in their second segment. */
   path: string;
   /** The request's Cookie header. */

@@ -32,7 +32,7 @@ export interface Grants {
   ended(): Promise<void>;
 }
 
-export interface GrantsParts {
+interface GrantsParts {
   db: Database;
   audit: Pick<Audit, 'append'>;
   statuses: GrantStatuses & Pick<Places, 'takeFromClients'>;

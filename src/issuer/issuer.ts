@@ -62,7 +62,7 @@ export interface PendingSignIn {
 }
 
 /** What the application says about the sign-in it wants (OIDC Core §3.1.2.1). */
-export interface Asked {
+interface Asked {
   loginHint?: string;
   /** Whose people it means, by a domain. Microsoft's parameter, and widely sent. */
   domainHint?: string;
@@ -73,7 +73,7 @@ export interface Asked {
 }
 
 /** Facts kept between two steps of one sign-in. */
-export interface SignInNote {
+interface SignInNote {
   /** Who proved a one-time password, and has now to choose another one in place of just that one. */
   mustChangePassword?: { accountId: string; provedHash: string };
   /** The browser was sent to Microsoft without being shown our page. */
@@ -82,7 +82,7 @@ export interface SignInNote {
   failure?: { problem: string; status: number; tryAnother: boolean };
 }
 
-export type SignInAnswer =
+type SignInAnswer =
   /**
    * `amr`: how the person was authenticated (RFC 8176). `authTime`: when, in epoch seconds, if not now. `upstream`: the
    * session elsewhere that it rests on.
@@ -91,7 +91,7 @@ export type SignInAnswer =
   | { consent: 'allow' | 'deny' }
   | { cancelled: true };
 
-export interface IssuerParts {
+interface IssuerParts {
   config: Config;
   db: Database;
   accounts: Accounts;

@@ -26,7 +26,7 @@ export interface Models {
 export type GrantStatuses = Pick<Places, 'take'> & Pick<RevokedStatuses, 'revoke' | 'announce'>;
 
 /** Whose grants: one, those of a person, those given to an application, or all there are. */
-export type Whose = { grantId: string } | { accountId: string } | { clientId: string } | 'everyone';
+type Whose = { grantId: string } | { accountId: string } | { clientId: string } | 'everyone';
 
 export interface StoredRefreshToken {
   payload: AdapterPayload;

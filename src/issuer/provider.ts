@@ -21,7 +21,7 @@ export interface RequestState {
   signIn?: string;
 }
 
-export interface ProviderParts {
+interface ProviderParts {
   /** The application behind a client id: the same object for as long as nothing about it changed. */
   findApplication(clientId: string): Promise<object | undefined>;
   formats: TokenFormats;

@@ -19,7 +19,7 @@ export interface RecognisedToken {
   claims: Record<string, unknown>;
 }
 
-export interface RecognitionParts {
+interface RecognitionParts {
   models: Models;
   formats: TokenFormats;
   issuer: string;

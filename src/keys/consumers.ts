@@ -8,7 +8,7 @@ import type { Log } from '../log.ts';
 import type { Milliseconds } from './lifecycle.ts';
 
 /** One JWKS that was served: in full (200), or confirmed as still current (304). */
-export interface JwksFetch {
+interface JwksFetch {
   userAgent: string;
   /** Of the address that it came from, as much as stands for one consumer. */
   address: string;
@@ -30,7 +30,7 @@ export interface Consumer {
 }
 
 /** How far a key got. */
-export interface Readiness {
+interface Readiness {
   /** Those that were given it. */
   seenBy: Consumer[];
   /** Those that come regularly and were not, and the others, who may be: what the key signs they may refuse. */

@@ -41,13 +41,13 @@ export interface Act {
   force?: string | undefined;
 }
 
-export interface Emergency extends Act {
+interface Emergency extends Act {
   /** Also ends every session and grant, in the same transaction; answers how many rows went. */
   cutSessions?: ((tx: Queryable) => Promise<number>) | undefined;
 }
 
 /** What became of a revocation. */
-export interface Revocation {
+interface Revocation {
   was: KeyState;
   /** Who signs instead, where the key was the active one. */
   successor: string | undefined;
@@ -98,7 +98,7 @@ export interface Keyring {
   checkMasterKey(): Promise<void>;
 }
 
-export interface KeyringOptions {
+interface KeyringOptions {
   db: Database;
   seal: Seal;
   audit: Pick<Audit, 'append'>;

@@ -52,7 +52,7 @@ export interface RotationPlan extends Plan {
   unseenBy: string[];
 }
 
-export interface RevokedKey {
+interface RevokedKey {
   kid: string;
   state: 'revoked';
   reason: string;
@@ -86,7 +86,7 @@ export class UnsafeStep extends AppError {
   }
 }
 
-export interface KeyOperationsOptions {
+interface KeyOperationsOptions {
   db: Pick<Database, 'now'>;
   keyring: Keyring;
   consumers: Pick<Consumers, 'list' | 'readiness'>;

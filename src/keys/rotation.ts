@@ -10,7 +10,7 @@ import type { Keyring, SigningKeys } from './keyring.ts';
 import { checkPolicy, nextStep, stateOf } from './lifecycle.ts';
 import type { KeyTimes, Milliseconds, Policy, Step, Wait } from './lifecycle.ts';
 
-export interface Rotation {
+interface Rotation {
   /** Looks now; resolves when it has, and never rejects: see `health`. Asked for during a tick, another one follows. */
   tick(): Promise<void>;
   health(): RotationHealth;

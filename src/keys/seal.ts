@@ -12,7 +12,7 @@ import { AppError } from '../errors.ts';
 /** Current first, then those that may still open what they sealed. */
 export type MasterKeys = readonly [Buffer, ...Buffer[]];
 
-export interface MasterKeySource {
+interface MasterKeySource {
   /** Where the master key is kept: 32 bytes in base64url, mode 0600. */
   file: string;
   /** The master key itself; where given, `file` is not read. */

@@ -28,7 +28,7 @@ export interface Signer {
   sign(data: Uint8Array): Promise<Buffer>;
 }
 
-export type ModulusBits = 2048 | 3072 | 4096;
+type ModulusBits = 2048 | 3072 | 4096;
 
 const generate = promisify(generateKeyPair);
 const signInThreadPool = promisify(sign);

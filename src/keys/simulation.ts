@@ -27,7 +27,7 @@ export interface CacheHabit {
   cooldown: Seconds;
 }
 
-export interface Refusal {
+interface Refusal {
   kid: string;
   /** The first good token refused, and the last one (null: it never recovers). */
   from: Milliseconds;

@@ -8,7 +8,7 @@ import { scheduledHandover } from './plan.ts';
 import type { Facts } from './plan.ts';
 
 /** A key as it is shown. Only its public half: nobody outside the keyring ever holds another. */
-export interface KeyStatus {
+interface KeyStatus {
   kid: string;
   state: KeyState;
   alg: string;
@@ -36,7 +36,7 @@ export interface KeysStatus {
   propagation: { kid: string; seenBy: number; unseenBy: string[] } | null;
 }
 
-export type ConsumerStatus = Omit<Consumer, 'firstSeenAt' | 'lastSeenAt' | 'newestPreparedAt'> & {
+type ConsumerStatus = Omit<Consumer, 'firstSeenAt' | 'lastSeenAt' | 'newestPreparedAt'> & {
   firstSeenAt: Date;
   lastSeenAt: Date;
 };

@@ -16,7 +16,7 @@ export interface Denylist {
   close(): Promise<void>;
 }
 
-export interface DenylistOptions {
+interface DenylistOptions {
   url: string;
   /** Everything that is revoked, read anew: for a Redis that was away or lost its memory. */
   everything: () => Promise<readonly Revoked[]>;

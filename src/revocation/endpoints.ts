@@ -19,7 +19,7 @@ export const introspectionPath = '/token/introspection';
 export const revocationPath = '/token/revocation';
 const signedType = 'application/token-introspection+jwt';
 
-export interface TokenEndpointsParts {
+interface TokenEndpointsParts {
   issuer: string;
   clients: Pick<Clients, 'find'>;
   recognise: (token: string) => Promise<RecognisedToken | undefined>;

@@ -13,7 +13,7 @@ import { placesPerList } from './order.ts';
 import type { Place, Places } from './places.ts';
 import { statusChannel, type Revoked, type RevokedStatuses } from './revoked.ts';
 
-export interface SignedList {
+interface SignedList {
   /** The JWT, of type statuslist+jwt. */
   token: string;
   gzipped: Buffer;
@@ -41,7 +41,7 @@ export interface StatusLists {
   onRead(listener: (revoked: readonly Revoked[]) => void): void;
 }
 
-export interface StatusListsOptions {
+interface StatusListsOptions {
   issuer: string;
   places: Pick<Places, 'lists' | 'forget'>;
   revoked: Pick<RevokedStatuses, 'list'>;
@@ -72,7 +72,7 @@ const shortestLifeSeconds = 3600;
 const lookAgainMs = 250;
 
 /** How long a list may be believed, in seconds: it is what verifiers go by while the database is away. */
-export const listLifeOf = (ttl: number) => Math.max(4 * ttl, shortestLifeSeconds);
+const listLifeOf = (ttl: number) => Math.max(4 * ttl, shortestLifeSeconds);
 
 interface Kept {
   bits: Uint8Array;

@@ -35,7 +35,7 @@ export interface Places {
   sweep(now: number, limit: number): Promise<number>;
 }
 
-export interface PlacesOptions {
+interface PlacesOptions {
   /** Seconds that a token may live, counted from when its bearer took the place. */
   longestBearerLife: number;
   /** Called, and waited for, when a new list was begun: before the first of its places is given away. */

@@ -31,7 +31,7 @@ interface Row {
   expires_at: number;
 }
 
-export interface RevokedOptions {
+interface RevokedOptions {
   /** Seconds that clocks may be apart. */
   clockSkew: number;
   now?: () => number;

@@ -21,7 +21,7 @@ export interface Attempts {
   sweepExpired(now: number, limit: number): Promise<number>;
 }
 
-export interface Attempter {
+interface Attempter {
   emailKey: string;
   /** See addressPrefixes (web/guard.ts). */
   address: string;
@@ -30,7 +30,7 @@ export interface Attempter {
   device?: string | undefined;
 }
 
-export interface Attempt {
+interface Attempt {
   /** Seconds to wait: above 0, the password is not to be looked at. */
   waitSeconds: number;
   /** Forgets the failures of this account at this address, and remembers the address as the person's own. */

@@ -12,7 +12,7 @@ export interface CompleteSignIn {
   (ctx: Context, pending: PendingSignIn, account: Account, proof: Proof): Promise<void>;
 }
 
-export interface Proof {
+interface Proof {
   method: 'password' | 'entra';
   /** How the person was authenticated, as far as that is known (RFC 8176). */
   amr?: string[];

@@ -10,7 +10,7 @@ import type { EntraConfig } from '../config.ts';
  * password: the second half of that.
  * microsoft: the button alone.
  */
-export type SignInStep = 'both' | 'identifier' | 'password' | 'microsoft';
+type SignInStep = 'both' | 'identifier' | 'password' | 'microsoft';
 
 export interface Realm {
   step: SignInStep;

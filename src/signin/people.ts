@@ -25,12 +25,12 @@ export interface People {
 }
 
 /** Which request it was, for the audit trail. */
-export interface RequestFacts {
+interface RequestFacts {
   requestId: string;
   address: string;
 }
 
-export interface PeopleParts {
+interface PeopleParts {
   config: EntraConfig;
   db: Database;
   accounts: Accounts;
@@ -39,7 +39,7 @@ export interface PeopleParts {
 }
 
 /** What is kept of an identity: enough to explain roles, and to support a person. */
-export interface EntraAttributes {
+interface EntraAttributes {
   tid: string;
   pairwiseSub: string;
   guest: boolean;

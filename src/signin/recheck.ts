@@ -11,9 +11,9 @@ import { externalIdOf, type People } from './people.ts';
 import type { UpstreamSession, UpstreamSessions } from './upstream-sessions.ts';
 
 /** unknown: nobody can say, and the grace is over. It may be asked again later, so nothing is ended by it. */
-export type Standing = 'holds' | 'ended' | 'unknown';
+type Standing = 'holds' | 'ended' | 'unknown';
 
-export interface RecheckParts {
+interface RecheckParts {
   config: EntraConfig;
   connector: EntraConnector;
   sessions: UpstreamSessions;
@@ -25,7 +25,7 @@ export interface RecheckParts {
   now?: () => number;
 }
 
-export interface Rechecks {
+interface Rechecks {
   /** @param upstream id of an upstream session */
   standing(upstream: string): Promise<Standing>;
 }

@@ -23,7 +23,7 @@ import { entraRoutes, failurePage } from './entra/routes.ts';
 import { belongsToMicrosoft, realmFor, type Realm } from './home-realm.ts';
 import type { Passwords } from './password.ts';
 
-export interface SignInParts {
+interface SignInParts {
   issuerUrl: string;
   issuer: Issuer;
   accounts: Accounts;

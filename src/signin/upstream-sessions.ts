@@ -20,7 +20,7 @@ export interface UpstreamSession {
   endedAt?: Date;
 }
 
-export type NewUpstreamSession = Omit<UpstreamSession, 'id' | 'checkedAt' | 'endedAt'> & { upstreamSid?: string };
+type NewUpstreamSession = Omit<UpstreamSession, 'id' | 'checkedAt' | 'endedAt'> & { upstreamSid?: string };
 
 export interface UpstreamSessions {
   /** The id of the row. */

@@ -3,7 +3,7 @@
 import { createHmac } from 'node:crypto';
 import type { TestKey } from './keys.ts';
 
-export type Header = Record<string, unknown>;
+type Header = Record<string, unknown>;
 export type Claims = Record<string, unknown>;
 
 interface Draft {

@@ -3,7 +3,7 @@
 
 import { deflateSync } from 'node:zlib';
 
-export interface StatusList {
+interface StatusList {
   /** A place that no other token has. */
   take(): number;
   revoke(idx: number): void;

@@ -15,7 +15,7 @@ export interface CompactJws {
 }
 
 /** A JWS whose payload is a claims set. */
-export interface CompactToken extends Omit<CompactJws, 'payload'> {
+interface CompactToken extends Omit<CompactJws, 'payload'> {
   claims: JsonObject;
 }
 

@@ -6,7 +6,7 @@
 import { VerificationError } from './errors.ts';
 
 /** `X-Signet-CSRF: 1`, in node's spelling. */
-export const csrfHeader = 'x-signet-csrf';
+const csrfHeader = 'x-signet-csrf';
 
 /** The part of node's IncomingMessage that is read. */
 export interface CookieRequest {
@@ -14,7 +14,7 @@ export interface CookieRequest {
   readonly headers: { readonly [name: string]: string | readonly string[] | undefined };
 }
 
-export interface CsrfRule {
+interface CsrfRule {
   /** Also from pages of the same site, with the header: for an API at api.example.com of a page at app.example.com. */
   sameSite?: boolean;
   /** Also where a person follows a link from elsewhere: for pages, whose GET changes nothing. */

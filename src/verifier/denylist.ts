@@ -16,7 +16,7 @@ export interface Denylist {
   has(token: AccessToken): Promise<boolean>;
 }
 
-export interface DenylistOptions {
+interface DenylistOptions {
   redis: RedisReader;
   onRefreshError: (error: unknown) => void;
   now: () => number;

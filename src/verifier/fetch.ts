@@ -11,7 +11,7 @@ export interface Question {
   etag?: string | undefined;
 }
 
-export interface Fetched {
+interface Fetched {
   /** Undefined when the document we have is still current (304). */
   text: string | undefined;
   etag: string | undefined;

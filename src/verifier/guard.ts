@@ -25,7 +25,7 @@ export interface TokenOptions {
 }
 
 /** What to send instead of the resource. */
-export interface Refusal {
+interface Refusal {
   status: number;
   headers: Record<string, string>;
   body: { error: string; error_description: string };

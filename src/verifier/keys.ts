@@ -19,7 +19,7 @@ export interface KeySource {
   close(): void;
 }
 
-export interface RemoteKeysOptions {
+interface RemoteKeysOptions {
   issuer: string;
   /** Skips discovery. */
   jwksUri: string | undefined;

@@ -17,7 +17,7 @@ export interface StatusLists {
   close(): void;
 }
 
-export interface StatusListsOptions {
+interface StatusListsOptions {
   issuer: string;
   keys: Pick<KeySource, 'find'>;
   userAgent: string;

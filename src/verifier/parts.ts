@@ -9,7 +9,7 @@ import type { VerifierOptions } from './options.ts';
 import { byRedis, byStatusList, noRevocation, type Revocation } from './revocation.ts';
 import { version } from './version.ts';
 
-export interface VerifierParts {
+interface VerifierParts {
   keys: KeySource;
   revocation: Revocation;
   expected: Expectations;

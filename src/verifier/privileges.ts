@@ -10,7 +10,7 @@ export interface Requirements {
   role?: string | readonly string[];
 }
 
-export interface Privileges {
+interface Privileges {
   scopes: readonly string[];
   roles: readonly string[];
 }

@@ -11,7 +11,7 @@ export interface Proven extends Reading {
   readonly key: KeyObject;
 }
 
-export interface Results {
+interface Results {
   get(name: string): Proven | undefined;
   set(name: string, proven: Proven): void;
 }

@@ -15,7 +15,7 @@ export interface Revocation {
   close(): void;
 }
 
-export interface ByListOptions {
+interface ByListOptions {
   lists: StatusLists;
   /** Whether a token that names no status list is refused. */
   isStatusRequired: boolean;

@@ -19,7 +19,7 @@ export interface StatusList {
   ttlSeconds: number | undefined;
 }
 
-export interface StatusListExpectations {
+interface StatusListExpectations {
   issuer: string;
   uri: StatusReference['uri'];
   keys: Pick<KeySource, 'find'>;

@@ -11,7 +11,7 @@ import type { Branding } from './brand.ts';
 import { viewsFolder } from './views.ts';
 
 /** Paths from the root of the issuer, beginning with "/assets/". */
-export interface AssetUrls {
+interface AssetUrls {
   stylesheet: string;
   brand: string;
   icon: string;
@@ -19,7 +19,7 @@ export interface AssetUrls {
   logo?: string;
 }
 
-export interface Assets {
+interface Assets {
   /** Answers GET and HEAD under /assets/, and leaves every other path to the next. */
   middleware: Middleware;
   urls: AssetUrls;

@@ -51,7 +51,7 @@ export function securityHeaders({ issuer }: { issuer: string }): Middleware {
 /** The part of a Koa context that an answer is given through; oidc-provider's has it, too. */
 type Answer = Pick<Context, 'status' | 'type' | 'body' | 'set'>;
 
-export interface PageOptions {
+interface PageOptions {
   /** HTTP status. Default 200. */
   status?: number;
   /** See pageCsp. */

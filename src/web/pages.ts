@@ -12,7 +12,7 @@ import { viewsFolder } from './views.ts';
 export type { Branding } from './brand.ts';
 
 /** Fields on submit: `email`, `password`; or, from a form of its own, `cancel=yes`. */
-export interface SignInPage {
+interface SignInPage {
   /** Where the forms are posted to. */
   action: string;
   /** The application that asked, by the name its owner gave it. */
@@ -30,13 +30,13 @@ export interface SignInPage {
   connecting?: string;
 }
 
-export interface LinkTo {
+interface LinkTo {
   href: string;
   label: string;
 }
 
 /** Before it is known how somebody signs in. Fields on submit: `email`; or, from a form of its own, `cancel=yes`. */
-export interface SignInStartPage {
+interface SignInStartPage {
   action: string;
   application: string;
   email?: string;
@@ -49,7 +49,7 @@ export interface SignInStartPage {
 }
 
 /** Fields on submit: `new_password`, `new_password_again`. Shown when a one-time password has to be replaced. */
-export interface NewPasswordPage {
+interface NewPasswordPage {
   action: string;
   application: string;
   email: string;
@@ -59,7 +59,7 @@ export interface NewPasswordPage {
 }
 
 /** Field on submit: `decision`, `allow` or `deny`. */
-export interface ConsentPage {
+interface ConsentPage {
   action: string;
   application: string;
   email: string;
@@ -72,7 +72,7 @@ export interface ConsentPage {
   offline: boolean;
 }
 
-export interface SignOutPage {
+interface SignOutPage {
   /** Trusted HTML of oidc-provider: a form with the id "op.logoutForm" and its xsrf field. */
   form: string;
   application?: string;
@@ -81,13 +81,13 @@ export interface SignOutPage {
   elsewhere?: string;
 }
 
-export interface SignedOutPage {
+interface SignedOutPage {
   application?: string;
   /** Who is signed in here all the same. */
   stillAs?: string | undefined;
 }
 
-export interface ErrorPage {
+interface ErrorPage {
   title: string;
   message: string;
   /** Printed, so that the person can quote it and an operator can find the line in the log. */
@@ -100,7 +100,7 @@ export interface LostPage {
   reason: 'expired' | 'finished' | 'cookies';
 }
 
-export interface HomePage {
+interface HomePage {
   issuer: string;
   discovery: string;
   jwks: string;

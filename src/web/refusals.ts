@@ -42,7 +42,7 @@ const wordings: Record<string, Wording> = {
   },
 };
 
-export interface ProviderPagesParts {
+interface ProviderPagesParts {
   pages: Pages;
   accounts: Pick<Accounts, 'find'>;
   /** Where else people are signed in, and whether they may choose to be signed out there. */

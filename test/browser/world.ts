@@ -27,7 +27,7 @@ export interface World {
 
 const orders = ['orders:read', 'orders:write'];
 
-export interface WorldOptions extends Pick<TestServerOptions, 'database' | 'parts'> {
+interface WorldOptions extends Pick<TestServerOptions, 'database' | 'parts'> {
   /** A section of the configuration that signs people in with Microsoft. */
   entra?: Record<string, unknown>;
 }

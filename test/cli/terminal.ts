@@ -10,7 +10,7 @@ import { silentLog } from '../../src/log.ts';
 import { openStore } from '../../src/server.ts';
 import { keyMaterialIn } from '../support/secrets.ts';
 
-export interface Said {
+interface Said {
   exitCode: number;
   out: string;
   err: string;

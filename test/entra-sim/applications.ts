@@ -10,13 +10,13 @@ import type { Clock } from './clock.ts';
 import type { Tenant } from './tenants.ts';
 
 /** signInAudience of the manifest. */
-export type Audience =
+type Audience =
   | 'AzureADMyOrg'
   | 'AzureADMultipleOrgs'
   | 'AzureADandPersonalMicrosoftAccount'
   | 'PersonalMicrosoftAccount';
 
-export type OptionalClaim =
+type OptionalClaim =
   | 'acct' | 'auth_time' | 'email' | 'family_name' | 'given_name' | 'idp' | 'login_hint' | 'sid' | 'upn' | 'xms_edov';
 
 export interface AppFields {
@@ -30,7 +30,7 @@ export interface AppFields {
   secret?: string;
 }
 
-export interface FederatedCredential {
+interface FederatedCredential {
   issuer: string;
   subject: string;
   /** Entra's recommended audience is the default. */
@@ -39,7 +39,7 @@ export interface FederatedCredential {
   publicKey: KeyObject;
 }
 
-export interface CertificateOptions {
+interface CertificateOptions {
   expired?: boolean;
   /** Default true. */
   register?: boolean;

@@ -19,7 +19,7 @@ export interface DiscoveryDoctoring extends Rule {
 const aliasTenants = ['common', 'organizations'];
 
 /** The tenant as it stands in the issuer: "{tenantid}" at the aliases, which serve many. */
-export function issuerTenant(sim: Simulation, { authority, loginHost }: Exchange): string {
+function issuerTenant(sim: Simulation, { authority, loginHost }: Exchange): string {
   if (aliasTenants.includes(authority.toLowerCase())) return '{tenantid}';
   if (authority.toLowerCase() === 'consumers') return consumersTenantId;
   const tenant = sim.directory.find(authority, loginHost);

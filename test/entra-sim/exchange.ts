@@ -5,7 +5,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Trace } from './aadsts.ts';
 import { attackerHost, clouds, graphHosts, hostName, isLocal, loginHosts } from './hosts.ts';
 
-export type LoginEndpoint =
+type LoginEndpoint =
   | 'discovery' | 'instance' | 'keys' | 'authorize' | 'login' | 'token' | 'logout' | 'adminconsent' | 'error';
 export type GraphEndpoint =
   | 'me' | 'memberOf' | 'transitiveMemberOf' | 'getMemberGroups' | 'getMemberObjects' | 'userinfo';

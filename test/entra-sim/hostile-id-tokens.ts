@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import type { Claims, IdTokenDoctoring } from './id-token.ts';
 import type { Tenant } from './tenants.ts';
 
-export interface HostileIdToken {
+interface HostileIdToken {
   name: string;
   doctoring: IdTokenDoctoring;
   /** Whether msal-node 7.2.3 refuses it by itself: it checks the nonce and that there is a token, and nothing more. */

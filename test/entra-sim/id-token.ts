@@ -17,7 +17,7 @@ export type Claims = Record<string, unknown>;
  * 'none': alg none, empty signature; 'hs256-secret': HMAC with the client secret; 'consumer': the key of personal
  * accounts; 'tampered': signed honestly, then edited; 'other-tenant': a published key whose issuer is another tenant.
  */
-export type Signer =
+type Signer =
   | 'good' | 'rogue' | 'rogue-kid' | 'none' | 'hs256-secret' | 'consumer' | 'tampered' | 'other-tenant' | SigningKey;
 
 /** What the next ID token looks like instead. Applies once unless `times` says otherwise. */

@@ -45,7 +45,7 @@ export { consumersTenantId } from './tenants.ts';
 export type { CallbackDoctoring, DiscoveryDoctoring, Endpoint, Fault, FaultTarget, IdTokenDoctoring, LoggedRequest };
 export type { App, Session, Tenant, TlsMode, TokenResponseDoctoring, User };
 
-export interface EntraSimOptions {
+interface EntraSimOptions {
   /** Default 0: any free port. */
   port?: number;
   /** Where certificates and keys are kept between simulations. Default: the test run's directory, else a new one. */
@@ -54,7 +54,7 @@ export interface EntraSimOptions {
   app?: AppFields;
 }
 
-export interface FrontChannelOptions {
+interface FrontChannelOptions {
   /** Default 'with'. */
   sid?: FrontChannelSid;
   app?: App;

@@ -8,7 +8,7 @@ import { makeSelfSigned, thumbprint } from './certificates.ts';
 import type { Pair } from './certificates.ts';
 import { consumersTenantId } from './tenants.ts';
 
-export type Jwk = Record<string, unknown>;
+type Jwk = Record<string, unknown>;
 
 export interface SigningKey {
   kid: string;

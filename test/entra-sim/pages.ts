@@ -1,7 +1,7 @@
 // The few HTML pages. Plain, readable without style sheets, and unmistakably not Microsoft's: this is a simulator, and
 // a page that could be taken for the real one would be a phishing kit.
 
-export function escapeHtml(text: string): string {
+function escapeHtml(text: string): string {
   const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
   return text.replace(/[&<>"']/g, (character) => entities[character]!);
 }
@@ -36,14 +36,14 @@ export function autoSubmitPage(action: string, fields: readonly (readonly [strin
 <script>document.forms[0].submit();</script></body></html>`;
 }
 
-export interface Choice {
+interface Choice {
   key: string;
   name: string;
   detail: string;
 }
 
 /** Where the answer goes, and which authorization request it belongs to. */
-export interface Question {
+interface Question {
   action: string;
   waiting: string;
 }

@@ -29,7 +29,7 @@ import { token, tokenFacts } from './token.ts';
 /** Which certificate a host shows. */
 export type TlsMode = 'good' | 'expired' | 'wrong-host' | 'unknown-ca';
 
-export interface Listener {
+interface Listener {
   port: number;
   /** Shows another certificate from the next connection on; open ones are closed. Without a host: everywhere. */
   tls(mode: TlsMode, host?: string): Promise<void>;

@@ -29,7 +29,7 @@ export interface UserFields {
 }
 
 /** A refusal that stays until lifted: at sign-in as a page, at the token endpoint as JSON. */
-export interface Refusal {
+interface Refusal {
   number: number;
   claims?: string;
 }

@@ -11,7 +11,7 @@ import type { App, EntraSim } from './index.ts';
 
 export const redirectUri = 'https://signet.example/callback/entra';
 
-export interface RequestOptions {
+interface RequestOptions {
   method?: string;
   headers?: Record<string, string>;
   form?: Record<string, string>;
@@ -59,12 +59,12 @@ export function createVisitor(sim: EntraSim): Visitor {
   };
 }
 
-export interface RedeemOptions {
+interface RedeemOptions {
   verifier?: string;
   redirectUri?: string;
 }
 
-export interface RelyingParty {
+interface RelyingParty {
   msal: ConfidentialClientApplication;
   /** The authorization URL, with PKCE, state and nonce of its own. */
   begin(options?: Partial<Parameters<ConfidentialClientApplication['getAuthCodeUrl']>[0]>): Promise<string>;
@@ -73,7 +73,7 @@ export interface RelyingParty {
   redeem(callback: URLSearchParams, options?: RedeemOptions): Promise<AuthenticationResult>;
 }
 
-export interface RelyingPartyOptions {
+interface RelyingPartyOptions {
   app?: App;
   authority?: string;
   credential?: Pick<Configuration['auth'], 'clientSecret' | 'clientCertificate' | 'clientAssertion'>;

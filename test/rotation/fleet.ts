@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { ServerSettings } from './scaled.ts';
 
-export interface LogLine {
+interface LogLine {
   level: string;
   event: string;
   [fact: string]: any;

@@ -4,14 +4,14 @@
 import { decode } from '../support/user-agent.ts';
 import type { NamedVerifier, PausableVerifier } from './verifiers.ts';
 
-export interface Signature {
+interface Signature {
   kid: string;
   /** When the request that led to it began, and when its answer was here. */
   requestedAt: number;
   receivedAt: number;
 }
 
-export interface Refusal {
+interface Refusal {
   by: string;
   reason: string;
   kid: string;
@@ -19,7 +19,7 @@ export interface Refusal {
   ageMs: number;
 }
 
-export interface Token extends Signature {
+interface Token extends Signature {
   jwt: string;
   expiresAt: number;
 }

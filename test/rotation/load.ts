@@ -6,7 +6,7 @@ import { callback, ordersApi } from '../support/signet.ts';
 import { asClient, authorizationRequest, authorize, tokenRequest, UserAgent } from '../support/user-agent.ts';
 import type { Judge } from './judge.ts';
 
-export interface Chain {
+interface Chain {
   /** The newest refresh token of the grant. */
   refreshToken: string;
   /** When each refresh was answered. */

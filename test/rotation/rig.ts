@@ -112,7 +112,7 @@ export async function startRig(): Promise<Rig> {
   }
 }
 
-export interface HandOver {
+interface HandOver {
   kid: string;
   /** How long after the hand-over the key before was last asked for a signature and gave one. */
   previousSignedForMs: number;

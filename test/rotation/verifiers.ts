@@ -9,7 +9,7 @@ import { createVerifier } from '../../src/verifier/index.ts';
 import { ordersApi } from '../support/signet.ts';
 import { scaledKeys, secondsPerSecond } from './scaled.ts';
 
-export type Verify = (jwt: string) => Promise<string | undefined>;
+type Verify = (jwt: string) => Promise<string | undefined>;
 
 export interface NamedVerifier {
   name: string;

@@ -14,7 +14,7 @@ export interface AdminAnswer {
   body: Record<string, any>;
 }
 
-export interface AdminRequest {
+interface AdminRequest {
   token?: string;
   body?: unknown;
   headers?: Record<string, string>;

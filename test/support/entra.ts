@@ -27,23 +27,23 @@ export interface EntraWorld {
   close(): Promise<void>;
 }
 
-export interface Arrival {
+interface Arrival {
   agent: UserAgent;
   page: Answer;
   request: AuthorizationRequest;
 }
 
-export interface SignInOptions {
+interface SignInOptions {
   parameters?: Record<string, string | undefined>;
   agent?: UserAgent;
   session?: Visitor;
 }
 
-export interface SignedIn extends Arrival {
+interface SignedIn extends Arrival {
   tokens: Record<string, any>;
 }
 
-export interface EntraWorldOptions {
+interface EntraWorldOptions {
   /** Goes over a plain entra section. */
   entra?: Record<string, unknown>;
   values?: Record<string, unknown>;

@@ -5,7 +5,7 @@
 import { hash } from 'node:crypto';
 
 /** The block to be signed for a text, of the size of the key in bytes. */
-export type Block = (text: Buffer) => Buffer;
+type Block = (text: Buffer) => Buffer;
 
 export function forgedPaddings(size: number): [name: string, block: Block][] {
   const digest = (text: Buffer) => hash('sha256', text, 'buffer');

@@ -12,7 +12,7 @@ export interface Answer {
   body: string;
 }
 
-export interface RequestOptions {
+interface RequestOptions {
   /** Posted, as a browser posts a form of the same site. */
   form?: Record<string, string>;
   headers?: Record<string, string>;
@@ -138,7 +138,7 @@ export interface TokenAnswer {
   body: Record<string, any>;
 }
 
-export interface ClientOptions {
+interface ClientOptions {
   clientId?: string;
   /** For client_secret_basic; a public application has none. */
   secret?: string;

@@ -22,7 +22,7 @@ const signingKeys: readonly SigningKey[] = testKeys.map(({ publicJwk, pkcs8 }) =
 export const [firstKey, secondKey, thirdKey] = signingKeys as unknown as [SigningKey, SigningKey, SigningKey];
 
 export const audience = 'https://orders.example.com';
-export const start = Date.UTC(2026, 0, 1);
+const start = Date.UTC(2026, 0, 1);
 
 export const base64url = (text: string | Uint8Array) => Buffer.from(text).toString('base64url');
 

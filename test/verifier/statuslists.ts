@@ -3,7 +3,7 @@
 import { deflateSync } from 'node:zlib';
 import { base64url, firstKey, type SigningKey, type TestIssuer } from './issuer.ts';
 
-export interface ListOptions {
+interface ListOptions {
   /** Entries that are set, to 1 or to the value given. */
   set?: readonly number[] | ReadonlyMap<number, number>;
   /** Bits of one entry. */

@@ -31,13 +31,13 @@ export async function serve(...stack: Middleware[]): Promise<{ url: string; clos
   };
 }
 
-export interface Answer {
+interface Answer {
   status: number;
   headers: IncomingHttpHeaders;
   text: string;
 }
 
-export interface Question {
+interface Question {
   method?: string;
   path?: string;
   headers?: Record<string, string>;
