@@ -132,4 +132,4 @@ async function startTls(issuer: string, directory: string): Promise<Tls> {
   };
 }
 
-export const proxies = [modAuthOpenidc, modOauth2];
+export const apaches = [modAuthOpenidc, modOauth2];

@@ -43,7 +43,7 @@ function example(name: string): string {
   return `${root}examples/${name}`;
 }
 
-const node: Contender = {
+export const node: Contender = {
   name: 'Node, signet/verifier',
   readsStatusLists: true,
   gaps: {},

@@ -57,8 +57,8 @@ ${table(columns)}
 ${gaps.length === 0 ? '' : `¹ Known:\n\n${gaps.join('\n')}\n`}
 - Keys may be kept for ${keysSeconds} s in this run (\`keys.jwksMaxAge\`, and \`KEYS_SECONDS\` for the examples; 300 s by default):
   a revoked key is refused within that time and 5 s for the run's own work. mod_auth_openidc keeps them for 300 s at least.
-- A status list may be kept for ${statusTtlSeconds} s: a revoked grant is refused within that time and 5 s. The Apache modules read none:
-  there, a token is good until it expires.
+- A status list may be kept for ${statusTtlSeconds} s: a revoked grant is refused within that time and 5 s. Where that row says "no",
+  no list is read: there, a token is good until it expires.
 - "Not published ahead" is a rotation by force; in a usual one, everybody has the new key before it signs.
 
 | resource server | versions |

@@ -1,5 +1,5 @@
-// Wycheproof's JWS vectors against the verifier: its JWS layer has to judge them as they are labelled, where they are of
-// RS256, and refuse all others. Their payloads are no claims, so the whole verifier has to refuse every one.
+// Wycheproof's JWS vectors against the verifier: its JWS layer has to judge those of RS256 as they are labelled, and
+// refuse all others. Their payloads are no claims, so the whole verifier has to refuse every one.
 
 import { createPrivateKey, type JsonWebKey, randomUUID, sign } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
