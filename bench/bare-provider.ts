@@ -17,7 +17,10 @@ const jwk = { ...(await exportJWK(privateKey)), kid: 'bench', alg: 'RS256', use:
 const provider = new Provider(issuer, {
   jwks: { keys: [jwk] as never },
   clients: [
-    { client_id: 'service', client_secret: secret, grant_types: ['client_credentials'], redirect_uris: [], response_types: [] },
+    {
+      client_id: 'service', client_secret: secret, grant_types: ['client_credentials'], redirect_uris: [],
+      response_types: [],
+    },
     { client_id: 'web', client_secret: secret, grant_types: ['authorization_code', 'refresh_token'],
       redirect_uris: ['https://app.example.com/callback'] },
   ],
@@ -40,7 +43,10 @@ const provider = new Provider(issuer, {
   },
 });
 
-interface TokenModel { new (input: object): { save(): Promise<string>; jti: string }; find(value: string, options?: object): Promise<unknown> }
+interface TokenModel {
+  new (input: object): { save(): Promise<string>; jti: string };
+  find(value: string, options?: object): Promise<unknown>;
+}
 const Base = provider.RefreshToken as unknown as TokenModel;
 Object.defineProperty(provider, 'RefreshToken', {
   value: class RefreshToken extends Base {

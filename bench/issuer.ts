@@ -74,7 +74,8 @@ const median = (values: number[]) => values.toSorted((a, b) => a - b)[Math.floor
 
 function opensslSignsPerSecond(): string {
   try {
-    const text = execFileSync('openssl', ['speed', '-seconds', '2', 'rsa2048'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+    const text = execFileSync('openssl', ['speed', '-seconds', '2', 'rsa2048'],
+      { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
     return `${/rsa\s+2048 bits\s+\S+\s+\S+\s+([\d.]+)/.exec(text)?.[1] ?? '?'} signatures/s on one core`;
   } catch {
     return 'openssl is not on this machine';
@@ -114,7 +115,8 @@ for (const [name, { signet, bare }] of Object.entries(operations)) {
 }
 
 const [ours, theirs] = [await servers.signet.usage(), await servers.bare.usage()];
-console.log(`${'memory'.padEnd(22)} ${ours.rssMiB.toFixed(0).padStart(5)} MiB                ${theirs.rssMiB.toFixed(0).padStart(5)} MiB`);
+const [ourMemory, theirMemory] = [ours, theirs].map(({ rssMiB }) => `${rssMiB.toFixed(0).padStart(5)} MiB`);
+console.log(`${'memory'.padEnd(22)} ${ourMemory}                ${theirMemory}`);
 servers.signet.stop();
 servers.bare.stop();
 process.exit(0);

@@ -1,5 +1,5 @@
-// How long a status list for a million grants takes to build: compressed, signed, and compressed again for the wire. Not
-// reading the database, which is incremental. Run: npx node bench/status-list.ts
+// How long a status list for a million grants takes to build: compressed, signed, and compressed again for the wire.
+// Not reading the database, which is incremental. Run: npx node bench/status-list.ts
 
 import { randomInt } from 'node:crypto';
 import { createSigner, generateKey } from '../src/keys/signer.ts';
@@ -32,7 +32,8 @@ for (const revoked of [0, 1_000, 10_000, 100_000, placesPerList / 2]) {
   }
   times.sort((a, b) => a - b);
   const cells = [
-    String(revoked).padEnd(17), `${times[runs >> 1]!.toFixed(1)} ms`.padEnd(15), `${times.at(-1)!.toFixed(1)} ms`.padEnd(9),
+    String(revoked).padEnd(17),
+    `${times[runs >> 1]!.toFixed(1)} ms`.padEnd(15), `${times.at(-1)!.toFixed(1)} ms`.padEnd(9),
     `${(size.plain / 1000).toFixed(1)} kB`.padEnd(10), `${(size.gzipped / 1000).toFixed(1)} kB`,
   ];
   console.log(cells.join(' '));

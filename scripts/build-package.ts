@@ -1,6 +1,6 @@
-// Builds the package that applications and services install, apart from the identity provider: dist/package/ and, packed,
-// a tarball beside it. `signet/verifier` for services, with jose as its only dependency; `signet/testing` for their tests;
-// `signet/bff` for a web application's own server, which brings openid-client itself.
+// Builds the package that applications and services install, apart from the identity provider: dist/package/ and,
+// packed, a tarball beside it. `signet/verifier` for services, with jose as its only dependency; `signet/testing` for
+// their tests; `signet/bff` for a web application's own server, which brings openid-client itself.
 
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -14,11 +14,13 @@ mkdirSync(folder, { recursive: true });
 const tsc = `${root}node_modules/typescript/bin/tsc`;
 execFileSync(process.execPath, [tsc, '-p', `${root}tsconfig.package.json`], { stdio: 'inherit' });
 
-const { name, version, license, dependencies, devDependencies, exports } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'));
+const ours = JSON.parse(readFileSync(`${root}package.json`, 'utf8'));
+const { name, version, license, dependencies, devDependencies, exports } = ours;
 const manifest = {
   name,
   version,
-  description: 'For applications and services of a Signet identity provider: verify access tokens offline, keep them in cookies.',
+  description: 'For applications and services of a Signet identity provider: verify access tokens offline, '
+    + 'keep them in cookies.',
   license,
   type: 'module',
   sideEffects: false,

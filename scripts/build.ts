@@ -1,4 +1,4 @@
-// Compiles src/ to dist/, for the image: JavaScript, type declarations, and the migrations beside the code that runs them.
+// Compiles src/ to dist/, for the image: JavaScript, type declarations, and the migrations beside what runs them.
 
 import { execFileSync } from 'node:child_process';
 import { cpSync, rmSync } from 'node:fs';
@@ -8,5 +8,6 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const inRoot = (path: string) => `${root}/${path}`;
 
 rmSync(inRoot('dist'), { recursive: true, force: true });
-execFileSync(process.execPath, [inRoot('node_modules/typescript/bin/tsc'), '-p', inRoot('tsconfig.build.json')], { stdio: 'inherit' });
+const tsc = inRoot('node_modules/typescript/bin/tsc');
+execFileSync(process.execPath, [tsc, '-p', inRoot('tsconfig.build.json')], { stdio: 'inherit' });
 cpSync(inRoot('src/database/migrations'), inRoot('dist/database/migrations'), { recursive: true });

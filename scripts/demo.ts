@@ -143,9 +143,10 @@ async function requireFreePort(port: number): Promise<void> {
   for (const host of ['localhost', '127.0.0.1']) {
     const probe = createServer();
     await new Promise<void>((resolve, reject) => {
-      probe.once('error', (cause) => reject(new AppError('port_in_use', 500, `port ${port} is in use by another process`, {
-        cause, hint: `the demo needs the ports ${ports.join(', ')}: stop what runs there, or name another first port (--port 3100)`,
-      })));
+      const hint = `the demo needs the ports ${ports.join(', ')}: `
+        + 'stop what runs there, or name another first port (--port 3100)';
+      const message = `port ${port} is in use by another process`;
+      probe.once('error', (cause) => reject(new AppError('port_in_use', 500, message, { cause, hint })));
       probe.listen(port, host, resolve);
     });
     await new Promise((resolve) => probe.close(resolve));

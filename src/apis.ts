@@ -1,5 +1,5 @@
-// Resource servers: which audiences exist, which scopes each has, how long its tokens live. Declared in signet.yaml, but
-// for the one that is built in: the administration of this server.
+// Resource servers: which audiences exist, which scopes each has, how long its tokens live. Declared in signet.yaml,
+// but for the one that is built in: the administration of this server.
 
 import { administrationApi, type ApiConfig } from './config.ts';
 

@@ -58,4 +58,5 @@ export function createRefusals(): Refusals {
   };
 }
 
-const rowsOf = ({ clientId }: Pick<Kind, 'clientId'>) => (clientId === undefined ? rowsOfStrangers : rowsOfApplications);
+const rowsOf = ({ clientId }: Pick<Kind, 'clientId'>) =>
+  (clientId === undefined ? rowsOfStrangers : rowsOfApplications);

@@ -7,7 +7,8 @@ import {
   minute, hour, day, year, secret, text, issue, pattern, count, duration, accessTokenLife, when,
 } from './config-fields.ts';
 import {
-  audienceRule, clientIdPattern, databaseUrlRule, formatDuration, isLoopbackHost, issuerRule, masterKeyRule, networkRule, originRule,
+  audienceRule, clientIdPattern, databaseUrlRule, formatDuration, isLoopbackHost, issuerRule, masterKeyRule,
+  networkRule, originRule,
   redirectUriRule, redisUrlRule, schemeRule,
 } from './config-rules.ts';
 
@@ -32,8 +33,8 @@ const keys = z
       .describe('File with the master key used before, while signing keys are being sealed anew.'),
     modulusLength: z.literal([2048, 3072, 4096]).default(2048).describe('Bits of a new RSA signing key.'),
     rotateEvery: duration(hour, 2 * year, 'How long one key signs before the next takes over.').prefault('90d'),
-    publishAhead: duration(1, 90 * day, 'How long a new key is published at least before it signs, emergencies apart. ' +
-      'No less than jwksMaxAge + pollEvery + clockSkew.').prefault('24h'),
+    publishAhead: duration(1, 90 * day, 'How long a new key is published at least before it signs, emergencies apart. '
+      + 'No less than jwksMaxAge + pollEvery + clockSkew.').prefault('24h'),
     // Our verifier asks no more often (verifier/keys.ts), so less would be promised and not kept.
     jwksMaxAge: duration(30, day, 'How long verifiers may cache the JWKS (Cache-Control: max-age).').prefault('5m'),
     pollEvery: duration(1, hour, 'How often a server looks for changes that another process made.').prefault('10s'),
@@ -143,13 +144,14 @@ export const application = z
     pkce: z.enum(['required', 'optional']).default('required')
       .describe('Whether sign-in needs PKCE (RFC 7636). optional is for type web only.'),
     access: z.record(z.string(), z.array(z.string())).default({})
-      .describe('The APIs it may call: for each audience, the scopes it may ask for. <issuer>/admin is Signet itself, ' +
-      'with admin:read and admin:write.'),
+      .describe('The APIs it may call: for each audience, the scopes it may ask for. <issuer>/admin is Signet itself, '
+        + 'with admin:read and admin:write.'),
     defaultAudience: z.string().optional().describe('Audience of an access token when the request names no resource.'),
     accessTokenLife: accessTokenLife('Life of its access tokens, instead of tokens.accessTokenLife.').optional(),
     refreshTokens: z.boolean().optional().describe('Whether it may have refresh tokens. Default: all but service.'),
     introspects: z.array(z.string()).optional()
-      .describe('Audiences of the APIs that it is, whose tokens it may ask us about (RFC 7662). Its own it may always.'),
+      .describe('Audiences of the APIs that it is, whose tokens it may ask us about (RFC 7662). '
+        + 'Its own it may always.'),
   })
   .superRefine((app, ctx) => {
     const given = (['secret', 'secretFile', 'secretSha256'] as const).filter((name) => app[name] !== undefined);

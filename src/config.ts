@@ -8,7 +8,9 @@ import type { z } from 'zod';
 import { isLoopbackHost } from './config-rules.ts';
 import { appRoleProblem, roleMapping } from './config-entra.ts';
 import { maxAccessTokenLife } from './config-fields.ts';
-import { administrationApi, configJsonSchema, issuerOf, settings, type api, type application, type Settings } from './config-schema.ts';
+import {
+  administrationApi, configJsonSchema, issuerOf, settings, type api, type application, type Settings,
+} from './config-schema.ts';
 import {
   formatPath, isObject, listSettings, merge, readEnvironment, readYaml, unknownName, unreadableFile,
   type ConfigProblem, type Path, type Report, type Source, type Values,

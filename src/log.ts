@@ -1,5 +1,5 @@
 // Structured log: `noun.verb`, then facts, one JSON line each. kid, client_id, sub and request id may be printed;
-// tokens, codes, cookies, passwords, secrets and private keys may not. An auditor's facts are rows (audit.ts), not lines.
+// tokens, codes, cookies, passwords, secrets and private keys may not. An auditor's facts are rows: audit.ts.
 
 type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 export type Facts = Record<string, unknown>;

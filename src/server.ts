@@ -106,7 +106,8 @@ export async function openStore(config: Config, log: Log, { create = true }: Sto
     await migrate(db, { create });
 
     const { masterKeyFile: file, masterKey: value, previousMasterKeyFile: previousFile } = config.keys;
-    const masterKeys = await loadMasterKey({ file, value, previousFile }, { createIfMissing: !(await hasSigningKeys(db)) });
+    const createIfMissing = !(await hasSigningKeys(db));
+    const masterKeys = await loadMasterKey({ file, value, previousFile }, { createIfMissing });
     const seal = createSeal(masterKeys);
 
     const audit = createAudit(db, { log, keepActivity: config.audit.activityRetention });
@@ -220,7 +221,9 @@ export async function startServer(config: Config, log: Log, { dispatcher }: Serv
     app.use(answerErrors(pages, log));
     app.use((ctx, next) => {
       // The absolute form (RFC 9112 §3.2.2) names a host in the target. Nothing here may depend on what it says.
-      if (!ctx.req.url?.startsWith('/')) throw new AppError('invalid_target', 400, 'The request target must be a path.');
+      if (!ctx.req.url?.startsWith('/')) {
+        throw new AppError('invalid_target', 400, 'The request target must be a path.');
+      }
       // No name, token or value of ours has one, PostgreSQL keeps none, and it would be an error of ours further in.
       if (ctx.req.url.includes('%00')) {
         throw new AppError('invalid_request', 400, 'The address has a null character in it.');
@@ -259,7 +262,8 @@ export async function startServer(config: Config, log: Log, { dispatcher }: Serv
     app.use((ctx) => issuer!.handle(ctx));
 
     const server = createServer(app.callback());
-    await listen(server, config.listen, 'Set listen.port or SIGNET_LISTEN_PORT to another one, and the issuer with it.');
+    const hint = 'Set listen.port or SIGNET_LISTEN_PORT to another one, and the issuer with it.';
+    await listen(server, config.listen, hint);
     closers.push(() => stopListening(server));
     const metrics = config.metrics && await serveMetrics(config.metrics.listen, async () => {
       const [keys, entraHealth] = [store.keys.status, entra?.connector.health];
@@ -277,7 +281,9 @@ export async function startServer(config: Config, log: Log, { dispatcher }: Serv
 }
 
 /** Everything of signing in with Microsoft that does not need the issuer. Nothing here asks the network. */
-async function openEntra(entra: EntraConfig, { issuer }: Config, store: Store, log: Log, dispatcher: Dispatcher | undefined) {
+async function openEntra(
+  entra: EntraConfig, { issuer }: Config, store: Store, log: Log, dispatcher: Dispatcher | undefined,
+) {
   const { db, seal, audit, accounts, identities, grants } = store;
   // MSAL and its network stack are slow to load: only a server that signs people in with Microsoft waits for them.
   const { createEntraConnector } = await import('./signin/entra/connector.ts');

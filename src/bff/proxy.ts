@@ -19,8 +19,8 @@ export interface ProxyOptions {
   /** Allows http to another host: whoever is on the way there reads the access tokens. For a network you trust. */
   allowHttpUpstream?: boolean;
   /**
-   * Lets what the upstream answers run as pages of this application: a script in its HTML or SVG then acts as the person
-   * who looks at it. For an upstream that shows nothing that somebody else wrote.
+   * Lets what the upstream answers run as pages of this application: a script in its HTML or SVG then acts as the
+   * person who looks at it. For an upstream that shows nothing that somebody else wrote.
    */
   trustedContent?: boolean;
 }

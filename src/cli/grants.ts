@@ -1,5 +1,5 @@
-// signet grants: what people let applications do now, and the end of it. A grant that is revoked takes its refresh token
-// with it at once, and its access tokens as soon as verifiers fetch the status list.
+// signet grants: what people let applications do now, and the end of it. A grant that is revoked takes its refresh
+// token with it at once, and its access tokens as soon as verifiers fetch the status list.
 
 import type { Command } from 'commander';
 import { nameOf } from '../accounts-person.ts';

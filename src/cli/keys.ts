@@ -1,5 +1,5 @@
 // signet keys: what signs now, what is next and when, and the steps a person may take before their time. What they do
-// is keys/operations.ts, as for the admin API; here are the words. --force --reason goes past a refusal, and is audited.
+// is keys/operations.ts, as for the admin API; here are the words. --force --reason goes past a refusal: audited.
 
 import type { Command } from 'commander';
 import type { Act } from '../keys/keyring.ts';

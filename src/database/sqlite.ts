@@ -63,7 +63,8 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
       log ??= await open(`${file}-wal`, 'r+');
       await sync(log);
     } catch (cause) {
-      throw new AppError('database_unavailable', 503, `the database file ${file} cannot be brought to the disk`, { cause });
+      const message = `the database file ${file} cannot be brought to the disk`;
+      throw new AppError('database_unavailable', 503, message, { cause });
     }
   }
 
@@ -113,7 +114,8 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
       const state = { open: true };
       const run: Queryable['query'] = (sql, values) => unlessBusy(() => aside.run(sql, values));
       try {
-        const result = await runTransaction(run, 'begin immediate', (tx) => currentTransaction.run(state, () => work(tx)));
+        const inside = (tx: Queryable) => currentTransaction.run(state, () => work(tx));
+        const result = await runTransaction(run, 'begin immediate', inside);
         await synced();
         return result;
       } finally {

@@ -38,9 +38,9 @@ export function claimsOf(account: Account): AccountClaims {
 
 /**
  * The claims of a person's access token beside those of RFC 9068 §2.2 that oidc-provider writes: `email` and `roles`,
- * for APIs to decide with; `auth_time` and `sid`, of the sign-in behind it. A third party's token says of the person only
- * what the person allowed. APIs do decide by an address, so one that its bearer may have chosen is in nobody's token: the
- * administrator of any tenant at Microsoft can write any address into it.
+ * for APIs to decide with; `auth_time` and `sid`, of the sign-in behind it. A third party's token says of the person
+ * only what the person allowed. APIs do decide by an address, so one that its bearer may have chosen is in nobody's
+ * token: the administrator of any tenant at Microsoft can write any address into it.
  */
 export function accessTokenClaims(
   ctx: KoaContextWithOIDC, account: Account, application: Application, sid: string | undefined,

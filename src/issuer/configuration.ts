@@ -98,7 +98,7 @@ export function configurationFor(
       resourceIndicators: {
         enabled: true,
         defaultResource: (ctx, client, oneOf) => defaultAudience(ctx, client, oneOf),
-        // A refresh or code that was granted an API yields a token for it, also where the request does not say so again.
+        // A refresh or code that was granted an API yields a token for it, also where the request does not repeat it.
         useGrantedResource: () => true,
         getResourceServerInfo: (ctx, audience, client) => resourceServer(ctx, audience, client),
       },
@@ -125,7 +125,8 @@ export function configurationFor(
 
     ttl: {
       AccessToken: (_ctx, token) => (token as LivedToken).resourceServer?.accessTokenTTL ?? tokens.accessTokenLife,
-      ClientCredentials: (_ctx, token) => (token as LivedToken).resourceServer?.accessTokenTTL ?? tokens.accessTokenLife,
+      ClientCredentials: (_ctx, token) =>
+        (token as LivedToken).resourceServer?.accessTokenTTL ?? tokens.accessTokenLife,
       AuthorizationCode: tokens.authorizationCodeLife,
       IdToken: tokens.idTokenLife,
       RefreshToken: tokens.refreshTokenLife,

@@ -1,6 +1,6 @@
 // Grants: what a person lets an application do. First-party applications are granted what they ask for, within what
-// they are allowed, unless anybody could ask in their name; others ask the person. A grant belongs to one session and ends with it; the person's yes is kept
-// for the next session, in the table consents, which is owned here.
+// they are allowed, unless anybody could ask in their name; others ask the person. A grant belongs to one session and
+// ends with it; the person's yes is kept for the next session, in the table consents, which is owned here.
 
 import type { Grant, Interaction, KoaContextWithOIDC, Provider } from 'oidc-provider';
 import type { Apis } from '../apis.ts';

@@ -33,7 +33,8 @@ export function auditProvider(provider: Provider, audit: Audit, log: Log): void 
     else record('token.refused', ctx, { ...grantOf(ctx), reason: 'another request was first' });
   }));
   provider.on('grant.error', (asked, error) => outcomes.set(asked, (ctx) => refused('token.refused')(ctx, error)));
-  provider.on('authorization.success', (ctx) => record('authorization.granted', ctx, { scope: ctx.oidc.params?.scope }));
+  provider.on('authorization.success', (ctx) =>
+    record('authorization.granted', ctx, { scope: ctx.oidc.params?.scope }));
   provider.on('authorization.error', refused('authorization.refused'));
   provider.on('userinfo.error', refused('userinfo.refused'));
   provider.on('grant.revoked', (ctx, grantId) => record('grant.revoked', ctx, { grantId, cause: causeOf(ctx) }));

@@ -137,7 +137,8 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
       config, people, apis, models, consents, pages, cookieKeys, discovery, statusLists, upstream,
     }, keys);
     const provider = createProvider(config.issuer, configuration, {
-      formats, rotation, places: statuses, findApplication: (clientId) => clients.find(clientId), stateOf: (req) => states.get(req),
+      formats, rotation, places: statuses,
+      findApplication: (clientId) => clients.find(clientId), stateOf: (req) => states.get(req),
       // Not which is later: the clocks of servers, and of whoever types the command, may be apart.
       isOver: async ({ accountId, signedOutAt }) =>
         (await people(accountId))?.signedOutAt?.getTime() !== signedOutAt,
@@ -228,8 +229,8 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
           return finish({ consent: { grantId } }, true);
         }
       }
-      const description = 'cancelled' in answer ? 'the person cancelled the sign-in' : 'the person declined the request';
-      return finish({ error: 'access_denied', error_description: description }, false);
+      const what = 'cancelled' in answer ? 'cancelled the sign-in' : 'declined the request';
+      return finish({ error: 'access_denied', error_description: `the person ${what}` }, false);
     },
 
     useKeys(keys) {
@@ -289,7 +290,9 @@ function onceInRequest<T>(read: (id: string) => Promise<T>): (id: string) => Pro
   };
 }
 
-const metadataPaths = new Set(['/jwks', '/.well-known/openid-configuration', '/.well-known/oauth-authorization-server']);
+const metadataPaths = new Set([
+  '/jwks', '/.well-known/openid-configuration', '/.well-known/oauth-authorization-server',
+]);
 
 // oidc-provider answers these from memory but says nothing of caching. The JWKS's max-age is a promise that key
 // rotation counts on (keys/lifecycle.ts), so it is the configured one and nothing else.
@@ -319,8 +322,8 @@ async function answerUnknownPath(ctx: KoaContextWithOIDC, next: () => Promise<vo
 const keptFrom = new Map([['/auth', 'authorization.error'], ['/session/end', 'end_session.error']]);
 const longestParameter = 2048;
 
-// Anybody may ask, so anybody may have us keep something: not more than an application has a use for. An ID token is not
-// kept, and is as long as what it says.
+// Anybody may ask, so anybody may have us keep something: not more than an application has a use for. An ID token is
+// not kept, and is as long as what it says.
 async function refuseLongParameters(
   ctx: KoaContextWithOIDC, next: () => Promise<void>, provider: Provider, pages: ProviderPages,
 ) {

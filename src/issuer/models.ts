@@ -115,7 +115,7 @@ export function createModels(
   });
 
   // oidc-provider writes a session back at the end of each request that read it (lib/shared/session.js). Were the row
-  // simply gone, a request under way during a sign-out would sign the person in again. So an ended session leaves a mark.
+  // simply gone, a request under way during a sign-out would sign the person in again. So an ended one leaves a mark.
   const sessions = adapter('Session');
   const sessionAdapter: Adapter = {
     ...sessions,
@@ -148,7 +148,9 @@ export function createModels(
     },
   };
 
-  const clientAdapter = { ...adapter('Client'), find: findClient, upsert: refuseClientWrite, destroy: refuseClientWrite };
+  const clientAdapter = {
+    ...adapter('Client'), find: findClient, upsert: refuseClientWrite, destroy: refuseClientWrite,
+  };
 
   return {
     adapter(model) {
@@ -250,8 +252,8 @@ export async function endSessionsOf(tx: Queryable, accountId: string, now: () =>
 
 /**
  * Ends the sessions of a person that rest on one of these sessions elsewhere, and the grants that do. A mere sign-out
- * (`offline` false) leaves what is to go on without the person, as oidc-provider's own does (lib/actions/end_session.js).
- * Answers whether anything is left.
+ * (`offline` false) leaves what is to go on without the person, as oidc-provider's own does
+ * (lib/actions/end_session.js). Answers whether anything is left.
  */
 export async function endResting(
   tx: Queryable, accountId: string, upstream: readonly string[], { offline }: { offline: boolean },
@@ -308,7 +310,8 @@ export async function ownerOfGrant(
   db: Queryable, grantId: string,
 ): Promise<{ accountId: string; clientId: string } | undefined> {
   const { rows: [row] } = await db.query<{ account_id: string; client_id: string }>(
-    `select account_id, client_id from oidc_models where model = 'Grant' and id = $1 and consumed_at is null`, [grantId]);
+    `select account_id, client_id from oidc_models where model = 'Grant' and id = $1 and consumed_at is null`,
+    [grantId]);
   return row && { accountId: row.account_id, clientId: row.client_id };
 }
 

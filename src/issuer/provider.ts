@@ -101,7 +101,8 @@ export function createProvider(issuer: string, configuration: Configuration, par
     const { signIn } = Object.assign(ctx.state as object, parts.stateOf(req));
     // Only when asked for: the token endpoint, which is the busy one, has none.
     let cookies: Context['cookies'] | undefined;
-    const open = () => signInCookies(Reflect.get(Object.getPrototypeOf(ctx) as object, 'cookies', ctx) as Context['cookies'], {
+    const theirs = () => Reflect.get(Object.getPrototypeOf(ctx) as object, 'cookies', ctx) as Context['cookies'];
+    const open = () => signInCookies(theirs(), {
       path: signIn === undefined ? ctx.path : `/sign-in/${signIn}`, header: req.headers.cookie ?? '',
       secure: ctx.secure, keys: provider.keys as string[],
     });
@@ -135,7 +136,9 @@ export function createProvider(issuer: string, configuration: Configuration, par
 
 // oidc-provider recognises a client by a digest of its metadata, computed anew at every request. The application's own
 // object does as well: clients.ts hands the same one out until it has changed.
-function rememberClients(Base: Provider['Client'], findApplication: ProviderParts['findApplication']): Provider['Client']['find'] {
+function rememberClients(
+  Base: Provider['Client'], findApplication: ProviderParts['findApplication'],
+): Provider['Client']['find'] {
   const find = Base.find.bind(Base);
   const clients = new WeakMap<object, Awaited<ReturnType<typeof find>>>();
   return async (clientId) => {
@@ -163,7 +166,8 @@ function readableContext(Base: ContextClass): ContextClass {
 
     set body(form) {
       const texts = Object.entries(form ?? {}).flat(2);
-      if (texts.some((text) => text.includes('\0'))) throw new errors.InvalidRequest('a parameter has a null character');
+      const isUnfit = texts.some((text) => text.includes('\0'));
+      if (isUnfit) throw new errors.InvalidRequest('a parameter has a null character');
       this.#body = form;
     }
   };

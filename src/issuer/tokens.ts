@@ -26,7 +26,8 @@ export function createTokenFormats(
   refreshTokenFormat: 'jwt' | 'opaque',
 ): TokenFormats {
   const header = encode({ alg: keys.active.alg, typ: refreshTokenType, kid: keys.active.kid });
-  const publicKeys = new Map(keys.published.map((jwk) => [jwk.kid, createPublicKey({ key: { ...jwk }, format: 'jwk' })]));
+  const publicKeys = new Map(keys.published.map((jwk) =>
+    [jwk.kid, createPublicKey({ key: { ...jwk }, format: 'jwk' })]));
   const jwks = { keys: [...keys.published] };
   const userinfo: Verifier = createVerifier({ issuer, audience: issuer, jwks });
   const anyAudience: Verifier = createVerifier({ issuer, audience: null, jwks });
@@ -47,8 +48,8 @@ export function createTokenFormats(
         const { iss, aud, exp, jti } = decodeJwt(token);
         if (alg !== 'RS256' || typ !== refreshTokenType || iss !== issuer || aud !== issuer) return undefined;
         if (jti === undefined || exp === undefined || exp <= Date.now() / 1000) return undefined;
-        // The handle is proof enough; the signature only saves a query on what is forged. So a key that this replica does
-        // not know, because it is newer than our last look or was revoked, ends nobody's session.
+        // The handle is proof enough; the signature only saves a query on what is forged. So a key that this replica
+        // does not know, because it is newer than our last look or was revoked, ends nobody's session.
         const key = publicKeys.get(kid ?? '');
         return !key || isSigned(token, key) ? jti : undefined;
       } catch {

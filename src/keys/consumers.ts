@@ -1,7 +1,7 @@
 // Who fetches our JWKS, and who was therefore given a key before it signs (owns the table jwks_consumers). Counted in
 // memory and written every few seconds: a fetch costs no query. Names come from strangers, who may invent as many as
-// they like, so memory and table hold a bounded number of them, and fewer of each address. One that came once makes room
-// for the next; what is beyond is counted under one name, of which nobody can say who it is and what it was given.
+// they like, so memory and table hold a bounded number of them, and fewer of each address. One that came once makes
+// room for the next; what is beyond is counted under one name, of which nobody can say who it is and what it was given.
 
 import type { Database } from '../database/database.ts';
 import type { Log } from '../log.ts';
@@ -121,7 +121,8 @@ export function createConsumers(db: Database, options: ConsumersOptions): Consum
   function admitted(batch: ReadonlyMap<string, Consumer>): { rows: Consumer[]; leaving: Consumer[] } {
     const rows = new Map<string, Consumer>();
     const leaving: Consumer[] = [];
-    const cameOnce = [...known].filter(([id, { kind, fetches }]) => kind !== 'others' && fetches === 1 && !batch.has(id))
+    const cameOnce = [...known]
+      .filter(([id, { kind, fetches }]) => kind !== 'others' && fetches === 1 && !batch.has(id))
       .map(([, consumer]) => consumer).sort((one, other) => one.lastSeenAt - other.lastSeenAt);
     for (const [id, consumer] of batch) {
       const crowd = known.has(id) ? undefined : crowdAround(consumer, known);
@@ -249,7 +250,8 @@ function add(to: Map<string, Consumer>, consumer: Consumer): void {
 async function forget(db: Database, consumers: Consumer[]): Promise<void> {
   for (const { kind, name, address } of consumers) {
     await db.query(
-      'delete from jwks_consumers where kind = $1 and name = $2 and address = $3 and fetches = 1', [kind, name, address]);
+      'delete from jwks_consumers where kind = $1 and name = $2 and address = $3 and fetches = 1',
+      [kind, name, address]);
   }
 }
 

@@ -140,8 +140,8 @@ export function checkPolicy(policy: Policy): string[] {
   }
   if (rotateEvery < publishAhead) {
     problems.push(
-      `rotateEvery is ${rotateEvery} s, but a key is published ${publishAhead} s before it signs (publishAhead), so keys `
-      + `cannot follow one another sooner; ${rotateEvery} < ${publishAhead}`);
+      `rotateEvery is ${rotateEvery} s, but a key is published ${publishAhead} s before it signs (publishAhead), `
+      + `so keys cannot follow one another sooner; ${rotateEvery} < ${publishAhead}`);
   }
   return problems;
 }

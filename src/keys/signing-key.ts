@@ -1,5 +1,5 @@
-// A signing key as it is stored and as it is known: its row, its states as conditions on a row, and the order of a JWKS.
-// The statements are in keyring.ts, which owns the table.
+// A signing key as it is stored and as it is known: its row, its states as conditions on a row, and the order of a
+// JWKS. The statements are in keyring.ts, which owns the table.
 
 import { createHash } from 'node:crypto';
 

@@ -39,8 +39,8 @@ const hour = 60 * minute;
 const day = 24 * hour;
 
 // Defaults of jose 6 (createRemoteJWKSet), Microsoft.IdentityModel (ConfigurationManager: 24 h automatic refresh, an
-// unknown key asks for one, at most every 5 min, and fails meanwhile), and three habits without a refetch. Our own waits
-// its cool-down out before it decides on an unknown key, so to the token it is as if there were none.
+// unknown key asks for one, at most every 5 min, and fails meanwhile), and three habits without a refetch. Our own
+// waits its cool-down out before it decides on an unknown key, so to the token it is as if there were none.
 export const habitsInTheWild: CacheHabit[] = [
   { name: 'signet/verifier (our max-age)', keeps: 5 * minute, onUnknownKey: 'fetch', cooldown: 0 },
   { name: 'jose (10 min, 30 s cool-down)', keeps: 10 * minute, onUnknownKey: 'fetch', cooldown: 30 },

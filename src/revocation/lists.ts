@@ -50,8 +50,8 @@ interface StatusListsOptions {
   log: Log;
   now?: () => number;
   /**
-   * What a list says of its time: the database's clock, which replicas share. A verifier takes no list for an older one,
-   * and by their own clocks a newer list of a replica that is slow would look older. Default: ours.
+   * What a list says of its time: the database's clock, which replicas share. A verifier takes no list for an older
+   * one, and by their own clocks a newer list of a replica that is slow would look older. Default: ours.
    */
   sharedNow?: () => number | Promise<number>;
 }
@@ -65,8 +65,8 @@ const compress = promisify(gzip);
 const lookBackMs = 180_000;
 // A bit that was set is set until everything is read anew: its tokens have expired by then.
 const readAllEveryMs = 300_000;
-// The longest that an access token may live: while the database or the issuer is away, verifiers go on until their tokens
-// are over anyway.
+// The longest that an access token may live: while the database or the issuer is away, verifiers go on until their
+// tokens are over anyway.
 const shortestLifeSeconds = 3600;
 // Who asks for lists that do not exist makes us look no more often than this.
 const lookAgainMs = 250;

@@ -1,5 +1,5 @@
-// createTestIssuer: what a service sees of an issuer, in the memory of its own tests: discovery, keys and status list on
-// a loopback port, and tokens. The service and its verifier run as they are, with another address for the issuer.
+// createTestIssuer: what a service sees of an issuer, in the memory of its own tests: discovery, keys and status list
+// on a loopback port, and tokens. The service and its verifier run as they are, with another address for the issuer.
 
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';

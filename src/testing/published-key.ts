@@ -1,5 +1,5 @@
-// FOR TESTS ONLY. This private key is published: anybody can sign with it, and nothing may believe it outside a test. It
-// is here because making a key takes 100 ms and more, in every file of a service's tests.
+// FOR TESTS ONLY. This private key is published: anybody can sign with it, and nothing may believe it outside a test.
+// It is here because making a key takes 100 ms and more, in every file of a service's tests.
 
 import { createPrivateKey } from 'node:crypto';
 

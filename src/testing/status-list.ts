@@ -1,5 +1,5 @@
-// One status list in memory (Token Status List draft §4.1): a bit per token, handed out in order. A real issuer has them
-// shuffled; a test has nobody to hide the order from.
+// One status list in memory (Token Status List draft §4.1): a bit per token, handed out in order. A real issuer has
+// them shuffled; a test has nobody to hide the order from.
 
 import { deflateSync } from 'node:zlib';
 

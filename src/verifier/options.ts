@@ -25,8 +25,8 @@ export interface VerifierOptions {
   maxTokenBytes?: number;
   /**
    * Whether a token may have been revoked before it expired.
-   * - `'status-list'`: the issuer's signed status lists that tokens name, kept fresh in the background; a check is a bit
-   *   test.
+   * - `'status-list'`: the issuer's signed status lists that tokens name, kept fresh in the background; then a check is
+   *   one bit.
    * - `'redis'`: the lists, and at each token the denylist in `redis`, which knows at once.
    * - `'none'`: a revoked token is good until it expires.
    *
@@ -41,8 +41,8 @@ export interface VerifierOptions {
   staleness?: {
     /**
      * Seconds the last list is good beyond its `ttl`, at most; then tokens are refused with `revocation_unavailable`.
-     * Default 3600, the longest that Signet lets a token live: an outage of the issuer stops no service before its tokens
-     * are over anyway. A list's own `exp`, where that is earlier, is not overruled. 0: never without a fresh list.
+     * Default 3600, the longest that Signet lets a token live: an outage of the issuer stops no service before its
+     * tokens are over anyway. A list's own `exp`, where that is earlier, is not overruled. 0: a fresh list alone.
      */
     limitSeconds?: number;
   };
@@ -51,13 +51,13 @@ export interface VerifierOptions {
    * Time, key and revocation are looked at all the same. Default 1000; 0 remembers none.
    */
   maxRememberedTokens?: number;
-  /** Seconds keys and status lists are used without asking, at most, whatever the issuer says: 1 or more, default 600. */
+  /** Seconds keys and status lists are used without asking, whatever the issuer says: 1 or more. Default 600. */
   maxCacheSeconds?: number;
   /** How long the last keys are good while the issuer cannot be reached. Default 86400 (24 h). */
   lastKnownGoodSeconds?: number;
   /**
-   * Seconds between two requests for a key that is not known, and after a failed request. Default 5. 0 is for tests: then
-   * each token with such a key causes a request.
+   * Seconds between two requests for a key that is not known, and after a failed request. Default 5. 0 is for tests:
+   * then each token with such a key causes a request.
    */
   cooldownSeconds?: number;
   /** Longest time for discovery and keys together, and for a status list, in seconds. Default 5. */

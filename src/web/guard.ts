@@ -77,8 +77,8 @@ export function sendPage(ctx: Answer, html: string, { status = 200, formAction =
  * The content security policy of a page: no script, no inline style, no outside resource, no frame around it.
  *
  * Chromium holds `form-action` against every redirect that follows the POST: to the application's redirect URI, and to
- * wherever its callback sends people on. That second place we cannot know, and a sign-in that stops there stops silently.
- * So an https application opens the directive for https.
+ * wherever its callback sends people on. That second place we cannot know, and a sign-in that stops there stops
+ * silently. So an https application opens the directive for https.
  *
  * @param formAction URIs that the answer to a form may lead to. Of http only the origin counts, of any other scheme
  *   (https, or private-use: RFC 8252 §7.1) only the scheme.

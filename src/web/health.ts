@@ -1,6 +1,6 @@
-// What is told to whoever watches over the server: /health/live, that it answers; /health/ready, that it can serve. Anybody
-// may ask, as often as they like: so the database is asked once a second at most, and nothing is told that helps a
-// stranger.
+// What is told to whoever watches over the server: /health/live, that it answers; /health/ready, that it can serve.
+// Anybody may ask, as often as they like: so the database is asked once a second at most, and nothing is told that
+// helps a stranger.
 
 import type { Context, Middleware } from 'koa';
 

@@ -1,5 +1,5 @@
-// What a person reads when something cannot go on: our own errors and oidc-provider's, in sentences that say what to do,
-// with the request id that leads an operator to the log line. Never a stack, never a parameter echoed unescaped.
+// What a person reads when something cannot go on: our own errors and oidc-provider's, in sentences that say what to
+// do, with the request id that leads an operator to the log line. Never a stack, never a parameter echoed unescaped.
 
 import type { Context, Middleware } from 'koa';
 import type { KoaContextWithOIDC } from 'oidc-provider';
@@ -102,12 +102,15 @@ export function answerErrors(pages: Pages, log: Log): Middleware {
       const { title, message } = known.status < 500
         ? { title: 'This cannot go on', message: known.message }
         : known.status === 503 ? wordings.temporarily_unavailable! : broken;
-      sendPage(ctx, pages.error({ title, message, requestId: ctx.state.requestId, code: known.code }), { status: known.status });
+      const page = pages.error({ title, message, requestId: ctx.state.requestId, code: known.code });
+      sendPage(ctx, page, { status: known.status });
     }
   };
 }
 
-function showRefusal(ctx: Context | KoaContextWithOIDC, pages: Pages, status: number, code: string, description?: string) {
+function showRefusal(
+  ctx: Context | KoaContextWithOIDC, pages: Pages, status: number, code: string, description?: string,
+) {
   const { title, message } = wordings[code] ?? (code === 'server_error' ? broken : {
     title: 'The application asked for something we cannot do',
     message: `${sentence(description ?? code)} This is for the owner of the application to correct.`,
