@@ -161,7 +161,7 @@ describe('E32 Graph that does not answer as it should', () => {
     sim.fault('transitiveMemberOf', { hang: 'before-headers' });
     const begun = Date.now();
     await unavailable('timeout');
-    expect(Date.now() - begun).toBeLessThan(6500);
+    expect(Date.now() - begun).toBeLessThan(9_000);
   });
 
   test('personal accounts are in no groups that Graph would tell', async () => {

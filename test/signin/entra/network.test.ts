@@ -60,7 +60,7 @@ describe('E21 a request to Microsoft', () => {
     sim.fault('token', fault);
     const begun = Date.now();
     expect(await problem()).toBe('lost');
-    expect(Date.now() - begun).toBeLessThan(1500);
+    expect(Date.now() - begun).toBeLessThan(10_000); // dripping, it would take fifteen seconds
     expect(sim.requests('token')).toHaveLength(1);
   });
 
