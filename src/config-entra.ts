@@ -3,7 +3,10 @@
 
 import { z } from 'zod';
 import { day, secret, text, issue, pattern, duration, when } from './config-fields.ts';
-import { dateRule, domainRule, entraTenantRule, guidPattern, proxyUrlRule } from './config-rules.ts';
+import { cloudWith, clouds, type Cloud } from './config-clouds.ts';
+import {
+  dateRule, domainRule, entraIssuerRule, entraTenantRule, guidPattern, httpsOriginRule, proxyUrlRule,
+} from './config-rules.ts';
 
 const guid = () =>
   pattern(guidPattern, 'must be a GUID, such as 72f988bf-86f1-41af-91ab-2d7cd011db47')
@@ -20,7 +23,8 @@ const clientCredential = {
       '(.pfx, .p12) with its key.'),
   privateKeyFile: z.string().min(1).optional()
     .describe('PEM file with its private key (RSA). Default: it is in certificateFile, too.'),
-  passphrase: z.string().min(1).optional().meta(secret).describe('What the private key, or the PKCS#12 file, is encrypted with.'),
+  passphrase: z.string().min(1).optional().meta(secret)
+    .describe('What the private key, or the PKCS#12 file, is encrypted with.'),
   passphraseFile: z.string().min(1).optional().describe('File with the passphrase.'),
   federatedTokenFile: z.string().min(1).optional()
     .describe('File with a token of a federated identity (workload identity), read each time; instead of a secret.'),
@@ -71,6 +75,23 @@ export function appRoleProblem(tenant: string | undefined, { appRoles, tenants }
   return undefined;
 }
 
+const customCloud = z
+  .strictObject({
+    login: text(httpsOriginRule).describe('ADVANCED: instead of cloud, a Microsoft cloud that is not one of those, by its ' +
+      'three hosts. Where people sign in, such as https://login.sovcloud-identity.fr.'),
+    issuer: text(entraIssuerRule)
+      .describe('"iss" of its tokens, with {tenantid} in place of the tenant, such as ' +
+        'https://login.sovcloud-identity.fr/{tenantid}/v2.0.'),
+    graph: text(httpsOriginRule).describe('Its Microsoft Graph.'),
+  })
+  .superRefine((hosts, ctx) => {
+    for (const [name, url] of Object.entries(hosts)) {
+      const known = cloudWith(new URL(url).host);
+      // Half of one cloud and half of another would show the tokens of people to somebody else's.
+      if (known !== undefined) ctx.addIssue(issue([name], `is a host of a known cloud; write cloud: ${known} instead`));
+    }
+  }, when('login', 'issuer', 'graph'));
+
 const consumersTenant = '9188040d-6c67-4c5b-b112-36a304b66dad';
 
 export const entra = z
@@ -81,8 +102,9 @@ export const entra = z
       .describe(`With a tenant that is no GUID: whose people may sign in. Personal accounts are ${consumersTenant}.`),
     allowAnyTenant: z.boolean().default(false)
       .describe('DANGER: lets people of every organisation in the world sign in, instead of allowedTenants.'),
-    cloud: z.enum(['public', 'usgov', 'usgov-dod', 'china']).default('public')
-      .describe('The Microsoft cloud that the tenant is in; fixes all host names.'),
+    cloud: z.enum(Object.keys(clouds) as Cloud[]).optional()
+      .describe('The Microsoft cloud that the tenant is in; fixes all host names. Default: public.'),
+    customCloud: customCloud.optional().describe('A Microsoft cloud that is not one of those, instead.'),
     clientId: guid().describe('Application (client) ID of the app registration.'),
     ...clientCredential,
     secondary: z.strictObject(clientCredential).optional()
@@ -156,6 +178,10 @@ export const entra = z
     const problem = appRoleProblem(tenant, roles);
     if (problem) ctx.addIssue({ ...problem, path: ['roles', ...problem.path] });
   }, when('tenant', 'roles'))
+  .superRefine(({ cloud, customCloud: custom }, ctx) => {
+    if (cloud === undefined || custom === undefined) return;
+    ctx.addIssue(issue(['customCloud'], `is set along with cloud (${cloud}), whose hosts are others; keep one`));
+  }, when('cloud', 'customCloud'))
   .superRefine(({ graph, groups }, ctx) => {
     if (graph || !groups.forceGraph) return;
     ctx.addIssue(issue(['groups', 'forceGraph'], 'needs graph: true'));

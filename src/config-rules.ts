@@ -108,6 +108,23 @@ export const entraTenantRule: Rule = (value) => {
   return `must be a tenant's GUID (${howToFindTenant}), organizations, common or consumers`;
 };
 
+export const httpsOriginRule: Rule = (value) => {
+  const url = parse(value);
+  const isOrigin = url?.protocol === 'https:' && value === url.origin;
+  return isOrigin ? undefined : 'must be https:// and a host, with nothing after it, such as https://login.example.com';
+};
+
+export const entraIssuerRule: Rule = (value) => {
+  const example = 'https://login.example.com/{tenantid}/v2.0';
+  const segments = value.split('/');
+  const url = parse(value.replace('{tenantid}', 'tenant'));
+  // Compared to the letter, so it has to be written as tokens have it.
+  const isPlain = url?.protocol === 'https:' && url.href === value.replace('{tenantid}', 'tenant')
+    && url.search === '' && url.hash === '' && url.username === '' && url.password === '';
+  if (isPlain && segments.indexOf('{tenantid}') > 2 && value.split('{tenantid}').length === 2) return undefined;
+  return `must be an https URL with {tenantid} once in its path, such as ${example}`;
+};
+
 export const domainRule: Rule = (value) =>
   /^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$/.test(value)
     ? undefined

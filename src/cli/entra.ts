@@ -21,6 +21,7 @@ export function entraCommands(program: Command, session: Session): void {
       if (!/^\d{1,5}$/.test(given.port) || port < 1 || port > 65_535) throw usageError('--port must be a port number');
       if (given.context && !/^c\d{1,2}$/.test(given.context)) throw usageError('--context must be c1 to c99');
       const { checkLive } = await import('../signin/entra/live-check.ts');
+      const { cloudOf } = await import('../signin/entra/clouds.ts');
       const findings = await checkLive({
         config, port, context: given.context, dispatcher: session.io.dispatcher,
         log: createLog(level === 'info' ? 'warn' : level, session.io.err),
@@ -29,6 +30,6 @@ export function entraCommands(program: Command, session: Session): void {
           `Open this and sign in:\n\n${url}\n`),
       });
       const rows = findings.map(({ number, question, seen }) => [String(number), question, seen]);
-      session.answer({ cloud: config.cloud, findings }, table(['', 'QUESTION', 'SEEN'], rows));
+      session.answer({ cloud: cloudOf(config).name, findings }, table(['', 'QUESTION', 'SEEN'], rows));
     });
 }

@@ -1,7 +1,8 @@
 // The host names that the simulator answers for. The product keeps its production configuration; only the socket is
 // led here (connector.ts for undici, chromiumArgs() for a browser).
 
-export type Cloud = 'public' | 'usgov' | 'usgov-dod' | 'china';
+/** `sovereign`: one that a product has no table of, and is told the hosts of. */
+export type Cloud = 'public' | 'usgov' | 'usgov-dod' | 'china' | 'sovereign';
 
 export interface CloudHosts {
   login: string;
@@ -18,6 +19,7 @@ export const clouds: Readonly<Record<Cloud, CloudHosts>> = {
     graph: 'microsoftgraph.chinacloudapi.cn',
     instance: 'partner.microsoftonline.cn',
   },
+  sovereign: { login: 'login.sovereign.example', graph: 'graph.sovereign.example', instance: 'sovereign.example' },
 };
 
 /** Other names of the same clouds. MSAL knows them; a product that was configured well never dials one. */

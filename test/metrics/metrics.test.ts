@@ -52,7 +52,8 @@ describe('where metrics are', () => {
     expect(at({})).toBeUndefined();
     expect(at({ metrics: { listen: { host: '0.0.0.0' } } })).toBeUndefined();
     expect(at({}, { SIGNET_METRICS_LISTEN_PORT: '9464' })).toEqual({ listen: { host: '127.0.0.1', port: 9464 } });
-    expect(at({ metrics: { listen: { host: '10.0.0.1', port: 1 } } })).toEqual({ listen: { host: '10.0.0.1', port: 1 } });
+    const elsewhere = { listen: { host: '10.0.0.1', port: 9464 } };
+    expect(at({ metrics: elsewhere })).toEqual(elsewhere);
   });
 
   test('not on the port of everything else', () => {
@@ -140,7 +141,8 @@ describe('what a server did and how it is', () => {
     });
     // Nobody's name, address or token, and no application's name either.
     expect(secretsIn(text)).toEqual([]);
-    for (const personal of [person.email, 'ada', server.accountId, '127.0.0.1', '::1', 'spa', 'service', 'example.com']) {
+    const addresses = [person.email, 'example.com', '127.0.0.1', '::1'];
+    for (const personal of [...addresses, 'ada', server.accountId, 'spa', 'service']) {
       expect(text.toLowerCase(), personal).not.toContain(personal.toLowerCase());
     }
   });
@@ -244,7 +246,8 @@ describe('figures', () => {
   test('are there while the database is not, but for those that are in it', async () => {
     const away = async () => { throw new AppError('database_unavailable', 503, 'away'); };
     const samples = parse(expose(await gauges({
-      ...parts, database: { engine: 'postgres', now: away }, keys: away, rotation: () => ({ ok: false, clockOffset: 0 }),
+      ...parts, database: { engine: 'postgres', now: away }, keys: away,
+      rotation: () => ({ ok: false, clockOffset: 0 }),
     })));
     expect([samples.get('signet_database_up'), samples.get('signet_key_rotation_ok')]).toEqual([0, 0]);
     expect([...samples.keys()].filter((name) => name.startsWith('signet_signing'))).toEqual([]);
@@ -258,7 +261,9 @@ describe('figures', () => {
     for (const error of ['a-secret-in-an-error-code', 'Ada <ada@example.com>', 'x"} 1\nforged 1', '', undefined, 7]) {
       audit.record({ event: 'token.refused', detail: { error } });
     }
-    for (let at = 0; at < 1000; at += 1) audit.record({ event: 'authorization.refused', detail: { error: `made_up_${at}` } });
+    for (let at = 0; at < 1000; at += 1) {
+      audit.record({ event: 'authorization.refused', detail: { error: `made_up_${at}` } });
+    }
     const text = expose(counts.metrics());
     expect(parse(text).get('signet_refusals_total{request="token",error="other"}')).toBe(6);
     expect(secretsIn(text)).toEqual([]);
@@ -266,13 +271,16 @@ describe('figures', () => {
   });
 
   test('have their labels escaped, and numbers as Prometheus writes them', () => {
-    expect(expose([{
-      name: 'x', type: 'gauge', help: 'two\nlines \\',
-      samples: [
-        { value: Number.NaN, labels: { a: 'quote " backslash \\ line \n' } }, { value: Infinity }, { value: 1e21 },
-      ],
-    }, { name: 'nothing', type: 'gauge', help: 'to tell', samples: [] }])).toBe([
-      '# HELP x two\\nlines \\\\', '# TYPE x gauge', 'x{a="quote \\" backslash \\\\ line \\n"} NaN', 'x +Inf', 'x 1e+21', '',
+    const labels = { a: 'quote " backslash \\ line \n' };
+    expect(expose([
+      {
+        name: 'x', type: 'gauge', help: 'two\nlines \\',
+        samples: [{ value: Number.NaN, labels }, { value: Infinity }, { value: 1e21 }],
+      },
+      { name: 'nothing', type: 'gauge', help: 'to tell', samples: [] },
+    ])).toBe([
+      '# HELP x two\\nlines \\\\', '# TYPE x gauge',
+      'x{a="quote \\" backslash \\\\ line \\n"} NaN', 'x +Inf', 'x 1e+21', '',
     ].join('\n'));
   });
 

@@ -2,7 +2,7 @@
 // administrator of some other tenant, and is read accordingly.
 
 import type { EntraConfig } from '../../config.ts';
-import { consumersTenant, issuerOf } from './clouds.ts';
+import { cloudOf, consumersTenant, issuerOf } from './clouds.ts';
 import type { EntraIdentity, Groups } from './identity.ts';
 import type { VerifiedClaims } from './verification.ts';
 
@@ -21,7 +21,7 @@ export function identityFrom(claims: VerifiedClaims, config: EntraConfig, groups
     authTime: typeof claims['auth_time'] === 'number' ? claims['auth_time'] : undefined,
   };
   return {
-    cloud: config.cloud,
+    cloud: cloudOf(config).name,
     tid: claims.tid,
     oid: claims.oid,
     pairwiseSub: claims.sub,
@@ -38,12 +38,12 @@ export function identityFrom(claims: VerifiedClaims, config: EntraConfig, groups
  * `unknown`: no claim tells. Entra sends `acct` where the app registration asks for it as an optional claim, and `idp`
  * for people whose account is kept elsewhere.
  */
-export function guestStatus(claims: VerifiedClaims, { cloud }: EntraConfig): 'guest' | 'member' | 'unknown' {
+export function guestStatus(claims: VerifiedClaims, config: EntraConfig): 'guest' | 'member' | 'unknown' {
   const { acct, idp } = claims;
   if (acct === 0 || acct === '0') return 'member';
   if (acct !== undefined) return 'guest';
   if (idp === undefined) return 'unknown';
-  return idp === issuerOf(cloud, claims.tid) ? 'member' : 'guest';
+  return idp === issuerOf(cloudOf(config), claims.tid) ? 'member' : 'guest';
 }
 
 export function groupsClaim(claims: VerifiedClaims, { groups: { forceGraph } }: EntraConfig): GroupsClaim {

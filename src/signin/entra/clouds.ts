@@ -1,19 +1,18 @@
-// Microsoft's clouds. Login host, issuer and Graph host belong together: a token of one cloud says nothing in another.
+// Which hosts are Microsoft's, and what is where on them.
 
-import type { Cloud } from './identity.ts';
+import { clouds, type CloudHosts } from '../../config-clouds.ts';
+import type { EntraConfig } from '../../config.ts';
 
-export interface CloudHosts {
-  login: string;
-  graph: string;
+export interface EntraCloud extends CloudHosts {
+  /** Part of who somebody is: the name in the table, or of a custom cloud the origin that its tokens have as issuer. */
+  name: string;
 }
 
-// https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud, …/graph/deployments
-export const clouds: Readonly<Record<Cloud, CloudHosts>> = {
-  public: { login: 'login.microsoftonline.com', graph: 'graph.microsoft.com' },
-  usgov: { login: 'login.microsoftonline.us', graph: 'graph.microsoft.us' },
-  'usgov-dod': { login: 'login.microsoftonline.us', graph: 'dod-graph.microsoft.us' },
-  china: { login: 'login.partner.microsoftonline.cn', graph: 'microsoftgraph.chinacloudapi.cn' },
-};
+export function cloudOf({ cloud = 'public', customCloud }: Pick<EntraConfig, 'cloud' | 'customCloud'>): EntraCloud {
+  if (!customCloud) return { name: cloud, ...clouds[cloud] };
+  const { login, issuer, graph } = customCloud;
+  return { name: new URL(issuer).origin, login: new URL(login).host, issuer, graph: new URL(graph).host };
+}
 
 /** Home of all personal Microsoft accounts. Graph knows no groups there. */
 export const consumersTenant = '9188040d-6c67-4c5b-b112-36a304b66dad';
@@ -28,8 +27,8 @@ export interface Authority {
 }
 
 /** @param tenant a GUID, organizations, common or consumers */
-export function authorityOf(cloud: Cloud, tenant: string): Authority {
-  const base = `https://${clouds[cloud].login}/${tenant}`;
+export function authorityOf(cloud: EntraCloud, tenant: string): Authority {
+  const base = `https://${cloud.login}/${tenant}`;
   return {
     url: base,
     issuer: issuerOf(cloud, tenant),
@@ -41,6 +40,6 @@ export function authorityOf(cloud: Cloud, tenant: string): Authority {
 }
 
 /** What "iss" is in the tokens of one tenant, to the letter. */
-export function issuerOf(cloud: Cloud, tid: string): string {
-  return `https://${clouds[cloud].login}/${tid}/v2.0`;
+export function issuerOf({ issuer }: Pick<EntraCloud, 'issuer'>, tid: string): string {
+  return issuer.replace('{tenantid}', tid);
 }

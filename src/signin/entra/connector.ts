@@ -14,7 +14,7 @@ import { createBreaker } from './breaker.ts';
 import { createBrowserCookie } from './browser-cookie.ts';
 import { readCallback, type SignInReply } from './callback.ts';
 import { groupsClaim, guestStatus, identityFrom, onlyAllowed } from './claims.ts';
-import { authorityOf, clouds } from './clouds.ts';
+import { authorityOf, cloudOf } from './clouds.ts';
 import { createCredentials, type Credential } from './credentials.ts';
 import { classify, EntraError, TokenRefusal, type EntraFailure } from './errors.ts';
 import { blameFor, failureOf } from './failure.ts';
@@ -59,26 +59,26 @@ const hourMs = 3_600_000;
 
 export function createEntraConnector(parts: EntraConnectorParts): MountedEntraConnector {
   const { config, issuer, db, seal, log, dispatcher, now = Date.now } = parts;
-  const { cloud, tenant, clientId, responseMode } = config;
+  const { tenant, clientId, responseMode } = config;
+  const cloud = cloudOf(config);
   const authority = authorityOf(cloud, tenant);
-  const hosts = clouds[cloud];
   const redirectUri = `${issuer}${callbackPath}`;
   const asksAgain = config.recheck.every > 0;
   // Entra sends no "iss" back (RFC 9207): whose answer it is, the state of a sign-in must tell.
-  const appKey = `entra ${cloud} ${tenant} ${clientId}`;
+  const appKey = `entra ${cloud.name} ${tenant} ${clientId}`;
   const app: msal.EntraApp = {
     authority, clientId, scopes: config.graph ? ['User.Read'] : [], offlineAccess: asksAgain,
   };
   const allowedTenants = config.allowAnyTenant ? null : new Set(isAlias(tenant) ? config.allowedTenants : [tenant]);
 
   const network = createNetwork({
-    hosts: [hosts.login, hosts.graph], proxy: config.proxy, dispatcher, timeoutMs: networkTimeoutMs, log, now,
+    hosts: [cloud.login, cloud.graph], proxy: config.proxy, dispatcher, timeoutMs: networkTimeoutMs, log, now,
   });
   const credentials = createCredentials(config, { log, now });
   const breaker = createBreaker(blameFor, now);
   const states = createStates(db, seal, now);
   const cookie = createBrowserCookie(new URL(issuer).protocol === 'https:');
-  const graph = createGraph(network, { host: hosts.graph, log });
+  const graph = createGraph(network, { host: cloud.graph, log });
   const jwksUri = config.customSigningKeys ? `${authority.jwksUri}?appid=${clientId}` : authority.jwksUri;
   const keys = createTenantKeys({
     load: async () => (await network.request({ method: 'GET', url: jwksUri })).document, log, now,
@@ -287,7 +287,7 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
   function adminConsentUrl(): string {
     const scope = ['openid profile email', ...app.scopes].join(' ');
     const parameters = new URLSearchParams({ client_id: clientId, redirect_uri: redirectUri, scope });
-    return `https://${hosts.login}/${tenant}/v2.0/adminconsent?${parameters}`;
+    return `https://${cloud.login}/${tenant}/v2.0/adminconsent?${parameters}`;
   }
 }
 

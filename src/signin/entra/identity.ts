@@ -4,11 +4,10 @@
 import type { Context } from 'koa';
 import type { PendingSignIn } from '../../issuer/issuer.ts';
 
-export type Cloud = 'public' | 'usgov' | 'usgov-dod' | 'china';
-
 /** What one verified Entra sign-in says. */
 export interface EntraIdentity {
-  cloud: Cloud;
+  /** EntraCloud's `name`. */
+  cloud: string;
   /** Lower-case GUIDs. (cloud, tid, oid) is the person: an e-mail can be reassigned, or claimed in another tenant. */
   tid: string;
   oid: string;

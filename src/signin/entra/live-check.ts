@@ -8,7 +8,7 @@ import type { EntraConfig } from '../../config.ts';
 import { AppError } from '../../errors.ts';
 import type { Log } from '../../log.ts';
 import * as msal from '../entra.ts';
-import { authorityOf, clouds } from './clouds.ts';
+import { authorityOf, cloudOf } from './clouds.ts';
 import { createCredentials, type Credential } from './credentials.ts';
 import { readRefusal, TokenRefusal } from './errors.ts';
 import { createNetwork, type Network } from './network.ts';
@@ -42,10 +42,10 @@ const oneHourMs = 3_600_000;
 /** @throws {AppError} entra_unusable: nothing could be learnt */
 export async function checkLive(options: LiveCheckOptions): Promise<Finding[]> {
   const { config, port, context, dispatcher, log, ready, waitMs = oneHourMs / 4 } = options;
-  const hosts = clouds[config.cloud];
-  const authority = authorityOf(config.cloud, config.tenant);
+  const cloud = cloudOf(config);
+  const authority = authorityOf(cloud, config.tenant);
   const network = createNetwork({
-    hosts: [hosts.login, hosts.graph], proxy: config.proxy, dispatcher, timeoutMs: 10_000, log,
+    hosts: [cloud.login, cloud.graph], proxy: config.proxy, dispatcher, timeoutMs: 10_000, log,
   });
   try {
     const [usable] = await createCredentials(config, { log }).usable();
@@ -75,7 +75,7 @@ export async function checkLive(options: LiveCheckOptions): Promise<Finding[]> {
       load: async () => (await network.request({ method: 'GET', url: authority.jwksUri })).document, log,
     });
     const claims = await verifyIdToken(tokens.idToken, keys, {
-      cloud: config.cloud, clientId: config.clientId, nonce, now: Date.now(), allowedTenants: null,
+      cloud, clientId: config.clientId, nonce, now: Date.now(), allowedTenants: null,
     });
     return [
       codeSurvives(survived, true), ...findingsIn(claims, context),

@@ -3,8 +3,7 @@
 
 import { compactVerify, errors as joseErrors } from 'jose';
 import { readCompact, type JsonObject } from '../../verifier/compact.ts';
-import { issuerOf } from './clouds.ts';
-import type { Cloud } from './identity.ts';
+import { issuerOf, type EntraCloud } from './clouds.ts';
 import type { TenantKey, TenantKeys } from './tenant-keys.ts';
 
 export type TokenProblem =
@@ -31,7 +30,7 @@ export interface VerifiedClaims extends JsonObject {
 }
 
 export interface Expectations {
-  cloud: Cloud;
+  cloud: Pick<EntraCloud, 'issuer'>;
   clientId: string;
   /** null admits every tenant of the cloud: the configuration says so in capitals. */
   allowedTenants: ReadonlySet<string> | null;

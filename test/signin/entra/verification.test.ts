@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { silentLog } from '../../../src/log.ts';
 import { createTenantKeys } from '../../../src/signin/entra/tenant-keys.ts';
+import { cloudOf } from '../../../src/signin/entra/clouds.ts';
 import { verifyIdToken } from '../../../src/signin/entra/verification.ts';
 import { signJwt } from '../../entra-sim/id-token.ts';
 import { hostileIdTokens, startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
@@ -62,7 +63,7 @@ describe('an ID token of a code', () => {
     const token = signJwt({ typ: 'JWT', alg: 'RS256', kid }, honest, privateKey);
     const keys = createTenantKeys({ load: async () => ({ ...sim.keys.jwks(loginHost, id) }), log: silentLog });
     const verify = (jwt: string) => verifyIdToken(jwt, keys, {
-      cloud: 'public', clientId, nonce: 'n', now: Date.now(), allowedTenants: new Set([id]),
+      cloud: cloudOf({}), clientId, nonce: 'n', now: Date.now(), allowedTenants: new Set([id]),
     });
 
     expect((await verify(token)).oid).toBe(honest.oid);
