@@ -67,7 +67,8 @@ describe('an administrator', () => {
     await act(server.accountId);
     const before = await unchanged();
     expectRefused(await server.call('/keys', { token }), 401, 'invalid_token');
-    expectRefused(await server.call('/keys/rotate', { token, body: { force: true, reason: 'x' } }), 401, 'invalid_token');
+    const answer = await server.call('/keys/rotate', { token, body: { force: true, reason: 'x' } });
+    expectRefused(answer, 401, 'invalid_token');
     expect(await unchanged()).toBe(before);
     expect(await server.call('/keys', { token: await server.personToken() })).toMatchObject({ status: 200 });
   });
@@ -162,7 +163,8 @@ describe('whoever has no access token for the administration', () => {
 
   test('is refused with anything else that Signet signed', async () => {
     const before = await unchanged();
-    const tokensFor = async (parameters: Record<string, string>) => (await signIn(server.issuer, { parameters })).tokens;
+    const tokensFor = async (parameters: Record<string, string>) =>
+      (await signIn(server.issuer, { parameters })).tokens;
     const admin = await tokensFor({ scope: 'openid admin:read admin:write', resource: server.administration });
     const orders = await tokensFor({ scope: 'openid orders:read', resource: ordersApi });
     const plain = await tokensFor({ scope: 'openid' });

@@ -112,7 +112,8 @@ describe('an ordinary rotation', () => {
     const { next } = await ripe();
     token = await server.serviceToken('operator');
     await post('/keys/rotate');
-    expect((await audited('key.activated'))[0]).toMatchObject({ actor: 'operator', clientId: 'operator', subject: next });
+    expect((await audited('key.activated'))[0])
+      .toMatchObject({ actor: 'operator', clientId: 'operator', subject: next });
   });
 });
 
@@ -360,9 +361,11 @@ describe('where keys wait until they were seen', () => {
     await server.store.db.query(`update jwks_consumers set fetches = 2, first_seen_at = first_seen_at - 90000000,
       newest_prepared_at = newest_prepared_at - 90000000`);
     expect(await post('/keys/rotate')).toMatchObject({
-      status: 409, body: { error: 'key_step_unsafe', would_break: { verifiers: [], consumers: ['orders (127.0.0.1)'] } },
+      status: 409,
+      body: { error: 'key_step_unsafe', would_break: { verifiers: [], consumers: ['orders (127.0.0.1)'] } },
     });
-    await server.store.db.query('update signing_keys set activated_at = activated_at - 9000000000 where kid = $1', [first]);
+    await server.store.db.query(
+      'update signing_keys set activated_at = activated_at - 9000000000 where kid = $1', [first]);
     await post('/keys/rekey'); // any act makes the server look
     expect((await server.call('/keys', { token })).body.next).toMatchObject({
       step: 'activate', waitingFor: ['orders (127.0.0.1)'],

@@ -27,7 +27,9 @@ describe.skipIf(noChromium).each(['query', 'form_post'] as const)('with response
   let page: Page;
 
   beforeAll(async () => {
-    sim = await startEntraSim({ app: { optionalClaims: ['email', 'xms_edov', 'login_hint', 'sid', 'given_name', 'family_name'] } });
+    sim = await startEntraSim({
+      app: { optionalClaims: ['email', 'xms_edov', 'login_hint', 'sid', 'given_name', 'family_name'] },
+    });
     dispatcher = new Agent({ connect: sim.connector() });
     const { args = [], ...launch } = launchOptions();
     browser = await chromium.launch({ ...launch, args: [...args, ...sim.chromiumArgs(), shortThreshold] });
@@ -193,7 +195,7 @@ describe.skipIf(noChromium).each(['query', 'form_post'] as const)('with response
     await toMicrosoft();
   });
 
-  test('signs out at Microsoft: the session here has ended, too (front channel, in a frame without cookies)', async () => {
+  test('signs out at Microsoft: the session here has ended, too (by a frame without cookies)', async () => {
     await toMicrosoft();
     await choose('Alice');
     await orders();

@@ -51,12 +51,14 @@ describe.skipIf(noChromium)('a person on the way from an application to the issu
     await heading(page, 'Allow Reports to use your account?');
   });
 
-  test('reads what the application would get, allows it, and is not asked a second time, also in another browser', async () => {
+  test('reads what the application would get, allows it, and is not asked again, also in another browser', async () => {
     const page = await arrive();
     await enterPassword(page, person);
     await heading(page, 'Allow Reports to use your account?');
     const text = await page.getByRole('main').innerText();
-    for (const phrase of [person.email, 'Your e-mail address', 'See your orders', world.reports]) expect(text).toContain(phrase);
+    for (const phrase of [person.email, 'Your e-mail address', 'See your orders', world.reports]) {
+      expect(text).toContain(phrase);
+    }
     await page.getByRole('button', { name: 'Allow', exact: true }).click();
     await heading(page, 'Connected');
     await page.goto(world.reportsSignIn);
@@ -171,7 +173,8 @@ describe.skipIf(noChromium)('a browser that keeps no cookies for the issuer', ()
     await page.goto(world.app);
     await page.getByRole('button', { name: 'Sign in' }).click();
     await page.getByRole('heading', { name: 'Your browser did not keep our cookie' }).waitFor();
-    expect(await page.getByRole('main').innerText()).toContain(`Allow cookies for ${new URL(world.signet.issuer).host}`);
+    const said = await page.getByRole('main').innerText();
+    expect(said).toContain(`Allow cookies for ${new URL(world.signet.issuer).host}`);
     expect(complaints).toEqual([]);
 
     await context.close();

@@ -6,7 +6,8 @@ import { decode } from '../support/user-agent.ts';
 import { newVisitor, signIn, type Visitor } from './visitor.ts';
 import { startWorld, type World } from './world.ts';
 
-describe.skipIf(noChromium).each(engines)('a person at the sample application, with the issuer on $name', ({ name, freshUrl }) => {
+const situation = 'a person at the sample application, with the issuer on $name';
+describe.skipIf(noChromium).each(engines)(situation, ({ name, freshUrl }) => {
   let browser: Browser;
   let world: World;
   let visitor: Visitor;
@@ -53,7 +54,8 @@ describe.skipIf(noChromium).each(engines)('a person at the sample application, w
     await page.getByRole('cell', { name: 'Notebook, dotted' }).waitFor();
     const token = decode(await tokenSent(page, () => page.getByRole('button', { name: 'Desk lamp' }).click()));
     await page.getByRole('cell', { name: 'Desk lamp' }).waitFor();
-    expect(token.payload).toMatchObject({ sub: world.signet.accountId, scope: expect.stringContaining('orders:write') });
+    const scope = expect.stringContaining('orders:write');
+    expect(token.payload).toMatchObject({ sub: world.signet.accountId, scope });
   });
 
   test('is given new tokens, with no page in between, and the API takes them', async () => {
@@ -150,7 +152,7 @@ describe.skipIf(noChromium).each(engines)('a person at the sample application, w
     await page.getByRole('button', { name: 'Sign in' }).waitFor();
   });
 
-  test('uses the application on another site than the issuer\'s, where its cookie would be a third party\'s', async () => {
+  test('uses the application on a site apart from the issuer’s, whose cookie is a third party’s there', async () => {
     visitor = await newVisitor(browser, world);
     const { page } = visitor;
     await signIn(page, world.distantApp);

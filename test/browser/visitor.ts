@@ -1,5 +1,5 @@
-// A person at a browser of their own, and somebody who looks over their shoulder: requests to anybody who is not part of
-// the story, violations of a content security policy and scripts that fail are written down as complaints.
+// A person at a browser of their own, and somebody who looks over their shoulder: requests to anybody who is not part
+// of the story, violations of a content security policy and scripts that fail are written down as complaints.
 
 import bcrypt from 'bcrypt';
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core';
@@ -12,7 +12,9 @@ export interface Visitor {
   complaints: string[];
 }
 
-export async function newVisitor(browser: Browser, world: World, options: BrowserContextOptions = {}): Promise<Visitor> {
+export async function newVisitor(
+  browser: Browser, world: World, options: BrowserContextOptions = {},
+): Promise<Visitor> {
   const context = await browser.newContext(options);
   return { context, complaints: watch(context, world), page: await context.newPage() };
 }

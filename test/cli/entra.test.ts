@@ -38,8 +38,10 @@ describe('roles of people from Microsoft', () => {
 
   test('explain of somebody with a password, and of nobody', async () => {
     const local = await terminal.signet('roles explain ada@example.com --json');
-    expect(local.document.roles).toContainEqual({ role: 'buyer', has: true, because: ['given here by an administrator'] });
-    expect(local.document.roles).toContainEqual({ role: 'clerk', has: false, because: ['has never signed in with Microsoft'] });
+    expect(local.document.roles)
+      .toContainEqual({ role: 'buyer', has: true, because: ['given here by an administrator'] });
+    expect(local.document.roles)
+      .toContainEqual({ role: 'clerk', has: false, because: ['has never signed in with Microsoft'] });
     expect((await terminal.signet('roles explain nobody@example.com')).exitCode).not.toBe(0);
   });
 
@@ -58,8 +60,10 @@ describe('roles of people from Microsoft', () => {
   });
 
   test('dry-run of a file that is no mapping says what is wrong with it', async () => {
-    await terminal.write('everywhere.yaml', 'tenants: { c0117050-0000-4000-8000-000000000001: { appRoles: { Reader: [reader] } } }\n');
-    expect((await terminal.signet('roles dry-run everywhere.yaml')).err).toContain('everywhere.yaml:1 tenants: is for several');
+    await terminal.write('everywhere.yaml',
+      'tenants: { c0117050-0000-4000-8000-000000000001: { appRoles: { Reader: [reader] } } }\n');
+    expect((await terminal.signet('roles dry-run everywhere.yaml')).err)
+      .toContain('everywhere.yaml:1 tenants: is for several');
     await terminal.write('wrong.yaml', 'appRoles: { Reader: reader }\ngroups: { Clerks: [clerk] }\n');
     const { err, exitCode } = await terminal.signet('roles dry-run wrong.yaml');
     expect(exitCode).not.toBe(0);
@@ -110,7 +114,8 @@ describe('signet entra check', () => {
         const url = /^https:\S+$/m.exec(err)?.[0];
         if (url) acting ??= person(url);
       },
-      readInput: async () => '', userName: 'tester', untilStopped: async () => {}, env: {}, cwd: terminal.directory, dispatcher,
+      readInput: async () => '', userName: 'tester', untilStopped: async () => {},
+      env: {}, cwd: terminal.directory, dispatcher,
     });
     await acting;
     await dispatcher.close();

@@ -109,7 +109,8 @@ describe('signet as a process', () => {
 
   test('an error sets the exit code of the process', async () => {
     expect(await start(['keys', 'lst']).ended).toEqual({
-      exitCode: 2, out: '', err: "error: unknown command 'lst'\nhint: did you mean list? Otherwise run: signet keys --help\n",
+      exitCode: 2, out: '',
+      err: "error: unknown command 'lst'\nhint: did you mean list? Otherwise run: signet keys --help\n",
     });
   });
 });

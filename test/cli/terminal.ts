@@ -90,7 +90,8 @@ export function normalised(text: string, { directory }: Terminal): string {
 export async function everyCommand({ signet }: Terminal): Promise<string[]> {
   const inner = async (words: string[]): Promise<string[]> => {
     const { out } = await signet([...words, '--help']);
-    const names = [...(/^Commands:\n((?: .*\n)+)/m.exec(out)?.[1] ?? '').matchAll(/^  ([\w-]+)/gm)].map(([, name]) => name!);
+    const listed = /^Commands:\n((?: .*\n)+)/m.exec(out)?.[1] ?? '';
+    const names = [...listed.matchAll(/^  ([\w-]+)/gm)].map(([, name]) => name!);
     if (names.length === 0) return [words.join(' ')];
     return (await Promise.all(names.map((name) => inner([...words, name])))).flat();
   };

@@ -7,7 +7,8 @@ import { engines, postgres } from '../support/engines.ts';
 import { everyCommand, normalised, openTerminal, type Terminal } from './terminal.ts';
 
 const ordersApi = 'https://orders.example.com';
-const declared = `apis: [{ audience: "${ordersApi}", name: Orders, scopes: { "orders:read": See, "orders:write": Place } }]
+const declared = `apis:
+  - { audience: "${ordersApi}", name: Orders, scopes: { "orders:read": See, "orders:write": Place } }
 applications:
   - { clientId: declared, name: Declared, type: spa, redirectUris: ["https://app.example.com/callback"] }
 `;
@@ -52,9 +53,11 @@ describe('an administrator works without a server', () => {
     await type(['clients', 'add', '--name', 'Shop', '--id', 'shop', '--type', 'spa', '--first-party',
       '--redirect-uri', 'https://shop.example.com/callback', '--origin', 'https://shop.example.com',
       '--access', `${ordersApi}=orders:read`]);
-    await type(['clients', 'add', '--name', 'Nightly job', '--id', 'job', '--type', 'service', '--access', `${ordersApi}=orders:read`]);
-    await type(['clients', 'add', '--name', 'Wrong', '--type', 'native', '--pkce', 'optional', '--redirect-uri', 'http://*.example.com/',
-      '--origin', 'https://a.example.com/', '--access', `${ordersApi}=orders:burn`, '--access', 'https://stock.example.com=stock:read']);
+    await type(['clients', 'add', '--name', 'Nightly job', '--id', 'job', '--type', 'service',
+      '--access', `${ordersApi}=orders:read`]);
+    await type(['clients', 'add', '--name', 'Wrong', '--type', 'native', '--pkce', 'optional',
+      '--redirect-uri', 'http://*.example.com/', '--origin', 'https://a.example.com/',
+      '--access', `${ordersApi}=orders:burn`, '--access', 'https://stock.example.com=stock:read']);
     await type(['clients', 'secret', 'shop']);
     await type(['clients', 'disable', 'job']);
     await type(['clients', 'disable', 'declared']);
@@ -72,7 +75,8 @@ describe('an administrator works without a server', () => {
     await type(['audit', 'list', '--limit', '3']);
     await type(['audit', 'verify']);
     await there.leave();
-    await expect(normalised(transcript, there)).toMatchFileSnapshot(fileURLToPath(new URL('work.golden.txt', import.meta.url)));
+    const golden = fileURLToPath(new URL('work.golden.txt', import.meta.url));
+    await expect(normalised(transcript, there)).toMatchFileSnapshot(golden);
   });
 
   test('every command answers --json with one document, and says nothing else', async () => {
@@ -91,14 +95,18 @@ describe('an administrator works without a server', () => {
     await there.signet('accounts add grace@example.com --role admin');
     expect((await json(`accounts disable ${account.id}`)).account.state).toBe('disabled');
     expect((await json('accounts enable ada@example.com')).account.state).toBe('one-time password');
-    expect((await json('accounts password ada@example.com --password-stdin', 'a long enough password')).account.state).toBe('active');
+    const renewed = await json('accounts password ada@example.com --password-stdin', 'a long enough password');
+    expect(renewed.account.state).toBe('active');
     expect((await json('accounts roles ada@example.com --set buyer')).account.roles).toEqual(['buyer']);
     expect((await json('accounts verify-email ada@example.com')).account.emailVerified).toBe(true);
-    expect(await json('accounts sign-out ada@example.com')).toMatchObject({ account: { state: 'active' }, grantsEnded: 0 });
+    expect(await json('accounts sign-out ada@example.com'))
+      .toMatchObject({ account: { state: 'active' }, grantsEnded: 0 });
     expect(await json('grants list ada@example.com')).toEqual({ accountId: account.id, grants: [] });
 
     const { application, secret } = await json('clients add --name Job --id job --type service');
-    expect(application).toMatchObject({ clientId: 'job', type: 'service', refreshTokens: false, declared: false, hasSecret: true });
+    expect(application).toMatchObject({
+      clientId: 'job', type: 'service', refreshTokens: false, declared: false, hasSecret: true,
+    });
     expect(secret).toMatch(/^[\w-]{43}$/);
     expect((await json('clients secret job')).secret).not.toBe(secret);
     expect(await json('clients disable job')).toEqual({ clientId: 'job', disabled: true });
@@ -108,7 +116,8 @@ describe('an administrator works without a server', () => {
     expect(await json('keys list')).toMatchObject({ keys: [], next: { step: 'bootstrap' } });
     const { kid: first } = await json('keys prepare');
     expect(await json(`keys activate ${first}`)).toEqual({ kid: first, state: 'active' });
-    expect(await json('keys rotate --dry-run')).toMatchObject({ timeline: [{ event: 'published', kid: null }, {}, {}, {}, {}], unseenBy: [] });
+    expect(await json('keys rotate --dry-run'))
+      .toMatchObject({ timeline: [{ event: 'published', kid: null }, {}, {}, {}, {}], unseenBy: [] });
     const { kid: second } = await json('keys rotate');
     expect(await json('keys consumers')).toMatchObject({ key: { kid: second }, seenBy: [], unseenBy: [], silent: [] });
     expect((await there.signet(`keys activate ${second} --json`)).document.error).toMatchObject({
@@ -123,7 +132,8 @@ describe('an administrator works without a server', () => {
       kid: second, state: 'revoked', activeKid: expect.any(String), sessionsCut: 0,
     });
     expect(await json('keys rekey')).toEqual({ rekeyed: 0 });
-    expect((await json('keys list')).keys.map(({ state }: any) => state).sort()).toEqual(['active', 'destroyed', 'revoked']);
+    const { keys } = await json('keys list');
+    expect(keys.map(({ state }: any) => state).sort()).toEqual(['active', 'destroyed', 'revoked']);
 
     expect((await json('audit list --limit 1')).events).toHaveLength(1);
     expect(await json('audit verify')).toMatchObject({ ok: true });
@@ -132,12 +142,14 @@ describe('an administrator works without a server', () => {
 
     // serve, verify and a grant want a server: server.test.ts. Roles and Microsoft: entra.test.ts.
     const left = (await everyCommand(there)).filter((command) => !asked.some((words) => words.startsWith(command)));
-    expect(left.sort()).toEqual(['entra check', 'grants revoke', 'roles dry-run', 'roles explain', 'serve', 'verify']);
+    expect(left.sort()).toEqual(['entra check', 'entra refresh-keys', 'grants revoke', 'roles dry-run', 'roles explain', 'serve', 'verify']);
   });
 
   test('what is not there is exit code 3', async () => {
-    for (const words of ['accounts disable nobody@example.com', 'accounts password no-such-id', 'clients secret nothing',
-      'clients enable nothing', 'keys activate nothing', 'keys destroy nothing', 'keys revoke nothing --reason x']) {
+    for (const words of [
+      'accounts disable nobody@example.com', 'accounts password no-such-id', 'clients secret nothing',
+      'clients enable nothing', 'keys activate nothing', 'keys destroy nothing', 'keys revoke nothing --reason x',
+    ]) {
       expect({ words, exitCode: (await terminal.signet(words)).exitCode }).toEqual({ words, exitCode: 3 });
     }
   });
@@ -153,7 +165,8 @@ describe('an administrator works without a server', () => {
     const { id } = document.account;
     await terminal.signet('accounts roles grace@example.com --set admin');
     expect(await auditOf('account.created')).toMatchObject([{ actor: 'cli:tester', subject: id }]);
-    expect(await auditOf('account.roles_set')).toMatchObject([{ actor: 'cli:tester', subject: id, detail: { roles: ['admin'] } }]);
+    expect(await auditOf('account.roles_set'))
+      .toMatchObject([{ actor: 'cli:tester', subject: id, detail: { roles: ['admin'] } }]);
   });
 
   test('a forced step keeps its reason in the audit trail', async () => {
@@ -203,7 +216,8 @@ describe('where no server has been', () => {
 describe('secrets', () => {
   test('a password comes from standard input or is made here; the database has its hash alone', async () => {
     const made = (await terminal.signet('accounts add kay@example.com --json')).document.oneTimePassword;
-    const { out } = await terminal.signet('accounts add lin@example.com --password-stdin', { input: 'correct horse battery\r\n' });
+    const { out } = await terminal.signet(
+      'accounts add lin@example.com --password-stdin', { input: 'correct horse battery\r\n' });
     expect(out).not.toContain('correct horse');
     const stored = await terminal.stored();
     expect(stored).not.toContain(made);

@@ -136,7 +136,9 @@ describe.each(engines)('applications on $name', ({ freshUrl }) => {
   });
 });
 
-test.each(['', secret.slice(0, -1), `${secret} `, secret.toUpperCase(), hash('sha256', secret, 'hex'), 'x'.repeat(99_999)])(
+test.each([
+  '', secret.slice(0, -1), `${secret} `, secret.toUpperCase(), hash('sha256', secret, 'hex'), 'x'.repeat(99_999),
+])(
   'a secret is matched by itself alone, not by %.20s', (presented) => {
     expect(secretMatches(web!.secretHash!, presented)).toBe(false);
     expect(secretMatches(web!.secretHash!.toUpperCase(), secret)).toBe(true);

@@ -153,7 +153,8 @@ describe('keys', () => {
   test('a code lives longer than clocks may be apart', () => {
     expect(load({ tokens: { authorizationCodeLife: 61 } }).tokens.authorizationCodeLife).toBe(61);
     expect(problems({ tokens: { authorizationCodeLife: 60 } })).toEqual([
-      expect.stringMatching(/^tokens\.authorizationCodeLife: is 60 s, not longer than keys\.clockSkew .* 60 - 60 = 0 s/),
+      expect.stringMatching(
+        /^tokens\.authorizationCodeLife: is 60 s, not longer than keys\.clockSkew .* 60 - 60 = 0 s/),
     ]);
   });
 

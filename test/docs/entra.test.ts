@@ -11,7 +11,8 @@ const rows = [...page.matchAll(/^\| (E\d+) \| (.*) \| (.*) \| (.*) \|$/gm)]
 /** "connector/config, sign-in; flows/entra-pages": after a comma the folder is the one before it. */
 function filesIn(where: string): string[] {
   return where.split(';').flatMap((part) => {
-    const [first = '', ...others] = part.replace(/^.*by /, '').trim().replace('connector/', 'signin/entra/').split(', ');
+    const places = part.replace(/^.*by /, '').trim().replace('connector/', 'signin/entra/');
+    const [first = '', ...others] = places.split(', ');
     const folder = first.slice(0, first.lastIndexOf('/') + 1);
     return [first, ...others.map((name) => folder + name)];
   }).map((name) => {
@@ -33,7 +34,8 @@ describe('the table of requirements in docs/entra.md', () => {
 
   test('names settings that exist', () => {
     const known = JSON.stringify(configJsonSchema());
-    const named = rows.flatMap(({ settings }) => [...settings.matchAll(/`([\w.]+)/g)].flatMap(([, path]) => path!.split('.')));
+    const named = rows.flatMap(({ settings }) =>
+      [...settings.matchAll(/`([\w.]+)/g)].flatMap(([, path]) => path!.split('.')));
     expect(named.length).toBeGreaterThan(25);
     for (const name of named) expect(known, name).toContain(`"${name}`);
   });

@@ -83,7 +83,8 @@ describe('E33: a person refreshes', () => {
     ['disabled', (user: any) => user.disable()],
     ['deleted', (user: any) => user.delete()],
     ['no longer assigned to the application', (user: any) => user.unassign(world.sim.app)],
-    ['whose sessions an administrator revoked, or who changed the password (50173)', (user: any) => user.revokeSessions()],
+    ['whose sessions an administrator revoked, or who changed the password (50173)',
+      (user: any) => user.revokeSessions()],
     ['kept out by Conditional Access (53003)', (user: any) => user.refuse(53003)],
     ['of whom Microsoft wants another proof (50076)', (user: any) => user.refuse(50076)],
     ['whose sign-in frequency is over (70043)', (user: any) => user.refuse(70043)],
@@ -121,7 +122,7 @@ describe('E33: a person refreshes', () => {
     expect(await world.server.store.grants.list(sub)).toEqual([]);
   });
 
-  test('E33 an application on a device, whose access outlives the session, ends with the person all the same', async () => {
+  test('E33 an application on a device, whose access outlives the session, ends with the person too', async () => {
     const { tokens, sub, user } = await someone({ client_id: 'device', redirect_uri: 'com.example.desktop:/callback' });
     user.disable();
     await letPass(sub, every);
@@ -164,7 +165,7 @@ describe('E33: Microsoft cannot be asked', () => {
     await world.sim.restart();
   });
 
-  test('E33 after it they are told to try later, not to forget their refresh token; which is good once Microsoft answers', async () => {
+  test('E33 after it they are told to try later; the refresh token is good once Microsoft answers', async () => {
     const { tokens, sub, agent } = await someone();
     await letPass(sub, every + grace + 60);
     await world.sim.stop();

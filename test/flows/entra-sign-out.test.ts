@@ -41,7 +41,7 @@ describe('E35: Microsoft signs somebody out (front channel)', () => {
     });
   });
 
-  test('E35 revokes what ended with it: its grant is gone, and access tokens of it are in the status list', async () => {
+  test('E35 revokes what ended with it: its grant is gone, and its access tokens are in the status list', async () => {
     const { tokens } = await sessionAt('bob');
     const { sub, jti } = decode(tokens.access_token).payload;
     await sim.frontChannelLogout('bob');
@@ -77,12 +77,17 @@ describe('E35: Microsoft signs somebody out (front channel)', () => {
   test('E35 says the same whatever there was to end: known, unknown, none, twice, repeated', async () => {
     await sessionAt('alice');
     const stable = ({ status, headers, body }: { status: number; headers: object; body: string }) =>
-      ({ status, body, headers: Object.fromEntries(Object.entries(headers).filter(([name]) => !['date', 'x-request-id'].includes(name))) });
+      ({
+        status, body,
+        headers: Object.fromEntries(Object.entries(headers)
+          .filter(([name]) => !['date', 'x-request-id'].includes(name))),
+      });
     const known = stable(await sim.frontChannelLogout('alice'));
     for (const sid of ['with', 'without', 'wrong', 'twice'] as const) {
       expect(stable(await sim.frontChannelLogout('alice', { sid })), sid).toEqual(known);
     }
-    const odd = await new UserAgent(world.server.issuer).request(`/sign-in/entra/frontchannel-logout?sid=${'x'.repeat(5000)}`);
+    const odd = await new UserAgent(world.server.issuer)
+      .request(`/sign-in/entra/frontchannel-logout?sid=${'x'.repeat(5000)}`);
     expect(odd.status).toBe(200);
   });
 
@@ -104,7 +109,8 @@ describe('E35: Microsoft signs somebody out (front channel)', () => {
   test('E35 is a GET: a POST ends nothing', async () => {
     const { agent } = await sessionAt('alice');
     const { sid } = sim.sessions.at(-1)!;
-    const answer = await new UserAgent(world.server.issuer).request(`/sign-in/entra/frontchannel-logout?sid=${sid}`, { form: { sid } });
+    const answer = await new UserAgent(world.server.issuer)
+      .request(`/sign-in/entra/frontchannel-logout?sid=${sid}`, { form: { sid } });
     expect(answer.status).toBeGreaterThanOrEqual(400);
     expect(await isSignedIn(world, agent)).toBe(true);
   });
@@ -159,14 +165,18 @@ describe('E36: somebody who signed in with Microsoft signs out here', () => {
     goesHome(await press('yes'));
   });
 
-  test.each([['ask', 'everywhere'], ['always', 'yes']])('E36 %s: by way of Microsoft, where the session ends, back to the application', async (propagate, button) => {
+  test.each([
+    ['ask', 'everywhere'], ['always', 'yes'],
+  ])('E36 %s: by way of Microsoft, where the session ends, back to the application', async (propagate, button) => {
     const { world, agent, press, session } = await signedInTo(propagate);
     expect(sim.sessions).toHaveLength(1);
     const left = await press(button);
     const target = new URL(left.url);
-    expect(target.origin + target.pathname).toBe(`https://login.microsoftonline.com/${sim.app.home.id}/oauth2/v2.0/logout`);
+    expect(target.origin + target.pathname)
+      .toBe(`https://login.microsoftonline.com/${sim.app.home.id}/oauth2/v2.0/logout`);
     expect(Object.fromEntries(target.searchParams)).toEqual({
-      post_logout_redirect_uri: `${world.server.issuer}/sign-in/entra/signed-out`, logout_hint: expect.stringMatching(/^O\./),
+      post_logout_redirect_uri: `${world.server.issuer}/sign-in/entra/signed-out`,
+      logout_hint: expect.stringMatching(/^O\./),
     });
     expect(left.url).not.toContain(encodeURIComponent(sim.user('alice').upn));
     expect(await isSignedIn(world, agent)).toBe(false);
@@ -213,7 +223,8 @@ describe('E36: somebody who signed in with Microsoft signs out here', () => {
     await world.signIn('alice', { agent });
     const { page } = await world.arrive({ prompt: 'login' }, agent);
     let answer = await agent.submit(page, person);
-    if (answer.body.includes('op.logoutForm') || answer.body.includes('name="xsrf"')) answer = await agent.submit(answer, {});
+    const asks = answer.body.includes('op.logoutForm') || answer.body.includes('name="xsrf"');
+    if (asks) answer = await agent.submit(answer, {});
     expect(answer.url).not.toContain('login.microsoftonline.com');
     expect(returned(answer).code).toBeDefined();
   });

@@ -116,7 +116,8 @@ describe('a sign-out that nobody asked for', () => {
     const { tokens: others } = await signIn(server.issuer, { agent, clientId: 'web', parameters: { scope: 'openid' } });
     const page = await agent.visit(endSession({ id_token_hint: tokens.id_token }));
     const stayed = await agent.submit(page, {});
-    expect(stayed.body).toMatch(/<h1>You are still signed in<\/h1>.*ada@example\.com.*Your session with <b>Orders<\/b> has ended/s);
+    expect(stayed.body).toMatch(
+      /<h1>You are still signed in<\/h1>.*ada@example\.com.*Your session with <b>Orders<\/b> has ended/s);
     expect(await refresh(tokens.refresh_token)).toMatchObject({ status: 400 });
     expect(await refresh(others.refresh_token, 'web')).toMatchObject({ status: 200 });
     expect(await isSignedIn(agent)).toBe(true);
@@ -125,7 +126,8 @@ describe('a sign-out that nobody asked for', () => {
 
 describe('a sign-out that no application asked for', () => {
   test.each([
-    [{}, /<h1>You are still signed in<\/h1>.*Nothing has changed/s], [{ logout: 'yes' }, /<h1>You are signed out<\/h1>/],
+    [{}, /<h1>You are still signed in<\/h1>.*Nothing has changed/s],
+    [{ logout: 'yes' }, /<h1>You are signed out<\/h1>/],
   ])('ends in a page that says how it ended: %j', async (choice, said) => {
     const { agent } = await signIn(server.issuer);
     const ended = await agent.submit(await agent.visit(endSession()), choice as Record<string, string>);

@@ -65,7 +65,8 @@ test('who gets a new password is signed out everywhere, whoever sets it', async 
     tokenRequest(server.issuer, { grant_type: 'refresh_token', refresh_token: token });
 
   const before = await signIn(server.issuer);
-  await accounts.setPassword(server.accountId, await passwords.hash('good for one use'), { mustChange: true, actor: 'admin' });
+  const oneTime = await passwords.hash('good for one use');
+  await accounts.setPassword(server.accountId, oneTime, { mustChange: true, actor: 'admin' });
   expect((await refresh(before.tokens.refresh_token)).body.error).toBe('invalid_grant');
   expect(isAsked(await before.agent.visit(authorizationRequest(server.issuer).url))).toBe(true);
 

@@ -210,7 +210,7 @@ describe('consent is remembered', () => {
     expect(returned(await agent.submit(page, { decision: 'deny' })).error).toBe('access_denied');
   });
 
-  test('and a no then takes back the yes from before: what the application has ends, and it has to ask again', async () => {
+  test('and a no then takes back the yes from before: what the application has ends, it has to ask again', async () => {
     const agent = await stranger();
     const tokens = await tokensFor(agent, { scope: 'openid email orders:read' });
     const page = await begin(agent, { prompt: 'consent', scope: 'openid email orders:read' });

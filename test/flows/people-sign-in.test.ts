@@ -125,7 +125,7 @@ describe('a person signs in', () => {
     expect((await server.store.accounts.find(created.id))!.passwordHash).toMatch(/^\$2b\$04\$/);
   });
 
-  test('the page lets its form end at the redirect URI that was asked for, also one of a private-use scheme', async () => {
+  test('the page lets its form end at the redirect URI asked for, also one of a private-use scheme', async () => {
     const https = await open(new UserAgent(server.issuer));
     expect(https.headers.get('content-security-policy')).toContain("form-action 'self' https:;");
     const scheme = await open(new UserAgent(server.issuer), {
@@ -422,7 +422,7 @@ describe('whose browser it is', () => {
     expect(returned(await enter(agent, pages[14]!, person)).code).toBeDefined();
   });
 
-  test('a second person at the same browser takes over: the first session ends, the code is the second one\'s', async () => {
+  test('a second person at the same browser takes over: the first session ends, the code is the second’s', async () => {
     const { agent, tokens } = await signIn(server.issuer);
     const second = await newPerson();
     const request = authorizationRequest(server.issuer, { prompt: 'login' });

@@ -19,7 +19,9 @@ describe('a person signs in through a single-page app', () => {
       auth_time: expect.any(Number), sid: expect.any(String),
     });
     expect(access.payload.exp - access.payload.iat).toBe(1800);
-    expect(id.payload).toMatchObject({ iss: server.issuer, aud: 'spa', sub: server.accountId, nonce: request.nonce, sid: access.payload.sid });
+    expect(id.payload).toMatchObject({
+      iss: server.issuer, aud: 'spa', sub: server.accountId, nonce: request.nonce, sid: access.payload.sid,
+    });
   });
 
   test('the answer names the issuer (RFC 9207) and gives the state back', async () => {
@@ -31,16 +33,19 @@ describe('a person signs in through a single-page app', () => {
 
   test('a refresh gives new tokens and a new refresh token', async () => {
     const { tokens } = await signIn(server.issuer, { parameters: { resource: ordersApi } });
-    const { status, body } = await tokenRequest(server.issuer, { grant_type: 'refresh_token', refresh_token: tokens.refresh_token });
+    const { status, body } = await tokenRequest(
+      server.issuer, { grant_type: 'refresh_token', refresh_token: tokens.refresh_token });
     expect(status).toBe(200);
     expect(body.refresh_token).not.toBe(tokens.refresh_token);
     expect(decode(body.access_token).payload.sub).toBe(server.accountId);
   });
 
   test('userinfo answers the token of a request that named no API', async () => {
-    const { tokens } = await signIn(server.issuer, { clientId: 'web', parameters: { scope: 'openid email orders:read' } });
+    const { tokens } = await signIn(
+      server.issuer, { clientId: 'web', parameters: { scope: 'openid email orders:read' } });
     expect(decode(tokens.access_token).payload.aud).toEqual([ordersApi, server.issuer]);
-    const response = await fetch(`${server.issuer}/me`, { headers: { Authorization: `Bearer ${tokens.access_token}` } });
+    const headers = { Authorization: `Bearer ${tokens.access_token}` };
+    const response = await fetch(`${server.issuer}/me`, { headers });
     expect(await response.json()).toMatchObject({ sub: server.accountId, email: 'ada@example.com' });
   });
 });

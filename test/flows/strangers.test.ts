@@ -27,7 +27,8 @@ test('what a stranger leaves behind is gone within the hour, and small', async (
 });
 
 describe('a request with more than that', () => {
-  test.each(['state', 'nonce', 'login_hint', 'domain_hint', 'ui_locales'])('in %s is refused, and nothing is kept', async (name) => {
+  const parameters = ['state', 'nonce', 'login_hint', 'domain_hint', 'ui_locales'];
+  test.each(parameters)('in %s is refused, and nothing is kept', async (name) => {
     const before = (await rows()).length;
     const asked = authorizationRequest(server.issuer, { [name]: 'x'.repeat(2049) }).url;
     const answer = await new UserAgent(server.issuer).request(asked);
@@ -46,7 +47,8 @@ describe('a request with more than that', () => {
     ];
     expect([signOut.status, signInAnswer.status, (await rows()).length]).toEqual([400, 400, before]);
     await vi.waitFor(async () => {
-      const refused = async (event: string) => (await server.store.audit.list({ event })).map(({ detail }) => detail.error);
+      const refused = async (event: string) =>
+        (await server.store.audit.list({ event })).map(({ detail }) => detail.error);
       expect(await refused('session.end_refused')).toContain('invalid_request');
       expect(await refused('authorization.refused')).toContain('invalid_request');
     }, { timeout: 5_000 });
@@ -58,7 +60,7 @@ describe('a session in which somebody is signed in', () => {
     `select id, payload, expires_at from oidc_models where model = 'Session' and account_id is not null
      and consumed_at is null`)).rows;
 
-  test('ends so long after the sign-in, however it is used, and after another sign-in so long after that one', async () => {
+  test('ends so long after the sign-in, however it is used; another sign-in begins it anew', async () => {
     await server.store.db.query(`delete from oidc_models where model = 'Session'`);
     const { agent } = await signIn(server.issuer);
     const life = server.config.session.life * 1000;
@@ -68,7 +70,8 @@ describe('a session in which somebody is signed in', () => {
     // A day later it is used again.
     const day = 86_400;
     const { signedInAt, exp, ...rest } = JSON.parse(first!.payload);
-    await server.store.db.query(`update oidc_models set payload = $2, expires_at = $3 where model = 'Session' and id = $1`,
+    await server.store.db.query(
+      `update oidc_models set payload = $2, expires_at = $3 where model = 'Session' and id = $1`,
       [first!.id, JSON.stringify({ ...rest, signedInAt: signedInAt - day, exp: exp - day }),
         first!.expires_at - day * 1000]);
     await authorize(agent, authorizationRequest(server.issuer, { prompt: 'none' }).url);

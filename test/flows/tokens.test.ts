@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createVerifier } from '../../src/verifier/index.ts';
-import { callback, ordersApi, person, secret, startSignet, stockApi, declared, type TestServer } from '../support/signet.ts';
+import {
+  callback, declared, ordersApi, person, secret, startSignet, stockApi, type TestServer,
+} from '../support/signet.ts';
 import {
   asClient, askUserinfo, authorizationRequest, authorize, decode, redemption, signIn, tokenRequest, UserAgent,
 } from '../support/user-agent.ts';
@@ -247,12 +249,14 @@ describe("what an API learns of a person through somebody else's application", (
   const ofThirdParty = async (scope: string) => {
     const agent = new UserAgent(server.issuer);
     const redirectUri = 'https://reports.example.net/cb';
-    const request = authorizationRequest(server.issuer, { client_id: 'third-party', redirect_uri: redirectUri, scope, prompt: 'consent' });
+    const request = authorizationRequest(
+      server.issuer, { client_id: 'third-party', redirect_uri: redirectUri, scope, prompt: 'consent' });
     let page = await agent.visit(request.url);
     page = await agent.submit(page, person);
     const { url } = await agent.submit(page, { decision: 'allow' });
     const { body } = await tokenRequest(server.issuer, {
-      grant_type: 'authorization_code', code: new URL(url).searchParams.get('code')!, code_verifier: request.verifier, redirect_uri: redirectUri,
+      grant_type: 'authorization_code', code: new URL(url).searchParams.get('code')!,
+      code_verifier: request.verifier, redirect_uri: redirectUri,
     }, { clientId: 'third-party', secret });
     return decode(body.access_token).payload;
   };

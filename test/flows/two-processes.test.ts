@@ -68,7 +68,7 @@ describe.skipIf(!engines.includes(postgres))('two server processes on one Postgr
     expect(await refreshAt(urls[0]!, tokens.refresh_token)).toMatchObject({ body: { error: 'invalid_grant' } });
   });
 
-  test('give fifty refreshes with one token the same successor, and the grant ends when it is replayed later', async () => {
+  test('give fifty refreshes with one token the same successor; replayed later, it ends the grant', async () => {
     const { body: { refresh_token: token } } = await tokenRequest(urls[0]!, await redeeming());
     const answers = await fifty((url) => refreshAt(url, token));
     expect(answers.map(({ status }) => status)).toEqual(Array(50).fill(200));

@@ -38,8 +38,10 @@ describe.each(engines)('on $name', ({ freshUrl }) => {
       await link('entra|public|t|one', 'a');
       now += 1000;
       await link('entra|public|t|two', 'a');
-      expect((await identities.of('a')).map(({ externalId }) => externalId)).toEqual(['entra|public|t|one', 'entra|public|t|two']);
-      expect(await identities.find(method, 'entra|public|t|one')).toMatchObject({ accountId: 'a', linkedAt: new Date(1_700_000_000_000) });
+      const [one, two] = ['entra|public|t|one', 'entra|public|t|two'];
+      expect((await identities.of('a')).map(({ externalId }) => externalId)).toEqual([one, two]);
+      expect(await identities.find(method, one!))
+        .toMatchObject({ accountId: 'a', linkedAt: new Date(1_700_000_000_000) });
       expect(await identities.find(method, 'entra|public|T|one')).toBeUndefined();
     });
 
@@ -66,12 +68,13 @@ describe.each(engines)('on $name', ({ freshUrl }) => {
     test('moved to another row it does not open', async () => {
       const [one, two] = [await begin('s1', 'token one'), await begin('s2', 'token two')];
       await db.query(
-        'update upstream_sessions set sealed_refresh_token = (select sealed_refresh_token from upstream_sessions where id = $1) where id = $2',
+        `update upstream_sessions set sealed_refresh_token =
+           (select sealed_refresh_token from upstream_sessions where id = $1) where id = $2`,
         [one, two]);
       await expect(sessions.find(two)).rejects.toMatchObject({ code: 'sealed_value_damaged' });
     });
 
-    test('a check keeps the newer token, or the old one where none came, and never revives what has ended', async () => {
+    test('a check keeps the newer token, or the old one where none came, and revives nothing that ended', async () => {
       const id = await begin('s1', 'first');
       now += 10_000;
       await sessions.checked(id, 'second');

@@ -1,4 +1,4 @@
-// The image, without a Docker engine: the stages' own scripts in clean directories, then the server from what they made.
+// The image, without a Docker engine: the stages' own scripts in clean directories, then the server from their work.
 
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -36,7 +36,8 @@ beforeAll(async () => {
   const final = join(home, 'final');
   mkdirSync(final);
   cpSync(join(stage('build'), 'dist'), join(final, 'dist'), { recursive: true });
-  cpSync(join(stage('dependencies'), 'node_modules'), join(final, 'node_modules'), { recursive: true, verbatimSymlinks: true });
+  const modules = join(stage('dependencies'), 'node_modules');
+  cpSync(modules, join(final, 'node_modules'), { recursive: true, verbatimSymlinks: true });
   for (const path of ['package.json', 'views']) cpSync(join(root, path), join(final, path), { recursive: true });
   cpSync(join(root, 'scripts/image/healthcheck.js'), join(final, 'healthcheck.js'));
 
@@ -93,6 +94,7 @@ describe('the image', () => {
 
   test('runs as an ordinary user on Node 24', () => {
     expect(dockerfile).toMatch(/^USER node$/m);
-    expect([...dockerfile.matchAll(/^FROM (\S+)/gm)].map(([, image]) => image)).toEqual(['node:24-slim', 'node:24-slim', 'node:24-slim']);
+    const images = [...dockerfile.matchAll(/^FROM (\S+)/gm)].map(([, image]) => image);
+    expect(images).toEqual(['node:24-slim', 'node:24-slim', 'node:24-slim']);
   });
 });

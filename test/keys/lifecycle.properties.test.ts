@@ -116,7 +116,7 @@ function live(initial: Policy, script: Command[]): World {
 
 const propagation = ({ jwksMaxAge, pollEvery, clockSkew }: Policy) => (jwksMaxAge + pollEvery + clockSkew) * 1000;
 
-/** What every verifier that obeys the max-age can verify: the key came before its first token, and outstays its last. */
+/** What every verifier that obeys the max-age can verify: the key precedes its first token, and outstays its last. */
 function expectVerifiable(key: KeyTimes, { policy, end }: World): void {
   const lag = policy.pollEvery * 1000;
   const staleness = policy.jwksMaxAge * 1000 + lag; // a cache at its oldest, filled by a replica at its latest

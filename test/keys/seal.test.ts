@@ -64,7 +64,8 @@ describe('the master key file', () => {
     expect(readFileSync(file, 'utf8')).toBe(text);
   });
 
-  test.each(['base64', 'base64url', 'hex'] as const)('may be written in %s, in its file or in the configuration', async (encoding) => {
+  const encodings = ['base64', 'base64url', 'hex'] as const;
+  test.each(encodings)('may be written in %s, in its file or in the configuration', async (encoding) => {
     const key = randomBytes(32);
     const text = key.toString(encoding);
     expect(await loadMasterKey({ file: keyFile(`${text}\n`) }, later)).toEqual([key]);

@@ -6,7 +6,9 @@ const hour = 60 * minute;
 const day = 24 * hour;
 const never = Number.MAX_SAFE_INTEGER;
 
-const old: KeySpan = { kid: 'old', publishedAt: -90 * day, signsFrom: -90 * day, signsUntil: 0, withdrawnAt: 15 * day, tokenLife: 1800 };
+const old: KeySpan = {
+  kid: 'old', publishedAt: -90 * day, signsFrom: -90 * day, signsUntil: 0, withdrawnAt: 15 * day, tokenLife: 1800,
+};
 /** The next key signs from 0 on, published so long ahead. */
 const rotation = (aheadMs: number): KeySpan[] =>
   [old, { kid: 'new', publishedAt: -aheadMs, signsFrom: 0, signsUntil: 90 * day, withdrawnAt: never, tokenLife: 1800 }];
@@ -25,7 +27,7 @@ describe('a rotation published a day ahead', () => {
 });
 
 describe('a key that signs the moment it is made', () => {
-  test('breaks every cache that does not fetch for an unknown key, and jose within its cool-down, but not our verifier, which waits', () => {
+  test('breaks caches that do not fetch for an unknown key, and jose in its cool-down; our verifier waits', () => {
     const refused = refusedBy(rotation(0));
     expect(refused).toEqual([
       'jose (10 min, 30 s cool-down)', '.NET (24 h, refresh on unknown key)', 'one-hour cache, no refetch',
@@ -34,7 +36,8 @@ describe('a key that signs the moment it is made', () => {
   });
 
   test('jose recovers after its cool-down, an hour-long cache after its hour', () => {
-    const until = (name: string) => simulate(rotation(0), habitsInTheWild.find((habit) => habit.name.startsWith(name))!)[0]!.until!;
+    const until = (name: string) =>
+      simulate(rotation(0), habitsInTheWild.find((habit) => habit.name.startsWith(name))!)[0]!.until!;
     expect(until('jose')).toBeLessThanOrEqual(30_000);
     expect(until('one-hour')).toBeGreaterThan(10 * minute);
     expect(until('one-hour')).toBeLessThanOrEqual(hour);

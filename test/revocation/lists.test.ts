@@ -261,7 +261,8 @@ describe('a status list over HTTP', () => {
         request(`${url}/${bearer.place.list}`, { headers: { 'Accept-Encoding': encoding } }, (answer) => {
           const chunks: Buffer[] = [];
           answer.on('data', (chunk: Buffer) => chunks.push(chunk));
-          answer.on('end', () => resolve({ encoding: answer.headers['content-encoding'], body: Buffer.concat(chunks) }));
+          const encoding = answer.headers['content-encoding'];
+          answer.on('end', () => resolve({ encoding, body: Buffer.concat(chunks) }));
         }).end();
       });
     };

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { compareMappings, explainRoles, mappingOf, rolesOf, type RoleEvidence, type RoleMapping } from '../../src/roles.ts';
+import {
+  compareMappings, explainRoles, mappingOf, rolesOf, type RoleEvidence, type RoleMapping,
+} from '../../src/roles.ts';
 import { problemsOf } from '../config/problems.ts';
 
 const clerks = 'c1e4c500-0000-4000-8000-000000000001';
@@ -9,7 +11,8 @@ const mapping: RoleMapping = {
   appRoles: { [tid]: { Reader: ['reader'], Boss: ['approver', 'reader'] } },
   groups: { [clerks]: ['clerk'], [bosses]: ['approver'] },
 };
-const member = (ids: string[], appRoles: string[] = []): RoleEvidence => ({ tid, appRoles, groups: { kind: 'complete', ids } });
+const member = (ids: string[], appRoles: string[] = []): RoleEvidence =>
+  ({ tid, appRoles, groups: { kind: 'complete', ids } });
 const absent: RoleEvidence = { tid, appRoles: [], groups: { kind: 'absent' } };
 const unavailable: RoleEvidence = { tid, appRoles: [], groups: { kind: 'unavailable', reason: 'timeout' } };
 
@@ -24,7 +27,8 @@ describe('roles by a mapping', () => {
     ['groups that are not known', [absent], []],
     ['groups that could not be learnt', [unavailable], []],
     ['two identities of one person', [member([clerks]), member([], ['Reader'])], ['clerk', 'reader']],
-    ['what nobody mapped, though it is called like a role here', [member(['clerk'], ['clerk', 'admin', 'toString'])], []],
+    ['what nobody mapped, though it is called like a role here',
+      [member(['clerk'], ['clerk', 'admin', 'toString'])], []],
     ['an app role of the same name in another tenant', [{ ...member([], ['Boss']), tid: elsewhere }], []],
     ['another letter case', [member([clerks.toUpperCase()], ['reader'])], []],
   ])('%s', (_what, evidence, expected) => {
@@ -66,7 +70,9 @@ describe('why a role is there, or is not', () => {
 });
 
 describe('another mapping', () => {
-  const after: RoleMapping = { appRoles: { [tid]: { Reader: ['reader', 'auditor'] } }, groups: { [clerks]: ['reader'] } };
+  const after: RoleMapping = {
+    appRoles: { [tid]: { Reader: ['reader', 'auditor'] } }, groups: { [clerks]: ['reader'] },
+  };
 
   test('who would gain and lose what', () => {
     expect(compareMappings(mapping, after, [], [member([clerks])])).toEqual({ gains: ['reader'], loses: ['clerk'] });
@@ -83,7 +89,8 @@ describe('a mapping as it is written', () => {
   test('holds for the tenant that is configured, or for each that it names', () => {
     const appRoles = { Reader: ['reader'] };
     expect(mappingOf(tid, { appRoles, tenants: {}, groups: {} }).appRoles).toEqual({ [tid]: appRoles });
-    const { appRoles: ofEach } = mappingOf('organizations', { appRoles: {}, tenants: { [tid]: { appRoles } }, groups: {} });
+    const { appRoles: ofEach } = mappingOf(
+      'organizations', { appRoles: {}, tenants: { [tid]: { appRoles } }, groups: {} });
     expect(ofEach).toMatchObject({ [tid]: appRoles });
     expect(rolesOf({ appRoles: ofEach, groups: {} }, [member([], ['Reader'])])).toEqual(['reader']);
   });
@@ -93,7 +100,8 @@ describe('a mapping as it is written', () => {
       { tenant: 'organizations', allowedTenants: [tid, elsewhere], roles: { appRoles: { Boss: ['admin'] } } },
       /^entra\.roles\.appRoles: is for a single tenant.*write tenants\.<guid>\.appRoles/],
     ['several tenants, where people come from one',
-      { tenant: tid, roles: { tenants: { [elsewhere]: { appRoles: {} } } } }, /^entra\.roles\.tenants: is for several tenants/],
+      { tenant: tid, roles: { tenants: { [elsewhere]: { appRoles: {} } } } },
+      /^entra\.roles\.tenants: is for several tenants/],
     ['a tenant by its name',
       { tenant: 'common', allowAnyTenant: true, roles: { tenants: { 'contoso.com': {} } } },
       /^entra\.roles\.tenants\["contoso\.com"\]: must be a GUID/],

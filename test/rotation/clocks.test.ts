@@ -12,7 +12,9 @@ import { createVerifier } from '../../src/verifier/index.ts';
 import { engines, postgres } from '../support/engines.ts';
 import { freePort } from '../support/ports.ts';
 import { callback, ordersApi, person } from '../support/signet.ts';
-import { asClient, authorizationRequest, authorize, redemption, tokenRequest, UserAgent } from '../support/user-agent.ts';
+import {
+  asClient, authorizationRequest, authorize, redemption, tokenRequest, UserAgent,
+} from '../support/user-agent.ts';
 import { startBalancer } from './balancer.ts';
 import type { Balancer } from './balancer.ts';
 import { startServerProcess } from './fleet.ts';
@@ -80,7 +82,7 @@ describe.skipIf(!engines.includes(postgres))('two servers on one PostgreSQL, one
     await expectGood(own);
   }
 
-  test.each([50, -59, 60])('and one that is off by %i s: codes, refreshes and tokens are good at once', async (seconds) => {
+  test.each([50, -59, 60])('and one off by %i s: codes, refreshes and tokens are good at once', async (seconds) => {
     const off = await startServerProcess({ ...settings, port: await freePort() }, { clockShiftMs: seconds * 1000 });
     try {
       await signInAndGoOn(right, off);

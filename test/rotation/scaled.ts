@@ -1,7 +1,7 @@
 // Rotation in a minute instead of a year. Here 1 s stands for 300 s: the JWKS max-age of 5 min is one second, and a
 // verifier's own 10 min are two. What else there is falls short of its usual proportion to that, which is harder on a
-// verifier, not easier: a key may sign when it was published for 3 s (15 min, not 24 h), the least that checkPolicy allows, and
-// signs for 8 s (40 min, not 90 d).
+// verifier, not easier: a key may sign when it was published for 3 s (15 min, not 24 h), the least that checkPolicy
+// allows, and signs for 8 s (40 min, not 90 d).
 //
 // Lives below a minute are refused by the configuration, so the Config is composed as usual and then given other
 // numbers. JWTs and the policy count whole seconds, so the allowed skew is one, and verifiers keep their usual

@@ -61,7 +61,7 @@ describe.each(engines)('two servers on one database, $name, whose signing key ch
   const endSession = (hint: string) =>
     `/session/end?${new URLSearchParams({ id_token_hint: hint, post_logout_redirect_uri: signedOut })}`;
 
-  test('a sign-in begun at one before a change finishes at the other after it, and its code after another', async () => {
+  test('a sign-in begun at one before a change ends at the other after it, and its code after another', async () => {
     const agent = new UserAgent(first.issuer);
     const request = authorizationRequest(first.issuer);
     const page = await agent.visit(request.url);

@@ -58,7 +58,7 @@ const accountsOf = (config: Config) =>
 const jwks = async ({ url }: RunningServer) => (await fetch(`${url}/jwks`)).json();
 
 describe('the first start', () => {
-  test('makes a master key for its owner alone, a database, a signing key and the next, and an administrator', async () => {
+  test('makes a master key for its owner alone, a database, two signing keys and an administrator', async () => {
     const directory = await freshDirectory();
     const config = await configIn(directory);
     const { firstAdministrator } = await started(config);
@@ -157,7 +157,7 @@ describe('what stops a start is said in a sentence, with the next step', () => {
 });
 
 describe.skipIf(!engines.includes(postgres))('two servers on one PostgreSQL', () => {
-  test('start together, with one key and one that is next, one administrator and one master key between them', async () => {
+  test('start together, with one key and the next, one administrator and one master key between them', async () => {
     const directory = await freshDirectory();
     const database = { url: await postgres.freshUrl() };
     const configs = [await configIn(directory, { database }), await configIn(directory, { database })];

@@ -13,7 +13,7 @@ export async function launchChromium(): Promise<Browser> {
   return chromium.launch(launchOptions());
 }
 
-/** The same, for a test that brings a profile of its own: chromium.launchPersistentContext(profile, launchOptions()). */
+/** The same, for a test with a profile of its own: chromium.launchPersistentContext(profile, launchOptions()). */
 export function launchOptions(): LaunchOptions {
   const executablePath = findChromium();
   if (executablePath === undefined) throw new Error('Chromium is not installed: npm test says how to get it');

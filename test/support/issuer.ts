@@ -35,7 +35,8 @@ export async function startWatchedIssuer({ config, store }: TestServer): Promise
     },
   };
   const { accounts } = store;
-  const pages = createProviderPages({ pages: createPages({ branding: config.branding, issuer: config.issuer }), accounts });
+  const { branding, issuer: address } = config;
+  const pages = createProviderPages({ pages: createPages({ branding, issuer: address }), accounts });
   const log = createLog('debug', (line) => lines.push(line));
   const issuer = createIssuer(
     { ...store, db, accounts: createAccounts(db, store.audit), config, pages, log }, await store.keyring.signingKeys());

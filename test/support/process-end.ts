@@ -2,7 +2,7 @@
 
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-/** Calls `cleanUp`, which must be synchronous, when this process ends, unless the returned function was called before. */
+/** Calls `cleanUp`, which must be synchronous, when this process ends, unless the returned function was called. */
 export function onProcessEnd(cleanUp: () => void): () => void {
   const onSignal = (signal: NodeJS.Signals) => {
     forget();

@@ -72,7 +72,8 @@ describe('the verifier as a package of its own', () => {
       const { issuer, sign, forge, close } = await createTestIssuer({ audience: 'https://orders.example.com' });
       const verifier = createVerifier({ issuer, audience: 'https://orders.example.com' });
       const { sub } = await verifier.verify(sign());
-      const refused = forgeries.slice(0, -1).map((forgery) => verifier.verify(forge(forgery)).then(() => [], () => forgery));
+      const refused = forgeries.slice(0, -1).map((forgery) =>
+        verifier.verify(forge(forgery)).then(() => [], () => forgery));
       await close();
       console.log(JSON.stringify([sub, (await Promise.all(refused)).flat().length, forgeries.length]));
     `);

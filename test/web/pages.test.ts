@@ -23,7 +23,8 @@ function everyPage(text: string, from: Pages = pages): Record<string, string> {
     }),
     'sign-in in order to connect': from.signIn({ ...asked, connecting: text }),
     'sign-in, the address first': from.signInStart({
-      ...asked, email: text, problem: text, asksAddress: true, microsoft: { href: `/${text}`, label: text }, local: `/${text}`,
+      ...asked, email: text, problem: text, asksAddress: true, microsoft: { href: `/${text}`, label: text },
+      local: `/${text}`,
     }),
     'sign-in elsewhere alone': from.signInStart({
       ...asked, asksAddress: false, microsoft: { href: `/${text}`, label: text }, local: `/${text}`,

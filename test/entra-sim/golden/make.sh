@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the golden token with openssl alone: no node, no jose. Run it in this directory; the key is a test's and no secret.
+# Makes the golden token with openssl alone: no node, no jose. Run it in this directory; the key is a test's, no secret.
 set -eu
 base64url() { openssl base64 -A | tr '+/' '-_' | tr -d '='; }
 [ -f rsa.key ] || openssl genrsa -out rsa.key 2048
