@@ -1,5 +1,5 @@
-// The section `entra` of signet.yaml: whom Microsoft vouches for, with which credential, and what roles it gives. What the
-// settings do is signin/entra/ and roles.ts.
+// The section `entra` of signet.yaml: whom Microsoft vouches for, with which credential, and what roles it gives. What
+// the settings do is signin/entra/ and roles.ts.
 
 import { z } from 'zod';
 import { day, secret, text, issue, pattern, duration, when } from './config-fields.ts';
@@ -64,21 +64,24 @@ export const roleMapping = z.strictObject({
   groups: z.record(guid(), signetRoles).default({}).describe('For each group (its GUID), the roles it gives here.'),
 });
 
-/** Who has an app role in a tenant, its administrator says; so no mapping may hold for a tenant that it does not name. */
+/** Who has an app role in a tenant, its administrator says: so no mapping holds for a tenant that it does not name. */
 export function appRoleProblem(tenant: string | undefined, { appRoles, tenants }: z.output<typeof roleMapping>) {
   const [isOne, given] = [guidPattern.test(tenant ?? ''), (map: object) => Object.keys(map).length > 0];
   if (!isOne && given(appRoles)) {
-    return issue(['appRoles'], 'is for a single tenant, since whoever runs another one gives out its app roles at will; ' +
-      'write tenants.<guid>.appRoles for each tenant whose app roles count');
+    return issue(['appRoles'], 'is for a single tenant, since whoever runs another gives out its app roles at will; '
+      + 'write tenants.<guid>.appRoles for each tenant whose app roles count');
   }
-  if (isOne && given(tenants)) return issue(['tenants'], 'is for several tenants, and tenant names one; write appRoles');
+  if (isOne && given(tenants)) {
+    return issue(['tenants'], 'is for several tenants, and tenant names one; write appRoles');
+  }
   return undefined;
 }
 
 const customCloud = z
   .strictObject({
-    login: text(httpsOriginRule).describe('ADVANCED: instead of cloud, a Microsoft cloud that is not one of those, by its ' +
-      'three hosts. Where people sign in, such as https://login.sovcloud-identity.fr.'),
+    login: text(httpsOriginRule)
+      .describe('ADVANCED: instead of cloud, a Microsoft cloud that is not one of those, by its ' +
+        'three hosts. Where people sign in, such as https://login.sovcloud-identity.fr.'),
     issuer: text(entraIssuerRule)
       .describe('"iss" of its tokens, with {tenantid} in place of the tenant, such as ' +
         'https://login.sovcloud-identity.fr/{tenantid}/v2.0.'),
