@@ -44,6 +44,7 @@ import { createCompleteSignIn } from './signin/complete.ts';
 import { createDevices } from './signin/device.ts';
 import { createEntraSignIn } from './signin/entra-sign-in.ts';
 import { createEntraSignOut } from './signin/entra-sign-out.ts';
+import { createKeyRefreshes, type KeyRefreshes } from './signin/entra/key-refreshes.ts';
 import { createPasswords, oneTimePassword, type Passwords } from './signin/password.ts';
 import { createPeople } from './signin/people.ts';
 import { createRechecks } from './signin/recheck.ts';
@@ -78,6 +79,7 @@ export interface Store {
   statuses: GrantStatuses & Places;
   statusLists: StatusLists;
   grants: Grants;
+  entraKeys: KeyRefreshes;
   close(): Promise<void>;
 }
 
@@ -141,6 +143,7 @@ export async function openStore(config: Config, log: Log, { create = true }: Sto
       identities: createIdentities(db),
       clients: createClients(db, config.applications, audit, { tokens: { end: endOfClient, ended } }),
       places, revoked, statuses, statusLists, grants,
+      entraKeys: createKeyRefreshes(db, audit, config.keys.pollEvery),
       apis: createApis(config.apis, config.issuer),
       passwords: createPasswords({ cost: config.passwords.bcryptCost, minLength: config.passwords.minLength }),
       close: closers.run,
@@ -170,6 +173,8 @@ export async function startServer(config: Config, log: Log, { dispatcher }: Serv
     const pages = createPages({ branding: config.branding, issuer: config.issuer });
     const entra = config.entra && await openEntra(config.entra, config, store, log, dispatcher);
     if (entra) closers.push(() => entra.connector.close());
+    const entraKeys = entra && await store.entraKeys.follow(entra.connector.forgetKeys, log);
+    if (entraKeys) closers.push(entraKeys.stop);
     const providerPages = createProviderPages({ pages, accounts, elsewhere: entra?.elsewhere });
     const { audience } = administrationApi(config.issuer);
     const authorizer = createAuthorizer({
@@ -251,6 +256,7 @@ export async function startServer(config: Config, log: Log, { dispatcher }: Serv
     }));
     app.use(adminApi({
       authorizer, keys: store.keys, accounts, grants, audit, log, keysChanged: () => rotation.tick(),
+      entraKeys: entraKeys && { ask: store.entraKeys.ask, look: entraKeys.look },
     }));
     const complete = createCompleteSignIn(issuer!, accounts, audit);
     if (entra) app.use(entra.signOut.routes().routes());

@@ -26,6 +26,8 @@ interface AdminApiParts {
   log: Log;
   /** Called after each act on keys, so that this server follows before the answer is sent. */
   keysChanged: () => Promise<void>;
+  /** Microsoft's signing keys; absent where nobody signs in with Microsoft. `look`: so that this server follows. */
+  entraKeys?: { ask: (by: Act) => Promise<object>; look: () => Promise<void> } | undefined;
 }
 
 const root = '/admin/api';
@@ -34,7 +36,7 @@ const forced = z.strictObject({ force: z.boolean().optional(), reason: reason.op
 const nothing = z.strictObject({});
 
 export function adminApi(parts: AdminApiParts): Middleware {
-  const { authorizer, keys, accounts, grants, audit, log, keysChanged } = parts;
+  const { authorizer, keys, accounts, grants, entraKeys, audit, log, keysChanged } = parts;
   const router = new Router({ prefix: `${root}/v1` });
 
   router.get('/keys', allow('admin:read', () => keys.status()));
@@ -68,6 +70,14 @@ export function adminApi(parts: AdminApiParts): Middleware {
   router.post('/grants/:grant/revoke', allow('admin:write', async (ctx, caller) => {
     await bodyOf(ctx, nothing);
     return grants.revoke(param(ctx, 'grant'), actOf(ctx, caller));
+  }));
+
+  router.post('/entra/refresh-keys', allow('admin:write', async (ctx, caller) => {
+    await bodyOf(ctx, nothing);
+    if (!entraKeys) throw new AppError('entra_not_configured', 404, 'there is no entra section in the configuration');
+    const asked = await entraKeys.ask(actOf(ctx, caller));
+    await entraKeys.look();
+    return asked;
   }));
 
   async function accountOf(ctx: Context): Promise<string> {

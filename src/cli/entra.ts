@@ -1,22 +1,29 @@
-// signet entra: what a live tenant does that no document settles. The report may be shown to anybody.
+// signet entra: what a live tenant does that no document settles, in a report that may be shown to anybody; and the
+// emergency in which one of Microsoft's own keys is not to be believed any more.
 
 import type { Command } from 'commander';
+import type { EntraConfig } from '../config.ts';
 import { AppError } from '../errors.ts';
 import { createLog } from '../log.ts';
 import { usageError } from './failure.ts';
-import { table } from './layout.ts';
+import { moment, table } from './layout.ts';
 import type { Session } from './session.ts';
 
 export function entraCommands(program: Command, session: Session): void {
   const entra = program.command('entra').description('Microsoft Entra ID, as it is configured');
+
+  function configured(): EntraConfig {
+    const { entra: config } = session.config();
+    if (config) return config;
+    throw new AppError('entra_not_configured', 400, 'there is no entra section in the configuration');
+  }
 
   entra.command('check')
     .description('sign in once at the live tenant, and report what it does; nothing is stored, nobody is named')
     .option('--port <port>', 'port on localhost that the browser comes back to', '8400')
     .option('--context <id>', 'authentication context of Conditional Access to ask for, such as c1')
     .action(async (given: { port: string; context?: string }) => {
-      const { entra: config, log: { level } } = session.config();
-      if (!config) throw new AppError('entra_not_configured', 400, 'there is no entra section in the configuration');
+      const [config, { log: { level } }] = [configured(), session.config()];
       const port = Number(given.port);
       if (!/^\d{1,5}$/.test(given.port) || port < 1 || port > 65_535) throw usageError('--port must be a port number');
       if (given.context && !/^c\d{1,2}$/.test(given.context)) throw usageError('--context must be c1 to c99');
@@ -31,5 +38,16 @@ export function entraCommands(program: Command, session: Session): void {
       });
       const rows = findings.map(({ number, question, seen }) => [String(number), question, seen]);
       session.answer({ cloud: cloudOf(config).name, findings }, table(['', 'QUESTION', 'SEEN'], rows));
+    });
+
+  entra.command('refresh-keys')
+    .description('the emergency: every server forgets the signing keys of Microsoft, and loads them anew')
+    .action(() => {
+      configured();
+      return session.withStore(async ({ entraKeys }) => {
+        const asked = await entraKeys.ask({ actor: session.actor });
+        session.answer(asked, 'The next token from Microsoft is checked with the keys that it publishes then.\n'
+          + `Running servers have forgotten the others by ${moment(asked.serversFollowBy)}.`);
+      });
     });
 }

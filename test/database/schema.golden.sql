@@ -75,6 +75,11 @@ CREATE TABLE consents (
   primary key (account_id, client_id, audience, scope)
 );
 
+CREATE TABLE entra_key_refreshes (
+  id bigint primary key,
+  asked bigint not null
+);
+
 CREATE TABLE entra_states (
   id text primary key,
 

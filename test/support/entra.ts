@@ -49,6 +49,8 @@ interface EntraWorldOptions {
   values?: Record<string, unknown>;
   sim?: EntraSim;
   database?: string;
+  /** Another server's, to share its keys. */
+  directory?: string;
 }
 
 export async function startEntraWorld(options: EntraWorldOptions = {}): Promise<EntraWorld> {
@@ -57,6 +59,7 @@ export async function startEntraWorld(options: EntraWorldOptions = {}): Promise<
   const dispatcher = new Agent({ connect: sim.connector() });
   const server = await startSignet({
     database: options.database,
+    directory: options.directory,
     parts: { dispatcher },
     values: {
       ...declared,

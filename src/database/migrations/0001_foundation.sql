@@ -149,6 +149,14 @@ create table entra_states (
 );
 create index entra_states_expiry on entra_states (expires_at);
 
+-- One row: how often an administrator had Microsoft's signing keys forgotten. Each server keeps them for itself, and
+-- forgets them when this has changed.
+create table entra_key_refreshes (
+  id bigint primary key,
+  asked bigint not null
+);
+insert into entra_key_refreshes (id, asked) values (1, 0);
+
 create table signing_keys (
   kid text primary key,
   alg text not null,

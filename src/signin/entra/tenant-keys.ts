@@ -61,23 +61,29 @@ export function createTenantKeys({ load, log, now = Date.now }: TenantKeysOption
   let lookedAt = -Infinity;
   let failedAt = -Infinity;
   let lastFailure: unknown;
+  let timesForgotten = 0;
 
   const usable = () => (copy !== undefined && now() - copy.at < lastKnownGoodMs ? copy : undefined);
 
   /** One load at a time, shared; after a failure none for some seconds, however many tokens ask. */
   function reload(): Promise<void> {
     if (now() - failedAt < afterFailureMs) return Promise.reject(lastFailure);
-    flight ??= loadOnce().finally(() => { flight = undefined; });
+    if (!flight) {
+      const mine = loadOnce().finally(() => { if (flight === mine) flight = undefined; });
+      flight = mine;
+    }
     return flight;
   }
 
   async function loadOnce(): Promise<void> {
-    const at = now(); // an answer is as old as its question
+    const [at, asOf] = [now(), timesForgotten]; // an answer is as old as its question
     try {
       const keys = signingKeys(await load());
+      if (asOf !== timesForgotten) return reload();
       if (keys.size === 0) throw new Error('the document names no key that can sign');
       copy = { keys, at };
     } catch (error) {
+      if (asOf !== timesForgotten) return reload();
       failedAt = now();
       lastFailure = error;
       log.warn('entra.keys_not_loaded', { error, lastKnownGood: usable() !== undefined });
@@ -91,19 +97,23 @@ export function createTenantKeys({ load, log, now = Date.now }: TenantKeysOption
     async find(kid) {
       if (usable() === undefined) await reloadOrFail();
       else if (now() - copy!.at >= reloadAfterMs) reload().catch(() => {}); // logged; what is known is good for a day
-      const known = copy!.keys.get(kid);
+      const known = copy?.keys.get(kid);
       if (known) return toKey(known);
 
       // A new key, or a forgery, and only Entra can tell. Between two looks nobody can, so that is what is said.
       if (now() - lookedAt < lookForNewMs) throw new KeysUnavailable(new Error('looked for an unknown key just now'));
       lookedAt = now();
       await reloadOrFail();
-      const found = copy!.keys.get(kid);
+      if (!copy) throw new KeysUnavailable(new Error('forgotten just now'));
+      const found = copy.keys.get(kid);
       return found && toKey(found);
     },
 
     forget() {
       copy = undefined;
+      // What was asked for before is no answer any more.
+      flight = undefined;
+      timesForgotten += 1;
       lookedAt = -Infinity;
       failedAt = -Infinity;
     },

@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { silentLog } from '../../../src/log.ts';
+import { createTenantKeys } from '../../../src/signin/entra/tenant-keys.ts';
 import { startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
 import { startRig, type Rig } from './rig.ts';
 
@@ -107,6 +109,27 @@ describe('E18 the keys of Entra', () => {
     await told.signIn();
     expect(told.completed).toHaveLength(1);
     await told.close();
+  });
+
+  test('that are forgotten on their way are asked for again: that answer may hold the stolen one', async () => {
+    const published = () => sim.keys.jwks('login.microsoftonline.com', sim.tenant('contoso').id);
+    const [before, stolen] = [published(), sim.keys.active.kid];
+    await sim.keys.rotate();
+    sim.keys.revoke(stolen);
+    const after = published();
+    for (const endOfTheFirst of ['answered', 'lost'] as const) {
+      const answers = [Promise.withResolvers<{ keys: unknown[] }>(), Promise.withResolvers<{ keys: unknown[] }>()];
+      let asked = 0;
+      const keys = createTenantKeys({ log: silentLog, load: () => answers[Math.min(asked++, 1)]!.promise });
+      const found = Promise.all([stolen, sim.keys.active.kid].map((kid) => keys.find(kid)));
+      keys.forget();
+      const [old, next] = answers;
+      if (endOfTheFirst === 'answered') old!.resolve(before);
+      else old!.reject(new Error('reset'));
+      await expect.poll(() => asked).toBe(2);
+      next!.resolve(after);
+      expect(await found, endOfTheFirst).toEqual([undefined, expect.objectContaining({ key: expect.anything() })]);
+    }
   });
 
   test.each([
