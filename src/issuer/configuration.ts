@@ -13,6 +13,7 @@ import type { Place } from '../revocation/places.ts';
 import { accessTokenClaims, claimsOf, claimsOfScope, oidcScopes } from './claims.ts';
 import { loadGrant, type Consents } from './consent.ts';
 import { cookieName } from './cookies.ts';
+import type { HandedOn } from './form-post.ts';
 import type { Models } from './models.ts';
 import { PublishedKey, type SignedInSession } from './provider.ts';
 import { stillStands, type Upstream } from './upstream.ts';
@@ -22,6 +23,7 @@ export interface ProviderPages {
   error(ctx: KoaContextWithOIDC, out: { error: string; error_description?: string }, error: Error): void;
   signOut(ctx: KoaContextWithOIDC, form: string): Promise<void>;
   signedOut(ctx: KoaContextWithOIDC): Promise<void>;
+  goOn(ctx: KoaContextWithOIDC, form: HandedOn, leadsTo: string | undefined): void;
 }
 
 interface ConfigurationParts {

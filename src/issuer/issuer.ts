@@ -20,6 +20,7 @@ import type { Places } from '../revocation/places.ts';
 import { configurationFor, toMetadata, type ProviderPages } from './configuration.ts';
 import { createConsents, describeConsent, recordConsent, withdrawConsent, type ConsentRequest } from './consent.ts';
 import { auditProvider } from './events.ts';
+import { showFormPost } from './form-post.ts';
 import { createModels, type GrantStatuses } from './models.ts';
 import { createProvider, type ProvedSignIn, type RequestState } from './provider.ts';
 import { recognise, type RecognisedToken } from './recognise.ts';
@@ -144,7 +145,6 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
         (await people(accountId))?.signedOutAt?.getTime() !== signedOutAt,
     });
     provider.silent = true;
-    provider.use(restrictScripts);
     provider.use((ctx, next) => answerFailure(ctx as never, next));
     auditProvider(provider, audit, log);
     provider.use((ctx, next) => rotation.settle(ctx as never, next));
@@ -152,6 +152,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
     provider.use((ctx, next) => countFetches(ctx, next, keys));
     provider.use((ctx, next) => cacheMetadata(ctx, next, config.keys.jwksMaxAge));
     provider.use((ctx, next) => answerUnknownPath(ctx as never, next, pages));
+    provider.use((ctx, next) => showFormPost(ctx as never, next, pages));
     provider.use((ctx, next) => refuseLongParameters(ctx as never, next, provider, pages));
     return { provider, formats, callback: provider.callback() as Built['callback'] };
   }
@@ -255,13 +256,6 @@ function askedOf(params: Interaction['params']): Asked {
     maxAge: params.max_age === undefined ? undefined : Number(params.max_age),
     acrValues: text('acr_values')?.split(' ') ?? [],
   };
-}
-
-// Two pages are oidc-provider's own, and submit themselves by an inline script: form_post, and the sign-out of somebody
-// who is not signed in. Into a policy that stands already, it writes the digest of that script (script_src_sha.js).
-function restrictScripts(ctx: Context, next: () => Promise<void>): Promise<void> {
-  ctx.set('Content-Security-Policy', "default-src 'none'; script-src; frame-ancestors 'none'; base-uri 'none'");
-  return next();
 }
 
 // oidc-provider answers what fails inside it. What fails around it (the database, as a refresh is written) Koa would

@@ -1,5 +1,6 @@
-// The few files that our pages load: the style sheet, the brand's colours, the logo and the icon. All are read at start
-// and served from memory under a name that carries their hash, so a browser keeps them for good and never asks twice.
+// The few files that our pages load: the style sheet, the brand's colours, the logo, the icon, and the one line of
+// script that there is. All are read at start and served from memory under a name that carries their hash, so a browser
+// keeps them for good and never asks twice.
 
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -15,6 +16,8 @@ interface AssetUrls {
   stylesheet: string;
   brand: string;
   icon: string;
+  /** Sends on the page that loads it (views/go-on.eta). */
+  goOn: string;
   /** Absent when no logo is configured. */
   logo?: string;
 }
@@ -35,17 +38,21 @@ interface Asset {
 const prefix = '/assets/';
 const oneYearSeconds = 31_536_000;
 const css = 'text/css; charset=utf-8';
+const javascript = 'text/javascript; charset=utf-8';
 const logoTypes: Record<string, string> = { '.svg': 'image/svg+xml', '.png': 'image/png' };
 
 export function createAssets(branding: Branding): Assets {
-  const stylesheet = asset('signet.css', css, readFileSync(join(viewsFolder(), 'assets/signet.css')));
+  const stylesheet = asset('signet.css', css, ours('signet.css'));
+  const goOn = asset('go-on.js', javascript, ours('go-on.js'));
   const brand = asset('brand.css', css, Buffer.from(brandCss(branding.color)));
   const logo = branding.logoFile === undefined ? undefined : readLogo(branding.logoFile);
   const icon = logo ?? asset('icon.svg', 'image/svg+xml', sealIcon(branding.color));
 
-  const assets = new Map([stylesheet, brand, icon].map((each) => [each.url, each]));
+  const assets = new Map([stylesheet, brand, icon, goOn].map((each) => [each.url, each]));
   return {
-    urls: { stylesheet: stylesheet.url, brand: brand.url, icon: icon.url, ...(logo && { logo: logo.url }) },
+    urls: {
+      stylesheet: stylesheet.url, brand: brand.url, icon: icon.url, goOn: goOn.url, ...(logo && { logo: logo.url }),
+    },
     middleware: serve(assets),
   };
 }
@@ -89,6 +96,8 @@ function asset(name: string, contentType: string, bytes: Buffer): Asset {
   return { url, contentType, bytes, etag: `"${hash}"` };
 }
 
+const ours = (name: string): Buffer => readFileSync(join(viewsFolder(), 'assets', name));
+
 function readLogo(file: string): Asset {
   const extension = extname(file).toLowerCase();
   const contentType = logoTypes[extension];
@@ -104,6 +113,5 @@ function readLogo(file: string): Asset {
 
 // The icon in the tab has no page around it whose colours it could take, so it is drawn with them.
 function sealIcon(color: string): Buffer {
-  const drawing = readFileSync(join(viewsFolder(), 'assets/seal.svg'), 'utf8');
-  return Buffer.from(drawing.replaceAll('currentColor', color));
+  return Buffer.from(ours('seal.svg').toString().replaceAll('currentColor', color));
 }

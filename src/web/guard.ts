@@ -1,6 +1,6 @@
 // What stands between the network and our own pages: the headers every answer carries, the headers of a page, who may
 // post a form, how a form is read, and whose address a request counts for. oidc-provider parses and caps the bodies of
-// its own endpoints (56 KiB, lib/shared/selective_body.js) and writes its own pages: both are left alone here.
+// its own endpoints (56 KiB, lib/shared/selective_body.js): that is left alone here.
 
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
@@ -38,6 +38,8 @@ export function securityHeaders({ issuer }: { issuer: string }): Middleware {
     'X-Frame-Options': 'DENY',
     'Referrer-Policy': 'no-referrer',
     'Permissions-Policy': 'camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()',
+    // What is not a page of ours (sendPage says what those may do) is nothing to look at.
+    'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'; base-uri 'none'",
   };
   // Without includeSubDomains: other services under this name are not ours to decide for.
   if (new URL(issuer).protocol === 'https:') headers['Strict-Transport-Security'] = `max-age=${oneYearSeconds}`;
@@ -51,19 +53,27 @@ export function securityHeaders({ issuer }: { issuer: string }): Middleware {
 /** The part of a Koa context that an answer is given through; oidc-provider's has it, too. */
 type Answer = Pick<Context, 'status' | 'type' | 'body' | 'set'>;
 
-interface PageOptions {
+interface PageOptions extends PolicyOptions {
   /** HTTP status. Default 200. */
   status?: number;
-  /** See pageCsp. */
+}
+
+interface PolicyOptions {
+  /**
+   * URIs that the answer to a form may lead to. Of http only the origin counts, of any other scheme (https, or
+   * private-use: RFC 8252 §7.1) only the scheme.
+   */
   formAction?: readonly string[];
+  /** Whether the page loads a script from our assets: only the one that sends itself on does. Default false. */
+  script?: boolean;
 }
 
 /** Answers with a page of ours (pages.ts) and the headers that only our own pages can bear. */
-export function sendPage(ctx: Answer, html: string, { status = 200, formAction = [] }: PageOptions = {}): void {
+export function sendPage(ctx: Answer, html: string, { status = 200, ...policy }: PageOptions = {}): void {
   ctx.status = status;
   ctx.type = 'text/html; charset=utf-8';
   ctx.set({
-    'Content-Security-Policy': pageCsp({ formAction }),
+    'Content-Security-Policy': pageCsp(policy),
     'Cache-Control': 'no-store',
     'Cross-Origin-Resource-Policy': 'same-origin',
     // Not no-referrer: under that, a browser posts our form with "Origin: null" (Fetch, "append a request Origin
@@ -74,21 +84,20 @@ export function sendPage(ctx: Answer, html: string, { status = 200, formAction =
 }
 
 /**
- * The content security policy of a page: no script, no inline style, no outside resource, no frame around it.
+ * The content security policy of a page: no script (but see `script`), nothing inline, no outside resource, no frame
+ * around it.
  *
  * Chromium holds `form-action` against every redirect that follows the POST: to the application's redirect URI, and to
  * wherever its callback sends people on. That second place we cannot know, and a sign-in that stops there stops
  * silently. So an https application opens the directive for https.
- *
- * @param formAction URIs that the answer to a form may lead to. Of http only the origin counts, of any other scheme
- *   (https, or private-use: RFC 8252 §7.1) only the scheme.
  */
-export function pageCsp({ formAction = [] }: { formAction?: readonly string[] } = {}): string {
+export function pageCsp({ formAction = [], script = false }: PolicyOptions = {}): string {
   const sources = formAction.map(cspSource);
   return [
     "default-src 'none'",
     "style-src 'self'",
     "img-src 'self'",
+    ...(script ? ["script-src 'self'"] : []),
     // Where CSP has no word for one of the places, saying nothing is what lets the sign-in end.
     ...(sources.includes(undefined) ? [] : [["form-action 'self'", ...new Set(sources)].join(' ')]),
     "frame-ancestors 'none'",

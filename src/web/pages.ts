@@ -1,5 +1,6 @@
 // Every page a person sees while signing in, as a typed function from a model to HTML. The templates (views/*.eta) are
-// compiled once, escape what they print, and hold no script and no inline style, so that the strictest CSP fits them.
+// compiled once, escape what they print, and hold no inline script or style, so that the strictest CSP fits them.
+// One loads a script, which presses its button for whoever has JavaScript: go-on.
 // Which headers go with a page is guard.ts; what is in the style sheet and the logo is assets.ts.
 
 import { readFileSync } from 'node:fs';
@@ -87,6 +88,15 @@ interface SignedOutPage {
   stillAs?: string | undefined;
 }
 
+/** Nothing is asked of the person here but to go on. */
+export interface GoOnPage {
+  /** Where the form leads: trusted HTML of oidc-provider, as are its hidden fields. */
+  action: string;
+  fields: string;
+  /** Where the person is taken, by name. */
+  application?: string | undefined;
+}
+
 interface ErrorPage {
   title: string;
   message: string;
@@ -113,6 +123,7 @@ export interface Pages {
   consent(model: ConsentPage): string;
   signOut(model: SignOutPage): string;
   signedOut(model: SignedOutPage): string;
+  goOn(model: GoOnPage): string;
   error(model: ErrorPage): string;
   lost(model: LostPage): string;
   home(model: HomePage): string;
@@ -120,7 +131,8 @@ export interface Pages {
 
 const templates = [
   'layout', 'problem', 'microsoft', 'cancel',
-  'sign-in', 'sign-in-start', 'new-password', 'consent', 'sign-out', 'signed-out', 'error', 'lost', 'home',
+  'sign-in', 'sign-in-start', 'new-password', 'consent', 'sign-out', 'signed-out', 'go-on', 'error', 'lost',
+  'home',
 ] as const;
 
 /** @param issuer its path goes before every asset, its host into the foot of every page. */
@@ -141,6 +153,7 @@ export function createPages({ branding, issuer }: { branding: Branding; issuer: 
     consent: page('consent'),
     signOut: page('sign-out'),
     signedOut: page('signed-out'),
+    goOn: page('go-on'),
     error: page('error'),
     lost: page('lost'),
     home: page('home'),
@@ -151,7 +164,7 @@ export function createPages({ branding, issuer }: { branding: Branding; issuer: 
 function describeSite(branding: Branding, issuer: string) {
   const { host, pathname } = new URL(issuer);
   const root = pathname.replace(/\/$/, '');
-  const { stylesheet, brand, icon, logo } = createAssets(branding).urls;
+  const { stylesheet, brand, icon, goOn, logo } = createAssets(branding).urls;
   return {
     name: branding.name,
     host,
@@ -159,6 +172,7 @@ function describeSite(branding: Branding, issuer: string) {
     stylesheet: root + stylesheet,
     brand: root + brand,
     icon: root + icon,
+    goOn: root + goOn,
     logo: logo === undefined ? undefined : root + logo,
   };
 }

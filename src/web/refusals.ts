@@ -76,6 +76,10 @@ export function createProviderPages({ pages, accounts, elsewhere }: ProviderPage
       const account = await accounts.find(accountId ?? '');
       sendPage(ctx, pages.signedOut({ application: ctx.oidc.client?.clientName, stillAs: account && nameOf(account) }));
     },
+    goOn(ctx, form, leadsTo) {
+      const html = pages.goOn({ ...form, application: ctx.oidc.client?.clientName });
+      sendPage(ctx, html, { status: ctx.status, formAction: leadsTo === undefined ? [] : [leadsTo], script: true });
+    },
   };
 }
 

@@ -98,6 +98,33 @@ describe.skipIf(noChromium)('a person on the way from an application to the issu
     await heading(page, 'Connected');
   });
 
+  test.each([true, false])('is taken on where nothing is asked, by a script or by a button (%s)', async (script) => {
+    const page = await arrive({ javaScriptEnabled: script });
+    const goOn = async () => {
+      if (script) return;
+      await heading(page, 'One moment');
+      await page.getByRole('button', { name: 'Continue' }).click();
+    };
+    await enterPassword(page, person);
+    await page.getByRole('button', { name: 'Allow', exact: true }).click();
+    await heading(page, 'Connected');
+    await page.goto(`${world.reportsSignIn}&response_mode=form_post`);
+    await goOn();
+    await heading(page, 'Connected');
+    expect(page.url()).not.toContain('code=');
+
+    const another = await newPerson(world);
+    await page.goto(`${world.reportsSignIn}&prompt=login`);
+    await enterPassword(page, another);
+    await goOn();
+    await heading(page, 'Allow Reports to use your account?');
+
+    await visitor.context.clearCookies();
+    await page.goto(`${world.signet.issuer}/session/end`);
+    await goOn();
+    await heading(page, 'You are signed out');
+  });
+
   test('does all of it with the keyboard', async () => {
     const page = await arrive();
     await page.keyboard.type(person.email); // the first field has the focus

@@ -98,11 +98,12 @@ async function serveOrders({ port, issuer, app }: { port: number; issuer: string
   });
 }
 
-/** Shows what it was called back with. */
+/** Shows what it was called back with, in the address or by form_post. */
 async function serveReports(port: number) {
-  const server: Server = createServer(({ url = '/' }, response) => {
+  const server: Server = createServer(async (request, response) => {
     response.setHeader('Content-Type', 'text/html');
-    const answer = new URL(url, 'http://localhost').searchParams;
+    const form = (await request.toArray()).join('');
+    const answer = form ? new URLSearchParams(form) : new URL(request.url ?? '/', 'http://localhost').searchParams;
     response.end(`<title>Reports</title><h1>${answer.has('code') ? 'Connected' : answer.get('error')}</h1>`);
   });
   await new Promise<void>((resolve) => server.listen(port, 'localhost', resolve));

@@ -1,4 +1,3 @@
-import { hash } from 'node:crypto';
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openDatabase } from '../../src/database/open.ts';
@@ -97,29 +96,6 @@ describe('pages of other origins (CORS)', () => {
       expect(answer.headers.get('access-control-allow-origin'), path).toBeNull();
       expect(answer.headers.get('access-control-allow-credentials'), path).toBeNull();
     }
-  });
-});
-
-describe('a page that the protocol library writes itself', () => {
-  test.each([
-    ['an answer by form_post', async () => {
-      const { agent } = await signIn(server.issuer);
-      return agent.request(authorizationRequest(server.issuer, { response_mode: 'form_post' }).url);
-    }],
-    ['an error by form_post', () => new UserAgent(server.issuer)
-      .request(authorizationRequest(server.issuer, { response_mode: 'form_post', prompt: 'none' }).url)],
-    ['the sign-out of somebody who is not signed in', () => new UserAgent(server.issuer).request('/session/end')],
-  ])('may run its own script and nothing else: %s', async (_name, ask) => {
-    const page = await ask();
-    const [, script = ''] = /<script>(.*?)<\/script>/s.exec(page.body) ?? [];
-    expect(script).toContain('submit()');
-    const policy = page.headers.get('content-security-policy')!.split(';').map((directive) => directive.trim());
-    expect(policy).toEqual([
-      "default-src 'none'", `script-src 'sha256-${hash('sha256', script, 'base64')}'`, "frame-ancestors 'none'",
-      "base-uri 'none'",
-    ]);
-    expect(page.body).toContain('<noscript>');
-    expect(page.headers.get('cache-control')).toBe('no-store');
   });
 });
 

@@ -40,8 +40,7 @@ const reliedOn: Record<string, [reason: string, digest: string]> = {
   'lib/helpers/resolve_resource.js':
     ['which API a token is for, and what defaultResource is asked with',
       'ad1c38e95cb32d47'],
-  'lib/helpers/script_src_sha.js':
-    ['writes the digest of an inline script into a policy that stands already', '6fb00119f21b97cc'],
+  'lib/response_modes/form_post.js': ['the form on its page is taken over by form-post.ts', 'e9d9ce601497df84'],
   'lib/shared/check_resource.js':
     ['resource is taken from defaultResource where a request names none',
       '510eab377909b220'],

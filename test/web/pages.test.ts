@@ -8,6 +8,10 @@ const pages = createPages({ branding: { name: 'Acme', color: '#1f5eff' }, issuer
 // As oidc-provider writes it (lib/actions/end_session.js).
 const logoutForm = '<form id="op.logoutForm" method="post" action="https://id.example.com/session/end/confirm">'
   + '<input type="hidden" name="xsrf" value="abc"/></form>';
+const handedOn = {
+  action: 'https://id.example.com/session/end/confirm',
+  fields: '<input type="hidden" name="xsrf" value="abc"/>',
+};
 const hostile = `<script>alert(1)</script>"'&<img src=x onerror=alert(1)>`;
 
 // Each page in each of its states, every text in it being `text`.
@@ -43,6 +47,8 @@ function everyPage(text: string, from: Pages = pages): Record<string, string> {
     'signed out, nobody asked': from.signedOut({}),
     'still signed in': from.signedOut({ application: text, stillAs: text }),
     'still signed in, nobody asked': from.signedOut({ stillAs: text }),
+    'go on': from.goOn({ ...handedOn, application: text }),
+    'go on, somewhere': from.goOn(handedOn),
     'error': from.error({ title: text, message: text, requestId: text, code: text }),
     'error without a code': from.error({ title: text, message: text, requestId: text }),
     'lost: expired': from.lost({ reason: 'expired' }),
@@ -81,8 +87,17 @@ describe('a text that tries to be markup', () => {
 describe('under a policy that allows neither script nor inline style', () => {
   test.each(ordinary)('a page holds none and needs none (%s)', (_name, html) => {
     for (const { tag, attributes } of elementsOf(html)) {
-      expect(['script', 'style', 'iframe', 'object', 'embed', 'base']).not.toContain(tag);
+      expect(['style', 'iframe', 'object', 'embed', 'base']).not.toContain(tag);
       for (const name of attributes.keys()) expect(name).not.toMatch(/^(on.*|style|formaction|srcset)$/);
+    }
+  });
+
+  test.each(ordinary)('a page loads no script, but for the one that presses a button (%s)', (name, html) => {
+    const scripts = elementsOf(html).filter(({ tag }) => tag === 'script');
+    expect(scripts).toHaveLength(name.startsWith('go on') ? 1 : 0);
+    for (const { attributes, end } of scripts) {
+      expect(attributes.get('src')).toMatch(/^\/assets\/go-on\.[0-9a-f]{16}\.js$/);
+      expect(html.slice(end)).toMatch(/^<\/script>/);
     }
   });
 
