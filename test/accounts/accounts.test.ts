@@ -1,10 +1,8 @@
-import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { emailKey } from '../../src/accounts-person.ts';
 import { createAccounts, type Accounts } from '../../src/accounts.ts';
 import { createAudit, type Audit } from '../../src/audit.ts';
 import type { Database } from '../../src/database/database.ts';
-import { migrate } from '../../src/database/migrate.ts';
-import { openDatabase } from '../../src/database/open.ts';
 import { silentLog } from '../../src/log.ts';
 import { engines } from '../support/engines.ts';
 
@@ -18,19 +16,18 @@ test.each([
   expect(emailKey(one)).toBe(emailKey(other));
 });
 
-describe.each(engines)('accounts on $name', ({ freshUrl }) => {
+describe.each(engines)('accounts on $name', ({ freshDatabase }) => {
   let db: Database;
   let audit: Audit;
   let accounts: Accounts;
   let now: number;
 
   beforeEach(async () => {
-    db = await openDatabase(await freshUrl());
+    db = await freshDatabase();
     audit = createAudit(db, { log: silentLog });
-    onTestFinished(async () => { await audit.close(); await db.close(); });
-    await migrate(db);
     now = 1_800_000_000_000;
     accounts = createAccounts(db, audit, { now: () => now });
+    return async () => { await audit.close(); await db.close(); };
   });
 
   test('a person is found by id, and by any spelling of the e-mail address', async () => {

@@ -1,11 +1,9 @@
 import { hash } from 'node:crypto';
-import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { createAudit, type Audit } from '../../src/audit.ts';
 import { createClients, secretMatches, type Clients, type NewApplication } from '../../src/clients.ts';
 import { loadConfig, type ApplicationConfig } from '../../src/config.ts';
 import type { Database } from '../../src/database/database.ts';
-import { migrate } from '../../src/database/migrate.ts';
-import { openDatabase } from '../../src/database/open.ts';
 import { silentLog } from '../../src/log.ts';
 import { engines } from '../support/engines.ts';
 import { declared as forms, secret } from '../support/signet.ts';
@@ -18,19 +16,18 @@ function newApplication(values: Partial<NewApplication> = {}, from: ApplicationC
   return { ...metadata, name: 'Registered', ...values };
 }
 
-describe.each(engines)('applications on $name', ({ freshUrl }) => {
+describe.each(engines)('applications on $name', ({ freshDatabase }) => {
   let db: Database;
   let audit: Audit;
   let clients: Clients;
   let now: number;
 
   beforeEach(async () => {
-    db = await openDatabase(await freshUrl());
+    db = await freshDatabase();
     audit = createAudit(db, { log: silentLog });
-    onTestFinished(async () => { await audit.close(); await db.close(); });
-    await migrate(db);
     now = 1_800_000_000_000;
     clients = createClients(db, declared, audit, { now: () => now });
+    return async () => { await audit.close(); await db.close(); };
   });
 
   describe('declared in signet.yaml', () => {

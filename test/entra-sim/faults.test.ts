@@ -2,27 +2,13 @@
 
 import { request } from 'node:https';
 import { gunzipSync } from 'node:zlib';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
+import { sim, visitor } from './fresh.ts';
 import { aadstsTable, attackerHost, graphFaults, startEntraSim } from './index.ts';
-import type { EntraSim, Fault } from './index.ts';
+import type { Fault } from './index.ts';
 import { createRelyingParty, createVisitor, redirectUri } from './visitor.ts';
 import type { Visitor } from './visitor.ts';
-
-let sim: EntraSim;
-let visitor: Visitor;
-
-beforeAll(async () => {
-  sim = await startEntraSim({ app: { redirectUris: [redirectUri] } });
-});
-afterAll(() => sim.close());
-
-beforeEach(async () => {
-  await sim.reset();
-  sim.signInAs('alice');
-  visitor = createVisitor(sim);
-  return () => visitor.close().catch(() => undefined); // a hanging request may still be open
-});
 
 const keysUrl = () => `https://login.microsoftonline.com/${sim.app.home.id}/discovery/v2.0/keys`;
 const tokenUrl = () => `https://login.microsoftonline.com/${sim.app.home.id}/oauth2/v2.0/token`;

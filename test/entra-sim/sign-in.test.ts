@@ -3,27 +3,11 @@
 import { createHash, generateKeyPairSync, randomUUID } from 'node:crypto';
 import { SignJWT } from 'jose';
 import { Agent, fetch } from 'undici';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
-import { consumersTenantId, startEntraSim } from './index.ts';
-import type { EntraSim } from './index.ts';
+import { sim, visitor } from './fresh.ts';
+import { consumersTenantId } from './index.ts';
 import { claimsOf, createRelyingParty, createVisitor, redirectUri } from './visitor.ts';
-import type { Visitor } from './visitor.ts';
-
-let sim: EntraSim;
-let visitor: Visitor;
-
-beforeAll(async () => {
-  sim = await startEntraSim({ app: { redirectUris: [redirectUri], audience: 'AzureADandPersonalMicrosoftAccount' } });
-});
-afterAll(() => sim.close());
-
-beforeEach(async () => {
-  await sim.reset();
-  sim.signInAs('alice');
-  visitor = createVisitor(sim);
-  return () => visitor.close();
-});
 
 const refusal = (number: number) => new RegExp(`AADSTS${number}`);
 const withCertificate = (thumbprintSha256: string, privateKey: string) =>

@@ -6,28 +6,12 @@ import type { JsonWebKey, KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { compactVerify, createLocalJWKSet, jwtVerify } from 'jose';
 import type { JSONWebKeySet } from 'jose';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
+import { sim, visitor } from './fresh.ts';
 import { signJwt } from './id-token.ts';
-import { attackerHost, hostileIdTokens, startEntraSim } from './index.ts';
-import type { EntraSim } from './index.ts';
-import { claimsOf, createRelyingParty, createVisitor, redirectUri } from './visitor.ts';
-import type { Visitor } from './visitor.ts';
-
-let sim: EntraSim;
-let visitor: Visitor;
-
-beforeAll(async () => {
-  sim = await startEntraSim({ app: { redirectUris: [redirectUri], audience: 'AzureADandPersonalMicrosoftAccount' } });
-});
-afterAll(() => sim.close());
-
-beforeEach(async () => {
-  await sim.reset();
-  sim.signInAs('alice');
-  visitor = createVisitor(sim);
-  return () => visitor.close();
-});
+import { attackerHost, hostileIdTokens } from './index.ts';
+import { claimsOf, createRelyingParty } from './visitor.ts';
 
 const get = async <T>(url: string) => (await (await visitor.request(url)).json()) as T;
 type EntraJwk = JSONWebKeySet['keys'][number] & { issuer?: string };

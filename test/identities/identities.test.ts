@@ -1,7 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Database } from '../../src/database/database.ts';
-import { migrate } from '../../src/database/migrate.ts';
-import { openDatabase } from '../../src/database/open.ts';
 import { createIdentities, type Identities } from '../../src/identities.ts';
 import { createSeal } from '../../src/keys/seal.ts';
 import { createUpstreamSessions, type UpstreamSessions } from '../../src/signin/upstream-sessions.ts';
@@ -9,15 +7,14 @@ import { engines } from '../support/engines.ts';
 
 const method = 'entra';
 
-describe.each(engines)('on $name', ({ freshUrl }) => {
+describe.each(engines)('on $name', ({ freshDatabase }) => {
   let db: Database;
   let identities: Identities;
   let sessions: UpstreamSessions;
   let now: number;
   const lifeSeconds = 1000;
   beforeEach(async () => {
-    db = await openDatabase(await freshUrl());
-    await migrate(db);
+    db = await freshDatabase();
     now = 1_700_000_000_000;
     identities = createIdentities(db, () => now);
     sessions = createUpstreamSessions(db, createSeal([Buffer.alloc(32, 1)]), lifeSeconds, () => now);

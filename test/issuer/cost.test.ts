@@ -1,20 +1,17 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startWatchedIssuer, type WatchedIssuer } from '../support/issuer.ts';
-import { ordersApi, startSignet, type TestServer } from '../support/signet.ts';
+import { ordersApi, type TestServer } from '../support/signet.ts';
 import { asClient, askUserinfo, signIn, tokenRequest } from '../support/user-agent.ts';
 
 let server: TestServer;
 let issuer: WatchedIssuer;
 let tokens: Record<string, string>;
 beforeAll(async () => {
-  server = await startSignet();
-  issuer = await startWatchedIssuer(server);
+  issuer = await startWatchedIssuer();
+  server = issuer.server;
   ({ tokens } = await signIn(server.issuer, { parameters: { resource: ordersApi } }));
 });
-afterAll(async () => {
-  await issuer.close();
-  await server.close();
-});
+afterAll(() => issuer.close());
 
 /** How many statements `ask` costs; the audit trail is written behind the request and does not count. */
 async function cost(ask: () => Promise<unknown>): Promise<number> {

@@ -1,18 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startWatchedIssuer, type WatchedIssuer } from '../support/issuer.ts';
-import { startSignet, type TestServer } from '../support/signet.ts';
+import type { TestServer } from '../support/signet.ts';
 import { authorizationRequest, authorize, redemption, signIn, tokenRequest, UserAgent } from '../support/user-agent.ts';
 
 let server: TestServer;
 let issuer: WatchedIssuer;
 beforeAll(async () => {
-  server = await startSignet();
-  issuer = await startWatchedIssuer(server);
+  issuer = await startWatchedIssuer();
+  server = issuer.server;
 });
-afterAll(async () => {
-  await issuer.close();
-  await server.close();
-});
+afterAll(() => issuer.close());
 
 describe('a database that fails in the middle of a token request', () => {
   test.each([

@@ -1,7 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Database } from '../../src/database/database.ts';
-import { migrate } from '../../src/database/migrate.ts';
-import { openDatabase } from '../../src/database/open.ts';
 import {
   createModels, cutSessions, endGrants, endSessionsOf, type GrantStatuses, type Models,
 } from '../../src/issuer/models.ts';
@@ -12,14 +10,13 @@ import { engines } from '../support/engines.ts';
 const hour = 3600;
 const start = Date.parse('2030-01-01T00:00:00Z');
 
-describe.each(engines)('what the issuer stores, on $name', (engine) => {
+describe.each(engines)('what the issuer stores, on $name', ({ freshDatabase }) => {
   let db: Database;
   let models: Models;
   let statuses: GrantStatuses & RevokedStatuses;
   let now = start;
   beforeAll(async () => {
-    db = await openDatabase(await engine.freshUrl());
-    await migrate(db);
+    db = await freshDatabase();
     statuses = { ...createPlaces(db, { longestBearerLife: hour }), ...createRevokedStatuses(db, { clockSkew: 0 }) };
     models = createModels(db, async () => undefined, statuses, () => now);
   });

@@ -1,18 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startWatchedIssuer, type WatchedIssuer } from '../support/issuer.ts';
-import { person, startSignet, type TestServer } from '../support/signet.ts';
+import { person, type TestServer } from '../support/signet.ts';
 import { authorizationRequest, signIn } from '../support/user-agent.ts';
 
 let server: TestServer;
 let issuer: WatchedIssuer;
 beforeAll(async () => {
-  server = await startSignet();
-  issuer = await startWatchedIssuer(server);
+  issuer = await startWatchedIssuer();
+  server = issuer.server;
 });
-afterAll(async () => {
-  await issuer.close();
-  await server.close();
-});
+afterAll(() => issuer.close());
 
 describe('a person who signs in again in the same browser', () => {
   test('has a new session cookie, and a session at every moment: other tabs refresh meanwhile', async () => {

@@ -1,8 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
 import type { Database } from '../../src/database/database.ts';
-import { migrate } from '../../src/database/migrate.ts';
-import { openDatabase } from '../../src/database/open.ts';
 import { AppError } from '../../src/errors.ts';
 import { createConsumers, isRegular } from '../../src/keys/consumers.ts';
 import type { Consumers, ConsumersOptions } from '../../src/keys/consumers.ts';
@@ -14,7 +12,7 @@ const hour = 60 * minute;
 const day = 24 * hour;
 const start = Date.parse('2030-01-01T00:00:00Z');
 
-describe.each(engines)('the consumers of the JWKS on $name', ({ freshUrl }) => {
+describe.each(engines)('the consumers of the JWKS on $name', ({ freshDatabase }) => {
   let db: Database;
   let clock: number;
   let events: string[];
@@ -26,8 +24,7 @@ describe.each(engines)('the consumers of the JWKS on $name', ({ freshUrl }) => {
   const names = async () => (await consumers.list()).map(({ name }) => name).sort();
 
   beforeAll(async () => {
-    db = await openDatabase(await freshUrl());
-    await migrate(db);
+    db = await freshDatabase();
   });
   afterAll(() => db.close());
   beforeEach(async () => {

@@ -5,8 +5,6 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Database } from '../../src/database/database.ts';
-import { migrate } from '../../src/database/migrate.ts';
-import { openDatabase } from '../../src/database/open.ts';
 import type { SigningKeys } from '../../src/keys/keyring.ts';
 import { createSigner } from '../../src/keys/signer.ts';
 import { createLog } from '../../src/log.ts';
@@ -14,7 +12,7 @@ import { createStatusLists, followRevocations, type StatusLists } from '../../sr
 import { createPlaces, type Bearer, type Places } from '../../src/revocation/places.ts';
 import { createRevokedStatuses, type RevokedStatuses } from '../../src/revocation/revoked.ts';
 import { statusListRoutes } from '../../src/revocation/routes.ts';
-import { engines } from '../support/engines.ts';
+import { engines, sqlite } from '../support/engines.ts';
 import { testKeys } from '../support/keys.ts';
 
 const issuer = 'https://id.example.com';
@@ -30,15 +28,14 @@ interface Replica {
   lists: StatusLists;
 }
 
-describe.each(engines)('status lists, on $name', (engine) => {
+describe.each(engines)('status lists, on $name', ({ freshDatabase }) => {
   let db: Database;
   let now: number;
   let broken: boolean;
   let lines: string[];
   let here: Replica;
   beforeEach(async () => {
-    const opened = await openDatabase(await engine.freshUrl());
-    await migrate(opened);
+    const opened = await freshDatabase();
     broken = false;
     lines = [];
     now = Date.now();
@@ -210,8 +207,7 @@ describe('a status list over HTTP', () => {
   let stop: () => Promise<unknown>;
   let queries = 0;
   beforeEach(async () => {
-    const opened = await openDatabase(await engines[0]!.freshUrl());
-    await migrate(opened);
+    const opened = await sqlite.freshDatabase();
     db = { ...opened, query: (sql, values) => { queries += 1; return opened.query(sql, values); } };
     const places = createPlaces(db, { longestBearerLife: 1, began: () => lists.refresh() });
     lists = createStatusLists({

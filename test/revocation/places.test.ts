@@ -1,8 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Database } from '../../src/database/database.ts';
-import { migrate } from '../../src/database/migrate.ts';
-import { openDatabase } from '../../src/database/open.ts';
 import { placeOf, placesPerList } from '../../src/revocation/order.ts';
 import { createPlaces, type Place } from '../../src/revocation/places.ts';
 import { engines } from '../support/engines.ts';
@@ -39,13 +37,12 @@ describe('the order in which places are handed out', () => {
   });
 });
 
-describe.each(engines)('places in status lists, on $name', (engine) => {
+describe.each(engines)('places in status lists, on $name', ({ freshDatabase }) => {
   let db: Database;
   let now = start;
   let statements = 0;
   beforeAll(async () => {
-    const opened = await openDatabase(await engine.freshUrl());
-    await migrate(opened);
+    const opened = await freshDatabase();
     db = { ...opened, query: (sql, values) => { statements += 1; return opened.query(sql, values); } };
   });
   afterAll(() => db.close());

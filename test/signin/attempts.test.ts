@@ -1,7 +1,5 @@
-import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import type { Database } from '../../src/database/database.ts';
-import { migrate } from '../../src/database/migrate.ts';
-import { openDatabase } from '../../src/database/open.ts';
 import { createAttempts, type Attempts } from '../../src/signin/attempts.ts';
 import { addressPrefixes } from '../../src/web/guard.ts';
 import { engines } from '../support/engines.ts';
@@ -9,17 +7,16 @@ import { engines } from '../support/engines.ts';
 const home = '198.51.100.7';
 const ada = 'ada@example.com';
 
-describe.each(engines)('passwords are guessed, on $name', ({ freshUrl }) => {
+describe.each(engines)('passwords are guessed, on $name', ({ freshDatabase }) => {
   let db: Database;
   let attempts: Attempts;
   let now: number;
 
   beforeEach(async () => {
-    db = await openDatabase(await freshUrl());
-    onTestFinished(() => db.close());
-    await migrate(db);
+    db = await freshDatabase();
     now = 1_800_000_000_000;
     attempts = createAttempts(db, () => now);
+    return () => db.close();
   });
 
   const wait = async (emailKey: string, address: string, more: { network?: string; device?: string } = {}) =>

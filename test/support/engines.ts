@@ -3,31 +3,43 @@
 import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 
+import type { Database } from '../../src/database/database.ts';
+import { migrate } from '../../src/database/migrate.ts';
+import { openDatabase } from '../../src/database/open.ts';
 import { createDatabase } from './postgres.ts';
 
 export interface Engine {
   name: 'sqlite' | 'postgres';
   /** The URL of an empty database of its own, gone when the run ends. */
   freshUrl(): Promise<string>;
+  /** Such a database with all our tables, open: to be closed by whoever asked. */
+  freshDatabase(): Promise<Database>;
 }
 
-export const sqlite: Engine = {
-  name: 'sqlite',
-  freshUrl: async () => `sqlite:${join(mkdtempSync(join(setting('SIGNET_TEST_DIRECTORY'), 'sqlite-')), 'signet.db')}`,
-};
+export const sqlite = engine('sqlite', async () =>
+  `sqlite:${join(mkdtempSync(join(setting('SIGNET_TEST_DIRECTORY'), 'sqlite-')), 'signet.db')}`);
 
-export const postgres: Engine = {
-  name: 'postgres',
-  async freshUrl() {
-    const answer = await fetch(setting('SIGNET_TEST_POSTGRES'));
-    const text = await answer.text();
-    if (!answer.ok) throw new Error(text);
-    return createDatabase(text);
-  },
-};
+export const postgres = engine('postgres', async () => {
+  const answer = await fetch(setting('SIGNET_TEST_POSTGRES'));
+  const text = await answer.text();
+  if (!answer.ok) throw new Error(text);
+  return createDatabase(text);
+});
 
 /** Both; only SQLite where `npm test` could not get PostgreSQL, which it says, and which fails on CI. */
 export const engines: Engine[] = process.env.SIGNET_TEST_NO_POSTGRES ? [sqlite] : [sqlite, postgres];
+
+function engine(name: Engine['name'], freshUrl: Engine['freshUrl']): Engine {
+  return {
+    name,
+    freshUrl,
+    async freshDatabase() {
+      const db = await openDatabase(await freshUrl());
+      await migrate(db);
+      return db;
+    },
+  };
+}
 
 function setting(name: string): string {
   const value = process.env[name];

@@ -1,4 +1,4 @@
-// The issuer alone, on the storage of a running server but through a database that a test can watch and break.
+// A server, and beside it the issuer alone, on the same storage but through a database that a test can watch and break.
 
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -9,10 +9,12 @@ import { createIssuer } from '../../src/issuer/issuer.ts';
 import { createLog } from '../../src/log.ts';
 import { createPages } from '../../src/web/pages.ts';
 import { createProviderPages } from '../../src/web/refusals.ts';
-import type { TestServer } from './signet.ts';
+import { startSignet, type TestServer } from './signet.ts';
 
 export interface WatchedIssuer {
   url: string;
+  /** Where people sign in. */
+  server: TestServer;
   /** Statements sent to the database since `forget`: verb and values. */
   statements: string[];
   /** Makes every statement fail that it says yes to. */
@@ -22,7 +24,9 @@ export interface WatchedIssuer {
   close(): Promise<void>;
 }
 
-export async function startWatchedIssuer({ config, store }: TestServer): Promise<WatchedIssuer> {
+export async function startWatchedIssuer(): Promise<WatchedIssuer> {
+  const signet = await startSignet();
+  const { config, store } = signet;
   const statements: string[] = [];
   const lines: string[] = [];
   let isBroken: (sql: string) => boolean = () => false;
@@ -47,6 +51,7 @@ export async function startWatchedIssuer({ config, store }: TestServer): Promise
 
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    server: signet,
     statements,
     breakOn: (which) => { isBroken = which; },
     logged: () => lines.join(''),
@@ -57,6 +62,7 @@ export async function startWatchedIssuer({ config, store }: TestServer): Promise
     async close() {
       await new Promise((resolve) => server.close(resolve));
       issuer.close();
+      await signet.close();
     },
   };
 }

@@ -1,0 +1,24 @@
+// What most tests of the simulator start from: one simulator for the file, as new before each test, and a browser, at
+// which Microsoft signs alice in without asking. Importing it sets it up.
+
+import { afterAll, beforeAll, beforeEach } from 'vitest';
+
+import { startEntraSim } from './index.ts';
+import type { EntraSim } from './index.ts';
+import { createVisitor, redirectUri } from './visitor.ts';
+import type { Visitor } from './visitor.ts';
+
+export let sim: EntraSim;
+export let visitor: Visitor;
+
+beforeAll(async () => {
+  sim = await startEntraSim({ app: { redirectUris: [redirectUri], audience: 'AzureADandPersonalMicrosoftAccount' } });
+});
+afterAll(() => sim.close());
+
+beforeEach(async () => {
+  await sim.reset();
+  sim.signInAs('alice');
+  visitor = createVisitor(sim);
+  return () => visitor.close().catch(() => undefined); // a hanging request may still be open
+});
