@@ -80,7 +80,7 @@ export function signInRoutes(parts: SignInParts): Router {
 
   if (entra) {
     const { connector } = entra;
-    router.use(entraRoutes({ connector, complete: endAtMicrosoft, failed: showFailure, pages, audit, log }).routes());
+    router.use(entraRoutes({ connector, complete: endAtMicrosoft, failed: showFailure, audit, log }).routes());
   }
 
   router.post('/sign-in/:uid', requireSameOrigin({ issuer: parts.issuerUrl }), async (ctx) => {

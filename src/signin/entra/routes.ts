@@ -17,15 +17,14 @@ import type { FinishedSignIn } from './identity.ts';
 export interface EntraRoutesParts {
   connector: MountedEntraConnector;
   complete(ctx: Context, finished: FinishedSignIn): Promise<void>;
-  /** Answers a failed sign-in. Default: the page for errors. */
-  failed?: (ctx: Context, error: EntraError) => Promise<void> | void;
-  pages: Pages;
+  /** Answers a failed sign-in. */
+  failed(ctx: Context, error: EntraError): Promise<void> | void;
   audit: Audit;
   log: Log;
 }
 
 export function entraRoutes(parts: EntraRoutesParts): Router {
-  const { connector, complete, pages, audit, log, failed = failurePage(pages) } = parts;
+  const { connector, complete, failed, audit, log } = parts;
   const router = new Router();
 
   router.get([callbackPath, resumePath], (ctx) => answering(ctx, async () => {

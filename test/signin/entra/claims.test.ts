@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
+import { noteSecret } from '../../support/secrets.ts';
 import { startRig, type Rig } from './rig.ts';
 
 let sim: EntraSim;
@@ -54,6 +55,29 @@ describe('E4 guests', () => {
     expect(answer.status).toBe(403);
     expect(members.completed).toEqual([]);
     expect(members.failures).toMatchObject([{ failure: 'guest', downstream: 'access_denied' }]);
+  });
+
+  test('are refused where no claim tells, and so is everybody: the log says what is missing', async () => {
+    await members.signIn();
+    expect(members.completed).toEqual([]);
+    expect(members.failures).toMatchObject([{ failure: 'guest', facts: { reason: 'unknown' } }]);
+    const line = members.logged().trim().split('\n').map((text) => JSON.parse(text)).at(-1);
+    expect(line).toMatchObject({ reason: 'unknown', hint: expect.stringContaining('optional claim acct') });
+  });
+
+  test('are out at the next check, once they are refused: also where no claim tells', async () => {
+    const config = { recheck: { every: '15m' } };
+    const open = await startRig(sim, { config });
+    const { tid, oid, upstreamRefreshToken } = await open.identify();
+    noteSecret('refresh token', upstreamRefreshToken);
+    const closed = await startRig(sim, { config: { ...config, guests: 'deny' } });
+    const recheck = () => closed.connector.recheck(upstreamRefreshToken!, { tid, oid });
+    expect(await recheck()).toEqual({ outcome: 'ended', reason: 'unknown' });
+    sim.nextIdToken({ claims: { acct: 1 } });
+    expect(await recheck()).toEqual({ outcome: 'ended', reason: 'guest' });
+    sim.nextIdToken({ claims: { acct: 0 } });
+    expect(await recheck()).toMatchObject({ outcome: 'ok' });
+    for (const each of [open, closed]) await each.close();
   });
 
   test('refused lets members in: acct 0, or idp of the tenant itself', async () => {

@@ -122,7 +122,7 @@ export async function startRig(sim: EntraSim, { config: values = {}, db: shared 
   });
   app.use(router.routes());
   app.use(entraRoutes({
-    connector, pages, audit, log,
+    connector, audit, log,
     failed(ctx, error) {
       failures.push(error);
       failurePage(pages)(ctx, error);
