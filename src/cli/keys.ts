@@ -4,7 +4,10 @@
 import type { Command } from 'commander';
 import type { Act } from '../keys/keyring.ts';
 import { isAppError } from '../errors.ts';
-import { forceOf, type Forced, type KeyOperations, type RotatedKey, type RotationPlan } from '../keys/operations.ts';
+import { forceOf } from '../keys/operations.ts';
+import type {
+  Forced, KeyOperations, RetiredKey, RevokedKey, RotatedKey, RotationPlan,
+} from '../keys/operations.ts';
 import type { Moment, Verdict } from '../keys/plan.ts';
 import type { ConsumersStatus, KeysStatus } from '../keys/status.ts';
 import { usageError } from './failure.ts';
@@ -74,8 +77,8 @@ export function keyCommands(program: Command, session: Session): void {
     .description('end the signing of the active key; the prepared key takes over')
     .argument('<kid>', 'the active key'))
     .action((kid: string, forced: Forced) => withKeys(async ({ retire }) => {
-      session.answer(await retire(kid, act(session, forced)),
-        `key ${kid} is retired: what it signed is still accepted\n${noticed}`);
+      const retired = await retire(kid, act(session, forced));
+      session.answer(retired, retiredText(retired));
     }));
 
   unsafe(keys.command('destroy')
@@ -91,14 +94,11 @@ export function keyCommands(program: Command, session: Session): void {
     .argument('<kid>', 'a key that is prepared, active or retired')
     .requiredOption('--reason <text>', 'why; kept in the audit trail')
     .option('--cut-sessions', 'also end every session and refresh token: everybody signs in again')
-    .option('--force', 'also where the master key does not open the other keys')
+    .option('--force', 'also where the master key is lost and opens no key; a prepared key that it does not open goes, too')
     .action((kid: string, { reason, cutSessions, force }: Emergency) => withKeys(async ({ revoke }) => {
       const by = { actor: session.actor, force: force ? reason : undefined };
       const revoked = await revoke(kid, reason, by, { cutSessions });
-      const { activeKid, sessionsCut, verifiersFollowBy } = revoked;
-      session.answer(revoked, `key ${kid} is revoked${activeKid ? `; ${activeKid} signs` : ''}\n`
-        + `${sessionsCut === null ? '' : 'Every session and refresh token was ended.\n'}${noticed} `
-        + `Verifiers that obey our max-age follow by ${moment(verifiersFollowBy)}.`);
+      session.answer(revoked, revokedText(revoked));
     }));
 
   keys.command('rekey')
@@ -172,6 +172,26 @@ function consumersText({ key, ...readiness }: ConsumersStatus): string {
 ${table(['HAS IT', 'CONSUMER', 'ADDRESS', 'FETCHES', 'LAST SEEN'], rows)}
 
 silent: came once, or stopped coming; nothing says that it still verifies tokens.`;
+}
+
+function retiredText({ kid, activeKid, alsoRevokedKid }: RetiredKey): string {
+  return `key ${kid} is retired: what it signed is still accepted; ${activeKid} signs\n`
+    + `${alsoRevokedText(alsoRevokedKid)}${noticed}`;
+}
+
+function revokedText(revoked: RevokedKey): string {
+  const { kid, activeKid, alsoRevokedKid, unopenedKid, sessionsCut, verifiersFollowBy } = revoked;
+  if (unopenedKid) {
+    return `key ${kid} is revoked. Nothing signs: the master key does not open the active key. Give that up as well:\n`
+      + `signet keys retire ${unopenedKid} --force --reason "…"`;
+  }
+  return `key ${kid} is revoked${activeKid ? `; ${activeKid} signs` : ''}\n${alsoRevokedText(alsoRevokedKid)}`
+    + `${sessionsCut === null ? '' : 'Every session and refresh token was ended.\n'}${noticed} `
+    + `Verifiers that obey our max-age follow by ${moment(verifiersFollowBy)}.`;
+}
+
+function alsoRevokedText(kid: string | null): string {
+  return kid ? `The prepared key ${kid} does not open under this master key, and is revoked as well.\n` : '';
 }
 
 const eventNames = {

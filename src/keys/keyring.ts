@@ -5,15 +5,17 @@
 import type { Audit } from '../audit.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError } from '../errors.ts';
+import type { Act, Emergency, Revocation, Succession } from './acts.ts';
+import { createHalves, type Half } from './halves.ts';
 import { afterlife, followedWithin, isPublished, readyAt, spentAt } from './lifecycle.ts';
-import type { KeyState, Milliseconds, Policy, Seconds } from './lifecycle.ts';
+import type { Milliseconds, Policy, Seconds } from './lifecycle.ts';
 import type { Seal } from './seal.ts';
 import { createSigner, generateKey } from './signer.ts';
 import type { NewKey, PublicJwk, Signer } from './signer.ts';
 import { columns, fromRow, inSigningOrder, isActive, isPrepared, isRetired, versionOf } from './signing-key.ts';
 import type { Row, SigningKey } from './signing-key.ts';
 
-export type { SigningKey };
+export type { Act, SigningKey };
 
 /** Announced on the database after every change. */
 export const keysChannel = 'signet_keys';
@@ -27,36 +29,6 @@ export interface SigningKeys {
   newestPreparedAt: Milliseconds;
   /** Changes when anything above does. */
   version: string;
-}
-
-/** Who acts, for the audit trail. */
-export interface Act {
-  /** Default 'schedule'. */
-  actor?: string | undefined;
-  /** The application through which. */
-  clientId?: string | undefined;
-  requestId?: string | undefined;
-  address?: string | undefined;
-  /** Why an unsafe step is taken all the same. Verifiers will refuse good tokens. */
-  force?: string | undefined;
-}
-
-interface Emergency extends Act {
-  /** Also ends every session and grant, in the same transaction; answers how many rows went. */
-  cutSessions?: ((tx: Queryable) => Promise<number>) | undefined;
-}
-
-/** What became of a revocation. */
-interface Revocation {
-  was: KeyState;
-  /** Who signs instead, where the key was the active one. */
-  successor: string | undefined;
-  /** Rows ended, where sessions were cut. */
-  sessionsCut: number | undefined;
-  /** By then every verifier that obeys our max-age refuses the key; others accept what it signed until it expires. */
-  verifiersFollowBy: Milliseconds;
-  /** When the last of what it signed would expire. */
-  signedValidUntil: Milliseconds;
 }
 
 export interface Keyring {
@@ -74,10 +46,11 @@ export interface Keyring {
    */
   activate(kid: string, act?: Act): Promise<void>;
   /**
-   * Hands over from the active key to the prepared one.
-   * @throws {AppError} key_unknown | key_not_active | key_without_successor | key_step_unsafe
+   * Hands over from the active key to the prepared one. With `force` also where none is prepared, or the master key does
+   * not open them: then a new key signs, as in an emergency.
+   * @throws {AppError} key_unknown | key_not_active | key_without_successor | key_step_unsafe | master_key_wrong
    */
-  retire(kid: string, act?: Act): Promise<void>;
+  retire(kid: string, act?: Act): Promise<Succession>;
   /**
    * Takes a retired key out of the JWKS.
    * @throws {AppError} key_unknown | key_not_retired | key_step_unsafe (what it signed may still be valid)
@@ -85,8 +58,8 @@ export interface Keyring {
   destroy(kid: string, act?: Act): Promise<void>;
   /**
    * The emergency: the key leaves the JWKS at once. Where it was the active one, the prepared key (or a new one) signs
-   * from the same transaction on. With `force`, also keys that the master key does not open. The audit trail has an
-   * incident record, unless the key never signed.
+   * from the same transaction on. With `force`, also where the master key does not open them: then the prepared one is
+   * revoked, too. The audit trail has an incident record, unless the key never signed.
    * @throws {AppError} key_unknown | key_already_gone | master_key_wrong
    */
   revoke(kid: string, reason: string, act?: Emergency): Promise<Revocation>;
@@ -118,6 +91,7 @@ export async function hasSigningKeys(db: Queryable): Promise<boolean> {
 
 export function createKeyring(options: KeyringOptions): Keyring {
   const { db, seal, audit, policy, now = () => db.now(), generate = () => generateKey() } = options;
+  const halves = createHalves(seal);
   // Kept from one call to the next, so that the private half is opened once and not at every tick.
   let signer: Signer | undefined;
 
@@ -136,19 +110,25 @@ export function createKeyring(options: KeyringOptions): Keyring {
     return audit.append(tx, { event, actor, clientId, requestId, address, subject: kid, detail: all });
   }
 
-  function open(kid: string, sealed: string): Buffer {
-    return seal.open(sealed, placeOf(kid));
-  }
-
   /** Refuses to act beside keys that this master key does not open: it would add one that the others cannot. */
   async function checkMasterKey(tx: Queryable): Promise<void> {
-    for (const row of await sealedHalves(tx)) open(row.kid, row.sealed_private);
+    halves.openAll(await sealedHalves(tx));
+  }
+
+  async function unopened(tx: Queryable): Promise<string[]> {
+    return (await sealedHalves(tx)).filter((half) => !halves.opens(half)).map(({ kid }) => kid);
+  }
+
+  /** Made beforehand where it will be needed: nobody should wait for a prime number inside a transaction. */
+  async function spareBeside(kid: string): Promise<NewKey | undefined> {
+    const isSuccessor = (half: Half) => half.activated_at === null && half.kid !== kid && halves.opens(half);
+    return (await sealedHalves(db)).some(isSuccessor) ? undefined : generate();
   }
 
   /** Inserts a new key; false where a key in that place already exists. */
   async function insert(tx: Queryable, key: NewKey, preparedAt: number, activatedAt: number | null): Promise<boolean> {
     const { kid, alg } = key.publicJwk;
-    const sealed = seal.seal(key.pkcs8, placeOf(kid));
+    const sealed = halves.seal(kid, key.pkcs8);
     const { rowCount } = await tx.query(
       `insert into signing_keys (kid, alg, public_jwk, sealed_private, prepared_at, activated_at, longest_life)
        values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing`,
@@ -165,13 +145,27 @@ export function createKeyring(options: KeyringOptions): Keyring {
     return rowCount === 1;
   }
 
+  /** Retires the active key, unless it is `exceptKid`; answers its kid. */
+  async function retireActive(tx: Queryable, at: Milliseconds, exceptKid = ''): Promise<string | undefined> {
+    const { rows } = await tx.query<{ kid: string }>(
+      `update signing_keys set retired_at = $1, sealed_private = null where ${isActive} and kid <> $2 returning kid`,
+      [at, exceptKid]);
+    return rows[0]?.kid;
+  }
+
+  /** Answers the row as it is now, if there was anything to revoke. */
+  async function revokeRow(tx: Queryable, kid: string, at: Milliseconds, reason: string): Promise<Row | undefined> {
+    const { rows } = await tx.query<Row>(
+      `update signing_keys set revoked_at = $2, revoked_reason = $3, sealed_private = null
+       where kid = $1 and destroyed_at is null and revoked_at is null returning ${columns}`,
+      [kid, at, reason]);
+    return rows[0];
+  }
+
   /** Answers the kid of the key that signed until now. */
   async function activate(tx: Queryable, kid: string, at: Milliseconds, act: Act): Promise<string | undefined> {
     await checkMasterKey(tx);
-    const retired = await tx.query<{ kid: string }>(
-      `update signing_keys set retired_at = $1, sealed_private = null where ${isActive} and kid <> $2 returning kid`,
-      [at, kid]);
-    const previous = retired.rows[0]?.kid;
+    const previous = await retireActive(tx, at, kid);
     // Where nothing signs there is nothing to wait for: verifiers will have to fetch the key in any case.
     const atOnce = act.force !== undefined || previous === undefined;
     if (!await promote(tx, kid, at, atOnce ? whenever : at - policy.publishAhead * 1000)) {
@@ -189,11 +183,21 @@ export function createKeyring(options: KeyringOptions): Keyring {
     return previous;
   }
 
-  /** In an emergency: the prepared key, ready or not, or else a new one signs from now on. Answers its kid. */
+  /**
+   * In an emergency: the prepared key, ready or not, or else a new one signs from now on. A prepared key that does not
+   * open is of no use any more, and revoked.
+   */
   async function succeed(
     tx: Queryable, previous: string, at: Milliseconds, spare: NewKey | undefined, act: Act,
-  ): Promise<string> {
-    let successor = (await listKeys(tx)).find((key) => key.state === 'prepared')?.kid;
+  ): Promise<Succession> {
+    const standby = (await sealedHalves(tx)).find(({ activated_at }) => activated_at === null);
+    const lost = standby && !halves.opens(standby) ? standby.kid : undefined;
+    if (lost !== undefined) {
+      const reason = 'it does not open under the present master key';
+      await revokeRow(tx, lost, at, reason);
+      await note(tx, 'key.revoked', lost, act, { reason, was: 'prepared' });
+    }
+    let successor = lost === undefined ? standby?.kid : undefined;
     if (successor === undefined || !await promote(tx, successor, at, whenever)) {
       const key = spare ?? await generate();
       await insert(tx, key, at, at);
@@ -201,7 +205,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
     }
     await checkMasterKey(tx); // the successor must open
     await note(tx, 'key.activated', successor, act, { previous, emergency: true });
-    return successor;
+    return { successor, alsoRevoked: lost };
   }
 
   return {
@@ -216,7 +220,9 @@ export function createKeyring(options: KeyringOptions): Keyring {
       }
       const keys = rows.map(fromRow).filter(isPublished).sort(inSigningOrder);
       const published = keys.map((key) => key.publicJwk);
-      if (signer?.kid !== row.kid) signer = createSigner(published[0]!, open(row.kid, row.sealed_private));
+      if (signer?.kid !== row.kid) {
+        signer = createSigner(published[0]!, halves.open({ kid: row.kid, sealed_private: row.sealed_private }));
+      }
       const newestPreparedAt = Math.max(...keys.map(({ preparedAt }) => preparedAt));
       return { active: signer, published, newestPreparedAt, version: versionOf(keys) };
     },
@@ -251,20 +257,29 @@ export function createKeyring(options: KeyringOptions): Keyring {
 
     activate: (kid, act = {}) => change(async (tx, at) => void await activate(tx, kid, at, act)),
 
-    retire: (kid, act = {}) => change(async (tx, at) => {
-      const { state } = await find(tx, kid);
-      if (state !== 'active') {
-        throw new AppError('key_not_active', 409, `key ${kid} is ${state}; only the active key can be retired`);
-      }
-      const successor = (await listKeys(tx)).find((key) => key.state === 'prepared');
-      if (!successor) {
-        throw new AppError('key_without_successor', 409, `key ${kid} cannot be retired: no other key is prepared`, {
-          hint: 'prepare one first, and let verifiers fetch it',
-        });
-      }
-      const previous = await activate(tx, successor.kid, at, act);
-      if (previous !== kid) throw new AppError('key_not_active', 409, `key ${kid} was replaced in the meantime`);
-    }),
+    async retire(kid, act = {}) {
+      const spare = act.force === undefined ? undefined : await spareBeside(kid);
+      return change(async (tx, at) => {
+        const { state } = await find(tx, kid);
+        if (state !== 'active') {
+          throw new AppError('key_not_active', 409, `key ${kid} is ${state}; only the active key can be retired`);
+        }
+        const successor = (await listKeys(tx)).find((key) => key.state === 'prepared')?.kid;
+        // The master key is lost, say. What the key signed stays good all the same: its public half is in the JWKS.
+        if (act.force !== undefined && (!successor || (await unopened(tx)).length > 0)) {
+          if (await retireActive(tx, at) !== kid) throw replaced(kid);
+          await note(tx, 'key.retired', kid, act);
+          return succeed(tx, kid, at, spare, act);
+        }
+        if (!successor) {
+          throw new AppError('key_without_successor', 409, `key ${kid} cannot be retired: no other key is prepared`, {
+            hint: 'prepare one first, and let verifiers fetch it',
+          });
+        }
+        if (await activate(tx, successor, at, act) !== kid) throw replaced(kid);
+        return { successor, alsoRevoked: undefined };
+      });
+    },
 
     destroy: (kid, act = {}) => change(async (tx, at) => {
       const { rowCount } = await tx.query(
@@ -286,27 +301,23 @@ export function createKeyring(options: KeyringOptions): Keyring {
     }),
 
     async revoke(kid, reason, act = {}) {
-      // Made beforehand where it will be needed: nobody should wait for a prime number inside a transaction.
-      const prepared = (await listKeys(db)).some((key) => key.state === 'prepared' && key.kid !== kid);
-      const spare = prepared ? undefined : await generate();
+      const spare = await spareBeside(kid);
       return change(async (tx, at) => {
         // By force also where the master key is lost or a row damaged: what does not open can still be given up.
         if (act.force === undefined) await checkMasterKey(tx);
         // What it was is read from the row as it was written, and not before: it may just have become the active one.
-        const { rows: [revoked] } = await tx.query<Row>(
-          `update signing_keys set revoked_at = $2, revoked_reason = $3, sealed_private = null
-           where kid = $1 and destroyed_at is null and revoked_at is null returning ${columns}`,
-          [kid, at, reason]);
+        const revoked = await revokeRow(tx, kid, at, reason);
         if (!revoked) {
           const { state } = await find(tx, kid);
           throw new AppError('key_already_gone', 409, `key ${kid} is ${state}; there is nothing left to revoke`);
         }
         const before = fromRow({ ...revoked, revoked_at: null });
         await note(tx, 'key.revoked', kid, act, { reason, was: before.state });
-        const successor = before.state === 'active' ? await succeed(tx, kid, at, spare, act) : undefined;
+        const succession = before.state === 'active' ? await succeed(tx, kid, at, spare, act) : {};
         const sessionsCut = await act.cutSessions?.(tx);
+        const left = await unopened(tx);
         const revocation = {
-          was: before.state, successor, sessionsCut,
+          was: before.state, ...succession, sessionsCut, unopened: left.length > 0 ? left : undefined,
           verifiersFollowBy: at + followedWithin(policy) * 1000,
           signedValidUntil: (before.retiredAt ?? at) + before.longestLife * 1000,
         };
@@ -331,13 +342,14 @@ export function createKeyring(options: KeyringOptions): Keyring {
     },
 
     rekey: (act = {}) => change(async (tx) => {
-      const moved = (await sealedHalves(tx)).filter((row) => !seal.isCurrent(row.sealed_private));
-      for (const { kid, sealed_private: before } of moved) {
+      await checkMasterKey(tx);
+      const moved = (await sealedHalves(tx)).filter((half) => !halves.isCurrent(half));
+      for (const half of moved) {
         // A key retired in the meantime has lost its private half, and must not get it back.
         await tx.query('update signing_keys set sealed_private = $3 where kid = $1 and sealed_private = $2',
-          [kid, before, seal.seal(open(kid, before), placeOf(kid))]);
+          [half.kid, half.sealed_private, halves.seal(half.kid, halves.open(half))]);
       }
-      if (moved.length > 0) await note(tx, 'key.rekeyed', undefined, act, { kids: moved.map((row) => row.kid) });
+      if (moved.length > 0) await note(tx, 'key.rekeyed', undefined, act, { kids: moved.map(({ kid }) => kid) });
       return moved.length;
     }),
 
@@ -357,15 +369,14 @@ async function find(db: Queryable, kid: string): Promise<SigningKey> {
   return fromRow(row);
 }
 
-async function sealedHalves(db: Queryable): Promise<{ kid: string; sealed_private: string }[]> {
-  const { rows } = await db.query<{ kid: string; sealed_private: string }>(
-    'select kid, sealed_private from signing_keys where sealed_private is not null');
+async function sealedHalves(db: Queryable): Promise<Half[]> {
+  const { rows } = await db.query<Half>(
+    'select kid, sealed_private, activated_at from signing_keys where sealed_private is not null');
   return rows;
 }
 
-/** Associated data of a sealed private half: in another key's row it does not open. */
-function placeOf(kid: string): string {
-  return `signing key ${kid}`;
+function replaced(kid: string): AppError {
+  return new AppError('key_not_active', 409, `key ${kid} was replaced in the meantime`);
 }
 
 function moment(at: Milliseconds): string {

@@ -30,8 +30,8 @@ export interface KeyOperations {
   rotate(act: Act): Promise<RotatedKey>;
   /** What `rotate` would do now, or would do by force, and who would refuse a good token because of it. */
   planRotation(options?: { force?: boolean }): Promise<RotationPlan>;
-  /** @throws {UnsafeStep} @throws {AppError} key_unknown | key_not_active | key_without_successor */
-  retire(kid: string, act: Act): Promise<{ kid: string; state: 'retired' }>;
+  /** @throws {UnsafeStep} @throws {AppError} key_unknown | key_not_active | key_without_successor | master_key_wrong */
+  retire(kid: string, act: Act): Promise<RetiredKey>;
   /** @throws {UnsafeStep} @throws {AppError} key_unknown | key_not_retired */
   destroy(kid: string, act: Act): Promise<{ kid: string; state: 'destroyed' }>;
   /**
@@ -52,12 +52,25 @@ export interface RotationPlan extends Plan {
   unseenBy: string[];
 }
 
-interface RevokedKey {
+export interface RetiredKey {
+  kid: string;
+  state: 'retired';
+  /** What signs now. */
+  activeKid: string;
+  /** The prepared key, where it was revoked since the master key does not open it. */
+  alsoRevokedKid: string | null;
+}
+
+export interface RevokedKey {
   kid: string;
   state: 'revoked';
   reason: string;
-  /** What signs now. */
+  /** What signs now; null: nothing. */
   activeKid: string | null;
+  /** The prepared key, where it was revoked since the master key does not open it. */
+  alsoRevokedKid: string | null;
+  /** The active key, where the master key does not open it: it does not sign. */
+  unopenedKid: string | null;
   sessionsCut: number | null;
   verifiersFollowBy: Date;
   signedValidUntil: Date;
@@ -117,11 +130,11 @@ export function createKeyOperations(options: KeyOperationsOptions): KeyOperation
   }
 
   /** Takes a step that hands over to `kid`; the refusal says who would break. */
-  async function handOver(kid: string | undefined, act: Act, step: () => Promise<unknown>): Promise<void> {
+  async function handOver<T>(kid: string | undefined, act: Act, step: () => Promise<T>): Promise<T> {
     const facts = await gather();
     const key = facts.keys.find((candidate) => candidate.kid === kid && candidate.state === 'prepared');
     if (key && act.force === undefined) await waitForConsumers(key, facts);
-    await step().catch(async (error: unknown) => {
+    return step().catch(async (error: unknown) => {
       if (!key || !isAppError(error, 'key_step_unsafe')) throw error;
       throw new UnsafeStep(error.message, {
         until: new Date(readyAt(key, policy)),
@@ -202,8 +215,8 @@ export function createKeyOperations(options: KeyOperationsOptions): KeyOperation
 
     async retire(kid, act) {
       const successor = (await keyring.list()).find(({ state }) => state === 'prepared')?.kid;
-      await handOver(successor, act, () => keyring.retire(kid, act));
-      return { kid, state: 'retired' };
+      const { successor: activeKid, alsoRevoked = null } = await handOver(successor, act, () => keyring.retire(kid, act));
+      return { kid, state: 'retired', activeKid, alsoRevokedKid: alsoRevoked };
     },
 
     async destroy(kid, act) {
@@ -223,10 +236,12 @@ export function createKeyOperations(options: KeyOperationsOptions): KeyOperation
     async revoke(kid, reason, act, { cutSessions: cut = false } = {}) {
       const why = checkedReason(reason);
       const revocation = await keyring.revoke(kid, why, { ...act, cutSessions: cut ? cutSessions : undefined });
-      const active = (await keyring.list()).find(({ state }) => state === 'active');
+      const { alsoRevoked = null, unopened = [] } = revocation;
+      const active = (await keyring.list()).find(({ state }) => state === 'active')?.kid ?? null;
+      const signs = active !== null && !unopened.includes(active);
       return {
         kid, state: 'revoked', reason: why,
-        activeKid: active?.kid ?? null,
+        activeKid: signs ? active : null, alsoRevokedKid: alsoRevoked, unopenedKid: signs ? null : active,
         sessionsCut: revocation.sessionsCut ?? null,
         verifiersFollowBy: new Date(revocation.verifiersFollowBy),
         signedValidUntil: new Date(revocation.signedValidUntil),

@@ -35,7 +35,7 @@ export interface Seal {
 const keyBytes = 32;
 const nonceBytes = 12;
 const tagBytes = 16;
-const howToMake = 'make one with: openssl rand -base64 32';
+const howToMake = (file: string) => `make one with: (umask 077; openssl rand -base64 32 > ${file})`;
 
 /**
  * Reads the master key, or makes it where `createIfMissing` says so (the first start, and never when the database
@@ -104,7 +104,8 @@ async function readKeyFile(file: string, createIfMissing: boolean): Promise<Buff
   if (found !== undefined) return parseKey(found, file);
   if (!createIfMissing) {
     throw new AppError('master_key_missing', 500, `the master key ${file} does not exist`, {
-      hint: 'restore it from your backup: without it the signing keys in the database cannot be opened',
+      hint: 'restore it from your backup: without it the signing keys in the database cannot be opened. '
+        + `Only if it is lost for good: ${howToMake(file)}, and start again, which says how to go on`,
     });
   }
   await createKeyFile(file);
@@ -130,7 +131,7 @@ async function createKeyFile(file: string): Promise<void> {
   } catch (cause) {
     throw new AppError('master_key_unreadable', 500, `the master key ${file} cannot be created: ${reason(cause)}`, {
       cause,
-      hint: `${howToMake}, and store it there with mode 0600`,
+      hint: howToMake(file),
     });
   } finally {
     await unlink(draft).catch(() => undefined); // never made, or already gone: either way nothing is left behind
@@ -161,7 +162,7 @@ function parseKey(text: string, where: string): Buffer {
   const key = decodeMasterKey(text.trim());
   if (key) return key;
   const message = `${where} is not ${keyBytes} random bytes in base64, base64url or hex`;
-  throw new AppError('master_key_malformed', 500, message, { hint: howToMake });
+  throw new AppError('master_key_malformed', 500, message, { hint: 'make one with: openssl rand -base64 32' });
 }
 
 function wrongKey(what: string, id: string, ours: string[]): AppError {

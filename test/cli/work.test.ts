@@ -124,7 +124,7 @@ describe('an administrator works without a server', () => {
       code: 'key_step_unsafe', wouldBreak: { until: expect.any(String), verifiers: expect.any(Array), consumers: [] },
     });
     expect((await there.signet(['keys', 'retire', first, '--force', '--reason', 'a drill', '--json'])).document)
-      .toEqual({ kid: first, state: 'retired' });
+      .toEqual({ kid: first, state: 'retired', activeKid: second, alsoRevokedKid: null });
     expect((await there.signet(['keys', 'destroy', first, '--force', '--reason', 'a drill', '--json'])).document)
       .toEqual({ kid: first, state: 'destroyed' });
     asked.push('keys retire', 'keys destroy');

@@ -322,57 +322,6 @@ describe.each(engines)('signing keys on $name', ({ freshUrl }) => {
     });
   });
 
-  describe('the master key', () => {
-    test('a wrong one is refused, and touches nothing', async () => {
-      const { a, b } = await readyToRotate();
-      const before = await everything();
-      const wrong = open(db, createSeal([randomBytes(32)]));
-      const refused = { code: 'master_key_wrong', status: 500 };
-      await expect(wrong.checkMasterKey()).rejects.toMatchObject(refused);
-      await expect(wrong.signingKeys()).rejects.toMatchObject(refused);
-      await expect(wrong.bootstrap()).rejects.toMatchObject(refused);
-      await expect(wrong.prepare()).rejects.toMatchObject(refused);
-      await expect(wrong.activate(b)).rejects.toMatchObject(refused);
-      await expect(wrong.retire(a)).rejects.toMatchObject(refused);
-      await expect(wrong.revoke(a, 'why')).rejects.toMatchObject(refused);
-      await expect(wrong.rekey()).rejects.toMatchObject(refused);
-      expect(await everything()).toBe(before);
-    });
-
-    test('is lost: by force, the keys that it sealed are given up and a new one signs', async () => {
-      const { a, b } = await readyToRotate();
-      const fresh = open(db, createSeal([randomBytes(32)]));
-      const lost = { actor: 'somebody', force: 'the master key is lost' };
-      await expect(fresh.revoke(a, 'lost', lost)).rejects.toMatchObject({ code: 'master_key_wrong' });
-      expect(await states()).toEqual({ [a]: 'active', [b]: 'prepared' });
-      await fresh.revoke(b, 'lost', lost);
-      await fresh.revoke(a, 'lost', lost);
-      expect((await fresh.signingKeys()).published).toHaveLength(1);
-      expect(await states()).toMatchObject({ [a]: 'revoked', [b]: 'revoked' });
-    });
-
-    test('is changed while old and new both open, after which the old one is not needed', async () => {
-      await readyToRotate();
-      const next: MasterKeys = [randomBytes(32)];
-      const meanwhile = open(db, createSeal([...next, ...masterKeys]));
-      expect(await meanwhile.rekey({ actor: 'somebody' })).toBe(2);
-      expect(await meanwhile.rekey({ actor: 'somebody' })).toBe(0);
-      await open(db, createSeal(next)).checkMasterKey();
-      await expect(keyring.checkMasterKey()).rejects.toMatchObject({ code: 'master_key_wrong' });
-      expect(await audit.list({ event: 'key.rekeyed' })).toHaveLength(1);
-    });
-
-    test('a private half moved into the row of another key does not open', async () => {
-      const { a, b } = await readyToRotate();
-      await db.query(
-        `update signing_keys set sealed_private = (select sealed_private from signing_keys where kid = $1)
-         where kid = $2`,
-        [a, b]);
-      await expect(keyring.activate(b)).rejects.toMatchObject({ code: 'sealed_value_damaged' });
-      expect(await states()).toEqual({ [a]: 'active', [b]: 'prepared' });
-    });
-  });
-
   test('the private half is destroyed at retirement, at revocation, and never shown', async () => {
     const { a, b } = await readyToRotate();
     await keyring.activate(b);

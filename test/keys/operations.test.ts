@@ -243,6 +243,7 @@ describe.each(engines)('an administrator on $name', ({ freshUrl }) => {
       const revoked = await keys.revoke(a, ' seen on a laptop ', by);
       expect(revoked).toEqual({
         kid: a, state: 'revoked', reason: 'seen on a laptop', activeKid: expect.any(String), sessionsCut: null,
+        alsoRevokedKid: null, unopenedKid: null,
         verifiersFollowBy: new Date(clock + 330_000), signedValidUntil: new Date(clock + 14 * day),
       });
       expect(await states()).toEqual({ [a]: 'revoked', [revoked.activeKid!]: 'active' });
