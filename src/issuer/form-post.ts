@@ -1,6 +1,6 @@
 // Pages on which there is nothing to decide: an answer by form_post (OAuth 2.0 Form Post Response Mode), the sign-out
 // of somebody who is not signed in, and the end of one person's session where another one signs in. oidc-provider's own
-// page for these (lib/response_modes/form_post.js) is bare and needs an inline script: its form goes into a page of ours.
+// page for these (lib/response_modes/form_post.js) is bare and has an inline script: its form goes into a page of ours.
 
 import type { KoaContextWithOIDC } from 'oidc-provider';
 import type { ProviderPages } from './configuration.ts';

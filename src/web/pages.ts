@@ -103,6 +103,10 @@ interface ErrorPage {
   /** Printed, so that the person can quote it and an operator can find the line in the log. */
   requestId: string;
   code?: string;
+  /** What it says to the owner of the application. */
+  detail?: string | undefined;
+  /** Where a person can do what did not work. */
+  instead?: LinkTo | undefined;
 }
 
 /** Why a sign-in cannot go on: too old, already done (the back button), or the browser kept no cookie. */

@@ -15,6 +15,7 @@ import type { LostPage, Pages } from './pages.ts';
 interface Wording {
   title: string;
   message: string;
+  instead?: { href: string; label: string };
 }
 
 const broken: Wording = {
@@ -41,6 +42,33 @@ const wordings: Record<string, Wording> = {
     message: 'We are working on it. Please try again in a few minutes.',
   },
 };
+
+// Whoever wants to sign out and cannot, perhaps at a computer that is not theirs, can do it without the application.
+const signOutHere = { href: '/session/end', label: 'Sign out here' };
+
+/** By what oidc-provider says about the request (lib/actions/end_session.js, lib/shared/xsrf.js). */
+const signOutWordings: Record<string, Wording> = {
+  'post_logout_redirect_uri not registered': {
+    title: 'This sign-out was stopped to protect you',
+    message: 'The application asked to send you to an address that is not registered for it. Nothing has changed: where '
+      + 'you were signed in, you still are. Tell the owner of the application.',
+    instead: signOutHere,
+  },
+  ...Object.fromEntries(['could not find logout details', 'xsrf token invalid'].map((description) => [description, {
+    title: 'This page has expired',
+    message: 'It stayed open too long, or a sign-out was begun in another window as well. Nothing has changed.',
+    instead: signOutHere,
+  }])),
+};
+const otherSignOut: Wording = {
+  title: 'This sign-out did not work',
+  message: 'The application did not ask for it as it should, so nothing has changed: where you were signed in, you still '
+    + 'are. Tell the owner of the application.',
+  instead: signOutHere,
+};
+
+/** What of an error is for the owner of the application, and not for an operator or the person alone. */
+const isForOwner = (code: string) => !['not_found', 'temporarily_unavailable', 'server_error'].includes(code);
 
 interface ProviderPagesParts {
   pages: Pages;
@@ -115,11 +143,19 @@ export function answerErrors(pages: Pages, log: Log): Middleware {
 function showRefusal(
   ctx: Context | KoaContextWithOIDC, pages: Pages, status: number, code: string, description?: string,
 ) {
-  const { title, message } = wordings[code] ?? (code === 'server_error' ? broken : {
+  const detail = isForOwner(code) ? description : undefined;
+  const wording = wordingOf(ctx.path, code, description ?? '');
+  sendPage(ctx as Context, pages.error({ ...wording, detail, requestId: ctx.state.requestId, code }), { status });
+}
+
+function wordingOf(path: string, code: string, description: string): Wording {
+  if (code === 'server_error') return broken;
+  if (isForOwner(code) && path.startsWith('/session/end')) return signOutWordings[description] ?? otherSignOut;
+  return wordings[code] ?? {
     title: 'The application asked for something we cannot do',
-    message: `${sentence(description ?? code)} This is for the owner of the application to correct.`,
-  });
-  sendPage(ctx as Context, pages.error({ title, message, requestId: ctx.state.requestId, code }), { status });
+    message: 'There is nothing wrong with your account, and nothing that you could do better. Tell the owner of the '
+      + 'application what is written below.',
+  };
 }
 
 function showLost(ctx: Context | KoaContextWithOIDC, pages: Pages): void {
@@ -131,9 +167,4 @@ function showLost(ctx: Context | KoaContextWithOIDC, pages: Pages): void {
 function whyLost(cookies: string): LostPage['reason'] {
   if (/(?:^|;\s*)(?:__Host-)?signet_session=/.test(cookies)) return 'finished';
   return /(?:^|;\s*)(?:__Host-)?signet_sign_in_/.test(cookies) ? 'expired' : 'cookies';
-}
-
-function sentence(text: string): string {
-  const trimmed = text.trim().replace(/\.$/, '');
-  return `${trimmed.charAt(0).toUpperCase()}${trimmed.slice(1)}.`;
 }

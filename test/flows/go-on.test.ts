@@ -1,4 +1,4 @@
-// Pages that ask nothing of a person but to go on: their script presses the button, and without JavaScript a person does.
+// Pages that ask nothing of a person but to go on: a script presses the button, and without JavaScript the person does.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startSignet, type TestServer } from '../support/signet.ts';

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { rotateKeys } from '../support/rotation.ts';
 import { startSignet, type TestServer } from '../support/signet.ts';
 import { asClient, askUserinfo, authorizationRequest, signIn, tokenRequest, UserAgent } from '../support/user-agent.ts';
+import { textOf } from '../web/html.ts';
 
 const after = 'https://app.example.com/';
 
@@ -152,6 +153,23 @@ describe('a sign-out that is not in order is answered by an error page', () => {
     expect(await isSignedIn(agent)).toBe(true);
   });
 
+  test.each([
+    ['an address that is not registered', 'This sign-out was stopped to protect you',
+      { post_logout_redirect_uri: 'https://attacker.example/' }],
+    ['a hint that is no token', 'This sign-out did not work', { id_token_hint: 'nonsense' }],
+    ['an unknown application', 'This sign-out did not work', { client_id: 'nobody' }],
+  ])('in sentences for people, and a way to sign out all the same: %s', async (_name, title, wrong) => {
+    const { agent } = await signIn(server.issuer);
+    const page = await agent.visit(endSession({ client_id: 'spa', ...wrong } as Record<string, string>));
+    expect([page.status, textOf(page.body, 'h1')]).toEqual([400, title]);
+    const [, message] = /<p class="lead">(.*?)<\/p>/s.exec(page.body)!;
+    expect(message).toMatch(/nothing has changed/i);
+    expect(message).not.toMatch(/_/);
+    const [, instead] = /<a href="([^"]*)">Sign out here<\/a>/.exec(page.body)!;
+    await agent.submit(await agent.visit(instead!), { logout: 'yes' });
+    expect(await isSignedIn(agent)).toBe(false);
+  });
+
   test('a hint with another signature, or of another kind', async () => {
     const { agent, tokens } = await signIn(server.issuer);
     const [header, payload] = tokens.id_token.split('.');
@@ -172,5 +190,6 @@ describe('a sign-out that is not in order is answered by an error page', () => {
     const form = { xsrf: 'x', logout: 'yes' };
     const page = await new UserAgent(server.issuer).request('/session/end/confirm', { form });
     expect([page.status, page.headers.get('location')]).toEqual([400, null]);
+    expect(textOf(page.body, 'h1')).toBe('This page has expired');
   });
 });

@@ -49,7 +49,9 @@ function everyPage(text: string, from: Pages = pages): Record<string, string> {
     'still signed in, nobody asked': from.signedOut({ stillAs: text }),
     'go on': from.goOn({ ...handedOn, application: text }),
     'go on, somewhere': from.goOn(handedOn),
-    'error': from.error({ title: text, message: text, requestId: text, code: text }),
+    'error': from.error({
+      title: text, message: text, requestId: text, code: text, detail: text, instead: { href: `/${text}`, label: text },
+    }),
     'error without a code': from.error({ title: text, message: text, requestId: text }),
     'lost: expired': from.lost({ reason: 'expired' }),
     'lost: finished': from.lost({ reason: 'finished' }),
