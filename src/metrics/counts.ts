@@ -30,7 +30,8 @@ export function createCounts(): Counts {
       return signIns.add({ method: detail.method === 'entra' ? 'entra' : 'password', outcome: word(outcome) });
     }
     if (event === 'token.issued') {
-      for (const kind of detail.kinds as string[]) tokens.add({ kind, grant_type: word(detail.grantType) });
+      const kinds = Array.isArray(detail.kinds) ? detail.kinds : [];
+      for (const kind of kinds) tokens.add({ kind: word(kind), grant_type: word(detail.grantType) });
       return;
     }
     if (how?.endsWith('refused')) refusals.add({ request: what, error: word(detail.error ?? detail.reason) });

@@ -91,7 +91,8 @@ describe('E3 the hosts of a cloud that is in no table', () => {
   test('E3 are three, and all of them https', () => {
     expect(loadConfig(entra({ customCloud: hosts })).entra!.customCloud).toEqual(hosts);
     for (const name of Object.keys(hosts)) {
-      const saying = (problem: string) => [expect.stringMatching(new RegExp(`^entra\\.customCloud\\.${name}: ${problem}`))];
+      const saying = (problem: string) =>
+        [expect.stringMatching(new RegExp(`^entra\\.customCloud\\.${name}: ${problem}`))];
       const plain = hosts[name as keyof typeof hosts].replace('https', 'http');
       expect(problems({ customCloud: { ...hosts, [name]: undefined } })).toEqual(saying('is missing'));
       expect(problems({ customCloud: { ...hosts, [name]: plain } })).toEqual(saying('must be .*https'));

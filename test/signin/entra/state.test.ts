@@ -75,7 +75,8 @@ describe.each(engines)('E6 E7 a sign-in that is at Microsoft, on $name', ({ fres
     for (const { state } of [first, late]) expect(await servers[0].park(codeReply(state))).toBe(true);
     expect(await servers[1].take(first.state, first.browser, direct)).toBeUndefined();
     expect(await servers[1].take(first.state, 'another browser', parked)).toBeUndefined();
-    expect(await servers[1].take(first.state, first.browser, parked)).toEqual({ begun, parked: codeReply(first.state) });
+    const taken = await servers[1].take(first.state, first.browser, parked);
+    expect(taken).toEqual({ begun, parked: codeReply(first.state) });
     expect(await servers[0].take(first.state, first.browser, parked)).toBeUndefined();
     now += 60_000;
     expect(await servers[1].take(late.state, late.browser, parked)).toBeUndefined();
