@@ -1,7 +1,8 @@
 // `npm run test:interop`: resource servers in other languages against a live server, through good and bad tokens, a
 // rotation, a revoked grant and a revoked key. Runs those whose toolchain is on this machine, prints the matrix, and
 // writes it into docs/interop.md; with words after it, only those whose names have one, and nothing is written. Before
-// them, Wycheproof's vectors against the verifier. Exits with 1 where something is not as expected.
+// them, Wycheproof's vectors against the verifier, and Kubernetes, which needs a server of its own. Exits with 1 where
+// something is not as expected.
 
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -9,12 +10,13 @@ import { ordersApi } from '../test/support/signet.ts';
 import { decode } from '../test/support/user-agent.ts';
 import { apaches } from './interop/apache.ts';
 import { type Contender, programs, type Running } from './interop/contenders.ts';
+import { kubernetes } from './interop/kubernetes.ts';
 import { nginx } from './interop/nginx.ts';
 import { oauth2Proxy } from './interop/oauth2-proxy.ts';
 import { type Cell, type Column, document, table } from './interop/report.ts';
 import { startLive } from './interop/server.ts';
 import { makeTokens, personsTokens } from './interop/tokens.ts';
-import { type Vectors, wycheproof } from './interop/wycheproof.ts';
+import { wycheproof } from './interop/wycheproof.ts';
 
 const keysSeconds = 30;
 // What comes on top of a bound: the server's own look at its keys, one request, and a machine with other work to do.
@@ -27,7 +29,13 @@ const keysBound = (contender: Contender) => keysSecondsOf(contender) + graceSeco
 const isLetIn = (status: number) => status === 200;
 const isRefused = (status: number) => status === 401;
 
-const vectors = await judgeVectors();
+const vectors = await wycheproof();
+console.log(vectors.absent ?? `${vectors.version}: ${JSON.stringify(vectors.counts)}`);
+for (const failure of vectors.failures) console.log(`NOT Wycheproof: ${failure}`);
+const trial = await kubernetes();
+for (const { check, got, ok } of trial.cells) console.log(`${ok ? '   ' : 'NOT'} Kubernetes: ${check}: ${got}`);
+console.log(trial.absent ?? trial.version);
+
 const server = await startLive({
   keys: { jwksMaxAge: `${keysSeconds}s`, pollEvery: '1s' },
   revocation: { ttl: `${statusTtlSeconds}s` },
@@ -52,19 +60,11 @@ try {
 }
 console.log(table(columns));
 const target = fileURLToPath(new URL('../docs/interop.md', import.meta.url));
-if (wanted.length === 0) writeFileSync(target, document(columns, { keysSeconds, statusTtlSeconds }, vectors));
-const failures = columns.flatMap(({ cells }) => cells.filter(({ ok }) => !ok)).length + vectors.failures.length;
+if (wanted.length === 0) writeFileSync(target, document(columns, { keysSeconds, statusTtlSeconds }, vectors, trial));
+const cells = [...columns, trial].flatMap((column) => column.cells);
+const failures = cells.filter(({ ok }) => !ok).length + vectors.failures.length;
 console.log(failures === 0 ? 'everything is as it should be' : `${failures} answers are not as they should be`);
 process.exitCode = failures > 0 ? 1 : 0;
-
-async function judgeVectors(): Promise<Vectors> {
-  const judged = await wycheproof();
-  const { absent, version, counts, failures: wrong } = judged;
-  if (absent !== undefined) console.log(`Wycheproof: not here: ${absent}`);
-  else console.log(`${version}:`, counts);
-  for (const failure of wrong) console.log(`NOT Wycheproof: ${failure}`);
-  return judged;
-}
 
 async function stop(): Promise<void> {
   for (const { at } of running) await at.stop();

@@ -19,7 +19,7 @@ export const oauth2Proxy: Contender = {
   gaps: {
     [wrongType]: 'it does not look at "typ"; a real ID token, unless of its own client, has another audience',
     'without the scope': 'it does not look at "scope": what is behind it has to',
-    'the revoked key, refused': 'it keeps keys until it meets one that it does not know: the next token of another key',
+    'the revoked key, refused': 'it keeps keys until a token names one that it does not have',
   },
   prepare() {
     run('go', ['build', '-o', `${cache}/oauth2-proxy`, name], source);

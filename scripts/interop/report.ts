@@ -1,5 +1,7 @@
-// The matrix, as Markdown: a row per check, a column per resource server. And what became of Wycheproof's vectors.
+// The matrix, as Markdown: a row per check, a column per resource server. And what became of Kubernetes, and of
+// Wycheproof's vectors.
 
+import type { Trial } from './kubernetes.ts';
 import { mislabelled, refusedOnPurpose, type Vectors } from './wycheproof.ts';
 
 export interface Cell {
@@ -38,7 +40,7 @@ export interface Bounds {
 }
 
 export function document(
-  columns: readonly Column[], { keysSeconds, statusTtlSeconds }: Bounds, vectors: Vectors,
+  columns: readonly Column[], { keysSeconds, statusTtlSeconds }: Bounds, vectors: Vectors, trial: Trial,
 ): string {
   const day = new Date().toISOString().slice(0, 10);
   const gaps = columns.filter(({ absent }) => absent === undefined).flatMap(({ name, gaps: known }) =>
@@ -65,19 +67,36 @@ ${gaps.length === 0 ? '' : `¹ Known:\n\n${gaps.join('\n')}\n`}
 | --- | --- |
 ${versions.join('\n')}
 
+## Kubernetes
+
+${chapterOfKubernetes(trial)}
+
 ## Wycheproof
 
-${chapter(vectors)}
+${chapterOfVectors(vectors)}
 `;
 }
 
-function chapter({ absent, version, counts, failures }: Vectors): string {
+function chapterOfKubernetes({ absent, version, cells }: Trial): string {
+  if (absent !== undefined) return `Not run: ${absent}`;
+  const rows = cells.map(({ check, got, ok }) => `| ${check} | ${ok ? `\`${got}\`` : `**${got}**`} |`);
+  return `The configuration of [other-languages.md](other-languages.md#kubernetes) in the authenticator of a Kubernetes API server
+(\`${version}\`): whom it takes the caller for, or 401. Keys may be kept for 30 s here; a revoked one is
+believed until a token names a key that it does not have.
+
+| token | answer |
+| --- | --- |
+${rows.join('\n')}`;
+}
+
+function chapterOfVectors({ absent, version, counts, failures }: Vectors): string {
   if (absent !== undefined) return `Its vectors were not run: ${absent}`;
   const all = counts.accepted + counts.refused + counts.others;
   const listed = (reasons: Record<string, string>) =>
     Object.entries(reasons).map(([tests, reason]) => `- ${tests}: ${reason}`).join('\n');
-  return `Its vectors for JSON Web Signatures (\`${version}\`) against \`signet/verifier\`, which accepts RS256 alone.
-"The JWS layer" is the verifier without the claims: their payloads are none.
+  return `Its vectors for JSON Web Signatures (\`${version}\`)
+against \`signet/verifier\`, which accepts RS256 alone. "The JWS layer" is the verifier without the claims: their payloads
+are none.
 
 | | vectors |
 | --- | --- |
@@ -87,8 +106,7 @@ function chapter({ absent, version, counts, failures }: Vectors): string {
 | together, as they have to be judged | ${all} |
 | refused by the whole verifier, each with a 401 | ${counts.whole} |
 | access tokens signed with the RS256 keys of the vectors, accepted by the whole verifier | ${counts.tokens} |
-
-${failures.length === 0 ? '' : `**Not as it should be:**\n\n${failures.map((each) => `- ${each}`).join('\n')}\n`}
+${failures.length === 0 ? '' : `\n**Not as it should be:**\n\n${failures.map((each) => `- ${each}`).join('\n')}\n`}
 Refused on purpose, though labelled valid:
 
 ${listed(refusedOnPurpose)}

@@ -28,18 +28,6 @@ export async function personsTokens({ issuer }: LiveServer, resource = ordersApi
 
 export async function makeTokens(server: LiveServer): Promise<Tokens> {
   const person = await personsTokens(server);
-  const { header, payload } = decode(person.access_token);
-  const { active, published } = await server.store.keyring.signingKeys();
-  const pem = createPublicKey({ key: { ...published[0]! }, format: 'jwk' }).export({ type: 'spki', format: 'pem' });
-  const nowSeconds = Math.floor(Date.now() / 1000);
-  const hour = 3600;
-
-  async function signed(claims: object, changes: object = {}, sign = active.sign): Promise<string> {
-    const text = [{ ...header, ...changes }, { ...payload, jti: randomUUID(), ...claims }].map(encode).join('.');
-    return `${text}.${(await sign(Buffer.from(text))).toString('base64url')}`;
-  }
-
-  const otherApi = (await personsTokens(server, stockApi)).access_token;
   return {
     good: {
       'a person’s token': person.access_token,
@@ -47,21 +35,43 @@ export async function makeTokens(server: LiveServer): Promise<Tokens> {
     },
     bad: {
       'no token': '',
-      'a token for another API': otherApi,
-      'expired': await signed({ iat: nowSeconds - 2 * hour, exp: nowSeconds - hour }),
-      'not valid yet': await signed({ nbf: nowSeconds + hour }),
-      'of another issuer': await signed({ iss: 'https://id.example.net' }),
-      'an ID token': person.id_token,
-      [wrongType]: await signed({}, { typ: 'JWT' }),
-      'a refresh token': person.refresh_token,
-      'alg none': await signed({}, { alg: 'none' }, async () => Buffer.alloc(0)),
-      'HS256 with the public key': await signed({}, { alg: 'HS256' }, async (text) =>
-        createHmac('sha256', pem).update(text).digest()),
-      'RS512': await signed({}, { alg: 'RS512' }),
-      'another token’s signature': await signed({}, {}, () => active.sign(Buffer.from('another token'))),
-      'an unknown key': await signed({}, { kid: randomUUID() }),
-      'without the scope': await signed({ scope: 'openid' }),
+      'a token for another API': (await personsTokens(server, stockApi)).access_token,
+      ...await forgeries(server, person),
     },
+  };
+}
+
+/** Makes tokens like `jwt` with some claims and header parameters changed, signed by the active key or otherwise. */
+export async function forger({ store }: LiveServer, jwt: string) {
+  const { header, payload } = decode(jwt);
+  const { active } = await store.keyring.signingKeys();
+  return async (claims: object, changes: object = {}, sign = active.sign): Promise<string> => {
+    const text = [{ ...header, ...changes }, { ...payload, jti: randomUUID(), ...claims }].map(encode).join('.');
+    return `${text}.${(await sign(Buffer.from(text))).toString('base64url')}`;
+  };
+}
+
+/** What must be refused in the place of the access token among `tokens`. */
+export async function forgeries(server: LiveServer, tokens: Record<string, any>): Promise<Record<string, string>> {
+  const signed = await forger(server, tokens.access_token);
+  const { active, published } = await server.store.keyring.signingKeys();
+  const pem = createPublicKey({ key: { ...published[0]! }, format: 'jwk' }).export({ type: 'spki', format: 'pem' });
+  const nowSeconds = Math.floor(Date.now() / 1000);
+  const hour = 3600;
+  return {
+    'expired': await signed({ iat: nowSeconds - 2 * hour, exp: nowSeconds - hour }),
+    'not valid yet': await signed({ nbf: nowSeconds + hour }),
+    'of another issuer': await signed({ iss: 'https://id.example.net' }),
+    'an ID token': tokens.id_token,
+    [wrongType]: await signed({}, { typ: 'JWT' }),
+    'a refresh token': tokens.refresh_token,
+    'alg none': await signed({}, { alg: 'none' }, async () => Buffer.alloc(0)),
+    'HS256 with the public key': await signed({}, { alg: 'HS256' }, async (text) =>
+      createHmac('sha256', pem).update(text).digest()),
+    'RS512': await signed({}, { alg: 'RS512' }),
+    'another token’s signature': await signed({}, {}, () => active.sign(Buffer.from('another token'))),
+    'an unknown key': await signed({}, { kid: randomUUID() }),
+    'without the scope': await signed({ scope: 'openid' }),
   };
 }
 
