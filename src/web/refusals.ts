@@ -50,8 +50,8 @@ const signOutHere = { href: '/session/end', label: 'Sign out here' };
 const signOutWordings: Record<string, Wording> = {
   'post_logout_redirect_uri not registered': {
     title: 'This sign-out was stopped to protect you',
-    message: 'The application asked to send you to an address that is not registered for it. Nothing has changed: where '
-      + 'you were signed in, you still are. Tell the owner of the application.',
+    message: 'The application asked to send you to an address that is not registered for it. Nothing has changed: '
+      + 'where you were signed in, you still are. Tell the owner of the application.',
     instead: signOutHere,
   },
   ...Object.fromEntries(['could not find logout details', 'xsrf token invalid'].map((description) => [description, {
@@ -62,8 +62,8 @@ const signOutWordings: Record<string, Wording> = {
 };
 const otherSignOut: Wording = {
   title: 'This sign-out did not work',
-  message: 'The application did not ask for it as it should, so nothing has changed: where you were signed in, you still '
-    + 'are. Tell the owner of the application.',
+  message: 'The application did not ask for it as it should, so nothing has changed: where you were signed in, you '
+    + 'still are. Tell the owner of the application.',
   instead: signOutHere,
 };
 

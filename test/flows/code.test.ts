@@ -227,9 +227,14 @@ describe('a token request that is no proper form', () => {
   test('an oversized body is refused, announced or not, and the server goes on', async () => {
     const huge = `grant_type=client_credentials&padding=${'x'.repeat(1_000_000)}`;
     const announced = await post(form, huge);
-    expect(announced.status).toBe(400);
-    expect(await announced.json()).toMatchObject({ error: 'invalid_request' });
-    expect(await sendInChunks(`${server.issuer}/token`, huge)).toBe(400);
+    const said = { error: 'invalid_request', error_description: expect.stringMatching(/larger than the 57344 bytes/) };
+    expect([announced.status, await announced.json()]).toEqual([413, said]);
+    expect(await sendInChunks(`${server.issuer}/token`, huge)).toBe(413);
+    const page = await post({ ...form, Accept: 'text/html' }, huge);
+    expect([page.status, await page.text()]).toEqual([413, expect.stringMatching(/larger than the 57344 bytes/)]);
+    const largest = `grant_type=none&padding=${'x'.repeat(57_344 - 'grant_type=none&padding='.length)}`;
+    expect((await post(form, largest)).status).toBe(400);
+    expect((await post(form, `${largest}x`)).status).toBe(413);
     expect((await fetch(`${server.issuer}/health/live`)).status).toBe(200);
   });
 

@@ -45,6 +45,7 @@ const reliedOn: Record<string, [reason: string, digest: string]> = {
     ['resource is taken from defaultResource where a request names none',
       '510eab377909b220'],
   'lib/shared/error_handler.js': ['answers first, then emits the event that events.ts hears', 'c0350b8ee7a33164'],
+  'lib/shared/selective_body.js': ['how large a body may be, and what it says of a larger one', '850da4702de01145'],
   'lib/shared/session.js': ['saves the session after every request that may change it', 'd7299d8358bbf3a8'],
   'lib/models/base_model.js':
     ['find → adapter.find → verify; save → getValueAndPayload → adapter.upsert',
