@@ -94,7 +94,7 @@ export function keyCommands(program: Command, session: Session): void {
     .argument('<kid>', 'a key that is prepared, active or retired')
     .requiredOption('--reason <text>', 'why; kept in the audit trail')
     .option('--cut-sessions', 'also end every session and refresh token: everybody signs in again')
-    .option('--force', 'also where the master key is lost and opens no key; a prepared key that it does not open goes, too')
+    .option('--force', 'also where the master key does not open the keys; a prepared one that is lost goes, too')
     .action((kid: string, { reason, cutSessions, force }: Emergency) => withKeys(async ({ revoke }) => {
       const by = { actor: session.actor, force: force ? reason : undefined };
       const revoked = await revoke(kid, reason, by, { cutSessions });

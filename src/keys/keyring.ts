@@ -46,8 +46,8 @@ export interface Keyring {
    */
   activate(kid: string, act?: Act): Promise<void>;
   /**
-   * Hands over from the active key to the prepared one. With `force` also where none is prepared, or the master key does
-   * not open them: then a new key signs, as in an emergency.
+   * Hands over from the active key to the prepared one. With `force` also where none is prepared, or the master key
+   * does not open them: then a new key signs, as in an emergency.
    * @throws {AppError} key_unknown | key_not_active | key_without_successor | key_step_unsafe | master_key_wrong
    */
   retire(kid: string, act?: Act): Promise<Succession>;

@@ -215,8 +215,10 @@ export function createKeyOperations(options: KeyOperationsOptions): KeyOperation
 
     async retire(kid, act) {
       const successor = (await keyring.list()).find(({ state }) => state === 'prepared')?.kid;
-      const { successor: activeKid, alsoRevoked = null } = await handOver(successor, act, () => keyring.retire(kid, act));
-      return { kid, state: 'retired', activeKid, alsoRevokedKid: alsoRevoked };
+      const succession = await handOver(successor, act, () => keyring.retire(kid, act));
+      return {
+        kid, state: 'retired', activeKid: succession.successor, alsoRevokedKid: succession.alsoRevoked ?? null,
+      };
     },
 
     async destroy(kid, act) {

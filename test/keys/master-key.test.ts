@@ -33,7 +33,8 @@ describe.each(engines)('the master key, on $name', ({ freshUrl }) => {
   let a: string;
   let b: string;
 
-  const open = (seal = createSeal(masterKeys)) => createKeyring({ db, seal, audit, policy, now: () => clock, generate });
+  const open = (seal = createSeal(masterKeys)) =>
+    createKeyring({ db, seal, audit, policy, now: () => clock, generate });
 
   beforeAll(async () => {
     db = await openDatabase(await freshUrl());
@@ -89,7 +90,7 @@ describe.each(engines)('the master key, on $name', ({ freshUrl }) => {
         `Only if it is lost for good: signet keys retire ${a} --force --reason "master key lost"`);
     });
 
-    test('by force, the active key is retired, the prepared one given up, and a new one signs, in one act', async () => {
+    test('by force, the active key is retired, the prepared one given up and a new one signs, in one act', async () => {
       const { successor, alsoRevoked } = await fresh.retire(a, lost);
       expect(alsoRevoked).toBe(b);
       expect(await states()).toEqual({ [a]: 'retired', [b]: 'revoked', [successor]: 'active' });

@@ -15,7 +15,8 @@ export async function nextKey(keyring: Pick<Keyring, 'list'>): Promise<SigningKe
 }
 
 /** Activates the next key, and waits until the server signs with it; its kid. */
-export async function rotateKeys({ issuer, store: { keyring } }: TestServer): Promise<string> {
+export async function rotateKeys({ issuer, store }: Pick<TestServer, 'issuer' | 'store'>): Promise<string> {
+  const { keyring } = store;
   const { kid } = await nextKey(keyring);
   await keyring.activate(kid, { force: 'a test does not wait until verifiers have seen the key' });
   await untilFirst(issuer, kid);

@@ -20,13 +20,13 @@ interface RequestOptions {
 
 export class UserAgent {
   readonly #issuer: string;
-  readonly #listening: string;
   readonly #cookies = new Map<string, string>();
+  /** Where requests to the issuer go, as through a proxy: the next one to another replica, perhaps. */
+  listening: string;
 
-  /** @param listening where requests to the issuer go, as through a proxy. */
   constructor(issuer: string, listening = issuer) {
     this.#issuer = issuer;
-    this.#listening = listening;
+    this.listening = listening;
   }
 
   get cookies(): ReadonlyMap<string, string> {
@@ -36,7 +36,7 @@ export class UserAgent {
   /** One request, no redirect followed. */
   async request(url: string, { form, headers = {} }: RequestOptions = {}): Promise<Answer> {
     const asked = new URL(url, this.#issuer).href;
-    const response = await fetch(asked.replace(this.#issuer, this.#listening), {
+    const response = await fetch(asked.replace(this.#issuer, this.listening), {
       method: form ? 'POST' : 'GET',
       redirect: 'manual',
       headers: {
