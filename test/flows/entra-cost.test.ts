@@ -37,8 +37,8 @@ afterAll(async () => {
 });
 
 /** By the clock, or behind the request. */
-const elsewhere = new RegExp(['pragma', 'audit_events', 'audit_head', 'signing_keys', 'jwks_consumers', 'revoked_statuses',
-  'status_lists', 'entra_key_refreshes', 'from clients order by'].join('|'));
+const elsewhere = new RegExp(['pragma', 'audit_events', 'audit_head', 'signing_keys', 'jwks_consumers',
+  'revoked_statuses', 'status_lists', 'entra_key_refreshes', 'from clients order by'].join('|'));
 // Around what is written together, and on SQLite around whatever is written in one turn of the event loop.
 const frame = /^(begin|commit)/;
 const counted = () => statements.filter((sql) => !elsewhere.test(sql) && !frame.test(sql)).length;
@@ -64,7 +64,7 @@ test('a sign-in through Microsoft, from request to tokens: 25 statements, the fi
   expect([first, later].map((cost) => cost.statements)).toEqual([25, 25]);
 });
 
-test.skipIf(!engines.includes(postgres))('on PostgreSQL as well, where the first one is the only one with a transaction', async () => {
+test.skipIf(!engines.includes(postgres))('on PostgreSQL as well, where only the first one has a transaction', async () => {
   const there = await startEntraWorld({ sim: world.sim, database: await postgres.freshUrl() });
   const [first, later] = [await signIn(there, 'alice'), await signIn(there, 'alice')];
   expect([first, later].map((cost) => cost.statements)).toEqual([25, 25]);
