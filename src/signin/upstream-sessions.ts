@@ -4,6 +4,7 @@
 
 import { randomUUID } from 'node:crypto';
 import type { Database } from '../database/database.ts';
+import { isAppError } from '../errors.ts';
 import type { Method } from '../identities.ts';
 import { createSeal, type MasterKeys, type Seal } from '../keys/seal.ts';
 
@@ -57,6 +58,16 @@ export function createUpstreamSessions(
   const sealed = (id: string, token: string | undefined) =>
     token === undefined ? null : own.seal(token, `upstream session ${id}`);
 
+  /** Undefined: sealed under a master key that is gone. */
+  function opened(id: string, sealedToken: string): string | undefined {
+    try {
+      return own.open(sealedToken, `upstream session ${id}`).toString();
+    } catch (error) {
+      if (!isAppError(error, 'master_key_wrong')) throw error;
+      return undefined;
+    }
+  }
+
   return {
     async open({ method, externalId, accountId, upstreamSid, loginHint, refreshToken }) {
       const id = randomUUID();
@@ -73,16 +84,20 @@ export function createUpstreamSessions(
       const { rows: [row] } = await db.query<Row>(
         `select id, method, external_id, account_id, login_hint, sealed_refresh_token, checked_at, ended_at
          from upstream_sessions where id = $1`, [id]);
-      return row && {
+      if (!row) return undefined;
+      const refreshToken = row.sealed_refresh_token === null ? undefined : opened(id, row.sealed_refresh_token);
+      // Nobody can ask Microsoft about it any more, so nothing may rest on it: the person signs in anew.
+      const isLost = row.sealed_refresh_token !== null && refreshToken === undefined;
+      const endedAt = row.ended_at ?? (isLost ? now() : null);
+      return {
         id: row.id,
         method: row.method,
         externalId: row.external_id,
         accountId: row.account_id,
         checkedAt: new Date(row.checked_at),
         ...(row.login_hint === null ? {} : { loginHint: row.login_hint }),
-        ...(row.sealed_refresh_token === null ? {}
-          : { refreshToken: own.open(row.sealed_refresh_token, `upstream session ${id}`).toString() }),
-        ...(row.ended_at === null ? {} : { endedAt: new Date(row.ended_at) }),
+        ...(refreshToken === undefined ? {} : { refreshToken }),
+        ...(endedAt === null ? {} : { endedAt: new Date(endedAt) }),
       };
     },
 

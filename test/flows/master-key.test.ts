@@ -8,6 +8,8 @@ import { promisify } from 'node:util';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { createVerifier } from '../../src/verifier/index.ts';
 import { openTerminal, type Terminal } from '../cli/terminal.ts';
+import { startEntraSim } from '../entra-sim/index.ts';
+import { startEntraWorld } from '../support/entra.ts';
 import { freePort } from '../support/ports.ts';
 import { nextKey, rotateKeys } from '../support/rotation.ts';
 import { ordersApi, person, startSignet, type TestServer } from '../support/signet.ts';
@@ -176,6 +178,25 @@ describe('the master key is lost', () => {
     await nextKey(after.store.keyring);
     const all = (await after.store.keyring.list()).map(({ state }) => state);
     expect(all.sort()).toEqual(['active', 'prepared', 'retired', 'revoked']);
+  });
+
+  test('whoever came from Microsoft, whom nobody can ask about any more, signs in once more', async () => {
+    const sim = await startEntraSim();
+    onTestFinished(() => sim.close());
+    const open = () => startEntraWorld({ sim, directory, values: { listen: { port, host: '127.0.0.1' } } });
+    const before = await open();
+    const { tokens } = await before.signIn('contoso/alice');
+    await before.close();
+    await rm(join(directory, 'keys/master.key'));
+    await inShell('sh', ['-c', makeOne!], { cwd: directory });
+    await terminal.signet(wordsOf(giveUp!.replace('<kid>', decode(tokens.id_token).header.kid)).slice(1));
+
+    const after = await open();
+    onTestFinished(() => after.close());
+    const { status, body } = await after.refresh(tokens.refresh_token);
+    expect([status, body.error]).toEqual([400, 'invalid_grant']);
+    const again = await after.signIn('contoso/alice');
+    expect((await after.refresh(again.tokens.refresh_token)).status).toBe(200);
   });
 
   test('whoever gives up the prepared key first is told what is left to do', async () => {
