@@ -1,5 +1,8 @@
 // Answers who has an access token of the issuer for this API. The keys are fetched once and kept, so a request costs no
 // call to the issuer, and the service goes on while the issuer is stopped.
+//
+// To run it: `npm run build:package` in the checkout of Signet, then here `npm install && npm start`. The package comes
+// from the file that was built: once copied elsewhere, say in package.json where that is.
 
 import Router from '@koa/router';
 import Koa from 'koa';

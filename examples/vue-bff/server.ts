@@ -1,5 +1,7 @@
-// `npm run build`, then `npm start`. At the issuer, the application is of type web, with the redirect URI
-// http://localhost:5174/bff/callback and the post-logout redirect URI http://localhost:5174/signed-out.
+// To run it: `npm run build:package` in the checkout of Signet, then here `npm install`, `npm run build`, `npm start`.
+// The package comes from the file that was built: once copied elsewhere, say in package.json where that is.
+// At the issuer, the application is of type web, with the redirect URI http://localhost:5174/bff/callback and the
+// post-logout redirect URI http://localhost:5174/signed-out.
 
 import { fileURLToPath } from 'node:url';
 import { createApp } from './app.ts';

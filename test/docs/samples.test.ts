@@ -1,0 +1,25 @@
+import { readFileSync, readdirSync, existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import packageJson from '../../package.json' with { type: 'json' };
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const read = (path: string) => readFileSync(root + path, 'utf8');
+const built = `dist/signet-${packageJson.version}.tgz`;
+const samples = readdirSync(`${root}examples`).filter((name) => existsSync(`${root}examples/${name}/package.json`));
+
+describe('our package, whose name is somebody else\'s on npmjs.com', () => {
+  test.each(samples)('never comes from there in a sample: %s', (name) => {
+    const { dependencies } = JSON.parse(read(`examples/${name}/package.json`)) as { dependencies: { signet?: string } };
+    const isUsed = readdirSync(`${root}examples/${name}`, { recursive: true, encoding: 'utf8' })
+      .filter((file) => /^(?!node_modules).*\.(ts|vue)$/.test(file))
+      .some((file) => read(`examples/${name}/${file}`).includes(`from 'signet/`));
+    expect(dependencies.signet).toBe(isUsed ? `file:../../${built}` : undefined);
+  });
+
+  test('is installed in the guide from the file that the line before it writes', () => {
+    const [, file, installed] = /writes (\S+)\nnpm install (\S+)/.exec(read('docs/services.md'))!;
+    expect(file).toBe(built);
+    expect(installed).toMatch(new RegExp(`/${file}$`));
+  });
+});
