@@ -19,7 +19,10 @@ export interface Application extends ApplicationConfig {
 export type NewApplication = Omit<ApplicationConfig, 'clientId' | 'secretHash'> & { clientId?: string };
 
 export interface Clients {
-  /** The application, unless unknown or disabled. From memory for `cacheSeconds`, so that issuing costs no query. */
+  /**
+   * The application, unless unknown or disabled. From memory, so that issuing costs no query: until it changes here or,
+   * where `follow` was called, in another process; for `cacheSeconds` at most, since word of that may be lost.
+   */
   find(clientId: string): Promise<Application | undefined>;
   list(): Promise<Application[]>;
   /** Registers an application; `secret` is returned this once and nowhere kept. */
@@ -28,6 +31,8 @@ export interface Clients {
   renewSecret(clientId: string, actor: string): Promise<string>;
   /** With an application, all that it was issued ends, in the same transaction. */
   setDisabled(clientId: string, disabled: boolean, actor: string): Promise<void>;
+  /** Notices at once what other processes change, until the returned function is called. */
+  follow(): Promise<() => Promise<void>>;
 }
 
 /** What applications were issued: the issuer's business, and introduced by server.ts. */
@@ -44,6 +49,9 @@ interface ClientsOptions {
   now?: () => number;
   cacheSeconds?: number;
 }
+
+/** Announced on the database after every change of an application. */
+const clientsChannel = 'signet_clients';
 
 const noTokens: TokensOfApplications = { end: async () => 0, ended: async () => {} };
 
@@ -64,6 +72,8 @@ export function createClients(
 ): Clients {
   const fromFile = new Map(declared.map((application) => [application.clientId, { ...application, declared: true }]));
   const recent = new Map<string, { application: Application | undefined; readAt: number }>();
+  // How often memory was found wrong: what was asked for before that, and arrives after it, is not remembered.
+  let changes = 0;
 
   async function read(clientId: string): Promise<Application | undefined> {
     const { rows: [row] } = await db.query<Row>(`select ${columns} from clients where id = $1`, [clientId]);
@@ -77,12 +87,22 @@ export function createClients(
     if (!clientIdPattern.test(clientId)) return undefined;
     const known = recent.get(clientId);
     if (known && now() - known.readAt < cacheSeconds * 1000) return known.application;
+    const asked = changes;
     const application = await read(clientId);
     const usable = application?.disabledAt ? undefined : application;
     // Unknown names are not remembered: whoever invents them would fill the memory.
-    if (application) recent.set(clientId, { application: usable, readAt: now() });
+    if (application && asked === changes) recent.set(clientId, { application: usable, readAt: now() });
     else recent.delete(clientId);
     return usable;
+  }
+
+  function forget(): void {
+    changes += 1;
+    recent.clear();
+  }
+
+  async function allRegistered(): Promise<Row[]> {
+    return (await db.query<Row>(`select ${columns} from clients order by id`)).rows;
   }
 
   function refuseDeclared(clientId: string): void {
@@ -103,7 +123,9 @@ export function createClients(
       const detail = endsTokens ? { grantsEnded: await tokens.end(tx, clientId) } : undefined;
       await audit.append(tx, { event, actor, clientId, detail });
     });
-    recent.delete(clientId);
+    forget();
+    // Committed, whether or not the word gets through: whoever misses it finds out when its memory is too old.
+    await db.announce(clientsChannel).catch(() => undefined);
     if (endsTokens) await tokens.ended();
   }
 
@@ -111,7 +133,7 @@ export function createClients(
     find,
 
     async list() {
-      const { rows } = await db.query<Row>(`select ${columns} from clients order by id`);
+      const rows = await allRegistered();
       // One that was registered before it was declared is hidden by the file, here as in `find`.
       return [...fromFile.values(), ...rows.map(fromRow).filter(({ clientId }) => !fromFile.has(clientId))];
     },
@@ -154,6 +176,18 @@ export function createClients(
       await change(clientId, disabled ? 'application.disabled' : 'application.enabled', actor,
         'update clients set disabled_at = $2, updated_at = $3 where id = $1',
         [clientId, disabled ? now() : null, now()], { endsTokens: disabled });
+    },
+
+    async follow() {
+      // On SQLite the word comes after every commit, so one look here saves each application from being read again.
+      const look = async () => {
+        const rows = JSON.stringify(await allRegistered());
+        if (rows === known) return;
+        known = rows;
+        forget();
+      };
+      let known = JSON.stringify(await allRegistered());
+      return db.listen(clientsChannel, () => void look().catch(() => undefined));
     },
   };
 }

@@ -205,6 +205,7 @@ export async function startServer(config: Config, log: Log, { dispatcher }: Serv
       statusLists.onRead(denylist.tell);
     }
     closers.push(await followRevocations(db, statusLists, ttl));
+    closers.push(await clients.follow());
     const services = config.applications.filter(({ type }) => type === 'service');
     await places.load(services.map(({ clientId }) => clientId));
 
