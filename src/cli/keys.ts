@@ -32,7 +32,7 @@ export function keyCommands(program: Command, session: Session): void {
     session.withStore((store) => work(store.keys));
 
   keys.command('list')
-    .description('show every key: its state and age, and its next step and when')
+    .description('show every key: its state, age and next step, and who has the newest one')
     .action(() => withKeys(async ({ status }) => {
       const shown = await status();
       session.answer(shown, listText(shown));
@@ -143,11 +143,22 @@ function listText({ keys, next, propagation }: KeysStatus): string {
   ]);
   const wait = next.at.getTime() - Date.now();
   const when = wait <= 0 ? 'due now' : `at ${moment(next.at)} (in ${span(wait)})`;
-  const missing = propagation?.unseenBy ?? [];
   return `${table(['KID', 'STATE', 'SINCE', 'AGE', 'NEXT'], rows)}
 
 Next: ${stepNames[next.step]}, ${when}; a running server does it.`
-    + (missing.length > 0 ? `\nNot yet fetched by: ${missing.join(', ')}. See: signet keys consumers` : '');
+    + (propagation ? `\n${propagationText(propagation)}` : '');
+}
+
+/** Who has the newest key, in a line or two; the whole of it is `signet keys consumers`. */
+function propagationText({ seenBy, unseenBy }: NonNullable<KeysStatus['propagation']>): string {
+  const nobody = 'Nobody has fetched the newest key yet.';
+  const has = seenBy.length > 0 ? `Who has the newest key: ${briefly(seenBy)}.` : nobody;
+  return unseenBy.length > 0 ? `${has}\nWho has not: ${briefly(unseenBy)}. See: signet keys consumers` : has;
+}
+
+function briefly(names: readonly string[], atMost = 5): string {
+  const left = names.length - atMost;
+  return left > 0 ? `${names.slice(0, atMost).join(', ')} and ${left} more` : names.join(', ');
 }
 
 function rotatedText(rotated: RotatedKey): string {

@@ -167,7 +167,7 @@ export function createKeyOperations(options: KeyOperationsOptions): KeyOperation
         keys: facts.keys.map((key) => keyStatus(key, facts, step)),
         next: stepStatus(step, facts.now),
         propagation: newest && readiness
-          ? { kid: newest.kid, seenBy: readiness.seenBy.length, unseenBy: missing }
+          ? { kid: newest.kid, seenBy: readiness.seenBy.map(describeConsumer), unseenBy: missing }
           : null,
       };
     },

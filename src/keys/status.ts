@@ -32,8 +32,8 @@ export interface KeysStatus {
   keys: KeyStatus[];
   /** What a running server does next, and when. */
   next: { step: 'bootstrap' | 'prepare' | 'activate' | 'destroy'; at: Date; waitingFor: readonly string[] };
-  /** How far the newest key got; null where there is none. */
-  propagation: { kid: string; seenBy: number; unseenBy: string[] } | null;
+  /** Who was given the newest key, and who comes regularly and was not; null where there is no key. */
+  propagation: { kid: string; seenBy: string[]; unseenBy: string[] } | null;
 }
 
 type ConsumerStatus = Omit<Consumer, 'firstSeenAt' | 'lastSeenAt' | 'newestPreparedAt'> & {

@@ -129,7 +129,7 @@ describe('what is shown', () => {
     ]);
     expect(body.keys[0].next.at).toBe(body.next.at);
     expect(body.next).toMatchObject({ step: 'activate', waitingFor: [] });
-    expect(body.propagation).toEqual({ kid: next, seenBy: 0, unseenBy: [] });
+    expect(body.propagation).toEqual({ kid: next, seenBy: [], unseenBy: [] });
   });
 
   test('is who fetched the newest key and who did not', async () => {

@@ -201,7 +201,9 @@ describe.each(engines)('an administrator on $name', ({ freshUrl }) => {
       await ordersFetches(start);
       const { next, propagation, keys: shown } = await keys.status();
       expect(next).toEqual({ step: 'activate', at: new Date(start + 97 * day), waitingFor: ['orders (192.0.2.1)'] });
-      expect(propagation).toEqual({ kid, seenBy: 0, unseenBy: ['orders (192.0.2.1)'] });
+      expect(propagation).toEqual({ kid, seenBy: [], unseenBy: ['orders (192.0.2.1)'] });
+      await ordersFetches(start + hour);
+      expect((await keys.status()).propagation).toEqual({ kid, seenBy: ['orders (192.0.2.1)'], unseenBy: [] });
       expect(shown.map((key) => key.next)).toEqual([
         { becomes: 'active', at: new Date(start + 97 * day) }, { becomes: 'retired', at: new Date(start + 97 * day) },
       ]);
