@@ -59,13 +59,18 @@ export function createSessionGuard(
     const left = session.expiresAt - now();
     const usable = left > 0 ? await verified(session) : undefined;
     if (usable && left > refreshAheadMs) return usable;
-    const { refreshToken } = session;
+    const { id, refreshToken } = session;
     if (refreshToken === undefined) {
       if (usable) return usable;
       throw new BffError('signed_out', 'your session has ended');
     }
     try {
-      return await renewals.renew(refreshToken, () => renewed(session, refreshToken));
+      const latest = (await renewals.renew({ id, refreshToken }, () => renewed(session, refreshToken))).session;
+      // It may be one that was kept, for cookies from before the renewal, and be refused by now.
+      const live = await verified(latest);
+      if (live) return live;
+      if (latest.refreshToken === refreshToken) throw new BffError('signed_out', 'your session has ended');
+      return await current(latest);
     } catch (error) {
       if (!isBffError(error, 'issuer_unavailable')) throw error;
       onError(error);
@@ -138,10 +143,11 @@ export function createSessionGuard(
       const session = cookies.read(sent);
       addCookies(res, cookies.end(sent));
       if (session?.refreshToken === undefined) return session?.user.sub;
+      const { id, refreshToken } = session;
       // A renewal under way is waited for: its new token is the one to revoke.
-      const newest = await renewals.end(session.refreshToken);
+      const newest = await renewals.end({ id, refreshToken });
       // The issuer ends the whole grant, so this holds for a successor that another process got, too.
-      await issuer.revoke(newest?.session.refreshToken ?? session.refreshToken).catch(onError);
+      await issuer.revoke(newest?.session.refreshToken ?? refreshToken).catch(onError);
       return session.user.sub;
     },
   };

@@ -5,31 +5,44 @@
 import { hash } from 'node:crypto';
 import { BffError } from './errors.ts';
 
+/** Whose token is renewed: the session's id, which stays, and its refresh token, which does not. */
+interface Renewable {
+  readonly id: string;
+  readonly refreshToken: string;
+}
+
 interface Renewals<T> {
   /** What `work` makes of this refresh token, done once. @throws {BffError} `signed_out` after `end` */
-  renew(refreshToken: string, work: () => Promise<T>): Promise<T>;
-  /** No renewal begins from now on; what one under way, or a moment ago, came to. */
-  end(refreshToken: string): Promise<T | undefined>;
+  renew(session: Renewable, work: () => Promise<T>): Promise<T>;
+  /**
+   * No token of the session is renewed from now on, nor is anybody handed what an earlier one came to: whoever copied
+   * cookies before a renewal would get the latest. Returns what the renewal of this one, under way or a moment ago,
+   * came to.
+   */
+  end(session: Renewable): Promise<T | undefined>;
 }
 
 const keptSeconds = 30;
 
 export function createRenewals<T>(now: () => number): Renewals<T> {
   // By hash: the map outlives the requests, and a heap dump should not be a list of refresh tokens.
-  const known = new Map<string, { outcome: Promise<T>; keepUntil: number }>();
+  const known = new Map<string, { id: string; outcome: Promise<T>; keepUntil: number }>();
+  // Until the issuer has revoked them for certain.
+  const ended = new Map<string, { keepUntil: number }>();
   const keyOf = (refreshToken: string) => hash('sha256', refreshToken, 'base64url');
 
   function dropOld(): void {
-    for (const [key, { keepUntil }] of known) if (keepUntil < now()) known.delete(key);
+    for (const map of [known, ended]) for (const [key, { keepUntil }] of map) if (keepUntil < now()) map.delete(key);
   }
 
   return {
-    renew(refreshToken, work) {
+    async renew({ id, refreshToken }, work) {
       dropOld();
+      if (ended.has(id)) throw new BffError('signed_out', 'you are signed out');
       const key = keyOf(refreshToken);
       const found = known.get(key);
       if (found) return found.outcome;
-      const entry = { outcome: work(), keepUntil: Infinity };
+      const entry = { id, outcome: work(), keepUntil: Infinity };
       known.set(key, entry);
       const kept = () => { entry.keepUntil = now() + keptSeconds * 1000; };
       // A failure is nobody's to keep: the next request may find the issuer back.
@@ -37,13 +50,11 @@ export function createRenewals<T>(now: () => number): Renewals<T> {
       return entry.outcome;
     },
 
-    async end(refreshToken) {
+    async end({ id, refreshToken }) {
       dropOld();
-      const key = keyOf(refreshToken);
-      const before = known.get(key)?.outcome;
-      const over = Promise.reject(new BffError('signed_out', 'you are signed out'));
-      over.catch(() => { /* whoever renews hears of it */ });
-      known.set(key, { outcome: over, keepUntil: now() + keptSeconds * 1000 });
+      const before = known.get(keyOf(refreshToken))?.outcome;
+      for (const [key, entry] of known) if (entry.id === id) known.delete(key);
+      ended.set(id, { keepUntil: now() + keptSeconds * 1000 });
       return before?.catch(() => undefined);
     },
   };
