@@ -17,19 +17,19 @@ export function auditCommands(program: Command, session: Session): void {
   const audit = program.command('audit').description('the record of who did what');
 
   audit.command('list')
-    .description('show events, newest first')
+    .description('show events, newest first; ROW is the place in the chain that "verify" checks')
     .option('--event <name>', 'only this event, such as key.activated')
     .option('--subject <id>', 'only what was done to this account or key')
     .option('--since <when>', 'not before this date (2026-07-01), or not longer ago than this (24h)', pointInTime)
     .option('--limit <count>', 'at most this many, up to 1000', count, 50)
     .action(async (given: Given) => {
       const events = await session.withStore((store) => store.audit.list(given));
-      const rows = events.map(({ at, event, actor, subject, clientId, detail }) => [
-        moment(at), event, actor ?? '', subject ?? clientId ?? '', detailText(detail),
+      const rows = events.map(({ seq, at, event, actor, subject, clientId, detail }) => [
+        seq === null ? '' : String(seq), moment(at), event, actor ?? '', subject ?? clientId ?? '', detailText(detail),
       ]);
       session.answer({ events: events.map((event) => ({ ...event, at: new Date(event.at) })) }, events.length === 0
         ? 'No events.'
-        : table(['TIME', 'EVENT', 'BY', 'SUBJECT', 'DETAIL'], rows));
+        : table(['ROW', 'TIME', 'EVENT', 'BY', 'SUBJECT', 'DETAIL'], rows));
     });
 
   audit.command('verify')
