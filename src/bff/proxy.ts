@@ -61,9 +61,8 @@ export function createUpstream(options: ProxyOptions): Upstream {
       const { pathname, search } = new URL(`http://host${target}`);
       if (pathname !== from && !pathname.startsWith(`${from}/`)) return undefined;
       const rest = pathname.slice(from.length) || '/';
-      // Readers differ on these: a path to one, a host or a way up to another.
-      if (rest.startsWith('//') || /%2f|%5c|%00/i.test(rest)) {
-        throw new BffError('bad_address', 'this address is not passed on: it has an encoded or a doubled slash');
+      if (!isPlain(rest)) {
+        throw new BffError('bad_address', 'this address is not passed on: readers differ on which one it is');
       }
       return basePath + rest + search;
     },
@@ -98,6 +97,31 @@ export function createUpstream(options: ProxyOptions): Upstream {
       }
     },
   };
+}
+
+// Slash, backslash, control characters, and overlong UTF-8, which can spell any of them and the dot.
+const encodedTrap = /%(?:2f|5c|[01][0-9a-f]|7f|c[01]|e0%[89]|f0%8)/i;
+// A way up or on the spot, also where parameters are cut off (`..;a`) or dots and spaces at an end are, and what is
+// empty then.
+const segmentTrap = /^(?:\s*\.[.\s]*(?:;|$)|;)/;
+// An upstream and what stands before it may each decode once; nobody has reason to encode more often than that.
+const mostDecodings = 3;
+
+/**
+ * Whether every reader takes the path for the same one, however often it decodes. URL parsers have resolved its dots,
+ * but only those that they see: to a servlet container, `..;` is a way up, and to whoever decodes twice `%252e%252e`.
+ */
+function isPlain(path: string): boolean {
+  if (path.startsWith('//') || /%(?![0-9a-f]{2})/i.test(path)) return false;
+  let decoded = path;
+  for (let times = 0; times <= mostDecodings; times += 1) {
+    if (encodedTrap.test(decoded)) return false;
+    const before = decoded;
+    // What is dangerous is ASCII, so the rest need not be decoded to be seen.
+    decoded = before.replace(/%([2-7][0-9a-f])/gi, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
+    if (decoded === before) return !decoded.split('/').some((segment) => segmentTrap.test(segment));
+  }
+  return false;
 }
 
 class Timeout extends Error {}

@@ -138,9 +138,43 @@ describe('where requests go', () => {
   });
 
   test.each([
+    '/api/a%20b', '/api/100%25', '/api/50%2525', '/api/caf%C3%A9', '/api/%E3%83%86%E3%82%B9%E3%83%88',
+    '/api/%F0%9F%92%A1',
+    '/api/caf%E9', '/api/a%3Fb', '/api/a%23b', '/api/a%3Bb', '/api/a;v=1/b', '/api/a..b', '/api/..a',
+    '/api/a..', '/api/.well-known',
+    '/api/a%2Eb', '/api/%7Euser', '/api/a%26b%3Dc', '/api/a%252520b', '/api/a//b', '/api/(1)', "/api/it's",
+    '/api/a?b=%2F..%2F&c=%00',
+  ])('%s goes on as it is', (url) => {
+    expect(addressOf(url)).toBe(url.replace('/api', '/v1'));
+  });
+
+  // Each is another path, host or way up to some reader: to one that decodes twice, cuts off parameters (servlet
+  // containers), takes backslashes for slashes, ends at NUL, or drops control characters, dots and spaces.
+  test.each([
     '/api//other.example', '/api/..%2fadmin', '/api/..%5cadmin', '/api/%2F%2Fother.example', '/api/a%00b',
+    '/api/..;/admin', '/api/..;x=1/admin', '/api/a/..;/..;/admin', '/api/%2e%2e;/admin', '/api/%2E.;/admin',
+    '/api/.;/admin',
+    '/api/..%3b/admin', '/api/%2e%2e%3B/admin', '/api/..;', '/api/a/..;?b', '/api/;/other.example', '/api/;x=1',
+    '/api/%252e%252e/admin', '/api/%252e%252e%252fadmin', '/api/..%252fadmin', '/api/a%255cb', '/api/a%2500b',
+    '/api/a%250ab',
+    '/api/%25252e%25252e/admin', '/api/%2525252525252e/a', '/api/%252e%252e%253b/admin', '/api/.%252e;/admin',
+    '/api/..%20/admin', '/api/.../admin', '/api/%20../admin', '/api/..%09/admin', '/api/..%0d%0a/admin',
+    '/api/a%0d%0aX: y',
+    '/api/a%7fb', '/api/a%1fb', '/api/%c0%ae%c0%ae/admin', '/api/..%c0%afadmin', '/api/..%e0%80%afadmin',
+    '/api/%f0%80%80%ae/a',
+    '/api/%25c0%25ae/a', '/api/%', '/api/100%', '/api/%u002e%u002e/admin', '/api/%2/a', '/api/a/%5C%5C',
+    '/api/x%5c..%5cadmin',
   ])('%s is refused', (url) => {
-    expect(() => addressOf(url)).toThrow('is not passed on');
+    expect(() => addressOf(url)).toThrow(expect.objectContaining({ code: 'bad_address', status: 400 }));
+  });
+
+  test('an address that is refused reaches no upstream', async () => {
+    const before = world.upstream.received.length;
+    for (const path of ['/api/..;/admin', '/api/%2e%2e;/admin', '/api/%252e%252e/admin', '/api/a%00b']) {
+      const answer = await raw([`GET ${path} HTTP/1.1`, ...own(), 'Connection: close']);
+      expect(answer, path).toMatch(/^HTTP\/1\.1 400 .*"error":"bad_address"/s);
+    }
+    expect(world.upstream.received.length).toBe(before);
   });
 
   test('a request line that names another host goes nowhere', async () => {
