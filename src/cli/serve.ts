@@ -64,7 +64,8 @@ What to do next:
 
      or declare it in signet.yaml, with the APIs it may call: see signet.example.yaml.
   2. Point the application at the issuer above; it sends you here to sign in.
-  3. Back up the database together with ${keyFile}: neither is of use without the other.
+  3. Back up both the database and ${keyFile}, apart from each other:
+     whoever has both can sign tokens in your name, and without the key a restored database cannot.
 
 Ctrl-C stops the server.
 `;
