@@ -107,7 +107,8 @@ describe.each(engines)('accounts on $name', ({ freshDatabase }) => {
   });
 
   describe('of administrators', () => {
-    const admin = (email: string) => accounts.create({ email, roles: ['admin', 'buyer'] }, 'test');
+    const admin = (email: string) =>
+      accounts.create({ email, roles: ['admin', 'buyer'], passwordHash: 'hash' }, 'test');
     const refused = { code: 'last_administrator', status: 409, hint: expect.stringContaining('accounts roles') };
 
     test('the last who is enabled is neither disabled nor made anything else, and nothing is audited', async () => {
@@ -127,20 +128,51 @@ describe.each(engines)('accounts on $name', ({ freshDatabase }) => {
     test('whoever has another role of nearly that name is none', async () => {
       const ada = await admin('ada@example.com');
       for (const [at, role] of ['Admin', 'ADMIN', 'admins', 'x-admin'].entries()) {
-        const { id } = await accounts.create({ email: `${at}@example.com`, roles: [role] }, 'test');
+        const { id } = await accounts.create(
+          { email: `${at}@example.com`, roles: [role], passwordHash: 'hash' }, 'test');
         await accounts.setRoles(id, [role], 'test');
       }
       await expect(accounts.setDisabled(ada.id, true, 'test')).rejects.toMatchObject(refused);
       await expect(accounts.setRoles(ada.id, ['Admin'], 'test')).rejects.toMatchObject(refused);
     });
 
-    test('one who has the role from elsewhere counts, and loses nothing by what is set here', async () => {
+    describe('one who could be kept out, or lose the role, from elsewhere does not count', () => {
+      const fromElsewhere = (mappedRoles: string[]) => db.transaction((tx) =>
+        accounts.createElsewhere(tx, { name: 'Bob', emailVerified: false }, mappedRoles, 'test'));
+
+      test.each<[string, () => Promise<unknown>]>([
+        ['who has the role by a mapping', () => fromElsewhere(['admin'])],
+        ['who was given the role here, and signs in elsewhere alone', async () => {
+          const { id } = await fromElsewhere([]);
+          await accounts.setRoles(id, ['admin'], 'test');
+        }],
+        ['who has a password besides, and no address to sign in by', async () => {
+          const { id } = await fromElsewhere(['admin']);
+          await accounts.setRoles(id, ['admin'], 'test');
+          await accounts.setPassword(id, 'hash', { mustChange: false, actor: 'test' });
+        }],
+        ['who has an address to sign in by, and no password', () =>
+          accounts.create({ email: 'bob@example.com', roles: ['admin'] }, 'test')],
+        ['who has a password, and the role by a mapping', async () => {
+          const bob = await accounts.create({ email: 'bob@example.com', roles: [], passwordHash: 'hash' }, 'test');
+          await db.transaction((tx) => accounts.updateFromElsewhere(tx, bob, bob, ['admin'], 'test'));
+        }],
+      ])('%s', async (_who, become) => {
+        const ada = await admin('ada@example.com');
+        await become();
+        await expect(accounts.setDisabled(ada.id, true, 'test')).rejects.toMatchObject(refused);
+        await expect(accounts.setRoles(ada.id, ['buyer'], 'test')).rejects.toMatchObject(refused);
+        for (const { id } of await accounts.list()) if (id !== ada.id) await accounts.setDisabled(id, true, 'test');
+      });
+    });
+
+    test('the last keeps the role that was given here, also where a mapping gives it besides', async () => {
       const ada = await admin('ada@example.com');
-      const { id } = await db.transaction((tx) =>
-        accounts.createElsewhere(tx, { name: 'Bob', emailVerified: false }, ['admin'], 'test'));
+      await db.transaction((tx) => accounts.updateFromElsewhere(tx, ada, ada, ['admin'], 'test'));
+      await expect(accounts.setRoles(ada.id, ['buyer'], 'test')).rejects.toMatchObject(refused);
+      await admin('bob@example.com');
       await accounts.setRoles(ada.id, ['buyer'], 'test');
-      await accounts.setRoles(id, ['buyer'], 'test');
-      await expect(accounts.setDisabled(id, true, 'test')).rejects.toMatchObject(refused);
+      expect(await accounts.find(ada.id)).toMatchObject({ roles: ['buyer', 'admin'], assignedRoles: ['buyer'] });
     });
 
     test('two who put out one another at the same moment leave one', async () => {
