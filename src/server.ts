@@ -58,7 +58,7 @@ import { listen, stopListening, urlOf } from './web/listen.ts';
 import { createPages } from './web/pages.ts';
 import { answerErrors, createProviderPages } from './web/refusals.ts';
 
-const sweepEveryMs = 60_000;
+const oneMinuteMs = 60_000;
 
 /** What every command works with: the same modules on the same database, whether or not a server runs. */
 export interface Store {
@@ -157,9 +157,12 @@ export async function openStore(config: Config, log: Log, { create = true }: Sto
 export interface ServerParts {
   /** Makes the connections to Microsoft, instead of this process's own network. */
   dispatcher?: Dispatcher;
+  /** Milliseconds between two looks for expired rows. Default: a minute. */
+  sweepEveryMs?: number;
 }
 
-export async function startServer(config: Config, log: Log, { dispatcher }: ServerParts = {}): Promise<RunningServer> {
+export async function startServer(config: Config, log: Log, parts: ServerParts = {}): Promise<RunningServer> {
+  const { dispatcher, sweepEveryMs = oneMinuteMs } = parts;
   const closers = createClosers();
   try {
     const opened = await openStore(config, log);
@@ -297,7 +300,7 @@ async function openEntra(
   const connector = createEntraConnector({ config: entra, issuer, db, seal, log, dispatcher });
   // A grant's last refresh token may be renewed until the grant's end, and a session be used as long.
   const sessions = createUpstreamSessions(db, seal, 2 * grantLifeSeconds);
-  const people = createPeople({ config: entra, db, accounts, identities, audit });
+  const people = createPeople({ config: entra, db, accounts, identities, audit, tokensEnded: grants.ended });
   const rechecks = createRechecks({
     config: entra, connector, sessions, people, audit, log,
     endUpstream: (accountId, upstream) => grants.endResting(accountId, upstream, { offline: true }),
