@@ -35,7 +35,7 @@ export function createDenylist({ redis, onRefreshError, now }: DenylistOptions):
       const [grant = ''] = jti.split('.', 1);
       const keys = [`signet:revoked:grant:${grant}`, `signet:revoked:jti:${jti}`, `signet:revoked:sub:${sub}`];
       try {
-        return (await inTime(redis.exists(keys))) > 0;
+        return readCount(await inTime(redis.exists(keys)));
       } catch (error) {
         awayUntil = now() + awayMs;
         onRefreshError(error);
@@ -43,6 +43,13 @@ export function createDenylist({ redis, onRefreshError, now }: DenylistOptions):
       }
     },
   };
+}
+
+// A client may be wrapped wrongly, or a proxy answer in its place; "undefined is not more than 0" must open nothing.
+function readCount(count: unknown): boolean {
+  if (count === 0) return false;
+  if (typeof count === 'number' && count > 0) return true;
+  throw new Error('Redis answered EXISTS with something that is no count');
 }
 
 // Clients queue what they are told while there is no connection, for as long as it takes.

@@ -133,6 +133,26 @@ describe.each(['refusing', 'silent'] as const)('while Redis is %s', (state) => {
   });
 });
 
+describe('what Redis answers is a count, or no answer', () => {
+  const answering = (answer: unknown) => verifierFor({ redis: { exists: async () => answer as number } });
+
+  test.each([
+    undefined, null, 'garbage', '', '0', '1', {}, [], [0], [1], true, false, NaN, -1, -Infinity, 0n, 1n,
+    new Error('away'),
+  ])('%o does not say that a token is good', async (answer) => {
+    serveList(issuer, { set: [5] });
+    expect(await code(answering(answer), token())).toBe('revocation_unavailable');
+    expect(await code(answering(answer), listed(5))).toBe('revoked');
+    expect(await code(answering(answer), listed(6))).toBe('accepted'); // by its list, as while Redis is away
+    expect(reported).toContainEqual(expect.objectContaining({ message: expect.stringContaining('is no count') }));
+  });
+
+  test.each([[0, 'accepted'], [1, 'revoked'], [2, 'revoked'], [3, 'revoked']])('%o: %s', async (answer, expected) => {
+    expect(await code(answering(answer), token())).toBe(expected);
+    expect(reported).toEqual([]);
+  });
+});
+
 test('a token has to name a list where that is asked for, whatever Redis says', async () => {
   expect(await code(verifierFor({ requireStatus: true }), token())).toBe('invalid_claims');
 });
