@@ -7,6 +7,7 @@ import { migrate } from '../../src/database/migrate.ts';
 import { openDatabase } from '../../src/database/open.ts';
 import { createLog } from '../../src/log.ts';
 import { engines } from '../support/engines.ts';
+import { startAnew } from '../support/stored.ts';
 
 const start = Date.parse('2030-01-01T00:00:00Z');
 
@@ -25,8 +26,7 @@ describe.each(engines)('the audit trail on $name', ({ freshUrl }) => {
   });
   afterAll(() => db.close());
   beforeEach(async () => {
-    await db.query('delete from audit_events');
-    await db.query(`update audit_head set seq = 0, hash = ''`);
+    await startAnew(db);
     clock = start;
     lines = [];
     audit = createAudit(db, { log, now: () => clock });

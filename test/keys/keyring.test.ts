@@ -12,13 +12,10 @@ import { createSeal } from '../../src/keys/seal.ts';
 import type { MasterKeys, Seal } from '../../src/keys/seal.ts';
 import { silentLog } from '../../src/log.ts';
 import { engines } from '../support/engines.ts';
-import { fromTestKeys, testKeys } from '../support/keys.ts';
+import { fromTestKeys, policy, testKeys } from '../support/keys.ts';
+import { startAnew } from '../support/stored.ts';
 
 const day = 86_400_000;
-const policy = {
-  rotateEvery: 90 * 86_400, publishAhead: 86_400, longestLife: 14 * 86_400,
-  jwksMaxAge: 300, pollEvery: 30, clockSkew: 30,
-};
 const afterlife = 360_000;
 const start = Date.parse('2030-01-01T00:00:00Z');
 const masterKeys: MasterKeys = [randomBytes(32)];
@@ -45,9 +42,7 @@ describe.each(engines)('signing keys on $name', ({ freshUrl }) => {
     await db.close();
   });
   beforeEach(async () => {
-    await db.query('delete from signing_keys');
-    await db.query('delete from audit_events');
-    await db.query(`update audit_head set seq = 0, hash = ''`);
+    await startAnew(db, 'signing_keys');
     clock = start;
     audit = createAudit(db, { log: silentLog, now: () => clock });
     generate = fromTestKeys();

@@ -4,8 +4,6 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createAudit } from '../../src/audit.ts';
 import type { Audit } from '../../src/audit.ts';
 import type { Database } from '../../src/database/database.ts';
-import { migrate } from '../../src/database/migrate.ts';
-import { openDatabase } from '../../src/database/open.ts';
 import type { AppError } from '../../src/errors.ts';
 import { createKeyring } from '../../src/keys/keyring.ts';
 import type { Keyring } from '../../src/keys/keyring.ts';
@@ -13,17 +11,14 @@ import { createSeal } from '../../src/keys/seal.ts';
 import type { MasterKeys } from '../../src/keys/seal.ts';
 import { silentLog } from '../../src/log.ts';
 import { engines } from '../support/engines.ts';
-import { fromTestKeys } from '../support/keys.ts';
+import { fromTestKeys, policy } from '../support/keys.ts';
+import { startAnew } from '../support/stored.ts';
 
 const day = 86_400_000;
-const policy = {
-  rotateEvery: 90 * 86_400, publishAhead: 86_400, longestLife: 14 * 86_400,
-  jwksMaxAge: 300, pollEvery: 30, clockSkew: 30,
-};
 const start = Date.parse('2030-01-01T00:00:00Z');
 const masterKeys: MasterKeys = [randomBytes(32)];
 
-describe.each(engines)('the master key, on $name', ({ freshUrl }) => {
+describe.each(engines)('the master key, on $name', ({ freshDatabase }) => {
   let db: Database;
   let audit: Audit;
   let clock: number;
@@ -37,14 +32,11 @@ describe.each(engines)('the master key, on $name', ({ freshUrl }) => {
     createKeyring({ db, seal, audit, policy, now: () => clock, generate });
 
   beforeAll(async () => {
-    db = await openDatabase(await freshUrl());
-    await migrate(db);
+    db = await freshDatabase();
   });
   afterAll(() => db.close());
   beforeEach(async () => {
-    await db.query('delete from signing_keys');
-    await db.query('delete from audit_events');
-    await db.query(`update audit_head set seq = 0, hash = ''`);
+    await startAnew(db, 'signing_keys');
     clock = start;
     audit = createAudit(db, { log: silentLog, now: () => clock });
     generate = fromTestKeys();

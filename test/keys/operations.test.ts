@@ -4,8 +4,6 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createAudit } from '../../src/audit.ts';
 import type { Audit } from '../../src/audit.ts';
 import type { Database } from '../../src/database/database.ts';
-import { migrate } from '../../src/database/migrate.ts';
-import { openDatabase } from '../../src/database/open.ts';
 import { createConsumers } from '../../src/keys/consumers.ts';
 import type { Consumers } from '../../src/keys/consumers.ts';
 import { createKeyring } from '../../src/keys/keyring.ts';
@@ -16,19 +14,16 @@ import type { KeyOperations } from '../../src/keys/operations.ts';
 import { createSeal } from '../../src/keys/seal.ts';
 import { silentLog } from '../../src/log.ts';
 import { engines } from '../support/engines.ts';
-import { fromTestKeys } from '../support/keys.ts';
+import { fromTestKeys, policy } from '../support/keys.ts';
+import { startAnew } from '../support/stored.ts';
 
 const hour = 3_600_000;
 const day = 24 * hour;
-const policy: Policy = {
-  rotateEvery: 90 * 86_400, publishAhead: 86_400, longestLife: 14 * 86_400,
-  jwksMaxAge: 300, pollEvery: 30, clockSkew: 30,
-};
 const start = Date.parse('2030-01-01T00:00:00Z');
 const seal = createSeal([randomBytes(32)]);
 const by = { actor: 'somebody' };
 
-describe.each(engines)('an administrator on $name', ({ freshUrl }) => {
+describe.each(engines)('an administrator on $name', ({ freshDatabase }) => {
   let db: Database;
   let audit: Audit;
   let clock: number;
@@ -37,14 +32,11 @@ describe.each(engines)('an administrator on $name', ({ freshUrl }) => {
   let keys: KeyOperations;
 
   beforeAll(async () => {
-    db = await openDatabase(await freshUrl());
-    await migrate(db);
+    db = await freshDatabase();
   });
   afterAll(() => db.close());
   beforeEach(async () => {
-    const tables = ['signing_keys', 'audit_events', 'jwks_consumers', 'oidc_models'];
-    for (const table of tables) await db.query(`delete from ${table}`);
-    await db.query(`update audit_head set seq = 0, hash = ''`);
+    await startAnew(db, 'signing_keys', 'jwks_consumers', 'oidc_models');
     clock = start;
     audit = createAudit(db, { log: silentLog, now: () => clock });
     keyring = createKeyring({ db, seal, audit, policy, now: () => clock, generate: fromTestKeys() });

@@ -14,13 +14,10 @@ import type { RotationOptions } from '../../src/keys/rotation.ts';
 import { createSeal } from '../../src/keys/seal.ts';
 import { createLog } from '../../src/log.ts';
 import { engines } from '../support/engines.ts';
-import { fromTestKeys, testKeys } from '../support/keys.ts';
+import { fromTestKeys, policy, testKeys } from '../support/keys.ts';
+import { startAnew } from '../support/stored.ts';
 
 const day = 86_400_000;
-const policy = {
-  rotateEvery: 90 * 86_400, publishAhead: 86_400, longestLife: 14 * 86_400,
-  jwksMaxAge: 300, pollEvery: 30, clockSkew: 30,
-};
 const afterlife = 360_000;
 const start = Date.parse('2030-01-01T00:00:00Z');
 const seal = createSeal([randomBytes(32)]);
@@ -42,9 +39,7 @@ describe.each(engines)('the clock of rotation on $name', ({ freshUrl }) => {
   });
   afterAll(() => db.close());
   beforeEach(async () => {
-    await db.query('delete from signing_keys');
-    await db.query('delete from audit_events');
-    await db.query(`update audit_head set seq = 0, hash = ''`);
+    await startAnew(db, 'signing_keys');
     closers = [];
     clock = start;
     lines = [];

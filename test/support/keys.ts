@@ -3,6 +3,7 @@
 import { createPrivateKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
+import type { Policy } from '../../src/keys/lifecycle.ts';
 import { publicJwk } from '../../src/keys/signer.ts';
 import type { NewKey } from '../../src/keys/signer.ts';
 
@@ -13,6 +14,12 @@ export const testKeys: readonly NewKey[] = pem.match(/-----BEGIN[^]+?-----END PR
   const { n, e } = privateKey.export({ format: 'jwk' });
   return { publicJwk: publicJwk(n!, e!), pkcs8: privateKey.export({ type: 'pkcs8', format: 'der' }) };
 });
+
+/** As it is shipped, for tokens of two weeks at the longest. */
+export const policy: Policy = {
+  rotateEvery: 90 * 86_400, publishAhead: 86_400, longestLife: 14 * 86_400,
+  jwksMaxAge: 300, pollEvery: 30, clockSkew: 30,
+};
 
 /** A `generate` for createKeyring that hands out the keys above, each once. Share it among keyrings of one database. */
 export function fromTestKeys(): () => Promise<NewKey> {

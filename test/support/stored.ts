@@ -34,6 +34,12 @@ export async function successorsOf(db: Queryable, refreshToken: string): Promise
   return (await db.query('select id from oidc_models where rotated_from = $1', [storedId(refreshToken)])).rowCount;
 }
 
+/** Empties these tables, and begins the audit trail anew. */
+export async function startAnew(db: Queryable, ...tables: string[]): Promise<void> {
+  for (const table of [...tables, 'audit_events']) await db.query(`delete from ${table}`);
+  await db.query(`update audit_head set seq = 0, hash = ''`);
+}
+
 /** Every value of every row of every table, as one text. */
 export async function everythingIn(db: Queryable): Promise<string> {
   const tables = ['oidc_models', 'clients', 'accounts', 'audit_events', 'sign_in_attempts', 'signing_keys',
