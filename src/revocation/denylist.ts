@@ -9,8 +9,11 @@ import type { Log } from '../log.ts';
 import type { Revoked } from './revoked.ts';
 
 export interface Denylist {
-  /** Passes on what is not yet known there. Returns at once. */
-  tell(revoked: readonly Revoked[]): void;
+  /**
+   * Passes on what is not yet known there; `isEverything`: all of it, known or not, as Redis may have lost keys while
+   * it was connected (FLUSHALL, eviction). Returns at once.
+   */
+  tell(revoked: readonly Revoked[], isEverything?: boolean): void;
   /** Resolves when all that was told is there, or cannot be delivered now. */
   delivered(): Promise<void>;
   close(): Promise<void>;
@@ -56,7 +59,7 @@ export function openDenylist({ url, everything, log, now = Date.now }: DenylistO
     if (away) log.info('denylist.back');
     away = false;
     known.clear();
-    writing = everything().then(tell, (error: unknown) => failed(error)).then(write);
+    writing = everything().then((revoked) => tell(revoked), (error: unknown) => failed(error)).then(write);
   });
   client.on('error', (error: Error) => {
     if (!away && !closed) log.error('denylist.away', { error });
@@ -65,7 +68,8 @@ export function openDenylist({ url, everything, log, now = Date.now }: DenylistO
   // Rejects only when it is closed before it ever connected.
   client.connect().catch(() => undefined);
 
-  function tell(revoked: readonly Revoked[]): void {
+  function tell(revoked: readonly Revoked[], isEverything = false): void {
+    if (isEverything) known.clear();
     for (const { grantId, expiresAt } of revoked) if (!known.has(grantId)) waiting.set(grantId, expiresAt);
     // A turn later: with nothing to write, write() would end before its promise is noted, and none would follow.
     writing ??= Promise.resolve().then(write);

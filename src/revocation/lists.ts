@@ -37,9 +37,14 @@ export interface StatusLists {
   refresh(): Promise<void>;
   /** Signs with other keys from now on. Before the first ones there is nothing to serve, and nothing is read. */
   useKeys(keys: SigningKeys): Promise<void>;
-  /** Calls `listener` after each reading with what was revoked lately; some of it again. */
-  onRead(listener: (revoked: readonly Revoked[]) => void): void;
+  /**
+   * Calls `listener` after each reading with what was revoked lately, some of it again; every five minutes with all of
+   * which a token may be alive.
+   */
+  onRead(listener: ReadListener): void;
 }
+
+type ReadListener = (revoked: readonly Revoked[], isEverything: boolean) => void;
 
 interface StatusListsOptions {
   issuer: string;
@@ -82,7 +87,7 @@ interface Kept {
 
 export function createStatusLists(options: StatusListsOptions): StatusLists {
   const { issuer, places, revoked, ttl, log, now = Date.now, sharedNow = now } = options;
-  const listeners: Array<(revoked: readonly Revoked[]) => void> = [];
+  const listeners: ReadListener[] = [];
   const life = listLifeOf(ttl);
   let lists = new Map<number, Kept>();
   let keys: SigningKeys | undefined;
@@ -139,7 +144,7 @@ export function createStatusLists(options: StatusListsOptions): StatusLists {
     sharedReadAt = sharedAt;
     if (all) readAllAt = at;
     places.forget(isRevoked);
-    for (const listener of listeners) listener(rows);
+    for (const listener of listeners) listener(rows, all);
   }
 
   async function signDue(keys: SigningKeys): Promise<void> {

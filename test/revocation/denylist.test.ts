@@ -1,8 +1,13 @@
 import { createClient } from '@redis/client';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { createSigner } from '../../src/keys/signer.ts';
 import { createLog } from '../../src/log.ts';
 import { grantKey, openDenylist, type Denylist } from '../../src/revocation/denylist.ts';
-import type { Revoked } from '../../src/revocation/revoked.ts';
+import { createStatusLists } from '../../src/revocation/lists.ts';
+import { createPlaces } from '../../src/revocation/places.ts';
+import { createRevokedStatuses, type Revoked } from '../../src/revocation/revoked.ts';
+import { sqlite } from '../support/engines.ts';
+import { testKeys } from '../support/keys.ts';
 import { noRedis, startRedis, type RedisServer } from '../support/redis.ts';
 
 const hourMs = 3_600_000;
@@ -72,6 +77,36 @@ describe.skipIf(noRedis)('the denylist in Redis', () => {
       await denylist.delivered();
     }
     expect(await commands()).toBe(before);
+  });
+
+  test('that lost its memory while it was connected has all of it again when everything was read anew', async () => {
+    const db = await sqlite.freshDatabase();
+    let now = Date.now();
+    const revokedStatuses = createRevokedStatuses(db, { clockSkew: 60, now: () => now });
+    const places = createPlaces(db, { longestBearerLife: 1 });
+    const lists = createStatusLists({
+      issuer: 'https://id.example.com', places, revoked: revokedStatuses, ttl: 15, log: createLog('silent'),
+      now: () => now,
+    });
+    lists.onRead(denylist.tell);
+    const { publicJwk, pkcs8 } = testKeys[0]!;
+    const active = createSigner(publicJwk, pkcs8);
+    await lists.useKeys({ active, published: [active.publicJwk], newestPreparedAt: 0, version: active.kid });
+    const lookBack = async (aheadMs: number) => {
+      now += aheadMs;
+      await lists.refresh();
+      await denylist.delivered();
+    };
+
+    const place = await places.take();
+    await db.transaction((tx) => revokedStatuses.revoke(tx, [{ grantId: 'flushed', place }]));
+    await expect.poll(() => lookBack(0).then(() => has('flushed')), soon).toBe(true);
+    await ask((client) => client.flushAll());
+    await lookBack(5_000);
+    expect(await has('flushed')).toBe(false); // it is not written again at every look
+    await lookBack(300_000);
+    expect(await has('flushed')).toBe(true);
+    await db.close();
   });
 
   test('away, keeps nobody waiting, and gets what it missed when it is back, with nothing in its memory', async () => {
