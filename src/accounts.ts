@@ -26,9 +26,12 @@ export interface Accounts extends Omit<Withdrawals, 'disable'> {
   createFirst(account: NewAccount): Promise<LocalAccount | undefined>;
   /** For somebody who signs in elsewhere. Neither password nor a name to sign in by: see `identities`. */
   createElsewhere(tx: Queryable, profile: Profile, mappedRoles: readonly string[], actor: string): Promise<Account>;
-  /** What the other side says now. An address that the person signs in by here stays as it is. */
+  /**
+   * What the other side says now. An address that the person signs in by here stays as it is. Whoever has a role less
+   * loses the tokens that say so; after the transaction, whoever verifies tokens is to be told (`Grants.ended`).
+   */
   updateFromElsewhere(
-    tx: Queryable, account: Account, said: Profile, mappedRoles: readonly string[], actor: string,
+    tx: Queryable, account: Pick<Account, 'id'>, said: Profile, mappedRoles: readonly string[], actor: string,
   ): Promise<Account>;
   /** The same password under another cost; not an event, and only if nobody changed it meanwhile. */
   rehash(id: string, from: string, to: string): Promise<void>;
@@ -143,21 +146,26 @@ export function createAccounts(
       return fromRow(row!);
     },
 
-    async updateFromElsewhere(tx, account, said, mappedRoles, actor) {
+    async updateFromElsewhere(tx, { id }, said, mappedRoles, actor) {
+      // Touched before it is read: of two who bring the same news, the second finds it written, and ends nothing of
+      // what was issued since.
+      const { rows: [before] } = await tx.query<Row>(
+        `update accounts set updated_at = $2 where id = $1 returning ${columns}`, [id, now()]);
+      if (!before) throw new AppError('account_unknown', 404, `there is no account ${id}`);
+      const account = fromRow(before);
       if (saysTheSame(account, said, mappedRoles)) return account;
       const { rows: [row] } = await tx.query<Row>(
         `update accounts set email = $2, email_verified = $3, name = $4, given_name = $5, family_name = $6,
-           preferred_username = $7, mapped_roles = $8, updated_at = $9
+           preferred_username = $7, mapped_roles = $8
          where id = $1 returning ${columns}`,
-        [account.id, ...valuesOf(withOwnAddress(account, said)), JSON.stringify(mappedRoles), now()]);
-      if (!row) throw new AppError('account_unknown', 404, `there is no account ${account.id}`);
+        [id, ...valuesOf(withOwnAddress(account, said)), JSON.stringify(mappedRoles)]);
       if (String(mappedRoles) !== String(account.mappedRoles)) {
         const detail = { mappedRoles, before: account.mappedRoles };
-        await audit.append(tx, { event: 'account.mapped_roles_set', actor, subject: account.id, detail });
+        await audit.append(tx, { event: 'account.mapped_roles_set', actor, subject: id, detail });
       }
-      const changed = fromRow(row);
+      const changed = fromRow(row!);
       const isLess = account.roles.some((role) => !changed.roles.includes(role));
-      if (isLess) await tokens.end(tx, account.id, { sessions: false });
+      if (isLess) await tokens.end(tx, id, { sessions: false });
       return changed;
     },
 

@@ -30,7 +30,7 @@ export function auditProvider(provider: Provider, audit: Audit, log: Log): void 
   });
   provider.on('grant.success', (granted) => outcomes.set(granted, (ctx) => {
     if (ctx.status === 200) record('token.issued', ctx, { ...grantOf(ctx), scope: scopeOf(ctx), kinds: kindsIn(ctx) });
-    else record('token.refused', ctx, { ...grantOf(ctx), reason: 'another request was first' });
+    else record('token.refused', ctx, { ...grantOf(ctx), reason: ctx.state.refusal });
   }));
   provider.on('grant.error', (asked, error) => outcomes.set(asked, (ctx) => refused('token.refused')(ctx, error)));
   provider.on('authorization.success', (ctx) =>

@@ -15,7 +15,7 @@ export interface Models {
   findRefreshToken(handle: string): Promise<StoredRefreshToken | undefined>;
   /**
    * Spends `spent` by storing its one successor, together with the sealed answer. Both happen or neither does.
-   * False when another request was first, or the token is gone.
+   * False when another request was first, or the token is gone, or its grant has ended.
    */
   rotate(spent: string, successor: Successor, now: number): Promise<boolean>;
   /** Deletes up to `limit` expired rows and forgets answers older than `answersBefore`; how many rows were touched. */
@@ -182,12 +182,15 @@ export function createModels(
       const { handle, payload, lifeSeconds, sealedAnswer } = successor;
       // The successor's row is what says that the old token is spent, so it is kept for as long as that one; `exp` in
       // the payload ends the successor itself. They differ where the configured life was shortened in between.
+      // The grant was read at the beginning of the request, and may have ended in its course, even by it: whoever turns
+      // out to have lost a role loses what says so. The tokens of this answer would be as dead as the ones before.
       const { rowCount } = await db.query(
         `insert into oidc_models
            (model, id, payload, grant_id, account_id, rotated_from, rotated_at, sealed_answer, expires_at)
          select 'RefreshToken', $1, $2, $3, $4, id, cast($6 as bigint), $7,
            case when expires_at > cast($8 as bigint) then expires_at else cast($8 as bigint) end
-         from oidc_models where model = 'RefreshToken' and id = $5
+         from oidc_models spent where model = 'RefreshToken' and id = $5 and exists
+           (select 1 from oidc_models where model = 'Grant' and id = spent.grant_id and consumed_at is null)
          on conflict (rotated_from) where rotated_from is not null do nothing`,
         [idOf('RefreshToken', handle), stored(payload), payload.grantId ?? null, payload.accountId ?? null,
           idOf('RefreshToken', spent), at, sealedAnswer, at + lifeSeconds * 1000]);

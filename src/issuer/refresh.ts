@@ -96,6 +96,7 @@ export function createRefreshRotation(
 
       const stored = await models.findRefreshToken(rotation.spent);
       const answer = stored && earlierAnswer(ctx, rotation.spent, stored);
+      ctx.state.refusal = stored?.rotatedAt === undefined ? 'the grant has ended' : 'another request was first';
       if (answer) respond(ctx, 200, answer);
       else respond(ctx, 400, { error: 'invalid_grant', error_description: 'grant request is invalid' });
     },

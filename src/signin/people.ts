@@ -36,6 +36,8 @@ interface PeopleParts {
   accounts: Accounts;
   identities: Identities;
   audit: Audit;
+  /** Called after a transaction in which tokens may have ended: everybody who verifies them learns of it. */
+  tokensEnded(): Promise<void>;
 }
 
 /** What is kept of an identity: enough to explain roles, and to support a person. */
@@ -65,7 +67,7 @@ export function evidenceOf(identities: readonly Identity[]): RoleEvidence[] {
   });
 }
 
-export function createPeople({ config, db, accounts, identities, audit }: PeopleParts): People {
+export function createPeople({ config, db, accounts, identities, audit, tokensEnded }: PeopleParts): People {
   const mapping = mappingOf(config.tenant, config.roles);
 
   async function known(found: Identity, identity: EntraIdentity): Promise<Account> {
@@ -84,7 +86,7 @@ export function createPeople({ config, db, accounts, identities, audit }: People
       await identities.seen(db, seen);
       return account;
     }
-    return db.transaction(async (tx) => {
+    return changing(async (tx) => {
       await identities.seen(tx, seen);
       return accounts.updateFromElsewhere(tx, account, profile, mapped, actor);
     });
@@ -96,13 +98,20 @@ export function createPeople({ config, db, accounts, identities, audit }: People
     const attributes = attributesOf(identity);
     const others = await identities.of(account.id);
     const mapped = rolesOf(mapping, [...evidenceOf(others), attributes]);
-    return db.transaction(async (tx) => {
+    return changing(async (tx) => {
       await link(tx, account.id, identity);
       await audit.append(tx, {
         event: 'identity.linked', actor: account.id, subject: account.id, ...request, detail: { method, how },
       });
       return accounts.updateFromElsewhere(tx, account, profileOf(identity), mapped, actor);
     });
+  }
+
+  /** For an account that there was before: a role that is lost takes tokens with it. */
+  async function changing(work: (tx: Queryable) => Promise<Account>): Promise<Account> {
+    const account = await db.transaction(work);
+    await tokensEnded();
+    return account;
   }
 
   async function created(identity: EntraIdentity): Promise<Account> {

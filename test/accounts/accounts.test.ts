@@ -97,6 +97,18 @@ describe.each(engines)('accounts on $name', ({ freshDatabase }) => {
     expect((await accounts.find(id))!.passwordHash).toBe('changed, costlier');
   });
 
+  test('a role that is lost elsewhere ends tokens once, however often it is said', async () => {
+    let ended = 0;
+    const telling = createAccounts(db, audit, { tokens: { end: async () => (ended += 1), ended: async () => {} } });
+    const said = { name: 'Ada', emailVerified: false };
+    const ada = await db.transaction((tx) => telling.createElsewhere(tx, said, ['clerk', 'reader'], 'test'));
+    for (const mapped of [['clerk'], ['clerk'], ['clerk', 'writer']]) {
+      await db.transaction((tx) => telling.updateFromElsewhere(tx, ada, said, mapped, 'test'));
+      expect([ended, (await telling.find(ada.id))!.roles]).toEqual([1, mapped]);
+    }
+    expect(await audit.list({ event: 'account.mapped_roles_set' })).toHaveLength(2);
+  });
+
   test('an account that is not there cannot be changed, and nothing is audited', async () => {
     for (const change of [
       () => accounts.setPassword('nobody', 'hash', { mustChange: true, actor: 'admin' }),

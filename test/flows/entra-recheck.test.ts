@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { createVerifier } from '../../src/verifier/index.ts';
 import { returned, startEntraWorld, type EntraWorld } from '../support/entra.ts';
-import { decode, signIn } from '../support/user-agent.ts';
+import { ordersApi } from '../support/signet.ts';
+import { asClient, decode, redemption, signIn, tokenRequest, type UserAgent } from '../support/user-agent.ts';
 
 const groupOfClerks = 'c1e4c500-0000-4000-8000-000000000001';
 const every = 900;
@@ -11,7 +13,7 @@ beforeAll(async () => {
   world = await startEntraWorld({
     entra: {
       recheck: { every: '15m', grace: '8h' },
-      roles: { appRoles: { Reader: ['reader'] }, groups: { [groupOfClerks]: ['clerk'] } },
+      roles: { appRoles: { Reader: ['reader'], Writer: ['writer'] }, groups: { [groupOfClerks]: ['clerk'] } },
     },
   });
 });
@@ -20,14 +22,14 @@ beforeEach(() => {
   world.sim.reset();
 });
 
-const scope = 'openid email roles orders:read';
+const request = { scope: 'openid email roles orders:read', resource: ordersApi };
 let people = 0;
 
 async function someone(parameters: Record<string, string> = {}) {
   people += 1;
   const user = world.sim.tenant('contoso').addUser(`user${people}`, { groups: [groupOfClerks], roles: ['Reader'] });
   const whom = `contoso/${user.key}`;
-  const signedIn = await world.signIn(whom, { parameters: { scope, ...parameters } });
+  const signedIn = await world.signIn(whom, { parameters: { ...request, ...parameters } });
   const { sub } = decode(signedIn.tokens.id_token).payload;
   return { ...signedIn, user, whom, sub: sub as string };
 }
@@ -37,6 +39,23 @@ async function letPass(sub: string, seconds: number): Promise<void> {
   const { rowCount } = await world.server.store.db.query(
     'update upstream_sessions set checked_at = checked_at - $2 where account_id = $1', [sub, seconds * 1000]);
   expect(rowCount).toBe(1);
+}
+
+/** What a service makes of an access token that it sees now, with the status list as it is now. */
+async function seenByService(accessToken: string): Promise<string> {
+  const verifier = createVerifier({ issuer: world.server.issuer, audience: ordersApi });
+  try {
+    return await verifier.verify(accessToken).then(() => 'accepted', (error: { code: string }) => error.code);
+  } finally {
+    verifier.close();
+  }
+}
+
+/** What an application does whose refresh token is worthless: asks anew, and the person notices nothing. */
+async function signInSilently(agent: UserAgent) {
+  const arrival = await world.arrive({ ...request, ...silently }, agent);
+  const redeemed = redemption(arrival.request, String(returned(arrival.page).code));
+  return (await tokenRequest(world.server.issuer, redeemed, asClient('spa'))).body;
 }
 
 const asked = () => world.sim.requests('token').filter(({ grant }) => grant === 'refresh_token').length;
@@ -67,16 +86,57 @@ describe('E33: a person refreshes', () => {
     expect(asked()).toBe(3);
   });
 
-  test('E33 regrouped, renamed: the next token says so', async () => {
+  test('E33 renamed, and given a role more: the next token says so', async () => {
     const { tokens, sub, user } = await someone();
     expect(decode(tokens.access_token).payload.roles).toEqual(['clerk', 'reader']);
-    user.groups([]).rename('Another Name').email(`${user.key}-new@contoso.example`);
+    user.roles(['Reader', 'Writer']).rename('Another Name').email(`${user.key}-new@contoso.example`);
     await letPass(sub, every);
     const { body } = await world.refresh(tokens.refresh_token);
-    expect(decode(body.access_token).payload.roles).toEqual(['reader']);
+    expect(decode(body.access_token).payload.roles).toEqual(['clerk', 'reader', 'writer']);
     expect(decode(body.id_token).payload).toMatchObject({ sub, email: `${user.key}-new@contoso.example` });
+    expect([await seenByService(tokens.access_token), await seenByService(body.access_token)])
+      .toEqual(['accepted', 'accepted']);
     const [change] = await world.server.store.audit.list({ event: 'account.mapped_roles_set', subject: sub });
-    expect(change).toMatchObject({ detail: { before: ['clerk', 'reader'], mappedRoles: ['reader'] } });
+    expect(change).toMatchObject({
+      detail: { before: ['clerk', 'reader'], mappedRoles: ['clerk', 'reader', 'writer'] },
+    });
+  });
+
+  test.each([
+    ['a group', (user: any) => user.groups([])], ['an app role', (user: any) => user.roles([])],
+  ])('E33 no more in %s: old tokens are refused at once, new ones come silently', async (_what, change) => {
+    const { tokens, sub, user, agent } = await someone();
+    expect(await seenByService(tokens.access_token)).toBe('accepted');
+    change(user);
+    await letPass(sub, every);
+    const { status, body } = await world.refresh(tokens.refresh_token);
+    expect([status, body.error]).toEqual([400, 'invalid_grant']);
+    expect(await seenByService(tokens.access_token)).toBe('revoked');
+
+    const fresh = await signInSilently(agent);
+    expect(decode(fresh.access_token).payload.roles).toHaveLength(1);
+    expect(await seenByService(fresh.access_token)).toBe('accepted');
+    const next = await world.refresh(fresh.refresh_token);
+    expect([next.status, await seenByService(next.body.access_token)]).toEqual([200, 'accepted']);
+  });
+
+  test('E33 a role is lost while other applications refresh: whoever is given tokens is given good ones', async () => {
+    const { tokens, sub, user, agent } = await someone();
+    const parameters = { client_id: 'device', redirect_uri: 'com.example.desktop:/callback', ...request };
+    const device = await world.signIn(`contoso/${user.key}`, { parameters });
+    user.groups([]);
+    await world.server.store.db.query(
+      'update upstream_sessions set checked_at = checked_at - $2 where account_id = $1', [sub, every * 1000]);
+    const answers = await Promise.all([
+      world.refresh(tokens.refresh_token), world.refresh(tokens.refresh_token),
+      world.refresh(device.tokens.refresh_token, 'device'),
+    ]);
+    for (const { status, body } of answers) {
+      if (status === 200) expect(await seenByService(body.access_token)).toBe('accepted');
+      else expect([status, body.error]).toEqual([400, 'invalid_grant']);
+    }
+    for (const old of [tokens, device.tokens]) expect(await seenByService(old.access_token)).toBe('revoked');
+    expect(await seenByService((await signInSilently(agent)).access_token)).toBe('accepted');
   });
 
   test.each([
@@ -95,7 +155,8 @@ describe('E33: a person refreshes', () => {
     await letPass(sub, every);
     const { status, body } = await world.refresh(tokens.refresh_token);
     expect([status, body.error]).toEqual([400, 'invalid_grant']);
-    // What was issued before is in the status list (test/revocation), and nothing is left to begin anew from.
+    // What was issued before is refused by whoever reads the status list, and nothing is left to begin anew from.
+    expect(await seenByService(tokens.access_token)).toBe('revoked');
     expect(await world.server.store.grants.list(sub)).toEqual([]);
     expect(returned((await world.arrive(silently, agent)).page).error).toBe('login_required');
     user.refuse(undefined).enable();

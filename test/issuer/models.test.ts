@@ -24,6 +24,7 @@ describe.each(engines)('what the issuer stores, on $name', ({ freshDatabase }) =
 
   async function storeRefreshToken(handle: string, lifeSeconds: number, grantId = `grant of ${handle}`): Promise<void> {
     const payload = { jti: handle, grantId, exp: now / 1000 + lifeSeconds };
+    await models.adapter('Grant').upsert(grantId, { clientId: 'spa' }, 1000 * hour);
     await models.adapter('RefreshToken').upsert(handle, payload, lifeSeconds);
   }
 
@@ -34,7 +35,7 @@ describe.each(engines)('what the issuer stores, on $name', ({ freshDatabase }) =
     await storeRefreshToken('handle-of-a-token', hour, 'a grant');
     expect(await models.adapter('RefreshToken').find('handle-of-a-token')).toMatchObject({ jti: 'handle-of-a-token' });
     const { rows } = await db.query('select * from oidc_models');
-    expect(rows).toHaveLength(1);
+    expect(rows).toHaveLength(2);
     expect(JSON.stringify(rows)).not.toContain('handle-of-a-token');
   });
 
@@ -78,6 +79,13 @@ describe.each(engines)('what the issuer stores, on $name', ({ freshDatabase }) =
     await models.adapter('RefreshToken').revokeByGrantId('revoked grant');
     expect(await models.rotate('revoked', successor('orphan', hour), now)).toBe(false);
     expect(await models.adapter('RefreshToken').find('orphan')).toBeUndefined();
+  });
+
+  test('a refresh token whose grant ended meanwhile has no successor: its tokens would be refused', async () => {
+    await storeRefreshToken('of an ended grant', hour, 'ended grant');
+    await db.transaction((tx) => endGrants(tx, { grantId: 'ended grant' }, statuses, () => now));
+    expect(await models.rotate('of an ended grant', successor('stillborn', hour), now)).toBe(false);
+    expect(await models.adapter('RefreshToken').find('stillborn')).toBeUndefined();
   });
 
   test('a spent refresh token stays spent while it could be used, also after lives were shortened', async () => {
