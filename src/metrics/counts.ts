@@ -4,7 +4,7 @@
 import type { Audit, AuditEvent } from '../audit.ts';
 import type { Metric } from './exposition.ts';
 
-export interface Counts {
+interface Counts {
   /** The same audit trail, whose activity is counted on its way in. */
   counting(audit: Audit): Audit;
   metrics(): Metric[];

@@ -9,7 +9,7 @@ export interface Metric {
   samples: Sample[];
 }
 
-export interface Sample {
+interface Sample {
   value: number;
   /** Never a person, an address or a token: whoever may read figures may not therefore read those. */
   labels?: Record<string, string>;

@@ -6,7 +6,7 @@ import type { Log } from '../log.ts';
 import { listen, stopListening, urlOf } from '../web/listen.ts';
 import { contentType, expose, type Metric } from './exposition.ts';
 
-export interface MetricsServer {
+interface MetricsServer {
   /** http://host:port, without the path. */
   url: string;
   close(): Promise<void>;

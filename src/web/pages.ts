@@ -89,7 +89,7 @@ interface SignedOutPage {
 }
 
 /** Nothing is asked of the person here but to go on. */
-export interface GoOnPage {
+interface GoOnPage {
   /** Where the form leads: trusted HTML of oidc-provider, as are its hidden fields. */
   action: string;
   fields: string;
