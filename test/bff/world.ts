@@ -126,7 +126,7 @@ export async function startWorld({ ports: count = 8, roles = [] as string[], val
 
 // The application: `/me` and `/write` need a session, `/write` a scope it does not have; `/fails` throws behind the
 // guard; `/` is for everybody; `/api` is the upstream's.
-const applications: Record<Host, (bff: Bff, upstream: string) => Promise<RequestListener>> = {
+export const applications: Record<Host, (bff: Bff, upstream: string) => Promise<RequestListener>> = {
   async 'node:http'(bff, upstream) {
     const orders = bff.proxyTo({ from: '/api', to: upstream });
     return async (req: IncomingMessage & { token?: AccessToken }, res) => {

@@ -1,22 +1,17 @@
-// The hostile tokens, and every genuine one in the place of another, at a running server and behind the cookies of a
-// web application: none is accepted, none is answered with 5xx, none makes anybody ask anybody.
+// The hostile tokens, and every genuine one in the place of another, at a running server: none is accepted, none is
+// answered with 5xx, none makes anybody ask anybody. (Behind the cookies of a web application: test/bff.)
 
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { rm } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createBff, type Bff } from '../../src/bff/index.ts';
-import { createCookieStyle } from '../../src/bff/cookies.ts';
-import { createCookieSeal, readCookieKeys } from '../../src/bff/seal.ts';
-import { createSessionCookies, newSessionId } from '../../src/bff/session.ts';
 import { createVerifier } from '../../src/verifier/index.ts';
 import { startAdministration, type AdminServer } from '../support/admin.ts';
 import { fitsHeader, hostileTokens, type HostileToken, type HostileTokens } from '../support/hostile-tokens.ts';
 import { ordersApi, secret } from '../support/signet.ts';
 import { decode, signIn } from '../support/user-agent.ts';
 import { forgeOf } from './forge.ts';
-import { audience, firstKey, startTestIssuer, type TestIssuer } from './issuer.ts';
+import { firstKey } from './issuer.ts';
 import { directoryWithKnownKey } from './known-key.ts';
 import { get, type Answer } from './services.ts';
 import { startTrap, type Trap } from './trap.ts';
@@ -183,55 +178,5 @@ describe('a running server', () => {
       'introspection, as active: access token for the API',
     ]);
     verifier.close();
-  });
-});
-
-describe('a web application that keeps tokens in cookies', () => {
-  const cookieKey = Buffer.alloc(32, 7).toString('base64');
-  let issuer: TestIssuer;
-  let bff: Bff;
-  let application: Server;
-  let url: string;
-
-  beforeAll(async () => {
-    issuer = await startTestIssuer();
-    issuer.clock.now = Date.now();
-    application = createServer(async (req, res) => { if (await bff.protect(req, res)) res.end('{}'); });
-    await new Promise<void>((resolve) => application.listen(0, '127.0.0.1', resolve));
-    url = `http://127.0.0.1:${(application.address() as AddressInfo).port}`;
-    bff = createBff({
-      issuer: issuer.issuer, clientId: 'bff', clientSecret: secret, baseUrl: url, cookieKeys: [cookieKey],
-      resource: audience,
-    });
-  });
-  afterAll(async () => {
-    bff.close();
-    application.closeAllConnections();
-    application.close();
-    await issuer.close();
-  });
-
-  /** A session as the application itself would have sealed it: the worst case, where its key is in wrong hands. */
-  function cookiesWith(accessToken: string): string {
-    const style = createCookieStyle({ name: 'bff', secure: false, sameSite: 'lax' });
-    const sessions = createSessionCookies(style, createCookieSeal(readCookieKeys([cookieKey]), 'session'));
-    const session = { id: newSessionId(), accessToken, expiresAt: Date.now() + 600_000, user: { sub: 'person-1' } };
-    return sessions.begin(session, new Map()).map((line) => line.split(';')[0]).join('; ');
-  }
-
-  const ask = (accessToken: string) => get(url, { cookie: cookiesWith(accessToken), 'sec-fetch-site': 'same-origin' });
-
-  test('opens no session with a hostile token', async () => {
-    const table = hostileTokens(forgeOf(issuer, trap.url));
-    for (const make of table.genuine) expect(await ask(make())).toMatchObject({ status: 200 });
-    // Two cookies hold some 5 kB of tokens; the application refuses to keep more.
-    const rows = [...table.offline, ...table.unknownKeys.slice(0, 1)]
-      .filter(([, , make]) => String(make()).length < 5_000);
-    const before = issuer.requests.length;
-    const known = new Set(connected);
-    expect(await accepted(rows, ask, ({ status }) => status === 401)).toEqual([]);
-    expect([...connected].filter((port) => !known.has(port))).toEqual([]);
-    expect(issuer.requests.slice(before).map(({ path }) => path)).toEqual(['/jwks']); // for the key that nobody knows
-    expect(trap.asked).toBe(0);
   });
 });
