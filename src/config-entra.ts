@@ -129,7 +129,8 @@ export const entra = z
         .describe('When the groups cannot be learnt: refuse the sign-in, or go on without any group.'),
     }).prefault({}).describe('Groups of people.'),
     trustedEmailDomains: z.array(text(domainRule)).default([])
-      .describe('Domains that your tenant owns: e-mail addresses in them count as verified. For a single tenant only.'),
+      .describe('Domains that your tenant owns: addresses in them count as verified, of its own people and never of '
+        + 'guests. Needs the optional claim acct. For a single tenant only.'),
     linkByVerifiedEmail: z.boolean().default(false)
       .describe('Whether a Microsoft account joins the local account of the same e-mail, verified on both sides.'),
     roles: roleMapping.prefault({}).describe('Which roles people have.'),

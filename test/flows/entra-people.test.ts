@@ -1,8 +1,9 @@
 import bcrypt from 'bcrypt';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { consumersTenantId } from '../entra-sim/index.ts';
-import { buttonOn, problemOn, returned, startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { buttonOn, startEntraWorld, type EntraWorld } from '../support/entra.ts';
 import { engines } from '../support/engines.ts';
+import { problemOn, returned } from '../support/pages.ts';
 import { person } from '../support/signet.ts';
 import { decode, UserAgent } from '../support/user-agent.ts';
 
@@ -151,6 +152,27 @@ describe('E29: joining by a verified address, where the operator switched that o
     const account = await localAccount({ verified: local });
     const { sub } = await signIn(path(newUser({ email: account.email }).xmsEdov(entra)), linking);
     expect(sub).not.toBe(account.id);
+  });
+
+  test('E29 a guest with an address in a domain of the operator’s is not whom that address belongs to', async () => {
+    const trusting = await startEntraWorld({
+      sim: world.sim, entra: { linkByVerifiedEmail: true, trustedEmailDomains: ['contoso.example'] },
+    });
+    const create = (email: string) => trusting.server.store.accounts.create(
+      { email, emailVerified: true, roles: ['admin'] }, 'test');
+    const [victim, member] = [await create('victim@contoso.example'), await create('member@contoso.example')];
+    const contoso = world.sim.tenant('contoso');
+    const mallory = contoso.addGuest('mallory-guest', world.sim.user('fabrikam/mallory'));
+    mallory.email(victim.email).xmsEdov(undefined);
+    const came = await signIn(path(mallory), trusting);
+    expect(came).toMatchObject({ email: victim.email, email_verified: false });
+    expect(came.sub).not.toBe(victim.id);
+    expect(came.roles).toEqual([]);
+    expect(await trusting.server.store.identities.of(victim.id)).toEqual([]);
+
+    const own = newUser({ email: member.email }).xmsEdov(undefined);
+    expect((await signIn(path(own), trusting)).sub).toBe(member.id);
+    await trusting.close();
   });
 
   test('E29 an account that has a Microsoft account already, or is disabled, is joined by nobody', async () => {

@@ -26,12 +26,22 @@ export function identityFrom(claims: VerifiedClaims, config: EntraConfig, groups
     oid: claims.oid,
     pairwiseSub: claims.sub,
     ...withoutUndefined(optional),
-    emailVerified: isEmailVerified(optional.email, claims['xms_edov'], config),
+    emailVerified: isEmailVerified(optional.email, claims, config),
     guest: guestStatus(claims, config) === 'guest',
     appRoles: strings(claims['roles']).filter((role) => role.length <= 200),
     groups,
     acrs: strings(claims['acrs']),
   };
+}
+
+/**
+ * Whether the person's account is the tenant's own: no guest's, and not that of a member who is at home elsewhere.
+ * Where no claim tells, it is not.
+ */
+function isAtHome(claims: VerifiedClaims, config: EntraConfig): boolean {
+  const { idp } = claims;
+  const isOwn = idp === undefined || idp === issuerOf(cloudOf(config), claims.tid);
+  return isOwn && guestStatus(claims, config) === 'member';
 }
 
 /**
@@ -70,12 +80,15 @@ export function onlyAllowed(groups: Groups, { groups: { allowList } }: EntraConf
   return { kind: 'complete', ids: groups.ids.filter((id) => allowed.has(id)) };
 }
 
-function isEmailVerified(email: string | undefined, edov: unknown, config: EntraConfig): boolean {
+function isEmailVerified(email: string | undefined, claims: VerifiedClaims, config: EntraConfig): boolean {
   // Letters that look like others, or lower-case into them, verify nothing.
   if (email === undefined || !/^[\x21-\x7e]+$/.test(email)) return false;
   // Documented as a Boolean, and seen as '1'.
+  const { xms_edov: edov } = claims;
   if (edov === true || edov === 1 || edov === '1' || edov === 'true') return true;
-  return config.trustedEmailDomains.includes(email.slice(email.lastIndexOf('@') + 1).toLowerCase());
+  // Who owns the domain gives out its addresses, but those of guests were written where they are at home.
+  return isAtHome(claims, config)
+    && config.trustedEmailDomains.includes(email.slice(email.lastIndexOf('@') + 1).toLowerCase());
 }
 
 function emailFrom(value: unknown): string | undefined {

@@ -124,6 +124,7 @@ describe('E29 an e-mail address', () => {
   });
 
   test('in a domain that the operator owns is verified in the operator’s tenant; in another it is not', async () => {
+    sim.app.claims('email', 'acct');
     expect((await owner.identify()).emailVerified).toBe(true);
     expect((await withClaims({ email: 'Alice@CONTOSO.example' }, owner)).emailVerified).toBe(true);
     for (const email of [
@@ -132,6 +133,30 @@ describe('E29 an e-mail address', () => {
       'alice@сontoso.example', // a Cyrillic с
       'alice\u212A@contoso.example', // the Kelvin sign, whose lower case is k
     ]) expect((await withClaims({ email }, owner)).emailVerified, email).toBe(false);
+  });
+
+  const foreign = 'https://login.microsoftonline.com/7f58f645-c190-4ce5-9de4-e2b7acd2a6ab/v2.0';
+  const own = () => `https://login.microsoftonline.com/${sim.tenant('contoso').id}/v2.0`;
+  test.each([
+    ['a guest, by acct', () => ({ acct: 1 })],
+    ['a guest, by acct, whatever idp says', () => ({ acct: 1, idp: own() })],
+    ['a guest, by idp', () => ({ idp: foreign })],
+    ['a guest with a personal account', () => ({ idp: 'live.com' })],
+    ['a member who is at home in another tenant', () => ({ acct: 0, idp: foreign })],
+    ['a member by an older spelling of another tenant',
+      () => ({ acct: '0', idp: 'https://sts.windows.net/7f58f645-c190-4ce5-9de4-e2b7acd2a6ab/' })],
+    ['somebody of whom no claim tells', () => ({})],
+    ['somebody of whom acct tells nothing that is known', () => ({ acct: null })],
+  ])('in a domain that the operator owns is not verified of %s; xms_edov alone says so', async (_who, claims) => {
+    const asGuest = { email: 'ada@contoso.example', ...claims() };
+    expect((await withClaims(asGuest, owner)).emailVerified).toBe(false);
+    expect((await withClaims({ ...asGuest, xms_edov: true }, owner)).emailVerified).toBe(true);
+  });
+
+  test('in a domain that the operator owns is verified of members, by acct or by idp', async () => {
+    for (const claims of [{ acct: 0 }, { acct: '0' }, { idp: own() }, { acct: 0, idp: own() }]) {
+      expect((await withClaims(claims, owner)).emailVerified, JSON.stringify(claims)).toBe(true);
+    }
   });
 
   test('is never made of the user principal name', async () => {
