@@ -1,6 +1,7 @@
 import bcrypt from 'bcrypt';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { buttonOn, problemOn, returned, startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { buttonOn, startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { problemOn, returned } from '../support/pages.ts';
 import { person } from '../support/signet.ts';
 import { asClient, askUserinfo, tokenRequest, type UserAgent } from '../support/user-agent.ts';
 

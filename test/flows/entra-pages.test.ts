@@ -2,7 +2,8 @@ import bcrypt from 'bcrypt';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { EntraSim } from '../entra-sim/index.ts';
 import { startEntraSim } from '../entra-sim/index.ts';
-import { buttonOn, problemOn, returned, startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { buttonOn, startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { problemOn, returned } from '../support/pages.ts';
 import { person, startSignet } from '../support/signet.ts';
 import { authorizationRequest, UserAgent, type Answer } from '../support/user-agent.ts';
 

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { createVerifier } from '../../src/verifier/index.ts';
-import { returned, startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { returned } from '../support/pages.ts';
 import { ordersApi } from '../support/signet.ts';
 import { asClient, decode, redemption, signIn, tokenRequest, type UserAgent } from '../support/user-agent.ts';
 

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { buttonOn, problemOn, startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { buttonOn, startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { problemOn } from '../support/pages.ts';
 import { decode } from '../support/user-agent.ts';
 
 const clerks = 'c1e4c500-0000-4000-8000-000000000001';

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { EntraSim } from '../entra-sim/index.ts';
 import { startEntraSim } from '../entra-sim/index.ts';
-import { returned, startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { returned } from '../support/pages.ts';
 import { person } from '../support/signet.ts';
 import { authorizationRequest, authorize, decode, UserAgent, type Answer } from '../support/user-agent.ts';
 

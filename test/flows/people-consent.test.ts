@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { returned } from '../support/pages.ts';
 import { declared, ordersApi, person, secret, startSignet, stockApi, type TestServer } from '../support/signet.ts';
 import {
   authorizationRequest, authorize, decode, tokenRequest, UserAgent, type Answer,
@@ -25,7 +26,6 @@ beforeAll(async () => {
 afterAll(() => server.close());
 
 const asks = (page: Answer) => page.body.includes('name="decision"');
-const returned = ({ url }: Answer) => Object.fromEntries(new URL(url).searchParams);
 const allow = (agent: UserAgent, page: Answer) => agent.submit(page, { decision: 'allow' });
 
 function request(parameters: Record<string, string | undefined> = {}) {

@@ -133,7 +133,3 @@ export function buttonOn({ body, url }: Answer): string {
   if (!href) throw new Error(`no Microsoft button on ${url}: ${body.slice(0, 2000)}`);
   return href;
 }
-
-export const problemOn = ({ body }: Answer) => /role="alert">.*?<span>(.*?)<\/span>/s.exec(body)?.[1];
-
-export const returned = ({ url }: Answer) => Object.fromEntries(new URL(url).searchParams);
