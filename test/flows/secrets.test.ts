@@ -1,6 +1,8 @@
-import { generateKeyPairSync } from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync } from 'node:crypto';
+import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { keyMaterialIn, leaksIn, noteSecret, secretsIn, secretsSeen } from '../support/secrets.ts';
+import { testKeys } from '../support/keys.ts';
+import { checkAnswer, keyMaterialIn, leaksIn, noteSecret, secretsIn, secretsSeen } from '../support/secrets.ts';
 import { auditedAs, everythingIn } from '../support/stored.ts';
 import { ordersApi, person, startSignet, type TestServer } from '../support/signet.ts';
 import {
@@ -67,6 +69,42 @@ describe('tokens, codes, cookies, passwords and secrets', () => {
       expect(keyMaterialIn(text)).toEqual(['a private member of a JWK']);
     }
     expect(keyMaterialIn(String(privateKey.export({ format: 'pem', type: 'pkcs8' })))).toEqual(['a private key']);
+    const { rows: [{ kid, sealed_private: sealed }] } = await server.store.db.query<any>('select * from signing_keys');
+    const pkcs8 = server.store.seal.open(sealed, `signing key ${kid}`);
+    const { d } = createPrivateKey({ key: pkcs8, type: 'pkcs8', format: 'der' }).export({ format: 'jwk' });
+    const bytes = Buffer.from(d!, 'base64url');
+    for (const text of [d!, bytes.toString('base64'), `<${bytes.toString('hex')}>`]) {
+      expect(secretsIn(text)).toEqual(['a private half of a signing key']);
+    }
+    expect(keyMaterialIn(pkcs8.toString('base64'))).toEqual(['a private key']);
+    expect(keyMaterialIn(pkcs8.toString('hex'))).toEqual(['a private key']);
+  });
+
+  test.each([
+    ['an elliptic key', generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey],
+    ['an RSA key', createPrivateKey({ key: testKeys[0]!.pkcs8, type: 'pkcs8', format: 'der' })],
+  ])('would be found where somebody inspects %s', (_what, key) => {
+    const { kty, ...jwk } = key.export({ format: 'jwk' });
+    const printed = [
+      inspect(jwk), inspect(jwk, { colors: true, compact: false }), inspect({ jwk }, { breakLength: 20 }),
+      `d='${jwk.d}'`, `qi=${jwk.qi ?? jwk.d}`, `{ d: "${jwk.d}" }`, `d:\n  ${jwk.d}`,
+      `{\nd: '${jwk.d}'}`,
+    ];
+    for (const text of [...printed, ...printed.map((each) => JSON.stringify({ message: each }))]) {
+      expect(keyMaterialIn(text), text).toEqual(['a private member of a JWK']);
+    }
+  });
+
+  test('what only looks like it is no alarm', async () => {
+    const { publicJwk } = testKeys[0]!;
+    for (const text of [inspect(publicJwk), JSON.stringify(publicJwk), '{ d: 5, p: null }', "q: 'orders of last week'",
+      '/search?q=abc&p=2', 'p: a paragraph', `kid: '${publicJwk.kid}'`, `id=${publicJwk.kid}`, '<a href="/d/p?q=1">']) {
+      expect(leaksIn(text), text).toEqual([]);
+    }
+    const headers = new Headers({ 'Set-Cookie': `a=v1.abc.${'x'.repeat(50)}` });
+    expect(() => checkAnswer('/', { headers }, '<p>')).not.toThrow();
+    expect(() => checkAnswer('/', { headers }, `v1.abc.${'x'.repeat(50)}`))
+      .toThrow('the answer of / shows a sealed value');
     expect(leaksIn(await (await fetch(`${server.issuer}/jwks`)).text())).toEqual([]);
   });
 });

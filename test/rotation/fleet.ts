@@ -3,6 +3,7 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import { keyMaterialIn } from '../support/secrets.ts';
 import type { ServerSettings } from './scaled.ts';
 
 interface LogLine {
@@ -34,7 +35,11 @@ export async function startServerProcess(settings: ServerSettings, { clockShiftM
     stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
   });
   const log: LogLine[] = [];
-  createInterface(child.stderr!).on('line', (line) => log.push(parsed(line)));
+  const leaks = new Set<string>();
+  createInterface(child.stderr!).on('line', (line) => {
+    log.push(parsed(line));
+    for (const kind of keyMaterialIn(line)) leaks.add(kind);
+  });
   const ended = once(child, 'exit').then(([code, signal]) => ({ code, signal }));
 
   const ready = await Promise.race([once(child, 'message').then(() => true), ended.then(() => false)]);
@@ -54,6 +59,7 @@ export async function startServerProcess(settings: ServerSettings, { clockShiftM
       const kill = setTimeout(() => child.kill('SIGKILL'), 15_000);
       await ended;
       clearTimeout(kill);
+      if (leaks.size > 0) throw new Error(`the log of a server shows ${[...leaks].join(', ')}`);
     },
   };
 }

@@ -3,7 +3,7 @@
 
 import { freePort } from './ports.ts';
 import { declared, secret, startSignet, type TestServer, type TestServerOptions } from './signet.ts';
-import { noteSecret } from './secrets.ts';
+import { checkAnswer, noteSecret } from './secrets.ts';
 import { signIn, tokenRequest, type UserAgent } from './user-agent.ts';
 
 export interface AdminAnswer {
@@ -81,6 +81,7 @@ export async function startAdministration({ values = {}, ...options }: TestServe
         body: body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body),
       });
       const text = await response.text();
+      checkAnswer(path, response, text);
       const { status, headers: received } = response;
       const answer = { status, headers: received, text, body: text === '' ? {} : JSON.parse(text) };
       answers.push(answer);

@@ -9,7 +9,7 @@ import { loadConfig, type Config } from '../../src/config.ts';
 import { createLog } from '../../src/log.ts';
 import { openStore, startServer, type RunningServer, type ServerParts, type Store } from '../../src/server.ts';
 import { freePort } from './ports.ts';
-import { leaksIn, noteSecret } from './secrets.ts';
+import { leaksIn, notePrivateHalf, noteSecret } from './secrets.ts';
 
 export const ordersApi = 'https://orders.example.com';
 export const stockApi = 'https://stock.example.com';
@@ -92,6 +92,14 @@ export async function startSignet({ database, values = {}, directory, parts }: T
     email: person.email, name: 'Ada', roles: ['buyer'], passwordHash: await bcrypt.hash(person.password, 4),
   }, 'test'));
 
+  /** The private halves that there are now, to be looked for in whatever is written. */
+  async function notePrivateHalves(): Promise<void> {
+    const { rows } = await store.db.query<{ kid: string; sealed_private: string }>(
+      'select kid, sealed_private from signing_keys where sealed_private is not null');
+    for (const row of rows) notePrivateHalf(store.seal.open(row.sealed_private, `signing key ${row.kid}`));
+  }
+
+  await notePrivateHalves();
   noteSecret('password', person.password);
   noteSecret('client secret', secret);
 
@@ -105,6 +113,7 @@ export async function startSignet({ database, values = {}, directory, parts }: T
     logged: () => lines.join(''),
     async close() {
       await server.close();
+      await notePrivateHalves().catch(() => undefined); // a test may have taken the database or the master key away
       // A test may have taken the database away.
       const { rows: trail } = await store.db.query('select * from audit_events').catch(() => ({ rows: [] }));
       await store.close();

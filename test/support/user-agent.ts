@@ -2,7 +2,7 @@
 // the keyboard is test/browser; here the same requests are made quickly and looked at closely.
 
 import { createHash, randomBytes } from 'node:crypto';
-import { noteSecret } from './secrets.ts';
+import { checkAnswer, noteSecret } from './secrets.ts';
 import { callback, person, secret as clientSecret } from './signet.ts';
 
 export interface Answer {
@@ -50,7 +50,9 @@ export class UserAgent {
     for (const line of response.headers.getSetCookie()) this.#keep(line);
     noteSecret('password', form?.password);
     noteSecret('code', URL.parse(response.headers.get('location') ?? '')?.searchParams.get('code'));
-    return { status: response.status, headers: response.headers, url: asked, body: await response.text() };
+    const body = await response.text();
+    checkAnswer(new URL(asked).pathname, response, body);
+    return { status: response.status, headers: response.headers, url: asked, body };
   }
 
   /** Follows redirects until a page is shown or one leads away from the issuer: then that one's Location is `url`. */
@@ -151,8 +153,10 @@ export function redemption({ verifier }: AuthorizationRequest, code: string, red
 }
 
 /** Asks userinfo with an access token. */
-export function askUserinfo(issuer: string, accessToken: string): Promise<Response> {
-  return fetch(`${issuer}/me`, { headers: { Authorization: `Bearer ${accessToken}` } });
+export async function askUserinfo(issuer: string, accessToken: string): Promise<Response> {
+  const response = await fetch(`${issuer}/me`, { headers: { Authorization: `Bearer ${accessToken}` } });
+  checkAnswer('/me', response, await response.clone().text());
+  return response;
 }
 
 /** A token request; confidential applications authenticate with client_secret_basic. */
@@ -174,6 +178,7 @@ export async function tokenRequest(
     body: body.toString(),
   });
   const text = await response.text();
+  checkAnswer('/token', response, text);
   const answer = text.startsWith('{') ? JSON.parse(text) : { text };
   noteSecret('client secret', secret ?? body.get('client_secret'));
   noteSecret('code verifier', body.get('code_verifier'));
