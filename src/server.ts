@@ -33,7 +33,6 @@ import type { Log } from './log.ts';
 import { createCounts } from './metrics/counts.ts';
 import { gauges } from './metrics/gauges.ts';
 import { serveMetrics } from './metrics/serve.ts';
-import { openDenylist } from './revocation/denylist.ts';
 import { introspectionPath, revocationPath, tokenEndpoints } from './revocation/endpoints.ts';
 import { aggregationPath, createStatusLists, followRevocations, type StatusLists } from './revocation/lists.ts';
 import { createPlaces, type Places } from './revocation/places.ts';
@@ -203,6 +202,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     closers.push(() => rotation.stop());
     closers.push(() => issuer!.close());
     if (redisUrl) {
+      const { openDenylist } = await import('./revocation/denylist.ts');
       const denylist = openDenylist({ url: redisUrl, everything: () => revoked.list(0), log });
       closers.push(() => denylist.close());
       statusLists.onRead(denylist.tell);

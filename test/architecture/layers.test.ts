@@ -10,6 +10,8 @@ interface Import {
   /** A path under src/, or the name of a package. */
   to: string;
   typeOnly: boolean;
+  /** Loaded when it comes to that, and not with the file. */
+  isLate: boolean;
 }
 
 const sources = new Map(readdirSync(root, { recursive: true, encoding: 'utf8' })
@@ -81,11 +83,12 @@ function importsOf(from: string, code: string): Import[] {
     .map(([, names = '', specifier]) => ({
       specifier: specifier!,
       typeOnly: names.startsWith('type ') || /^\{\s*(type [^,}]+,?\s*)+\}\s+from/.test(names),
+      isLate: false,
     }));
   const calls = [...code.matchAll(/\b(?:import|require)\(\s*'([^']+)'/g)]
-    .map(([, specifier]) => ({ specifier: specifier!, typeOnly: false }));
-  return [...statements, ...calls].map(({ specifier, typeOnly }) => ({
-    from, typeOnly, to: specifier.startsWith('.') ? relative(root, join(root, dirname(from), specifier)) : specifier,
+    .map(([, specifier]) => ({ specifier: specifier!, typeOnly: false, isLate: true }));
+  return [...statements, ...calls].map(({ specifier, typeOnly, isLate }) => ({
+    from, typeOnly, isLate, to: specifier.startsWith('.') ? relative(root, join(root, dirname(from), specifier)) : specifier,
   }));
 }
 
@@ -123,6 +126,29 @@ describe('who may know whom', () => {
     expect(objections('verifier/koa.ts', `import type { AppError } from '../errors.ts';`)).toBe(1);
     expect(objections('verifier/koa.ts', `import type { Context } from 'koa';`)).toBe(0);
     expect(objections('accounts.ts', `import { createClients } from './clients.ts';`)).toBe(1);
+  });
+});
+
+describe('what a start loads', () => {
+  /** Everything that comes with these files. */
+  function loadedWith(...files: string[]): Set<string> {
+    const loaded = new Set(files);
+    for (const file of loaded) {
+      for (const { from, to, typeOnly, isLate } of imports) if (from === file && !typeOnly && !isLate) loaded.add(to);
+    }
+    return loaded;
+  }
+
+  test('is no package for what may not be configured: Microsoft, Redis, PostgreSQL', () => {
+    const loaded = loadedWith('main.ts', 'cli/run.ts', 'server.ts');
+    expect(loaded).toContain('oidc-provider');
+    for (const heavy of ['@azure/msal-node', 'undici', 'node-forge', '@redis/client', 'pg', 'openid-client']) {
+      expect(loaded).not.toContain(heavy);
+    }
+  });
+
+  test('is not the server, for a command that needs none', () => {
+    expect(loadedWith('main.ts', 'cli/run.ts')).not.toContain('oidc-provider');
   });
 });
 

@@ -4,6 +4,9 @@
 import { AppError } from '../../errors.ts';
 import { readRefusal, type Refusal } from './errors.ts';
 
+export const callbackPath = '/sign-in/entra/callback';
+export const resumePath = '/sign-in/entra/resume';
+
 /** What belongs to a sign-in, which its state names. */
 export type SignInReply =
   | { kind: 'code'; state: string; code: string }

@@ -12,7 +12,7 @@ import type { Log } from '../../log.ts';
 import * as msal from '../entra.ts';
 import { createBreaker } from './breaker.ts';
 import { createBrowserCookie } from './browser-cookie.ts';
-import { readCallback, type SignInReply } from './callback.ts';
+import { callbackPath, readCallback, resumePath, type SignInReply } from './callback.ts';
 import { groupsClaim, guestStatus, identityFrom, onlyAllowed } from './claims.ts';
 import { authorityOf, cloudOf } from './clouds.ts';
 import { createCredentials, type Credential } from './credentials.ts';
@@ -26,9 +26,6 @@ import { createStates, type BegunSignIn } from './state.ts';
 import { createTenantKeys } from './tenant-keys.ts';
 import { tokenPoster } from './token-endpoint.ts';
 import { clockToleranceSeconds, TokenNotAccepted, verifyIdToken, type VerifiedClaims } from './verification.ts';
-
-export const callbackPath = '/sign-in/entra/callback';
-export const resumePath = '/sign-in/entra/resume';
 
 export interface EntraConnectorParts {
   config: EntraConfig;

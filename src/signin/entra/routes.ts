@@ -10,7 +10,8 @@ import type { Log } from '../../log.ts';
 import { readForm, sendPage } from '../../web/guard.ts';
 import type { Pages } from '../../web/pages.ts';
 import { redirect } from '../complete.ts';
-import { callbackPath, resumePath, type MountedEntraConnector } from './connector.ts';
+import { callbackPath, resumePath } from './callback.ts';
+import type { MountedEntraConnector } from './connector.ts';
 import { EntraError } from './errors.ts';
 import type { FinishedSignIn } from './identity.ts';
 
