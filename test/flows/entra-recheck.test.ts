@@ -244,6 +244,9 @@ describe('E33: Microsoft cannot be asked', () => {
   test.each([
     ['a 500', { status: 500, body: {} }], ['a 429', { status: 429, body: {}, retryAfter: 30 }],
     ['the page of some proxy', { status: 200, body: '<h1>Welcome to the guest network</h1>' }],
+    ['an answer of more than a megabyte', { status: 200, body: 'x'.repeat(1_200_000) }],
+    ['an empty answer', { status: 200, body: {} }],
+    ['a redirect to a page about maintenance', { redirectTo: 'https://maintenance.example/', status: 302 }],
     ['an expired client secret', { aadsts: 7000222 }],
   ])('E33 %s is nobody’s end', async (_what, fault) => {
     const { tokens, sub, user } = await someone();

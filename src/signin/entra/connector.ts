@@ -25,6 +25,7 @@ import { questionFor } from './request.ts';
 import { createStates, type BegunSignIn } from './state.ts';
 import { createTenantKeys } from './tenant-keys.ts';
 import { tokenPoster } from './token-endpoint.ts';
+import { verdictOn } from './verdict.ts';
 import { clockToleranceSeconds, TokenNotAccepted, verifyIdToken, type VerifiedClaims } from './verification.ts';
 
 export interface EntraConnectorParts {
@@ -253,11 +254,15 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
       } catch (error) {
         const { failure, facts, alert, cause } = failureOf(error, { correlationId });
         const { reason = failure, numbers } = facts;
-        const write = alert ? log.error : log.info;
-        write('entra.recheck_failed', { failure, reason, numbers, correlationId, oid: expected.oid, cause });
-        // What an operator has to repair, and what only Microsoft can, says nothing about the person.
-        const isOurs = failure === 'transient' || failure === 'credential' || failure === 'app_config';
-        return { outcome: isOurs ? 'unreachable' : 'ended', reason };
+        const verdict = verdictOn(error, failure);
+        // What would be a forgery in a sign-in may be our clock here, or a proxy: somebody has to look, nobody to go.
+        const isDoubtful = alert === 'security' && verdict !== 'ended';
+        const write = isDoubtful ? log.warn : alert ? log.error : log.info;
+        write('entra.recheck_failed', {
+          failure, verdict, reason, numbers, correlationId, oid: expected.oid,
+          clockAheadSeconds: network.clockAheadSeconds(), cause,
+        });
+        return { outcome: verdict === 'ended' ? 'ended' : 'unreachable', reason };
       }
     },
 

@@ -7,7 +7,8 @@ import { issuerOf, type EntraCloud } from './clouds.ts';
 import type { TenantKey, TenantKeys } from './tenant-keys.ts';
 
 export type TokenProblem =
-  | 'malformed' | 'wrong_algorithm' | 'unknown_key' | 'wrong_signature' | 'wrong_key_issuer' | 'wrong_issuer'
+  | 'malformed' | 'wrong_header' | 'wrong_algorithm' | 'unknown_key' | 'wrong_signature' | 'wrong_key_issuer'
+  | 'wrong_issuer'
   | 'wrong_tenant' | 'wrong_audience' | 'wrong_version' | 'wrong_nonce' | 'wrong_subject' | 'wrong_object'
   | 'expired' | 'not_yet_valid' | 'wrong_times' | 'tenant_not_allowed';
 
@@ -61,6 +62,8 @@ export async function verifyIdToken(jwt: string, keys: TenantKeys, expected: Exp
 }
 
 function read(jwt: string) {
+  // Somebody took the signature off (RFC 7515 §A.5): that is a forgery, and no garbled answer.
+  if (/^[\w-]+\.[\w-]+\.$/.test(jwt)) throw new TokenNotAccepted('wrong_signature');
   try {
     return readCompact(jwt, maxTokenBytes);
   } catch (cause) {
@@ -70,7 +73,7 @@ function read(jwt: string) {
 
 async function keyOf(header: JsonObject, keys: TenantKeys): Promise<TenantKey> {
   if (header['alg'] !== 'RS256') throw new TokenNotAccepted('wrong_algorithm');
-  if (refusedParameters.some((name) => Object.hasOwn(header, name))) throw new TokenNotAccepted('malformed');
+  if (refusedParameters.some((name) => Object.hasOwn(header, name))) throw new TokenNotAccepted('wrong_header');
   const { kid } = header;
   if (typeof kid !== 'string' || kid === '') throw new TokenNotAccepted('unknown_key');
   const key = await keys.find(kid);

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { failures, type FailureClass } from '../../../src/signin/entra/errors.ts';
 import type { EntraIdentity } from '../../../src/signin/entra/identity.ts';
-import { hostileIdTokens, startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
+import { ofAnswers, ofFailures, ofTokens } from '../../../src/signin/entra/verdict.ts';
+import { hostileIdTokens, startEntraSim, type EntraSim, type Fault } from '../../entra-sim/index.ts';
 import { noteSecret } from '../../support/secrets.ts';
 import { startRig, type Rig } from './rig.ts';
 
@@ -28,6 +30,7 @@ beforeEach(async () => {
 const recheck = (expected: { tid: string; oid: string } = alice) =>
   rig.connector.recheck(alice.upstreamRefreshToken!, expected);
 const ended = (reason: string) => ({ outcome: 'ended', reason });
+const lastLine = () => JSON.parse(rig.logged().trim().split('\n').at(-1)!);
 const unreachable = (reason: string) => ({ outcome: 'unreachable', reason });
 
 describe('E33 a person who is checked again', () => {
@@ -73,7 +76,7 @@ describe('E33 a person who is checked again', () => {
     const { oid } = sim.user('bob');
     sim.nextIdToken({ claims: { oid } });
     expect(await recheck()).toEqual(ended('wrong_object'));
-    expect(rig.logged().trim().split('\n').map((line) => JSON.parse(line)).at(-1)).toMatchObject({
+    expect(lastLine()).toMatchObject({
       level: 'error', event: 'entra.recheck_failed', failure: 'forged', oid: alice.oid,
     });
     expect(await recheck({ tid: sim.tenant('fabrikam').id, oid: alice.oid })).toEqual(ended('wrong_object'));
@@ -82,26 +85,99 @@ describe('E33 a person who is checked again', () => {
   const placeholder = { id: '00000000-0000-4000-8000-000000000000', loginHost: 'login.microsoftonline.com' } as never;
   const rows = hostileIdTokens(placeholder, placeholder).map(({ name }) => name)
     .filter((name) => !['another nonce', 'no nonce'].includes(name)); // a refresh repeats none
+  // No forgery, as far as anybody can tell: no token, a key that was not heard of yet, another idea of what time it is.
+  const saysNothing: Record<string, string> = {
+    'no ID token': 'malformed',
+    'not a JWT': 'rejected_by_msal',
+    'signed by a rogue key under an unknown kid': 'unknown_key',
+    'no kid': 'unknown_key',
+    "signed by the personal accounts' key": 'unknown_key',
+    'expired a day ago': 'expired',
+    'not valid before tomorrow': 'not_yet_valid',
+  };
 
-  test.each(rows)('E16 with an ID token that has %s is out: a refresh is verified like a sign-in', async (name) => {
+  test.each(rows)('E16 with an ID token that has %s is not let through: verified as at a sign-in', async (name) => {
     const row = hostileIdTokens(sim.tenant('contoso'), sim.tenant('fabrikam')).find((each) => each.name === name)!;
     sim.nextIdToken(row.doctoring);
-    expect(await recheck()).toMatchObject({ outcome: 'ended' });
+    const reason = saysNothing[name];
+    expect(await recheck()).toMatchObject(reason === undefined ? { outcome: 'ended' } : unreachable(reason));
+    expect(lastLine()).toMatchObject(reason === undefined
+      ? { level: 'error', event: 'entra.recheck_failed', verdict: 'ended' }
+      : { level: 'warn', event: 'entra.recheck_failed', reason });
+  });
+
+  test('with an ID token that brings a key of its own is out', async () => {
+    sim.nextIdToken({ sign: 'rogue', header: { jku: 'https://attacker.example/keys' } });
+    expect(await recheck()).toEqual(ended('wrong_header'));
+  });
+
+  test('where the clock here is wrong is nobody’s end: the log says by how much', async () => {
+    for (const [seconds, reason] of [[-900, 'not_yet_valid'], [7200, 'expired']] as const) {
+      rig.clock.advance(seconds);
+      expect(await recheck()).toEqual(unreachable(reason));
+      const { level, verdict, clockAheadSeconds } = lastLine();
+      expect([level, verdict]).toEqual(['warn', 'ours']);
+      expect(Math.abs(clockAheadSeconds - seconds)).toBeLessThan(10);
+      rig.clock.advance(-seconds);
+    }
+    expect(await recheck()).toMatchObject({ outcome: 'ok' });
+  });
+
+  test('with a key that Microsoft signs with and does not publish yet is nobody’s end', async () => {
+    const { loginHost, id } = sim.tenant('contoso');
+    const published = JSON.parse(JSON.stringify(sim.keys.jwks(loginHost, id)));
+    await sim.keys.rotate();
+    const lift = sim.fault('keys', { body: published });
+    expect(await recheck()).toEqual(unreachable('unknown_key'));
+    lift();
+    rig.connector.forgetKeys();
+    expect(await recheck()).toMatchObject({ outcome: 'ok' });
   });
 });
 
 describe('E33 while Microsoft cannot be asked', () => {
-  test.each([
+  test.each<[string, Fault, string]>([
     ['fails', { status: 503 }, 'failing'],
     ['is busy', { status: 429, retryAfter: 5 }, 'throttled'],
     ['answers with a page', { body: '<html>' }, 'not_json'],
-    ['resets the connection', { reset: 'after-read' as const }, 'lost'],
+    ['refuses with a page, as a proxy does', { status: 403, body: '<html>blocked</html>' }, 'not_json'],
+    ['answers with nothing', { body: '' }, 'not_json'],
+    ['answers with half of an answer', { body: '{"id_token":"ey' }, 'not_json'],
+    ['answers with null', { body: null }, 'not_json'],
+    ['answers with a list', { body: [] }, 'not_json'],
+    ['answers with an empty object', { body: {} }, 'malformed'],
+    ['refuses without saying why', { status: 400, body: {} }, 'not_json'],
+    ['answers with another product’s error', { status: 404, body: { error: 'not_found' } }, 'not_found'],
+    ['sends elsewhere', { status: 302, redirectTo: 'https://maintenance.example/' }, 'redirected'],
+    ['sends elsewhere, with the secret', { status: 307, redirectTo: 'https://maintenance.example/' }, 'redirected'],
+    ['redirects to nowhere', { status: 302, body: '' }, 'redirected'],
+    ['answers with more than a megabyte', { body: 'x'.repeat(1_200_000) }, 'too_large'],
+    ['answers with something packed', { gzipBombMegabytes: 2 }, 'encoded'],
+    ['resets the connection', { reset: 'after-read' }, 'lost'],
+    ['resets the connection before it has read', { reset: 'before-read' }, 'lost'],
+    ['says that it is overloaded', { aadsts: 90055 }, 'throttled'],
     ['says that our credential has expired', { aadsts: 7000222 }, 'invalid_client'],
+    ['says that our clock is wrong', { aadsts: 700024 }, 'invalid_client'],
     ['does not know the application', { aadsts: 700016 }, 'unauthorized_client'],
+    ['does not know the scope', { aadsts: 70011 }, 'invalid_scope'],
   ])('since it %s, nothing is known of the person', async (_name, fault, reason) => {
     sim.fault('token', fault);
     expect(await recheck()).toEqual(unreachable(reason));
+    sim.log.assertNeverCarried(alice.upstreamRefreshToken!, 'maintenance.example');
   });
+
+  test.each(['expired', 'wrong-host', 'unknown-ca'] as const)(
+    'since its certificate is not good (%s), nothing is known of the person', async (mode) => {
+      await sim.tls(mode);
+      expect(await recheck()).toEqual(unreachable('unreachable'));
+      expect(sim.requests('token')).toEqual([]);
+      await sim.tls('good');
+    });
+
+  test('since it hangs, nothing is known of the person', async () => {
+    sim.fault('token', { hang: 'before-headers' });
+    expect(await recheck()).toEqual(unreachable('lost'));
+  }, 60_000);
 
   test('since it is away altogether, nothing is known of the person; and when it is back, all is', async () => {
     await sim.stop();
@@ -117,5 +193,26 @@ describe('E33 while Microsoft cannot be asked', () => {
     rig.connector.forgetKeys();
     sim.fault('keys', { status: 503 });
     expect(await recheck()).toEqual(unreachable('keys_unavailable'));
+  });
+});
+
+describe('E33 the table of what ends a person', () => {
+  const having = (table: Record<string, string>, verdict: string) =>
+    Object.keys(table).filter((name) => table[name] === verdict).sort();
+
+  test('has what Microsoft says of a person and what is forged; all else is an outage, or ours to repair', () => {
+    expect(having(ofAnswers, 'ended')).toEqual([]);
+    expect(having(ofAnswers, 'ours')).toEqual(['not_allowed']);
+    expect(having(ofTokens, 'outage')).toEqual(['malformed', 'unknown_key']);
+    expect(having(ofTokens, 'ours')).toEqual(['expired', 'not_yet_valid']);
+    expect(having(ofFailures, 'outage')).toEqual(['transient']);
+    expect(having(ofFailures, 'ours')).toEqual(['app_config', 'credential']);
+  });
+
+  const refusals = (Object.keys(failures) as FailureClass[]).flatMap((failure) =>
+    failures[failure].numbers.map((number) => [number, failure, ofFailures[failure]] as const));
+  test.each(refusals)('AADSTS%i (%s): %s', async (number, _failure, verdict) => {
+    sim.fault('token', { aadsts: number });
+    expect((await recheck()).outcome).toBe(verdict === 'ended' ? 'ended' : 'unreachable');
   });
 });
