@@ -1,6 +1,7 @@
 // Whether a person who signed in with Microsoft is still who they were and still may: asked when tokens are refreshed
 // and when a session is used for another sign-in, but no oftener than configured. What Microsoft denies ends at once;
-// where Microsoft cannot be asked, people go on for the configured grace and no longer.
+// where Microsoft cannot be asked, people go on for the configured grace and no longer. Where it gave nothing to ask
+// with, they sign in again when the first check is due.
 
 import type { Audit } from '../audit.ts';
 import type { EntraConfig } from '../config.ts';
@@ -41,7 +42,9 @@ export function createRechecks(
     const session = await sessions.find(upstream);
     // A row outlives whatever rests on it, so one that is gone is no reason to go on.
     if (!session || session.endedAt) return 'ended';
-    if (every === 0 || session.refreshToken === undefined || ageOf(session) < every) return 'holds';
+    if (every === 0 || ageOf(session) < every) return 'holds';
+    // Microsoft gave none, or gave it while nobody was to be checked: a new sign-in is the only way to ask.
+    if (session.refreshToken === undefined) return end(session, 'no_refresh_token');
     return ask(session, session.refreshToken);
   }
 
@@ -67,11 +70,12 @@ export function createRechecks(
   }
 
   async function end({ id, accountId }: UpstreamSession, reason: string): Promise<Standing> {
+    // First what rests on it: a process that stops in between finds the rest to be done at the next request.
+    await endUpstream(accountId, [id]);
     if (await sessions.end(id)) {
       if (reason === 'somebody_else') log.error('entra.somebody_else', { sub: accountId });
       audit.record({ event: 'upstream.ended', actor: 'entra', subject: accountId, detail: { reason } });
     }
-    await endUpstream(accountId, [id]);
     return 'ended';
   }
 

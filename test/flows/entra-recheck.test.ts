@@ -257,6 +257,31 @@ describe('E33: Microsoft cannot be asked', () => {
   });
 });
 
+describe('E33: Microsoft gave no refresh token', () => {
+  test('E33 who can never be asked about signs in anew when a check is due, and the log warns at sign-in', async () => {
+    world.sim.nextTokenResponse({ drop: ['refresh_token'] });
+    const { tokens, sub, agent, whom } = await someone();
+    const warnings = world.server.logged().split('\n').filter((line) => line.includes('"entra.no_refresh_token"'));
+    expect(warnings).toHaveLength(1);
+    expect(JSON.parse(warnings[0]!)).toMatchObject({ level: 'warn', hint: expect.stringContaining('offline_access') });
+    await letPass(sub, every - 60);
+    const { status, body } = await world.refresh(tokens.refresh_token);
+    expect(status).toBe(200);
+
+    await letPass(sub, 60);
+    expect((await world.refresh(body.refresh_token)).body.error).toBe('invalid_grant');
+    expect(await seenByService(body.access_token)).toBe('revoked');
+    expect(returned((await world.arrive(silently, agent)).page).error).toBe('login_required');
+    expect(asked()).toBe(0);
+    await vi.waitFor(async () => {
+      const [ended] = await world.server.store.audit.list({ event: 'upstream.ended', subject: sub });
+      expect(ended).toMatchObject({ detail: { reason: 'no_refresh_token' } });
+    });
+    const anew = await world.signIn(whom, { agent, parameters: request });
+    expect(await seenByService(anew.tokens.access_token)).toBe('accepted');
+  });
+});
+
 describe('E33: what is kept', () => {
   test('E33 Microsoft’s refresh token is sealed', async () => {
     const { sub } = await someone();

@@ -135,6 +135,10 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
     const post = tokenPoster(network, correlationId);
     const tokens = await withCredential((ctx.state as RequestState).address, (credential) =>
       msal.redeem(app, credential, post, { code, codeVerifier, nonce, redirectUri, correlationId }));
+    if (asksAgain && tokens.refreshToken === undefined) {
+      const hint = 'grant the app offline_access: until then people sign in anew whenever a check is due';
+      log.warn('entra.no_refresh_token', { correlationId, hint });
+    }
     const claims = await verify(tokens.idToken, nonce);
     checkAge(claims, begun.oldestSeconds);
     checkGuest(claims);
