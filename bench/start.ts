@@ -66,7 +66,7 @@ function statusOf(url: string): Promise<number | undefined> {
 
 const compiled = join(folder, 'compiled');
 const signet = async (cwd: string, cold: boolean) =>
-  start({ path: '../src/main.ts', args: ['serve'], cwd, port: await freePort(), cold });
+  start({ path: '../signet.js', args: ['serve'], cwd, port: await freePort(), cold });
 async function bare(cold: boolean): Promise<Start> {
   const port = await freePort();
   return start({ path: './bare-start.ts', args: [String(port), compiled], cwd: folder, port, cold });

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// argv → one command. The only file that knows the process: its words, streams, signals and exit code.
+// argv → one command. The only file that knows the process: its words, streams, signals and exit code. In a checkout,
+// signet.js stands before it.
 
 import { enableCompileCache } from 'node:module';
 import { userInfo } from 'node:os';

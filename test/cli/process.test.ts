@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { freePort } from '../support/ports.ts';
 import { normalised, openTerminal } from './terminal.ts';
 
-const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+const signet = fileURLToPath(new URL('../../signet.js', import.meta.url));
 
 let directory: string;
 let port: number;
@@ -25,9 +25,9 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-/** The real thing: src/main.ts in a process of its own. */
-function start(words: readonly string[], input = '') {
-  const child = spawn(process.execPath, [main, ...words], {
+/** The real thing, in a process of its own. */
+function start(words: readonly string[], input = '', nodeOptions: readonly string[] = []) {
+  const child = spawn(process.execPath, [...nodeOptions, signet, ...words], {
     cwd: directory,
     env: {
       PATH: process.env['PATH'], SIGNET_LISTEN_PORT: String(port),
@@ -105,6 +105,13 @@ describe('signet as a process', () => {
     const { document } = await (await openTerminal({ directory })).signet(`audit list --subject ${account.id} --json`);
     const { userInfo } = await import('node:os');
     expect(document.events).toMatchObject([{ event: 'account.created', actor: `cli:${userInfo().username}` }]);
+  });
+
+  test('loads nothing that strips types once all was compiled', async () => {
+    const strips = `process.on('exit', () => console.error(process.moduleLoadList.some((name) => /amaro/.test(name))))`;
+    const options = ['--import', `data:text/javascript,${strips}`];
+    await start(['--version']).ended;
+    expect(await start(['--version'], '', options).ended).toMatchObject({ exitCode: 0, err: 'false\n' });
   });
 
   test('an error sets the exit code of the process', async () => {
