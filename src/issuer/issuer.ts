@@ -26,7 +26,7 @@ import { createProvider, type ProvedSignIn, type RequestState } from './provider
 import { recognise, type RecognisedToken } from './recognise.ts';
 import { createRefreshRotation } from './refresh.ts';
 import { createTokenFormats, type TokenFormats } from './tokens.ts';
-import { signOutElsewhere, type Upstream } from './upstream.ts';
+import { signOutElsewhere, type Resting, type Upstream } from './upstream.ts';
 
 export interface Issuer {
   /** Answers a protocol request. The outer context must not be written to afterwards. */
@@ -58,6 +58,8 @@ export interface PendingSignIn {
   /** Where the browser returns to: the page's form-action must allow it. */
   redirectUri: string;
   accountId?: string;
+  /** The session elsewhere behind the browser's session here, where somebody who has one is to sign in anew. */
+  upstream?: string;
   consent?: ConsentRequest;
   note?: SignInNote;
 }
@@ -181,6 +183,12 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
     }
   }
 
+  async function upstreamOf(session: Interaction['session']): Promise<string | undefined> {
+    if (session?.uid === undefined) return undefined;
+    const found = await models.adapter('Session').findByUid(session.uid) as Resting | undefined;
+    return found?.upstream;
+  }
+
   async function applicationBehind({ params }: Interaction): Promise<Application> {
     const application = await clients.find(String(params.client_id));
     if (!application) throw new AppError('sign_in_lost', 400, 'the application of this sign-in is gone');
@@ -206,6 +214,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
         asked: askedOf(params),
         redirectUri: String(params.redirect_uri),
         accountId: session?.accountId,
+        upstream: prompt.name === 'login' ? await upstreamOf(session) : undefined,
         consent: prompt.name === 'consent' ? describeConsent(interaction, application, apis) : undefined,
         note: (result as { note?: SignInNote } | undefined)?.note,
       };

@@ -2,6 +2,7 @@
 // sign-in (`complete`). How an identity is proved is entra/; whose account it is, people.ts.
 
 import type { Context } from 'koa';
+import { emailKey } from '../accounts-person.ts';
 import type { Accounts } from '../accounts.ts';
 import type { Audit } from '../audit.ts';
 import type { EntraConfig } from '../config.ts';
@@ -57,6 +58,18 @@ export function createEntraSignIn(parts: EntraSignInParts): EntraSignIn {
       'You have to enter your password once more. Go back to the application and start again.');
   }
 
+  /**
+   * Microsoft's own name for who is signed in here and is to sign in anew. Undefined where somebody else is meant.
+   * @param named by the application, or by the person
+   */
+  async function knownHint({ upstream }: PendingSignIn, named: string | undefined): Promise<string | undefined> {
+    const session = upstream === undefined ? undefined : await sessions.find(upstream);
+    if (session?.loginHint === undefined || named === undefined) return session?.loginHint;
+    const { email, preferredUsername } = await accounts.find(session.accountId) ?? {};
+    const isSame = [email, preferredUsername].some((name) => name !== undefined && emailKey(name) === emailKey(named));
+    return isSame ? session.loginHint : undefined;
+  }
+
   return {
     config,
     connector,
@@ -69,6 +82,7 @@ export function createEntraSignIn(parts: EntraSignInParts): EntraSignIn {
       redirect(ctx, await connector.begin(ctx, pending, {
         ...hint, maxAge, acrValues, connectTo,
         loginHint: asks ? undefined : loginHint,
+        knownHint: asks ? undefined : await knownHint(pending, email ?? asked),
         prompt: asks ? 'select_account' : prompt,
       }));
     },

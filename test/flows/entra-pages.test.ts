@@ -163,6 +163,64 @@ describe('mixed, without domains', () => {
   });
 });
 
+describe('E10: somebody who came from Microsoft is to sign in anew', () => {
+  let world: EntraWorld;
+  beforeAll(async () => {
+    world = await worldWith({ domains });
+  });
+  afterAll(() => world.close());
+
+  const opaque = expect.stringMatching(/^O\./);
+
+  /** How Microsoft is told whom it is about. */
+  async function toldMicrosoft(parameters: Record<string, string>, press = buttonOn) {
+    const { agent } = await world.signIn('alice');
+    const { page } = await world.arrive(parameters, agent);
+    if (host(page) === 'login.microsoftonline.com') return at(page);
+    return at(await agent.visit(press(page)));
+  }
+
+  test.each([
+    ['the application asks for it', { prompt: 'login' }],
+    ['the sign-in is older than the application wants', { max_age: '0' }],
+    ['the application names the same person', { prompt: 'login', login_hint: 'Alice@contoso.example' }],
+    ['the application saves the page', { prompt: 'login', domain_hint: 'contoso.example' }],
+  ])('E10 %s: Microsoft is told who, by the hint that it gave itself', async (_why, parameters) => {
+    expect(await toldMicrosoft(parameters)).toMatchObject({ prompt: 'login', login_hint: opaque });
+  });
+
+  test('E10 somebody typed who they are: the same person is told by the hint, another one by the address', async () => {
+    for (const [email, hint] of [
+      [sim.user('alice').mail!, opaque], ['bob@contoso.example', 'bob@contoso.example'],
+    ] as const) {
+      const { agent } = await world.signIn('alice');
+      const { page } = await world.arrive({ prompt: 'login' }, agent);
+      expect(at(await agent.submit(page, { email }))).toMatchObject({ login_hint: hint });
+    }
+  });
+
+  test('E10 the application means somebody else: then they are named, and nobody’s hint is sent', async () => {
+    expect(await toldMicrosoft({ prompt: 'login', login_hint: 'bob@contoso.example' }))
+      .toMatchObject({ login_hint: 'bob@contoso.example' });
+  });
+
+  test('E10 an account is to be chosen: no hint goes along, since Entra refuses the two together', async () => {
+    const another = await toldMicrosoft({ prompt: 'login' }, (page) => `${buttonOn(page)}?another`);
+    expect(another).toMatchObject({ prompt: 'select_account' });
+    expect(another).not.toHaveProperty('login_hint');
+  });
+
+  test('E10 a browser in which nobody is signed in, or by a password, has no such hint', async () => {
+    const { agent, page } = await world.arrive();
+    expect(at(await agent.visit(buttonOn(page)))).not.toHaveProperty('login_hint');
+    const local = new UserAgent(world.server.issuer);
+    const form = await local.visit(linkTo((await world.arrive({}, local)).page, 'local')!);
+    await local.submit(form, person);
+    const { page: again } = await world.arrive({ prompt: 'login' }, local);
+    expect(at(await local.visit(buttonOn(again)))).not.toHaveProperty('login_hint');
+  });
+});
+
 describe('Microsoft only', () => {
   let world: EntraWorld;
   beforeAll(async () => {

@@ -25,7 +25,7 @@ export interface EntraIdentity {
   groups: Groups;
   /** Microsoft's own session, which front-channel logout names. */
   sid?: string;
-  /** Opaque, unlike the person's name: what a later request to Microsoft may carry as login_hint or logout_hint. */
+  /** Opaque, unlike the person's name: what a later request to Microsoft carries as login_hint or logout_hint. */
   loginHint?: string;
   /** Epoch seconds. */
   authTime?: number;
@@ -51,8 +51,10 @@ export interface ConnectTo {
 }
 
 export interface BeginOptions {
-  /** The downstream request's, or an EntraIdentity's `loginHint`. */
+  /** An address: the downstream request's, or what the person typed. */
   loginHint?: string;
+  /** The `loginHint` of the EntraIdentity who is to sign in anew. It goes before an address, which may have changed. */
+  knownHint?: string;
   domainHint?: string;
   /** The downstream prompt, space-separated values allowed (OIDC Core §3.1.2.1). */
   prompt?: string;

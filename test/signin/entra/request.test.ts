@@ -48,6 +48,16 @@ describe('hints', () => {
     await rig.identify(options);
   });
 
+  test('E10 that Microsoft gave itself go before an address, and are dropped with it', async () => {
+    const { loginHint: knownHint } = await rig.identify();
+    const both = { loginHint: 'alice@contoso.example', knownHint };
+    expect((await asked(both)).get('login_hint')).toBe(knownHint);
+    expect((await asked({ ...both, prompt: 'login' })).get('login_hint')).toBe(knownHint);
+    expect((await asked({ ...both, prompt: 'select_account' })).has('login_hint')).toBe(false);
+    const long = `O.${'x'.repeat(2000)}`;
+    expect((await asked({ knownHint: long })).get('login_hint')).toBe(long);
+  });
+
   test('E10 stand in the address once: MSAL’s own header of the person’s name is taken out', async () => {
     const parameters = await asked({ loginHint: 'alice@contoso.example' });
     const naming = [...parameters].filter(([, value]) => value.includes('alice')).map(([name]) => name);
