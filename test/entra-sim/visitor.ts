@@ -62,6 +62,8 @@ export function createVisitor(sim: EntraSim): Visitor {
 interface RedeemOptions {
   verifier?: string;
   redirectUri?: string;
+  /** Undefined, where it is named: none is passed. */
+  nonce?: string | undefined;
 }
 
 interface RelyingParty {
@@ -113,7 +115,7 @@ export function createRelyingParty(
       ...options,
     }),
     redeem: (callback, options = {}) => msal.acquireTokenByCode({
-      code: callback.get('code') ?? '', scopes, nonce,
+      code: callback.get('code') ?? '', scopes, nonce: 'nonce' in options ? options.nonce : nonce,
       redirectUri: options.redirectUri ?? redirectUri, codeVerifier: options.verifier ?? verifier,
     }),
     signIn: async (options) => party.redeem(await visitor.callback(await party.begin(options))),

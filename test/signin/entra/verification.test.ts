@@ -6,7 +6,9 @@ import { cloudOf } from '../../../src/signin/entra/clouds.ts';
 import { verifyIdToken } from '../../../src/signin/entra/verification.ts';
 import { signJwt } from '../../entra-sim/id-token.ts';
 import { hostileIdTokens, startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
-import { createRelyingParty, createVisitor, redirectUri as canaryRedirectUri } from '../../entra-sim/visitor.ts';
+import {
+  claimsOf, createRelyingParty, createVisitor, redirectUri as canaryRedirectUri,
+} from '../../entra-sim/visitor.ts';
 import { redirectUri, startRig, type Rig } from './rig.ts';
 
 let sim: EntraSim;
@@ -156,6 +158,47 @@ describe('what msal-node itself refuses', () => {
     await visitor.close();
     expect(result?.account?.homeAccountId).toContain(sim.user('bob').oid);
     expect(result?.account?.homeAccountId).not.toContain(sim.user('alice').oid);
+  });
+});
+
+describe('what msal-node lets through at a refresh', () => {
+  async function refreshed(doctoring: Parameters<EntraSim['nextIdToken']>[0]) {
+    sim.app.addRedirectUri(canaryRedirectUri);
+    const visitor = createVisitor(sim);
+    const { msal, begin, redeem } = createRelyingParty(sim, visitor);
+    await redeem(await visitor.callback(await begin()));
+    // It is in no result of MSAL's, only in its cache.
+    const cached = JSON.parse(msal.getTokenCache().serialize()) as { RefreshToken: Record<string, { secret: string }> };
+    const [refreshToken] = Object.values(cached.RefreshToken).map(({ secret }) => secret);
+    sim.nextIdToken(doctoring);
+    const request = { refreshToken: refreshToken!, scopes: ['email'], forceCache: true };
+    return msal.acquireTokenByRefreshToken(request).finally(() => visitor.close());
+  }
+
+  test.each([
+    ['unsigned', { sign: 'none' as const }], ['signed by a rogue key', { sign: 'rogue' as const }],
+    ['edited after signing', { sign: 'tampered' as const }],
+  ])('E23 is a forged ID token (%s) of somebody else: so every refresh is verified', async (_how, doctoring) => {
+    const { oid } = sim.user('bob');
+    const result = await refreshed({ ...doctoring, claims: { oid, tid: sim.tenant('fabrikam').id } });
+    expect(claimsOf(result!.idToken)).toMatchObject({ oid, tid: sim.tenant('fabrikam').id });
+    expect(result!.uniqueId).toBe(oid);
+  });
+
+  test('E23 is an ID token with a nonce, which was asked for at the sign-in', async () => {
+    const result = await refreshed({ claims: { nonce: 'of the sign-in' } });
+    expect(claimsOf(result!.idToken)).toMatchObject({ nonce: 'of the sign-in' });
+  });
+});
+
+describe('what msal-node refuses without being asked', () => {
+  test('E23 is an ID token with a nonce where none was passed: so one is passed at every redemption', async () => {
+    sim.app.addRedirectUri(canaryRedirectUri);
+    const visitor = createVisitor(sim);
+    const { begin, redeem } = createRelyingParty(sim, visitor);
+    await expect(redeem(await visitor.callback(await begin()), { nonce: undefined }))
+      .rejects.toMatchObject({ errorCode: 'nonce_mismatch' });
+    await visitor.close();
   });
 });
 
