@@ -1,5 +1,7 @@
+import { Agent } from 'undici';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { silentLog } from '../../../src/log.ts';
+import { createNetwork } from '../../../src/signin/entra/network.ts';
 import { createTenantKeys } from '../../../src/signin/entra/tenant-keys.ts';
 import { startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
 import { startRig, type Rig } from './rig.ts';
@@ -149,6 +151,36 @@ describe('E18 the keys of Entra', () => {
     lift();
     await later(6);
     expect(rig.completed).toHaveLength(1);
+  });
+
+  test('at an endpoint that hangs are waited for until the deadline; those that are known, by nobody', async () => {
+    const { id, loginHost } = sim.tenant('contoso');
+    const { kid } = sim.keys.active;
+    const dispatcher = new Agent({ connect: sim.connector() });
+    const network = createNetwork({ hosts: [loginHost], dispatcher, timeoutMs: 400, log: silentLog });
+    let ahead = 0;
+    const keys = createTenantKeys({
+      load: async () => {
+        const url = `https://${loginHost}/${id}/discovery/v2.0/keys`;
+        return (await network.request({ method: 'GET', url })).document;
+      },
+      log: silentLog, now: () => Date.now() + ahead,
+    });
+    for (const hang of ['before-headers', 'after-headers'] as const) {
+      const lift = sim.fault('keys', { hang });
+      await expect(keys.find(kid)).rejects.toThrow('not available');
+      lift();
+      ahead += 6_000;
+    }
+    expect(await keys.find(kid)).toBeDefined();
+
+    sim.fault('keys', { hang: 'before-headers' });
+    ahead += 2 * 3_600_000;
+    const asked = fetches();
+    expect(await keys.find(kid)).toBeDefined();
+    await settled().toBe(asked + 1); // behind the answer, which has not come and never will
+    expect(await keys.find(kid)).toBeDefined();
+    await dispatcher.destroy();
   });
 
   test('may be a thousand', async () => {
