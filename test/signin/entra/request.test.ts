@@ -20,6 +20,7 @@ beforeEach(() => {
 });
 
 const asked = async (options = {}, of = rig) => new URL(await of.begin(of.agent(), options)).searchParams;
+const lastLine = () => JSON.parse(rig.logged().trim().split('\n').at(-1)!);
 const claimsIn = (parameters: URLSearchParams) => JSON.parse(parameters.get('claims')!).id_token;
 
 describe('hints', () => {
@@ -116,8 +117,31 @@ describe('max_age', () => {
     await rig.identify({ maxAge: 0 });
   });
 
-  test('E12 has a floor of a minute, and a session of Microsoft’s that is older is not used', async () => {
+  test('E12 has a floor of a minute', async () => {
     expect((await asked({ maxAge: 5 })).get('max_age')).toBe('60');
+  });
+
+  test.each([
+    [0, (url: URL) => url.searchParams.delete('prompt')], [600, (url: URL) => url.searchParams.delete('max_age')],
+  ])('E12 of %i: a session of Microsoft’s from an hour ago is refused, where it is used', async (maxAge, ignore) => {
+    const visitor = createVisitor(sim);
+    await rig.atMicrosoft(await rig.begin(rig.agent()), visitor);
+    sim.clock.skew(3600);
+    rig.clock.advance(3600);
+    const agent = rig.agent();
+    const url = new URL(await rig.begin(agent, { maxAge }));
+    // As if Microsoft had not heeded what it was asked.
+    ignore(url);
+    const answer = await rig.comeBack(agent, await rig.atMicrosoft(url.href, visitor));
+    expect(rig.completed).toEqual([]);
+    expect(rig.failures).toMatchObject([{ failure: 'too_old', downstream: 'login_required' }]);
+    expect(answer.body).toContain('too old');
+    // Heeded, the same session is good for nothing but a new sign-in, which is.
+    const heeded = rig.agent();
+    await rig.comeBack(heeded, await rig.atMicrosoft(await rig.begin(heeded, { maxAge }), visitor));
+    expect(rig.completed).toHaveLength(1);
+    rig.clock.advance(-3600);
+    await visitor.close();
   });
 
   test.each([
@@ -209,12 +233,39 @@ describe('what Microsoft wants before it answers', () => {
     }]);
   });
 
-  test.each([['no claims', undefined], ['claims that are no JSON', '{'], ['a list', '[]'], ['null', 'null']])(
-    'a challenge with %s ends it', async (_name, claims) => {
-      sim.fault('token', { aadsts: { number: 50076, ...(claims !== undefined && { claims }) } });
-      await rig.signIn();
-      expect(rig.failures).toMatchObject([{ failure: 'interaction' }]);
-      expect(sim.requests('authorize')).toHaveLength(1);
+  test.each([
+    ['no claims', undefined], ['claims that are no JSON', '{'], ['a list', '[]'], ['null', 'null'], ['a text', '"c1"'],
+    ['claims without end', JSON.stringify({ id_token: { acrs: { value: 'x'.repeat(5000) } } })],
+  ])('E13 a challenge with %s ends it: the person is told, and it is not sent on', async (_name, claims) => {
+    sim.fault('token', { aadsts: { number: 50076, ...(claims !== undefined && { claims }) } });
+    const answer = await rig.signIn({ acrValues: ['urn:example:strong'] });
+    expect(rig.failures).toMatchObject([{ failure: 'interaction', downstream: 'interaction_required' }]);
+    expect([answer.status, answer.body]).toEqual([403, expect.stringContaining('Microsoft wants another proof')]);
+    expect(sim.requests('authorize')).toHaveLength(1);
+  });
+
+  test('E13 claims that Entra finds malformed are an operator’s to repair, and all are told so', async () => {
+    sim.nextCallback({ error: 'invalid_claims', errorDescription: 'The claims parameter is not valid.' });
+    const answer = await rig.signIn({ acrValues: ['urn:example:strong'] });
+    expect(rig.failures).toMatchObject([{
+      failure: 'app_config', downstream: 'server_error', facts: { reason: 'invalid_claims' },
+    }]);
+    expect([answer.status, answer.body]).toEqual([500, expect.stringContaining('misconfigured')]);
+    expect(lastLine()).toMatchObject({ level: 'error', reason: 'invalid_claims', hint: expect.any(String) });
+  });
+
+  test.each([['checked again', { graph: true, recheck: { every: '15m' } }], ['not checked again', {}]])(
+    'E34 the capability cp1 is declared to nobody, where people are %s', async (_when, config) => {
+      const asking = await startRig(sim, { config: { ...config, acrValues: { strong: 'c1' } } });
+      sim.signInAs('olivia');
+      sim.log.clear();
+      const { tid, oid, upstreamRefreshToken } = await asking.identify({ acrValues: ['strong'], maxAge: 600 });
+      if (upstreamRefreshToken) await asking.connector.recheck(upstreamRefreshToken, { tid, oid });
+      // The one way to declare it (https://learn.microsoft.com/entra/identity-platform/claims-challenge).
+      const claims = sim.requests().flatMap(({ query, form }) => [...query.getAll('claims'), ...form.getAll('claims')]);
+      expect(claims.length).toBeGreaterThan(0);
+      expect(claims.filter((each) => /cp1|xms_cc/i.test(each))).toEqual([]);
+      await asking.close();
     });
 
   test('with prompt=none a challenge ends it: nobody may be asked anything', async () => {
@@ -235,7 +286,7 @@ describe('correlation', () => {
     const id = sim.requests('authorize')[0]!.query.get('client-request-id')!;
     expect(id).toMatch(/^[0-9a-f-]{36}$/);
     expect(sim.requests('token')[0]!.headers['client-request-id']).toBe(id);
-    const line = rig.logged().trim().split('\n').map((one) => JSON.parse(one)).at(-1);
+    const line = lastLine();
     expect(line).toMatchObject({
       event: 'entra.sign_in_failed', failure: 'not_entitled', aadsts: [50105], correlationId: id,
     });
