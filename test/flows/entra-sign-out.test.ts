@@ -98,6 +98,28 @@ describe('E35: Microsoft signs somebody out (front channel)', () => {
     expect(await isSignedIn(world, agent)).toBe(true);
   });
 
+  test('E35 ends nothing that is another identity provider’s: a sid is one connector’s own', async () => {
+    const { agent, tokens } = await sessionAt('alice');
+    const { rowCount } = await world.server.store.db.query(
+      "update upstream_sessions set method = 'another' where account_id = $1 and upstream_sid = $2",
+      [decode(tokens.access_token).payload.sub, sim.sessions.at(-1)!.sid]);
+    expect(rowCount).toBe(1);
+    expect((await sim.frontChannelLogout('alice')).status).toBe(200);
+    expect(await isSignedIn(world, agent)).toBe(true);
+  });
+
+  test('E35 waits for nothing remote: it asks Microsoft nothing, which may be out of reach', async () => {
+    const { agent, tokens } = await sessionAt('bob');
+    const { sid } = sim.sessions.at(-1)!;
+    sim.log.clear();
+    sim.fault('any', { hang: 'before-headers' });
+    const answer = await fetch(`${world.server.issuer}/sign-in/entra/frontchannel-logout?sid=${sid}`);
+    expect(answer.status).toBe(200);
+    expect((await world.refresh(tokens.refresh_token)).status).toBe(400);
+    expect(await isSignedIn(world, agent)).toBe(false);
+    expect(sim.requests()).toEqual([]);
+  });
+
   test('E35 may be framed by the login host and by nobody else, is kept by no cache, and sets no cookie', async () => {
     await sessionAt('alice');
     const { headers } = await sim.frontChannelLogout('alice');
