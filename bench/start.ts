@@ -1,6 +1,6 @@
-// From `npm start` to the first 200 on discovery: a first start in an empty directory, with nothing compiled before, and
-// later ones; each beside a process that only loads koa and oidc-provider and listens. In turns, in this one run: read
-// the ratios. npm's own time, before it starts node, is in neither.
+// From `npm start` to the first 200 on discovery: a first start in an empty directory, with nothing compiled before,
+// and later ones; each beside a process that only loads koa and oidc-provider and listens. In turns, in this one run:
+// read the ratios. npm's own time, before it starts node, is in neither.
 //
 //   npm run bench:start [-- rounds]
 
@@ -34,23 +34,28 @@ interface Started {
   cold: boolean;
 }
 
-const tellUsage = `data:text/javascript,process.once('message', () => process.send(process.cpuUsage())).channel.unref()`;
+const tellUsage = 'data:text/javascript,'
+  + `process.once('message', () => process.send(process.cpuUsage())).channel.unref()`;
 
 async function start({ path, args = [], cwd, port, cold }: Started): Promise<Start> {
   const began = performance.now();
   const child = fork(script(path), args, {
-    cwd, execArgv: ['--import', tellUsage], stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    cwd, execArgv: ['--import', tellUsage], stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     env: {
       ...process.env, SIGNET_LISTEN_PORT: String(port), SIGNET_LOG_LEVEL: 'warn',
       ...(cold ? { NODE_DISABLE_COMPILE_CACHE: '1' } : {}),
     },
   });
-  child.once('exit', (code) => { if (code) throw new Error(`${path} ended with ${code}`); });
+  const saysThatItRuns = once(child.stdout!, 'data');
+  let complaints = '';
+  child.stderr!.on('data', (text) => { complaints += text; });
+  child.once('exit', (code) => { if (code) throw new Error(`${path} ended with ${code}: ${complaints}`); });
   while (await statusOf(`http://127.0.0.1:${port}/.well-known/openid-configuration`) !== 200) await pause(3);
   const elapsed = performance.now() - began;
   child.send('usage');
   const [{ user, system }] = await once(child, 'message') as [NodeJS.CpuUsage];
-  child.kill(); // gently: what was compiled is kept as the process ends
+  await saysThatItRuns;
+  child.kill(); // gently, and not before it listens to that: what was compiled is kept as the process ends
   await once(child, 'exit');
   return { elapsed, cpu: (user + system) / 1000 };
 }
@@ -72,7 +77,8 @@ async function bare(cold: boolean): Promise<Start> {
   return start({ path: './bare-start.ts', args: [String(port), compiled], cwd: folder, port, cold });
 }
 
-const results = { cold: { signet: [] as Start[], bare: [] as Start[] }, warm: { signet: [] as Start[], bare: [] as Start[] } };
+const none = () => ({ signet: [] as Start[], bare: [] as Start[] });
+const results = { cold: none(), warm: none() };
 const home = mkdtempSync(join(folder, 'home-'));
 await signet(home, false);
 await bare(false);
