@@ -120,6 +120,9 @@ export async function startEntraWorld(options: EntraWorldOptions = {}): Promise<
     async close() {
       for (const visitor of visitors) await visitor.close();
       await server.close();
+      // A UPN or an e-mail address, of whomever: Microsoft's sentences name people, and are not repeated.
+      const addresses = server.logged().match(/[\w.+-]+@[\w-]+\.(example|test|com)\b/g);
+      if (addresses) throw new Error(`the log shows ${[...new Set(addresses)].join(', ')}`);
       await dispatcher.close();
       if (!options.sim) await sim.close();
     },

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { failures } from '../../../src/signin/entra/errors.ts';
 import { hostileIdTokens } from '../../entra-sim/index.ts';
 import { buttonOn, startEntraWorld, type EntraWorld } from '../../support/entra.ts';
 
@@ -65,6 +66,44 @@ describe('an ID token of Entra that must not be believed', () => {
     const had = before.models.map(({ model }) => model);
     const made = after.models.map(({ model }) => model).filter((model) => !had.includes(model));
     expect(made).toEqual(expect.arrayContaining(['AuthorizationCode', 'Grant', 'Session']));
+  });
+});
+
+describe('E15 what Microsoft says of a failure', () => {
+  const { upn, mail } = { upn: 'alice@contoso.example', mail: 'alice.private@example.com' };
+  const text = `User account '${upn}' (${mail}) from identity provider 'x' does not exist in tenant 'Contoso'.`;
+  // One number of each class, in every place where a server may write it down.
+  const numbers = Object.values(failures).flatMap(({ numbers: [first] }) => first ?? []);
+
+  test('E15 names people, and none of it is in the log, the audit trail or on the page', async () => {
+    const own = await startEntraWorld({ sim: world.sim });
+    const { sim, server } = own;
+    const { tokens } = await own.signIn('contoso/bob');
+    const fail = async () => {
+      const { agent, page } = await own.arrive();
+      const left = await agent.visit(buttonOn(page));
+      expect((await own.passMicrosoft(agent, left.url, 'contoso/alice')).body).not.toMatch(/alice|Contoso/);
+    };
+    for (const number of numbers) {
+      sim.fault('token', { aadsts: { number, text }, times: 1 });
+      await fail();
+      sim.nextCallback({ error: 'access_denied', errorDescription: `AADSTS${number}: ${text}` });
+      await fail();
+    }
+    for (const claims of [{ email: mail, preferred_username: upn, oid: 'x' }, { aud: upn }, { iss: upn }]) {
+      sim.nextIdToken({ claims });
+      await fail();
+    }
+    await server.store.db.query('update upstream_sessions set checked_at = checked_at - 3600000');
+    sim.fault('token', { aadsts: { number: 50057, text }, times: 1 });
+    expect((await own.refresh(tokens.refresh_token)).status).toBe(400);
+
+    const failed = (event: string) => server.logged().split('\n').filter((line) => line.includes(event)).length;
+    expect([failed('"entra.sign_in_failed"'), failed('"entra.recheck_failed"')]).toEqual([2 * numbers.length + 3, 1]);
+    expect(server.logged()).not.toMatch(/alice|@contoso|@example/i);
+    const { rows } = await server.store.db.query('select * from audit_events');
+    expect(JSON.stringify(rows)).not.toMatch(/alice|@contoso/i);
+    await own.close();
   });
 });
 
