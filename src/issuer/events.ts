@@ -40,6 +40,7 @@ export function auditProvider(provider: Provider, audit: Audit, log: Log): void 
   provider.on('grant.revoked', (ctx, grantId) => record('grant.revoked', ctx, { grantId, cause: causeOf(ctx) }));
   provider.on('end_session.success', (ctx) => record('session.ended', ctx));
   provider.on('end_session.error', refused('session.end_refused'));
+  provider.on('end_session_confirm.error', refused('session.end_refused'));
 
   // These never reach our own error handler: oidc-provider answers them itself, so here is where they are logged.
   provider.on('server_error', (ctx, error) => {

@@ -91,7 +91,7 @@ describe('a sign-out that nobody asked for', () => {
     expect(await isSignedIn(agent)).toBe(true);
   });
 
-  test('does not happen on a form that another page made up', async () => {
+  test('does not happen on a form that another page made up, and the attempt is in the audit trail', async () => {
     const { agent } = await signIn(server.issuer);
     await agent.visit(endSession());
     for (const form of [{ logout: 'yes' }, { logout: 'yes', xsrf: '' }, { logout: 'yes', xsrf: 'guessed' }]) {
@@ -100,6 +100,10 @@ describe('a sign-out that nobody asked for', () => {
       expect(page.headers.get('location')).toBeNull();
     }
     expect(await isSignedIn(agent)).toBe(true);
+    const { accountId: subject } = server;
+    const refused = () => server.store.audit.list({ event: 'session.end_refused', subject });
+    await expect.poll(async () => (await refused()).map(({ detail }) => detail.description), { timeout: 10_000 })
+      .toContain('xsrf token invalid');
   });
 
   test('does not happen with the form of another browser', async () => {
