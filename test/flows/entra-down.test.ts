@@ -2,8 +2,9 @@ import bcrypt from 'bcrypt';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { buttonOn, startEntraWorld, type EntraWorld } from '../support/entra.ts';
 import { problemOn, returned } from '../support/pages.ts';
-import { person } from '../support/signet.ts';
-import { asClient, askUserinfo, tokenRequest, type UserAgent } from '../support/user-agent.ts';
+import { freePort } from '../support/ports.ts';
+import { declared, ordersApi, person, secret } from '../support/signet.ts';
+import { asClient, askUserinfo, decode, tokenRequest, type UserAgent } from '../support/user-agent.ts';
 
 type Health = { entra: { state: string } };
 
@@ -11,9 +12,23 @@ describe('E37: Microsoft is down', () => {
   let world: EntraWorld;
   let tokens: Record<string, any>;
   let alice: UserAgent;
+  let bobs: string;
+  let operator: string;
   beforeAll(async () => {
-    world = await startEntraWorld();
-    ({ tokens, agent: alice } = await world.signIn('alice', { parameters: { scope: 'openid email' } }));
+    const port = await freePort();
+    const issuer = `http://localhost:${port}`;
+    const administration = { [`${issuer}/admin`]: ['admin:read', 'admin:write'] };
+    const applications = [
+      ...declared.applications,
+      { clientId: 'orders', name: 'Orders API', type: 'service', secret, introspects: [ordersApi] },
+      { clientId: 'operator', name: 'Operator', type: 'service', secret, access: administration },
+    ];
+    world = await startEntraWorld({ values: { issuer, listen: { port, host: '127.0.0.1' }, applications } });
+    const parameters = { scope: 'openid email orders:read', resource: ordersApi };
+    ({ tokens, agent: alice } = await world.signIn('alice', { parameters }));
+    bobs = (await world.signIn('bob', { parameters })).tokens.access_token;
+    const own = await tokenRequest(issuer, { grant_type: 'client_credentials' }, asClient('operator'));
+    operator = own.body.access_token;
     await world.sim.stop();
   });
   afterAll(() => world.close());
@@ -42,6 +57,25 @@ describe('E37: Microsoft is down', () => {
     const page = await alice.visit('/session/end');
     await alice.submit(page, { logout: 'yes' });
     expect(returned((await world.arrive({ prompt: 'none' }, alice)).page).error).toBe('login_required');
+  });
+
+  test('E37 introspection and the admin API answer', async () => {
+    const { issuer, store } = world.server;
+    const introspection = await fetch(`${issuer}/token/introspection`, {
+      method: 'POST', headers: { Authorization: `Basic ${btoa(`orders:${secret}`)}` },
+      body: new URLSearchParams({ token: bobs }),
+    });
+    const { sub } = decode(bobs).payload;
+    expect(await introspection.json()).toMatchObject({ active: true, sub });
+
+    const admin = async (path: string, method = 'GET') => {
+      const headers = { Authorization: `Bearer ${operator}` };
+      return (await fetch(`${issuer}/admin/api/v1${path}`, { method, headers })).status;
+    };
+    expect(await admin('/keys')).toBe(200);
+    expect(await admin('/entra/refresh-keys', 'POST')).toBeLessThan(300);
+    expect(await admin(`/accounts/${sub}/sign-out`, 'POST')).toBeLessThan(300);
+    expect(await store.grants.list(sub)).toEqual([]);
   });
 
   test('E37 who comes back from Microsoft reads what is wrong, on the page where a password would do', async () => {
