@@ -25,6 +25,8 @@ export interface Clients {
    */
   find(clientId: string): Promise<Application | undefined>;
   list(): Promise<Application[]>;
+  /** Of these, the ones that are told when a session ends. Read within a transaction, and so not from memory. */
+  toldOfLogout(tx: Queryable, clientIds: readonly string[]): Promise<Application[]>;
   /** Registers an application; `secret` is returned this once and nowhere kept. */
   register(application: NewApplication, actor: string): Promise<{ application: Application; secret?: string }>;
   /** Replaces the secret; the old one stops at once, and with it all that the application was issued. */
@@ -136,6 +138,15 @@ export function createClients(
       const rows = await allRegistered();
       // One that was registered before it was declared is hidden by the file, here as in `find`.
       return [...fromFile.values(), ...rows.map(fromRow).filter(({ clientId }) => !fromFile.has(clientId))];
+    },
+
+    async toldOfLogout(tx, clientIds) {
+      const registered = clientIds.filter((clientId) => !fromFile.has(clientId));
+      const names = registered.map((_, at) => `$${at + 1}`).join(', ');
+      const { rows } = names === '' ? { rows: [] } : await tx.query<Row>(
+        `select ${columns} from clients where disabled_at is null and id in (${names})`, registered);
+      const declaredOnes = clientIds.flatMap((clientId) => fromFile.get(clientId) ?? []);
+      return [...declaredOnes, ...rows.map(fromRow)].filter((one) => one.backchannelLogoutUri !== undefined);
     },
 
     async register({ clientId = randomUUID(), ...metadata }, actor) {

@@ -53,6 +53,16 @@ export function schemeRule(type: string): Rule {
   };
 }
 
+export const logoutUriRule: Rule = (value) => {
+  const url = parse(value);
+  if (!url || !isWeb(url) || /[\s\\\p{Cc}]/u.test(value)) {
+    return 'must be the address at which it takes logout tokens, such as https://app.example.com/backchannel-logout';
+  }
+  if (value.includes('#')) return 'must not have a fragment (OpenID Connect Back-Channel Logout 1.0 §2.2)';
+  if (url.username || url.password) return 'must not carry a user name or password';
+  return transportProblem(url);
+};
+
 export const originRule: Rule = (value) => {
   const url = parse(value);
   if (!url || !isWeb(url)) return 'must be an origin, such as https://app.example.com';

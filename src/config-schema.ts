@@ -7,9 +7,8 @@ import {
   minute, hour, day, year, secret, text, issue, pattern, count, duration, accessTokenLife, when,
 } from './config-fields.ts';
 import {
-  audienceRule, clientIdPattern, databaseUrlRule, formatDuration, isLoopbackHost, issuerRule, masterKeyRule,
-  networkRule, originRule,
-  redirectUriRule, redisUrlRule, schemeRule,
+  audienceRule, clientIdPattern, databaseUrlRule, formatDuration, isLoopbackHost, issuerRule, logoutUriRule,
+  masterKeyRule, networkRule, originRule, redirectUriRule, redisUrlRule, schemeRule,
 } from './config-rules.ts';
 
 const listen = z.strictObject({
@@ -136,6 +135,11 @@ export const application = z
       .describe('SHA-256 of the client secret in hex, so that the file holds no secret.'),
     redirectUris: redirectUris().describe('Where people return after sign-in; compared exactly. Not for service.'),
     postLogoutRedirectUris: redirectUris().describe('Where people may return after sign-out.'),
+    backchannelLogoutUri: text(logoutUriRule).optional()
+      .describe('Where it is told that a session has ended (OpenID Connect Back-Channel Logout 1.0). Not for service.'),
+    backchannelLogoutSessionRequired: z.boolean().optional()
+      .describe('Whether a logout token is of use to it only with a session in it (sid). Then it is not told when '
+        + 'somebody is signed out everywhere who has no session here any more.'),
     origins: z.array(text(originRule)).default([])
       .describe('Origins whose pages may call the token endpoint (CORS), such as https://app.example.com.'),
     firstParty: z.boolean().default(false).describe('Whether people use it without being asked for consent. ' +
@@ -183,6 +187,13 @@ export const application = z
       }
     }
   }, when('type', 'redirectUris', 'postLogoutRedirectUris'))
+  .superRefine(({ type, backchannelLogoutUri: uri, backchannelLogoutSessionRequired: isRequired }, ctx) => {
+    if (type === 'service' && uri !== undefined) {
+      ctx.addIssue(issue(['backchannelLogoutUri'], 'is not for type service: nobody signs in there; remove it'));
+    } else if (isRequired && uri === undefined) {
+      ctx.addIssue(issue(['backchannelLogoutSessionRequired'], 'has no use without backchannelLogoutUri'));
+    }
+  }, when('type', 'backchannelLogoutUri', 'backchannelLogoutSessionRequired'))
   .superRefine(({ type, pkce }, ctx) => {
     if (pkce === 'required' || type === 'web') return;
     ctx.addIssue(issue(['pkce'], `may be optional for type web only, not for ${type}`));

@@ -35,6 +35,8 @@ import { gauges } from './metrics/gauges.ts';
 import { serveMetrics } from './metrics/serve.ts';
 import { introspectionPath, revocationPath, tokenEndpoints } from './revocation/endpoints.ts';
 import { aggregationPath, createStatusLists, followRevocations, type StatusLists } from './revocation/lists.ts';
+import { startLogoutDelivery } from './revocation/logout-delivery.ts';
+import { createLogouts, type Logouts } from './revocation/logouts.ts';
 import { createPlaces, type Places } from './revocation/places.ts';
 import { createRevokedStatuses, isRevoked, type RevokedStatuses } from './revocation/revoked.ts';
 import { statusListRoutes } from './revocation/routes.ts';
@@ -77,6 +79,7 @@ export interface Store {
   revoked: RevokedStatuses;
   statuses: GrantStatuses & Places;
   statusLists: StatusLists;
+  logouts: Logouts;
   grants: Grants;
   entraKeys: KeyRefreshes;
   close(): Promise<void>;
@@ -128,20 +131,22 @@ export async function openStore(config: Config, log: Log, { create = true }: Sto
     const statusLists = createStatusLists({
       issuer: config.issuer, places, revoked, ttl: config.revocation.ttl, log, sharedNow: () => db.now(),
     });
+    const logouts = createLogouts(db, { toldOfLogout: (tx, clientIds) => clients.toldOfLogout(tx, clientIds) });
     const statuses = {
-      ...places, ...revoked,
+      ...places, ...revoked, noteLogouts: logouts.noteLogouts,
       // To the others, and to ourselves without the detour.
-      announce: async () => void await Promise.all([revoked.announce(), statusLists.refresh()]),
+      announce: async () =>
+        void await Promise.all([revoked.announce(), statusLists.refresh(), logouts.announceLogouts()]),
     };
     const grants = createGrants({ db, audit, statuses });
     const { endOfPerson, endOfClient, cutEverything, ended } = grants;
+    const clients = createClients(db, config.applications, audit, { tokens: { end: endOfClient, ended } });
     return {
       db, seal, audit, policy, keyring, consumers,
       keys: createKeyOperations({ db, keyring, consumers, policy, accessTokenLife, cutSessions: cutEverything }),
       accounts: createAccounts(db, audit, { tokens: { end: endOfPerson, ended } }),
       identities: createIdentities(db),
-      clients: createClients(db, config.applications, audit, { tokens: { end: endOfClient, ended } }),
-      places, revoked, statuses, statusLists, grants,
+      clients, places, revoked, statuses, statusLists, logouts, grants,
       entraKeys: createKeyRefreshes(db, audit, config.keys.pollEvery),
       apis: createApis(config.apis, config.issuer),
       passwords: createPasswords({ cost: config.passwords.bcryptCost, minLength: config.passwords.minLength }),
@@ -169,7 +174,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     const counts = config.metrics && createCounts();
     const store = counts ? { ...opened, audit: counts.counting(opened.audit) } : opened;
     const { db, audit, accounts, clients, apis, keyring, consumers, policy, seal, passwords } = store;
-    const { places, revoked, statuses, statusLists, grants } = store;
+    const { places, revoked, statuses, statusLists, logouts, grants } = store;
     const { ttl, redisUrl } = config.revocation;
 
     const pages = createPages({ branding: config.branding, issuer: config.issuer });
@@ -208,6 +213,10 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
       statusLists.onRead(denylist.tell);
     }
     closers.push(await followRevocations(db, statusLists, ttl));
+    const delivery = await startLogoutDelivery({
+      issuer: config.issuer, logouts, clients, audit, log, signer: () => active!,
+    });
+    closers.push(() => delivery.stop());
     closers.push(await clients.follow());
     const services = config.applications.filter(({ type }) => type === 'service');
     await places.load(services.map(({ clientId }) => clientId));
@@ -344,7 +353,10 @@ async function createFirstAdministrator({ accounts, passwords }: Store, { issuer
   return created && { email, oneTimePassword: password };
 }
 
-/** Metadata of the endpoints that we answer beside oidc-provider (RFC 8414 §2, RFC 9701 §7, Token Status List §9.1). */
+/**
+ * Metadata of what we do beside oidc-provider (RFC 8414 §2, RFC 9701 §7, Token Status List §9.1, OpenID Connect
+ * Back-Channel Logout 1.0 §2.1).
+ */
 function metadataOf(issuer: string) {
   return {
     introspection_endpoint: `${issuer}${introspectionPath}`,
@@ -353,6 +365,8 @@ function metadataOf(issuer: string) {
     revocation_endpoint: `${issuer}${revocationPath}`,
     revocation_endpoint_auth_methods_supported: ['none', 'client_secret_basic', 'client_secret_post'],
     status_list_aggregation_endpoint: `${issuer}${aggregationPath}`,
+    backchannel_logout_supported: true,
+    backchannel_logout_session_supported: true,
   };
 }
 

@@ -14,6 +14,8 @@ interface Given {
   id?: string;
   redirectUri?: string[];
   postLogoutRedirectUri?: string[];
+  backchannelLogoutUri?: string;
+  backchannelLogoutSessionRequired?: boolean;
   origin?: string[];
   firstParty?: boolean;
   pkce?: string;
@@ -32,6 +34,8 @@ export function clientCommands(program: Command, session: Session): void {
     .option('--id <id>', 'its client_id (default: a random one)')
     .option('--redirect-uri <uri>', 'where people return after sign-in; repeat for several', repeated)
     .option('--post-logout-redirect-uri <uri>', 'where people may return after sign-out; repeat for several', repeated)
+    .option('--backchannel-logout-uri <uri>', 'where it is told that a session has ended')
+    .option('--backchannel-logout-session-required', 'a logout token is of use to it only with a session in it')
     .option('--origin <origin>', 'whose pages may call the token endpoint (CORS); repeat for several', repeated)
     .option('--first-party', 'people are not asked for consent')
     .addOption(new Option('--pkce <rule>', 'whether sign-in needs PKCE; optional is for type web only')
@@ -103,6 +107,8 @@ function checked(given: Given, { issuer, apis }: Config): NewApplication {
     ...(given.type === 'web' || given.type === 'service' ? { secretSha256: secretToCome } : {}),
     redirectUris: given.redirectUri,
     postLogoutRedirectUris: given.postLogoutRedirectUri,
+    backchannelLogoutUri: given.backchannelLogoutUri,
+    backchannelLogoutSessionRequired: given.backchannelLogoutSessionRequired,
     origins: given.origin,
     firstParty: given.firstParty,
     pkce: given.pkce,
@@ -131,7 +137,9 @@ function readAccess(text: string): [string, string[]] {
 
 const options: Record<string, string> = {
   clientId: '--id', name: '--name', type: '--type', redirectUris: '--redirect-uri', origins: '--origin', pkce: '--pkce',
-  postLogoutRedirectUris: '--post-logout-redirect-uri', access: '--access', defaultAudience: '--default-audience',
+  postLogoutRedirectUris: '--post-logout-redirect-uri', backchannelLogoutUri: '--backchannel-logout-uri',
+  backchannelLogoutSessionRequired: '--backchannel-logout-session-required', access: '--access',
+  defaultAudience: '--default-audience',
 };
 
 /** A problem of applications[0].redirectUris[1] is one of the second --redirect-uri. */

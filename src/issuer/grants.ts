@@ -83,7 +83,7 @@ export function createGrants({ db, audit, statuses, now = Date.now }: GrantsPart
     },
 
     async endOfPerson(tx, accountId, { sessions }) {
-      if (sessions) await endSessionsOf(tx, accountId, now);
+      if (sessions) await endSessionsOf(tx, accountId, statuses, now);
       return endGrants(tx, { accountId }, statuses, now);
     },
 

@@ -5,6 +5,7 @@
 import { hash } from 'node:crypto';
 import { errors, type Adapter, type AdapterPayload } from 'oidc-provider';
 import type { Database, Queryable } from '../database/database.ts';
+import type { LogoutNotice, Logouts } from '../revocation/logouts.ts';
 import type { Bearer, Place, Places } from '../revocation/places.ts';
 import type { RevokedStatuses } from '../revocation/revoked.ts';
 
@@ -22,8 +23,18 @@ export interface Models {
   sweep(now: number, answersBefore: number, limit: number): Promise<number>;
 }
 
-/** Where grants get their place in the status lists, and where it is marked when they end. */
-export type GrantStatuses = Pick<Places, 'take'> & Pick<RevokedStatuses, 'revoke' | 'announce'>;
+/**
+ * Where grants get their place in the status lists, and where it is marked when they end; and who is told of a session
+ * that does.
+ */
+export type GrantStatuses =
+  Pick<Places, 'take'> & Pick<RevokedStatuses, 'revoke' | 'announce'> & Pick<Logouts, 'noteLogouts'>;
+
+/** oidc-provider's, and what a session needs that gets another id. */
+export interface SessionAdapter extends Adapter {
+  /** Nothing is found or written under this id any more; the session goes on under the next. */
+  replaced(id: string): Promise<void>;
+}
 
 /** Whose grants: one, those of a person, those given to an application, or all there are. */
 type Whose = { grantId: string } | { accountId: string } | { clientId: string } | 'everyone';
@@ -117,13 +128,18 @@ export function createModels(
   // oidc-provider writes a session back at the end of each request that read it (lib/shared/session.js). Were the row
   // simply gone, a request under way during a sign-out would sign the person in again. So an ended one leaves a mark.
   const sessions = adapter('Session');
-  const sessionAdapter: Adapter = {
+  const sessionAdapter: SessionAdapter = {
     ...sessions,
     async find(id) {
       const found = await sessions.find(id);
       return found?.consumed ? undefined : found;
     },
     async destroy(id) {
+      await db.transaction(async (tx) =>
+        statuses.noteLogouts(tx, await endSessions(tx, 'id', idOf('Session', id), now)));
+      await statuses.announce();
+    },
+    async replaced(id) {
       await db.query(
         `${endSession} and id = $4`, [now(), now() + longestRequestMs, 'Session', idOf('Session', id)]);
     },
@@ -246,11 +262,38 @@ function conditionOf(whose: Whose): [condition: string, value: string] {
   return 'accountId' in whose ? ['account_id = $3', whose.accountId] : ['client_id = $3', whose.clientId];
 }
 
-/** Ends the sessions of a person, in the given transaction: they sign in again. Answers how many. */
-export async function endSessionsOf(tx: Queryable, accountId: string, now: () => number = Date.now): Promise<number> {
-  const { rowCount } = await tx.query(
-    `${endSession} and account_id = $4`, [now(), now() + longestRequestMs, 'Session', accountId]);
-  return rowCount;
+/** Ends sessions, in the given transaction. Answers whom to tell: the applications that they let in. */
+async function endSessions(
+  tx: Queryable, column: 'id' | 'account_id', value: string, now: () => number,
+): Promise<LogoutNotice[]> {
+  // Marked first, and emptied then: whoever marked it has read the last that was written.
+  const { rows } = await tx.query<{ payload: string }>(
+    `update oidc_models set consumed_at = $1, expires_at = $2
+     where model = 'Session' and consumed_at is null and ${column} = $3 returning payload`,
+    [now(), now() + longestRequestMs, value]);
+  await tx.query(
+    `update oidc_models set payload = '{}', uid = null, account_id = null
+     where model = 'Session' and consumed_at is not null and ${column} = $1`, [value]);
+  return rows.flatMap(({ payload }) => {
+    const { accountId, authorizations = {} } = JSON.parse(payload) as SessionPayload;
+    if (accountId === undefined) return [];
+    return Object.entries(authorizations).flatMap(([clientId, { sid, grantId }]) =>
+      (grantId === undefined ? [] : [{ clientId, accountId, sid }]));
+  });
+}
+
+/** Ends the sessions of a person, in the given transaction, before their grants: they sign in again. */
+export async function endSessionsOf(
+  tx: Queryable, accountId: string, statuses: Pick<GrantStatuses, 'noteLogouts'>, now: () => number = Date.now,
+): Promise<void> {
+  const inSessions = await endSessions(tx, 'account_id', accountId, now);
+  // Where the session has expired, what an application made of it may go on.
+  const { rows } = await tx.query<{ client_id: string }>(
+    `select distinct client_id from oidc_models
+     where model = 'Grant' and account_id = $1 and client_id is not null and consumed_at is null`, [accountId]);
+  const others = rows.map(({ client_id: clientId }) => ({ clientId, accountId }))
+    .filter(({ clientId }) => !inSessions.some((known) => known.clientId === clientId));
+  await statuses.noteLogouts(tx, [...inSessions, ...others]);
 }
 
 /**
@@ -260,12 +303,12 @@ export async function endSessionsOf(tx: Queryable, accountId: string, now: () =>
  */
 export async function endResting(
   tx: Queryable, accountId: string, upstream: readonly string[], { offline }: { offline: boolean },
-  statuses: Pick<GrantStatuses, 'revoke'>, now: () => number = Date.now,
+  statuses: Pick<GrantStatuses, 'revoke' | 'noteLogouts'>, now: () => number = Date.now,
 ): Promise<boolean> {
   const { rows } = await tx.query<{ model: string; id: string; payload: string }>(
     `select model, id, payload from oidc_models
      where account_id = $1 and model in ('Session', 'Grant') and consumed_at is null`, [accountId]);
-  const resting = rows.map(({ model, id, payload }) => ({ model, id, ...(JSON.parse(payload) as RestingPayload) }))
+  const resting = rows.map(({ model, id, payload }) => ({ model, id, ...(JSON.parse(payload) as SessionPayload) }))
     .filter((row) => row.upstream !== undefined && upstream.includes(row.upstream));
   const sessions = resting.filter(({ model }) => model === 'Session');
   const all = resting.filter(({ model }) => model === 'Grant').map(({ id }) => id);
@@ -273,16 +316,16 @@ export async function endResting(
     ? all
     : sessions.flatMap(({ authorizations = {} }) => Object.values(authorizations))
       .flatMap(({ grantId, persistsLogout }) => (grantId === undefined || persistsLogout ? [] : [grantId]));
-  for (const { id } of sessions) {
-    await tx.query(`${endSession} and id = $4`, [now(), now() + longestRequestMs, 'Session', id]);
-  }
+  for (const { id } of sessions) await statuses.noteLogouts(tx, await endSessions(tx, 'id', id, now));
   for (const grantId of grants) await endGrants(tx, { grantId }, statuses, now);
   return all.some((id) => !grants.includes(id));
 }
 
-interface RestingPayload {
+/** What of a session is read here; of a grant, `upstream`. */
+interface SessionPayload {
+  accountId?: string;
   upstream?: string;
-  authorizations?: Record<string, { grantId?: string; persistsLogout?: boolean }>;
+  authorizations?: Record<string, { sid?: string; grantId?: string; persistsLogout?: boolean }>;
 }
 
 /** What a person lets an application do. */
@@ -320,7 +363,7 @@ export async function ownerOfGrant(
 
 /**
  * Ends every session, grant, code and refresh token there is, and every sign-in that is under way: everybody signs in
- * again. Answers how many rows went.
+ * again. Answers how many rows went. No application is told: all would be, of everybody, at once.
  * A refresh that is under way may still store its successor, but its grant is gone and the next refresh is refused.
  */
 export async function cutSessions(

@@ -9,6 +9,7 @@ import { secretMatches } from '../clients.ts';
 import type { PublicJwk, Signer } from '../keys/signer.ts';
 import type { Place, Places } from '../revocation/places.ts';
 import { signInCookies } from './cookies.ts';
+import type { SessionAdapter } from './models.ts';
 import type { RefreshRotation } from './refresh.ts';
 import type { TokenFormats } from './tokens.ts';
 import type { Resting } from './upstream.ts';
@@ -79,7 +80,7 @@ interface ContextClass {
 interface SessionClass {
   new (input: object): Resting & SignedInSession & {
     oldId?: string;
-    adapter: Adapter;
+    adapter: SessionAdapter;
     save(ttl: number): Promise<string>;
     loginAccount(details: object): void;
   };
@@ -262,7 +263,7 @@ function sessionModel(Base: SessionClass): SessionClass {
       const { oldId } = this;
       this.oldId = undefined;
       const saved = await super.save(ttl);
-      if (oldId !== undefined) await this.adapter.destroy(oldId);
+      if (oldId !== undefined) await this.adapter.replaced(oldId);
       return saved;
     }
   };

@@ -57,6 +57,7 @@ describe('an administrator works without a server', () => {
       '--access', `${ordersApi}=orders:read`]);
     await type(['clients', 'add', '--name', 'Wrong', '--type', 'native', '--pkce', 'optional',
       '--redirect-uri', 'http://*.example.com/', '--origin', 'https://a.example.com/',
+      '--backchannel-logout-uri', 'http://a.example.com/logout',
       '--access', `${ordersApi}=orders:burn`, '--access', 'https://stock.example.com=stock:read']);
     await type(['clients', 'secret', 'shop']);
     await type(['clients', 'disable', 'job']);

@@ -101,6 +101,35 @@ describe('a redirect URI', () => {
   });
 });
 
+describe('where logout tokens go (OpenID Connect Back-Channel Logout 1.0 §2.2)', () => {
+  test.each([
+    'https://app.example.com/backchannel-logout', 'https://app.example.com/logout?tenant=1',
+    'http://localhost:4000/logout', 'http://127.0.0.1:4000/logout',
+  ])('may be %s', (backchannelLogoutUri) => {
+    const app = { ...web, backchannelLogoutUri, backchannelLogoutSessionRequired: true };
+    expect(load(app)).toMatchObject({ backchannelLogoutUri, backchannelLogoutSessionRequired: true });
+  });
+
+  test.each([
+    ['/backchannel-logout', /must be the address at which it takes logout tokens/],
+    ['com.example.app:/logout', /must be the address/],
+    ['https://app.example.com/\tlogout', /must be the address/],
+    ['http://app.example.com/logout', /must be https/],
+    ['http://10.0.0.7/logout', /must be https/],
+    ['https://app.example.com/logout#here', /must not have a fragment/],
+    ['https://user:word@app.example.com/logout', /must not carry a user name or password/],
+  ])('may not be %s', (backchannelLogoutUri, message) => {
+    expect(problems({ ...web, backchannelLogoutUri })).toEqual([expect.stringMatching(message)]);
+  });
+
+  test('is of no use to a service, and a session required without it is to nobody', () => {
+    expect(problems({ ...service, backchannelLogoutUri: 'https://a.example.com/' }))
+      .toEqual([expect.stringMatching(/backchannelLogoutUri: is not for type service/)]);
+    expect(problems({ ...web, backchannelLogoutSessionRequired: true }))
+      .toEqual([expect.stringMatching(/backchannelLogoutSessionRequired: has no use without backchannelLogoutUri/)]);
+  });
+});
+
 describe('an origin', () => {
   test.each([
     ['https://app.example.com/', /bare origin, written as https:\/\/app\.example\.com/],

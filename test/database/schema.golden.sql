@@ -48,6 +48,18 @@ CREATE TABLE audit_head (
   hash text not null
 );
 
+CREATE TABLE backchannel_logouts (
+  id text primary key,
+  client_id text not null,
+  account_id text not null,
+
+  sid text,
+  tries bigint not null,
+  due_at bigint not null
+);
+
+CREATE INDEX backchannel_logouts_due on backchannel_logouts (due_at);
+
 CREATE TABLE client_statuses (
   client_id text primary key,
 

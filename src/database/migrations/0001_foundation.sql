@@ -128,6 +128,18 @@ create table revoked_statuses (
 create index revoked_statuses_revoked_at on revoked_statuses (revoked_at);
 create index revoked_statuses_expiry on revoked_statuses (expires_at);
 
+-- Applications that are to be told that a session ended: gone when they were, or could not be.
+create table backchannel_logouts (
+  id text primary key,
+  client_id text not null,
+  account_id text not null,
+  -- What the application knows the session by; null where all that it has of the person is meant.
+  sid text,
+  tries bigint not null,
+  due_at bigint not null
+);
+create index backchannel_logouts_due on backchannel_logouts (due_at);
+
 create table sign_in_attempts (
   key text primary key,
   failures bigint not null,
