@@ -16,7 +16,7 @@ import { callbackPath, readCallback, resumePath, type SignInReply } from './call
 import { groupsClaim, guestStatus, identityFrom, onlyAllowed } from './claims.ts';
 import { authorityOf, cloudOf } from './clouds.ts';
 import { createCredentials, type Credential } from './credentials.ts';
-import { classify, EntraError, TokenRefusal, type EntraFailure } from './errors.ts';
+import { classify, EntraError, operatorHint, TokenRefusal, type EntraFailure } from './errors.ts';
 import { blameFor, failureOf } from './failure.ts';
 import { createGraph } from './graph.ts';
 import type { BeginOptions, EntraConnector, EntraIdentity, Groups, Recheck } from './identity.ts';
@@ -165,8 +165,9 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
         if (!(error instanceof TokenRefusal) || classify(error.refusal) !== 'credential') throw error;
         credentials.refused(which);
         const { numbers } = error.refusal;
+        const hint = operatorHint('credential', { numbers });
         // A fast clock makes assertions that are not valid yet (AADSTS700024): the figure tells.
-        log.error('entra.credential_refused', { which, numbers, clockAheadSeconds: network.clockAheadSeconds() });
+        log.error('entra.credential_refused', { which, numbers, hint, clockAheadSeconds: network.clockAheadSeconds() });
         refused = error;
       }
     }
@@ -256,7 +257,7 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
         const rotated = tokens.refreshToken ?? upstreamRefreshToken;
         return { outcome: 'ok', identity: { ...identityFrom(claims, config, groups), upstreamRefreshToken: rotated } };
       } catch (error) {
-        const { failure, facts, alert, cause } = failureOf(error, { correlationId });
+        const { failure, facts, alert, hint, cause } = failureOf(error, { correlationId });
         const { reason = failure, numbers } = facts;
         const verdict = verdictOn(error, failure);
         // What would be a forgery in a sign-in may be our clock here, or a proxy: somebody has to look, nobody to go.
@@ -264,7 +265,7 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
         const write = isDoubtful ? log.warn : alert ? log.error : log.info;
         write('entra.recheck_failed', {
           failure, verdict, reason, numbers, correlationId, oid: expected.oid,
-          clockAheadSeconds: network.clockAheadSeconds(), cause,
+          clockAheadSeconds: network.clockAheadSeconds(), hint, cause,
         });
         return { outcome: verdict === 'ended' ? 'ended' : 'unreachable', reason };
       }

@@ -138,6 +138,25 @@ export const failures: Readonly<Record<FailureClass, FailureRow>> = {
   },
 };
 
+const clock = 'set the clock of this server, which is not Microsoft’s (entra.clock_off in the log says by how much)';
+
+/** By AADSTS number, or by our own reason, where that tells whoever repairs it more than the class does. */
+const operatorHints: ReadonlyMap<number | string, string> = new Map<number | string, string>([
+  [700024, clock],
+  [700027, 'register the certificate that entra names; where it is registered, set the clock of this server'],
+  [50146, 'the app has signing keys of its own: entra.customSigningKeys: true'],
+  ['expired', clock],
+  ['not_yet_valid', clock],
+]);
+
+/** What somebody has to do about a failure. Undefined: nothing is broken. */
+export function operatorHint(
+  failure: FailureClass, { numbers = [], reason = '' }: Pick<EntraFailure, 'numbers' | 'reason'>,
+): string | undefined {
+  const closer = [...numbers, reason].map((told) => operatorHints.get(told)).find((hint) => hint !== undefined);
+  return closer ?? failures[failure].operator;
+}
+
 interface Allowed {
   usual: FailureClass;
   /** To which a suberror or a number may change it. */
@@ -283,13 +302,14 @@ export class EntraError extends AppError {
   readonly facts: Readonly<EntraFailure>;
 
   constructor(failure: FailureClass, facts: EntraFailure = {}) {
-    const { title, message, status, downstream, operator, alert } = failures[failure];
+    const { title, message, status, downstream, alert } = failures[failure];
+    const hint = operatorHint(failure, facts);
     const wait = facts.retryAfterSeconds;
     const words = failure === 'transient' && wait !== undefined
       ? `Microsoft is busy or cannot be reached. Try again ${inTime(wait)}.`
       : message;
     super(`entra_${failure}`, status, words, {
-      ...('cause' in facts && { cause: facts.cause }), ...(operator && { hint: operator }),
+      ...('cause' in facts && { cause: facts.cause }), ...(hint && { hint }),
     });
     this.failure = failure;
     this.title = title;

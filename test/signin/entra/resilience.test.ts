@@ -167,14 +167,16 @@ describe('what is counted', () => {
 });
 
 describe('E39 a clock here that is fast', () => {
-  test('is named when Entra finds an assertion not valid yet', async () => {
+  test('is named when Entra finds an assertion not valid yet, and the hint is to set it', async () => {
     rig.clock.advance(600);
     sim.fault('token', { aadsts: 700024 });
     const agent = rig.agent();
     await rig.comeBack(agent, await rig.atMicrosoft(await rig.begin(agent)));
     const lines = rig.logged().trim().split('\n').map((one) => JSON.parse(one));
     const line = lines.find(({ event }) => event === 'entra.credential_refused');
-    expect(line).toMatchObject({ numbers: [700024] });
+    expect(line).toMatchObject({ numbers: [700024], hint: expect.stringContaining('the clock of this server') });
     expect(Math.abs(line.clockAheadSeconds - 600)).toBeLessThan(5);
+    const failed = lines.find(({ event }) => event === 'entra.sign_in_failed');
+    expect(failed).toMatchObject({ aadsts: [700024], hint: line.hint });
   });
 });
