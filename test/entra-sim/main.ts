@@ -1,4 +1,4 @@
-// The simulator as a process, with its account picker: `node test/entra-sim/main.ts [--port 8443] [--directory …]
+// The simulator as a process, with its account picker: `npx node test/entra-sim/main.ts [--port 8443] [--directory …]
 // [--redirect-uri …] [--front-channel-logout-url …]`. Prints one line of JSON when it is ready; ends on SIGTERM.
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
