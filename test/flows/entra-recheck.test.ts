@@ -113,6 +113,10 @@ describe('E33: a person refreshes', () => {
     const { status, body } = await world.refresh(tokens.refresh_token);
     expect([status, body.error]).toEqual([400, 'invalid_grant']);
     expect(await seenByService(tokens.access_token)).toBe('revoked');
+    await vi.waitFor(async () => {
+      const [refused] = await world.server.store.audit.list({ event: 'token.refused', subject: sub });
+      expect(refused).toMatchObject({ detail: { reason: 'the grant has ended' } });
+    });
 
     const fresh = await signInSilently(agent);
     expect(decode(fresh.access_token).payload.roles).toHaveLength(1);
@@ -212,6 +216,17 @@ describe('E33: a session is used for another sign-in', () => {
     await letPass(sub, every);
     expect(returned((await world.arrive(silently, agent)).page).error).toBe('login_required');
     expect((await world.arrive({}, agent)).page.body).toContain('name="password"');
+  });
+
+  test('E33 the person has a role less: the old tokens are refused, and the new ones are good', async () => {
+    const { tokens, sub, user, agent } = await someone();
+    user.groups([]);
+    await letPass(sub, every);
+    const fresh = await signInSilently(agent);
+    expect(decode(fresh.access_token).payload.roles).toEqual(['reader']);
+    expect([await seenByService(tokens.access_token), await seenByService(fresh.access_token)])
+      .toEqual(['revoked', 'accepted']);
+    expect((await world.refresh(fresh.refresh_token)).status).toBe(200);
   });
 });
 
