@@ -251,6 +251,8 @@ function audiencesOf(issuer: string, { aud, scope }: { aud?: string; scope?: str
 
 function promptPolicy(acrValues: readonly string[]) {
   const policy = interactionPolicy.base();
+  // Who wants to choose signs in, as whoever they choose: we keep one session of a browser, not a list (Microsoft does).
+  policy.add(new interactionPolicy.Prompt({ name: 'select_account', requestable: true }), 0);
   // oidc-provider asks every native application for consent; first-party ones are ours, the others are in consent.ts.
   policy.get('consent')!.checks.remove('native_client_prompt');
   // A session outlives the account that it was for: whoever was disabled meanwhile is nobody here.

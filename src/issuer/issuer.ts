@@ -209,12 +209,12 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
       const { uid, prompt, params, session, result } = interaction;
       return {
         uid,
-        step: prompt.name as PendingSignIn['step'],
+        step: prompt.name === 'consent' ? 'consent' : 'login',
         application,
         asked: askedOf(params),
         redirectUri: String(params.redirect_uri),
         accountId: session?.accountId,
-        upstream: prompt.name === 'login' ? await upstreamOf(session) : undefined,
+        upstream: prompt.name !== 'consent' ? await upstreamOf(session) : undefined,
         consent: prompt.name === 'consent' ? describeConsent(interaction, application, apis) : undefined,
         note: (result as { note?: SignInNote } | undefined)?.note,
       };
@@ -229,7 +229,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
         current.provider.interactionResult(ctx.req, ctx.res, result, { mergeWithLastSubmission: merge });
       if ('accountId' in answer) {
         const { authTime: ts, ...login } = answer;
-        return finish({ login: { ...login, ts } }, false);
+        return finish({ login: { ...login, ts }, select_account: {} }, false);
       }
       if ('consent' in answer) {
         const interaction = await interactionOf(ctx);

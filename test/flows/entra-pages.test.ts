@@ -5,7 +5,9 @@ import { startEntraSim } from '../entra-sim/index.ts';
 import { buttonOn, startEntraWorld, type EntraWorld } from '../support/entra.ts';
 import { problemOn, returned } from '../support/pages.ts';
 import { person, startSignet } from '../support/signet.ts';
-import { authorizationRequest, UserAgent, type Answer } from '../support/user-agent.ts';
+import {
+  asClient, authorizationRequest, decode, redemption, tokenRequest, UserAgent, type Answer,
+} from '../support/user-agent.ts';
 
 let sim: EntraSim;
 beforeAll(async () => {
@@ -208,6 +210,19 @@ describe('E10: somebody who came from Microsoft is to sign in anew', () => {
     const another = await toldMicrosoft({ prompt: 'login' }, (page) => `${buttonOn(page)}?another`);
     expect(another).toMatchObject({ prompt: 'select_account' });
     expect(another).not.toHaveProperty('login_hint');
+  });
+
+  test('E11 an application that wants the account chosen has it chosen at Microsoft, whoever is signed in', async () => {
+    const asked = await toldMicrosoft({ prompt: 'select_account' });
+    expect(asked).toMatchObject({ prompt: 'select_account' });
+    expect(asked).not.toHaveProperty('login_hint');
+
+    const { agent } = await world.signIn('alice');
+    const { page, request } = await world.arrive({ prompt: 'select_account' }, agent);
+    const left = await agent.visit(buttonOn(page));
+    const { code } = returned(await world.passMicrosoft(agent, left.url, 'alice'));
+    const { body } = await tokenRequest(world.server.issuer, redemption(request, code!), asClient('spa'));
+    expect(decode(body.id_token).payload.email).toBe(sim.user('alice').mail);
   });
 
   test('E10 a browser in which nobody is signed in, or by a password, has no such hint', async () => {

@@ -160,6 +160,22 @@ describe('whose browser it is', () => {
   });
 });
 
+describe('an application that wants the account chosen (OpenID Connect Core §3.1.2.1, prompt=select_account)', () => {
+  test.each(['select_account', 'select_account login'])('has somebody who is signed in sign in: %s', async (prompt) => {
+    const { agent } = await signIn(server.issuer);
+    const request = authorizationRequest(server.issuer, { prompt });
+    const page = await agent.visit(request.url);
+    expect(page.body).toContain('Sign in</h1>');
+    expect(returned(await enter(agent, page, person)).code).toBeDefined();
+  });
+
+  test('is refused where nothing may be asked', async () => {
+    const { agent } = await signIn(server.issuer);
+    const answer = await agent.visit(authorizationRequest(server.issuer, { prompt: 'select_account none' }).url);
+    expect(returned(answer).error).toBe('invalid_request');
+  });
+});
+
 describe('a sign-in that cannot be continued says why, and what to do', () => {
   test('finished: the back button after a sign-in', async () => {
     const agent = new UserAgent(server.issuer);
