@@ -136,8 +136,9 @@ export function createPeople({ config, db, accounts, identities, audit, tokensEn
     return (await identities.of(account.id)).length > 0 ? undefined : account;
   }
 
-  function requireGroups({ groups }: EntraIdentity): void {
-    const needed = Object.keys(mapping.groups).length > 0 && config.groups.onOverageFailure === 'deny';
+  /** @param may 'omit': who signs in may do so without. A check takes from nobody what they have, for an outage. */
+  function requireGroups({ groups }: EntraIdentity, may: EntraConfig['groups']['onOverageFailure']): void {
+    const needed = Object.keys(mapping.groups).length > 0 && may === 'deny';
     if (groups.kind !== 'unavailable' || !needed) return;
     throw new AppError('groups_unavailable', 503,
       'Microsoft could not say which groups you are in, so what you may do here is not known.', {
@@ -148,7 +149,7 @@ export function createPeople({ config, db, accounts, identities, audit, tokensEn
 
   return {
     async signIn(identity, request, connectTo) {
-      requireGroups(identity);
+      requireGroups(identity, config.groups.onOverageFailure);
       const found = await identities.find(method, externalIdOf(identity));
       if (found && connectTo !== undefined && found.accountId !== connectTo) throw taken();
       if (found) return known(found, identity);
@@ -168,7 +169,7 @@ export function createPeople({ config, db, accounts, identities, audit, tokensEn
     },
 
     async update(identity, accountId) {
-      requireGroups(identity);
+      requireGroups(identity, 'deny');
       const found = await identities.find(method, externalIdOf(identity));
       if (found?.accountId !== accountId) return undefined;
       try {

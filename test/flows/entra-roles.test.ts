@@ -118,6 +118,16 @@ describe('E32: groups', () => {
     expect(identity!.attributes.groups).toMatchObject({ kind: 'unavailable' });
   });
 
+  test('E32 and who has their groups keeps them when Graph fails at a later check', async () => {
+    const whom = newUser({ groups: [...many(250), clerks] });
+    const { tokens } = await omitting.signIn(whom, { parameters: { scope: 'openid roles' } });
+    expect(decode(tokens.id_token).payload.roles).toEqual(['clerk']);
+    await omitting.server.store.db.query('update upstream_sessions set checked_at = checked_at - 1000000');
+    denying.sim.fault('transitiveMemberOf', { status: 503, body: {} });
+    const { status, body } = await omitting.refresh(tokens.refresh_token);
+    expect([status, decode(body.id_token).payload.roles]).toEqual([200, ['clerk']]);
+  });
+
   test('E32 a failing Graph matters to nobody where no group is mapped', async () => {
     const plain = await startEntraWorld({ sim: denying.sim, entra: { graph: true } });
     denying.sim.fault('transitiveMemberOf', { status: 503, body: {} });
