@@ -31,7 +31,8 @@ export async function startBalancer(port: number, servers: readonly number[]): P
     if (req.url === '/jwks' && Date.now() < jwksFailsUntil) return failJwks(res);
     const body = await buffer(req);
     const first = turn += 1; // others take their turn while we wait
-    for (let tries = 0; tries < servers.length; tries += 1) {
+    // Twice around: the one that was down when it was asked may be up again, and the other one down.
+    for (let tries = 0; tries < 2 * servers.length; tries += 1) {
       const outcome = await relay(servers[(first + tries) % servers.length]!, req, body, res);
       if (outcome === 'done') return;
       if (outcome === 'refused' || req.method === 'GET') continue;
