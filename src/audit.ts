@@ -3,11 +3,12 @@
 // Activity (sign-ins, refusals, tokens issued) is written in batches behind the request, unchained, and swept in time;
 // what anybody can cause is counted rather than written, beyond a few (audit-refusals.ts).
 
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 
 import type { Database, Queryable, Value } from './database/database.ts';
 import type { Log } from './log.ts';
 import { createRefusals, isAnybodys } from './audit-refusals.ts';
+import { secretIn } from './audit-secrets.ts';
 
 export interface AuditEvent {
   /** noun.verb: 'key.activated', 'signin.refused'. */
@@ -339,7 +340,8 @@ let counter = 0;
 
 function rowId(at: number): string {
   counter = (counter + 1) % 0x1_000_000;
-  return hex(at, 12) + hex(counter, 6) + randomBytes(7).toString('hex');
+  const uuid = randomUUID(); // of which node keeps a stock; of its digits, 56 random bits
+  return hex(at, 12) + hex(counter, 6) + uuid.slice(24) + uuid.slice(0, 2);
 }
 
 function hex(value: number, digits: number): string {
@@ -375,23 +377,4 @@ function fromRow(row: Row & { seq: number | null }): AuditRow {
     address: row.address ?? undefined,
     detail: JSON.parse(row.detail) as Record<string, unknown>,
   };
-}
-
-const secretNouns = /^(password|passphrase|secret|token|code|cookie)s?$/;
-const privateParameters = new Set(['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth']); // RFC 7518 §6.3.2
-
-/**
- * The path of the first member that looks like a secret, at any depth. A name is judged by its last word, so
- * `client_secret` and `refreshToken` are refused while `token_type` and `codeChallengeMethod` are facts.
- */
-function secretIn(value: unknown, path = 'detail'): string | undefined {
-  if (typeof value !== 'object' || value === null) return undefined;
-  for (const [name, member] of Object.entries(value)) {
-    const here = `${path}.${name}`;
-    const lastWord = name.split(/[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])/).at(-1)!.toLowerCase();
-    if (privateParameters.has(name) || secretNouns.test(lastWord)) return here;
-    const deeper = secretIn(member, here);
-    if (deeper !== undefined) return deeper;
-  }
-  return undefined;
 }

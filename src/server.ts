@@ -19,6 +19,7 @@ import { startSweeper } from './database/sweep.ts';
 import { AppError } from './errors.ts';
 import { createIdentities, type Identities } from './identities.ts';
 import { createIssuer, type Issuer } from './issuer/issuer.ts';
+import type { RequestState } from './issuer/provider.ts';
 import { createGrants, type Grants } from './issuer/grants.ts';
 import type { GrantStatuses } from './issuer/models.ts';
 import { grantLifeSeconds } from './issuer/configuration.ts';
@@ -53,6 +54,7 @@ import { signInRoutes } from './signin/routes.ts';
 import { createUpstreamSessions } from './signin/upstream-sessions.ts';
 import { version } from './verifier/version.ts';
 import { createAssets } from './web/assets.ts';
+import { createFront } from './web/front.ts';
 import { addressPrefix, clientAddress, requestId, securityHeaders, sendPage } from './web/guard.ts';
 import { healthRoutes } from './web/health.ts';
 import { listen, stopListening, urlOf } from './web/listen.ts';
@@ -249,8 +251,6 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
       ctx.state.address = clientAddress(ctx.req, config.proxy.trusted);
       return next();
     });
-    // The busy endpoint first: everything below would only be asked whether this is theirs.
-    app.use((ctx, next) => (ctx.path === '/token' ? issuer!.handle(ctx) : next()));
     app.use(createAssets(config.branding).middleware);
     app.use(async (ctx, next) => {
       if (ctx.method !== 'GET' && ctx.method !== 'HEAD') return next();
@@ -278,9 +278,15 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
       minPasswordLength: config.passwords.minLength,
       entra: entra && createEntraSignIn({ ...entra, issuer: issuer!, accounts, finish: complete, audit }),
     }).routes());
-    app.use((ctx) => issuer!.handle(ctx));
+    app.use((ctx) => {
+      ctx.respond = false;
+      return issuer!.handle(ctx.req, ctx.res, ctx.state as RequestState);
+    });
 
-    const server = createServer(app.callback());
+    const server = createServer(createFront({
+      issuer: config.issuer, trustedProxies: config.proxy.trusted,
+      token: (req, res, state) => issuer!.handle(req, res, state), everythingElse: app.callback(),
+    }));
     const hint = 'Set listen.port or SIGNET_LISTEN_PORT to another one, and the issuer with it.';
     await listen(server, config.listen, hint);
     closers.push(() => stopListening(server));

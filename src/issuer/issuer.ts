@@ -3,7 +3,7 @@
 
 import { hash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Context } from 'koa';
+import type { Context, Middleware } from 'koa';
 import { errors, type Interaction, type InteractionResults, type KoaContextWithOIDC, Provider } from 'oidc-provider';
 import type { Accounts } from '../accounts.ts';
 import type { Apis } from '../apis.ts';
@@ -29,8 +29,8 @@ import { createTokenFormats, type TokenFormats } from './tokens.ts';
 import { signOutElsewhere, type Resting, type Upstream } from './upstream.ts';
 
 export interface Issuer {
-  /** Answers a protocol request. The outer context must not be written to afterwards. */
-  handle(ctx: Context): Promise<void>;
+  /** Answers a protocol request. Nobody else may write to `res` afterwards. */
+  handle(req: IncomingMessage, res: ServerResponse, state: RequestState): Promise<void>;
   /**
    * The sign-in that this browser is in the middle of.
    * @param uid which one, where the path does not say it. What follows on the same `ctx` then means that one, too.
@@ -151,12 +151,15 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
     auditProvider(provider, audit, log);
     provider.on('grant.error', (ctx, error) => explainLargeBody(ctx, error, pages));
     provider.use((ctx, next) => rotation.settle(ctx as never, next));
-    provider.use((ctx, next) => signOutElsewhere(ctx as never, next, config.issuer, upstream));
-    provider.use((ctx, next) => countFetches(ctx, next, keys));
-    provider.use((ctx, next) => cacheMetadata(ctx, next, config.keys.jwksMaxAge));
-    provider.use((ctx, next) => answerUnknownPath(ctx as never, next, pages));
-    provider.use((ctx, next) => showFormPost(ctx as never, next, pages));
-    provider.use((ctx, next) => refuseLongParameters(ctx as never, next, provider, pages));
+    // None of these has anything to do with the busy endpoint, and each costs it a turn.
+    const useBesideTokens = (layer: Middleware) =>
+      provider.use((ctx, next) => (ctx.path === '/token' && ctx.method === 'POST' ? next() : layer(ctx, next)));
+    useBesideTokens((ctx, next) => signOutElsewhere(ctx as never, next, config.issuer, upstream));
+    useBesideTokens((ctx, next) => countFetches(ctx, next, keys));
+    useBesideTokens((ctx, next) => cacheMetadata(ctx, next, config.keys.jwksMaxAge));
+    useBesideTokens((ctx, next) => answerUnknownPath(ctx as never, next, pages));
+    useBesideTokens((ctx, next) => showFormPost(ctx as never, next, pages));
+    useBesideTokens((ctx, next) => refuseLongParameters(ctx as never, next, provider, pages));
     return { provider, formats, callback: provider.callback() as Built['callback'] };
   }
 
@@ -196,10 +199,9 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
   }
 
   return {
-    async handle(ctx) {
-      states.set(ctx.req, ctx.state as RequestState);
-      ctx.respond = false;
-      await current.callback(ctx.req, ctx.res);
+    async handle(req, res, state) {
+      states.set(req, state);
+      await current.callback(req, res);
     },
 
     async pendingSignIn(ctx, named) {

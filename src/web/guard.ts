@@ -2,8 +2,8 @@
 // post a form, how a form is read, and whose address a request counts for. oidc-provider parses and caps the bodies of
 // its own endpoints (56 KiB, lib/shared/selective_body.js): that is left alone here.
 
-import { randomBytes } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { BlockList, isIP, isIPv4 } from 'node:net';
 import type { Context, Middleware } from 'koa';
 import { AppError, isAppError } from '../errors.ts';
@@ -16,12 +16,18 @@ const oneYearSeconds = 31_536_000;
  */
 export function requestId(): Middleware {
   return (ctx, next) => {
-    // 64 bits in hexadecimal: short enough to be read out over the telephone.
-    const id = randomBytes(8).toString('hex');
-    ctx.state.requestId = id;
-    ctx.set('X-Request-Id', id);
+    ctx.state.requestId = nameRequest(ctx.res);
     return next();
   };
+}
+
+/** The same for what is not answered through Koa. */
+export function nameRequest(res: ServerResponse): string {
+  // 64 random bits in hexadecimal: short enough to be read out over the telephone. Node keeps UUIDs in stock.
+  const uuid = randomUUID();
+  const id = uuid.slice(0, 8) + uuid.slice(28);
+  res.setHeader('X-Request-Id', id);
+  return id;
 }
 
 /**
@@ -32,7 +38,16 @@ export function requestId(): Middleware {
  * opened it, for good, and an application that signs people in by popup would wait for ever (oidc-client-ts,
  * `signinPopup`). What it would protect, a script in our page, does not exist.
  */
-export function securityHeaders({ issuer }: { issuer: string }): Middleware {
+export function securityHeaders(options: { issuer: string }): Middleware {
+  const protect = protection(options);
+  return (ctx, next) => {
+    protect(ctx.res);
+    return next();
+  };
+}
+
+/** The same for what is not answered through Koa. */
+export function protection({ issuer }: { issuer: string }): (res: ServerResponse) => void {
   const headers: Record<string, string> = {
     'X-Content-Type-Options': 'nosniff',
     'X-Frame-Options': 'DENY',
@@ -44,9 +59,10 @@ export function securityHeaders({ issuer }: { issuer: string }): Middleware {
   // Without includeSubDomains: other services under this name are not ours to decide for.
   if (new URL(issuer).protocol === 'https:') headers['Strict-Transport-Security'] = `max-age=${oneYearSeconds}`;
 
-  return (ctx, next) => {
-    ctx.set(headers);
-    return next();
+  const list = Object.entries(headers);
+
+  return (res) => {
+    for (const [name, value] of list) res.setHeader(name, value);
   };
 }
 

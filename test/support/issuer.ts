@@ -45,7 +45,10 @@ export async function startWatchedIssuer(): Promise<WatchedIssuer> {
   const issuer = createIssuer(
     { ...store, db, accounts: createAccounts(db, store.audit), config, pages, log }, await store.keyring.signingKeys());
   const app = new Koa();
-  app.use((ctx) => issuer.handle(ctx));
+  app.use((ctx) => {
+    ctx.respond = false;
+    return issuer.handle(ctx.req, ctx.res, ctx.state as never);
+  });
   const server = createServer(app.callback());
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
 

@@ -1,0 +1,22 @@
+// Which of two a request goes to: the token endpoint, which is the busy one, needs of all that the others share only a
+// name, an address and the headers, and is answered without a detour; everything else goes through Koa.
+
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { clientAddress, nameRequest, protection } from './guard.ts';
+
+interface FrontParts {
+  issuer: string;
+  trustedProxies: readonly string[];
+  token(req: IncomingMessage, res: ServerResponse, state: { requestId: string; address: string }): Promise<void>;
+  everythingElse: RequestListener;
+}
+
+export function createFront({ issuer, trustedProxies, token, everythingElse }: FrontParts): RequestListener {
+  const protect = protection({ issuer });
+  return (req, res) => {
+    if (req.method !== 'POST' || req.url !== '/token') return everythingElse(req, res);
+    protect(res);
+    const state = { requestId: nameRequest(res), address: clientAddress(req, trustedProxies) };
+    token(req, res, state).catch(() => res.destroy()); // what can fail is answered inside
+  };
+}
