@@ -231,6 +231,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
         current.provider.interactionResult(ctx.req, ctx.res, result, { mergeWithLastSubmission: merge });
       if ('accountId' in answer) {
         const { authTime: ts, ...login } = answer;
+        // Whoever signed in has thereby chosen: a request with prompt=select_account goes on as well.
         return finish({ login: { ...login, ts }, select_account: {} }, false);
       }
       if ('consent' in answer) {
