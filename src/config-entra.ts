@@ -2,7 +2,7 @@
 // the settings do is signin/entra/ and roles.ts.
 
 import { z } from 'zod';
-import { day, secret, text, issue, pattern, duration, when } from './config-fields.ts';
+import { day, secret, urlWithPassword, text, issue, pattern, duration, when } from './config-fields.ts';
 import { cloudWith, clouds, type Cloud } from './config-clouds.ts';
 import {
   dateRule, domainRule, entraIssuerRule, entraTenantRule, guidPattern, httpsOriginRule, proxyUrlRule,
@@ -151,7 +151,7 @@ export const entra = z
       z.string().min(1),
       pattern(/^c([1-9]|[1-9]\d)$/, 'must be the ID of an authentication context, c1 to c99'),
     ).default({}).describe('For each acr that applications may ask for, the Conditional Access context that gives it.'),
-    proxy: text(proxyUrlRule).optional().meta(secret).describe('HTTP proxy through which Microsoft is reached.'),
+    proxy: text(proxyUrlRule).optional().meta(urlWithPassword).describe('HTTP proxy through which Microsoft is reached.'),
     label: z.string().min(1).max(40).default('Microsoft').describe('Name on the button.'),
   })
   .superRefine((given, ctx) => {

@@ -12,6 +12,9 @@ export const year = 365 * day;
 /** A secret may come from anywhere but is never shown. JSON Schema's own word for that is writeOnly. */
 export const secret = { writeOnly: true };
 
+/** A URL in which a password may stand: shown without it, as the rest of it is what somebody looks for. */
+export const urlWithPassword = { ...secret, format: 'uri' };
+
 export const text = (rule: Rule) =>
   z.string().superRefine((value, ctx) => {
     const problem = rule(value);

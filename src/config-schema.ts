@@ -4,7 +4,7 @@
 import { z } from 'zod';
 import { entra } from './config-entra.ts';
 import {
-  minute, hour, day, year, secret, text, issue, pattern, count, duration, accessTokenLife, when,
+  minute, hour, day, year, secret, urlWithPassword, text, issue, pattern, count, duration, accessTokenLife, when,
 } from './config-fields.ts';
 import {
   audienceRule, clientIdPattern, databaseUrlRule, formatDuration, isLoopbackHost, issuerRule, logoutUriRule,
@@ -18,7 +18,7 @@ const listen = z.strictObject({
 });
 
 const database = z.strictObject({
-  url: text(databaseUrlRule).default('sqlite:data/signet.db').meta(secret)
+  url: text(databaseUrlRule).default('sqlite:data/signet.db').meta(urlWithPassword)
     .describe('Where everything is stored: sqlite:<file>, or postgres://user:password@host/database.'),
 });
 
@@ -72,7 +72,7 @@ const tokens = z.strictObject({
 const revocation = z.strictObject({
   ttl: duration(1, hour, 'How long verifiers may keep a status list, and so how soon they refuse what was revoked.')
     .prefault('15s'),
-  redisUrl: text(redisUrlRule).optional().meta(secret)
+  redisUrl: text(redisUrlRule).optional().meta(urlWithPassword)
     .describe('A Redis server that is told of each revocation at once: redis://user:password@host:6379, or ' +
       'rediss://. Also SIGNET_REDIS_URL.'),
 });
@@ -306,7 +306,8 @@ export const settings = z
     const all: Array<z.output<typeof api>> = [...apis, administrationApi(issuerOf(config))];
     const scopesOf = new Map(all.map((one) => [one.audience, one.scopes]));
     for (const [index, app] of applications.entries()) {
-      for (const [at, audience] of (app.introspects ?? []).entries()) {
+      const introspects = isSound(ctx, ['applications', index, 'introspects']) ? app.introspects : undefined;
+      for (const [at, audience] of (introspects ?? []).entries()) {
         if (scopesOf.has(audience)) continue;
         const path = ['applications', index, 'introspects', at];
         ctx.addIssue(issue(path, 'names an audience that no entry of apis declares'));

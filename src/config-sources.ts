@@ -1,11 +1,11 @@
 // Where configured values come from: signet.yaml and the SIGNET_* environment, each with its place, for messages.
 // What the values mean is config-schema.ts's business. No message repeats a value: it may be a secret.
 
-import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { closest, distance } from 'fastest-levenshtein';
 import { isNode, LineCounter, parseDocument, visit, type Alias, type Document } from 'yaml';
 import { settings } from './config-schema.ts';
+import { readTextFile, readValueFile, whyUnreadable } from './config-text.ts';
 
 export interface ConfigProblem {
   /** Where it was written: `signet.yaml:12`, `SIGNET_LISTEN_PORT`, or empty where nothing was. */
@@ -62,10 +62,10 @@ export function readYaml(file: string, as: { label: string; optional: boolean },
   const nothing = { values: {}, find: () => undefined, found: false };
   let content: string;
   try {
-    content = readFileSync(file, 'utf8');
+    content = readTextFile(file);
   } catch (error) {
-    if (optional && codeOf(error) === 'ENOENT') return nothing;
-    report(label, [], `cannot be read (${codeOf(error)}); check its name and who may read it`);
+    if (optional && (error as { code?: unknown }).code === 'ENOENT') return nothing;
+    report(label, [], whyUnreadable(error));
     return nothing;
   }
 
@@ -152,15 +152,20 @@ export function merge(under: Values, over: Values): Values {
   return merged;
 }
 
-/** What to say of a name that the schema does not know at `path`. */
-export function unknownName(path: Path, name: string): string {
-  const fields = path.reduce<Schema>((schema, step) => {
-    const inner = schema.def.shape?.[String(step)] ?? schema.def.element;
-    return inner ? unwrap(inner) : schema;
-  }, unwrap(settings));
-  const known = Object.keys(fields.def.shape ?? {});
+/** What to say of a name that `schema` (by default that of signet.yaml) does not know at `path`. */
+export function unknownName(path: Path, name: string, schema: unknown = settings): string {
+  const known = Object.keys(schemaAt(schema, path)?.def.shape ?? {});
   const near = nearest(name, known);
-  return near ? `is not a setting; did you mean ${near}?` : `is not a setting; known here: ${known.join(', ')}`;
+  if (near) return `is not a setting; did you mean ${near}?`;
+  return `is not a setting; ${known.length > 0 ? `known here: ${known.join(', ')}` : 'remove it'}`;
+}
+
+function schemaAt(schema: unknown, path: Path): Schema | undefined {
+  return path.reduce<Schema | undefined>((at, step) => {
+    const { shape, element, valueType } = at?.def ?? {};
+    const inner = shape ? shape[String(step)] : (element ?? valueType);
+    return inner && unwrap(inner);
+  }, unwrap(schema));
 }
 
 export function formatPath(path: Path): string {
@@ -177,11 +182,7 @@ export function isObject(value: unknown): value is Values {
 }
 
 export function unreadableFile(error: unknown): string {
-  return `names a file that cannot be read (${codeOf(error)}); check its name and who may read it`;
-}
-
-function codeOf(error: unknown): string {
-  return String((error as { code?: unknown }).code ?? 'unreadable');
+  return `names a file that ${whyUnreadable(error)}`;
 }
 
 // The part of a zod schema's definition that a walk through it needs.
@@ -192,6 +193,7 @@ interface Schema {
     innerType?: Schema;
     in?: Schema;
     element?: Schema;
+    valueType?: Schema;
     values?: readonly unknown[];
   };
 }
@@ -222,7 +224,7 @@ function fromText(text: string, kind: Setting['kind']): unknown {
 
 function readValue(name: string, setting: Setting, file: string, report: Report): string | undefined {
   try {
-    return readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+    return readValueFile(file);
   } catch (error) {
     report(name, setting.path, unreadableFile(error));
     return undefined;
@@ -253,6 +255,7 @@ function nearest(name: string, known: string[]): string | undefined {
   // SIGNET_PORT is a shortened SIGNET_LISTEN_PORT, however many letters lie between them.
   const shortened = known.find((one) => one.startsWith('SIGNET_') && one.endsWith(name.slice('SIGNET'.length)));
   if (shortened) return shortened;
+  if (known.length === 0) return undefined;
   const near = closest(name, known);
   const letters = near.replace(/^SIGNET_/, '').length;
   return distance(name.toLowerCase(), near.toLowerCase()) * 2 <= letters ? near : undefined;

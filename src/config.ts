@@ -12,9 +12,10 @@ import {
   administrationApi, configJsonSchema, issuerOf, settings, type api, type application, type Settings,
 } from './config-schema.ts';
 import {
-  formatPath, isObject, listSettings, merge, readEnvironment, readYaml, unknownName, unreadableFile,
+  formatPath, isObject, merge, readEnvironment, readYaml, unknownName, unreadableFile,
   type ConfigProblem, type Path, type Report, type Source, type Values,
 } from './config-sources.ts';
+import { readValueFile } from './config-text.ts';
 import { AppError } from './errors.ts';
 
 export { administrationApi, configJsonSchema, isLoopbackHost, maxAccessTokenLife, type ConfigProblem };
@@ -119,51 +120,20 @@ export function loadRoleMapping(
   const { values, find } = readYaml(resolve(cwd, file), { label: file, optional: false }, report);
   const parsed = roleMapping.safeParse(values, { error: sentence });
   const reportAt = (path: Path, message: string) => report(find(path) ?? file, path, message);
-  for (const issue of parsed.error?.issues ?? []) reportIssue(issue, reportAt);
+  for (const issue of parsed.error?.issues ?? []) reportIssue(issue, reportAt, roleMapping);
   const problem = parsed.data && appRoleProblem(tenant, parsed.data);
   if (problem) reportAt(problem.path as Path, problem.message);
   if (!parsed.data || problems.length > 0) throw new ConfigError(problems);
   return deepFreeze(parsed.data);
 }
 
-export interface SettingDescription {
-  path: string;
-  /** Ready to be shown: secrets are masked. */
-  value: unknown;
-  /** `default`, `SIGNET_LISTEN_PORT`, or `signet.yaml:12`. */
-  source: string;
-}
-
-/** Every setting with its value and where that came from, for `signet config check`. Secrets are masked. */
-export function describeConfig(config: Config): SettingDescription[] {
-  const source = sources.get(config) ?? (() => 'default');
-  const described = listSettings().map(({ path }) => ({
-    path: formatPath(path),
-    value: masked(path, path.reduce<unknown>((value, name) => (isObject(value) ? value[name] : undefined), config)),
-    source: source(path),
-  }));
-  const declared = (['applications', 'apis'] as const).flatMap((list) =>
-    config[list].map((entry, index) => ({
-      path: formatPath([list, index]),
-      value: 'secretHash' in entry && entry.secretHash ? { ...entry, secretHash: mask } : entry,
-      source: source([list, index]),
-    })));
-  return [...described.filter(({ value }) => value !== undefined), ...declared];
-}
-
-const mask = '(set, not shown)';
-const neverShown = new Set(['masterKey', 'clientSecret', 'passphrase']);
-
-function masked(path: readonly string[], value: unknown): unknown {
-  const name = formatPath(path);
-  if (neverShown.has(path.at(-1) ?? '')) return value === undefined ? undefined : mask;
-  if (value === undefined || !['database.url', 'entra.proxy', 'revocation.redisUrl'].includes(name)) return value;
-  // A password may also stand in the query (postgres://host/db?password=…), so that is left out as a whole.
-  return String(value).replace(/\?.*$/s, '?…').replace(/^(\w+:\/\/[^/@]*?):.*@/s, '$1:…@');
-}
-
 // Which values were given, kept beside the Config so that its shape stays that of the schema.
 const sources = new WeakMap<Config, (path: Path) => string>();
+
+/** Where the value at `path` came from: `default`, `SIGNET_LISTEN_PORT`, or `signet.yaml:12`. */
+export function sourceIn(config: Config): (path: Path) => string {
+  return sources.get(config) ?? (() => 'default');
+}
 
 function sourceOf(given: Values, from: { fromEnvironment: Source; fromFile: Source }): (path: Path) => string {
   return (path) => {
@@ -232,7 +202,7 @@ function hashSecrets(given: Values, base: string, report: ReportAt): Map<number,
     if (typeof secret === 'string') hashes.set(index, sha256(secret));
     if (typeof secretFile !== 'string') continue;
     const path = ['applications', index, 'secretFile'];
-    const content = readOr(() => readFileSync(resolve(base, secretFile), 'utf8'), path, report)?.replace(/\r?\n$/, '');
+    const content = readOr(() => readValueFile(resolve(base, secretFile)), path, report);
     if (content === undefined) continue;
     if (content.length < 32) report(path, 'must hold 32 characters or more: openssl rand -hex 32');
     hashes.set(index, sha256(content));
@@ -270,10 +240,10 @@ function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex');
 }
 
-function reportIssue(issue: z.core.$ZodIssue, report: ReportAt): void {
+function reportIssue(issue: z.core.$ZodIssue, report: ReportAt, schema: z.ZodType = settings): void {
   if (issue.code !== 'unrecognized_keys') return report(issue.path, issue.message);
   for (const key of issue.keys) {
-    report([...issue.path, key], unknownName(issue.path, key));
+    report([...issue.path, key], unknownName(issue.path, key, schema));
   }
 }
 

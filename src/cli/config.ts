@@ -3,7 +3,7 @@
 import type { Command } from 'commander';
 import { formatDuration } from '../config-rules.ts';
 import { formatPath, isObject, listSettings } from '../config-sources.ts';
-import { describeConfig, type SettingDescription } from '../config.ts';
+import { describeConfig, type SettingDescription } from '../config-describe.ts';
 import { table } from './layout.ts';
 import type { Session } from './session.ts';
 

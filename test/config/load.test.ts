@@ -3,7 +3,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { describeConfig, loadConfig, type LoadOptions } from '../../src/config.ts';
+import { describeConfig } from '../../src/config-describe.ts';
+import { loadConfig, type LoadOptions } from '../../src/config.ts';
 import { problemsOf } from './problems.ts';
 
 let cwd: string;
@@ -86,6 +87,23 @@ describe('signet.yaml', () => {
   ])('with a problem never gives away what is written there: %s', (content) => {
     write('signet.yaml', content);
     expect(problems().join()).not.toContain('hunter2');
+  });
+
+  const umlaut = 'branding: { name: Büro }\r\nlog:\r\n  level: warn\r\n';
+  test.each([
+    ['UTF-8 with a byte order mark', Buffer.from(`\ufeff${umlaut}`)],
+    ['UTF-16 with a byte order mark, as PowerShell writes it', Buffer.from(`\ufeff${umlaut}`, 'utf16le')],
+    ['UTF-16 without one', Buffer.from(umlaut, 'utf16le')],
+    ['UTF-16 with the high byte first', Buffer.from(`\ufeff${umlaut}`, 'utf16le').swap16()],
+  ])('may be %s (YAML 1.2.2 §5.2), with CR LF at the ends of lines', (_what, bytes) => {
+    writeFileSync(join(cwd, 'signet.yaml'), bytes);
+    const config = load();
+    expect([config.branding.name, config.log.level]).toEqual(['Büro', 'warn']);
+  });
+
+  test('in another encoding is refused, rather than read with letters that nobody wrote', () => {
+    writeFileSync(join(cwd, 'signet.yaml'), Buffer.from(umlaut, 'latin1'));
+    expect(problems()).toEqual(['signet.yaml: is neither UTF-8 nor UTF-16: save it as UTF-8']);
   });
 
   test('problems carry the line', () => {
@@ -174,6 +192,18 @@ describe('files that the configuration names', () => {
     const [app] = load({ values: { applications: [{ ...service, secretFile: 'secret' }] } }).applications;
     expect(app).toMatchObject({ secretHash: createHash('sha256').update(secret).digest('hex') });
     expect(Object.keys(app ?? {}).filter((name) => /secret/i.test(name))).toEqual(['secretHash']);
+  });
+
+  test.each([
+    ['a byte order mark before it', Buffer.from(`\ufeff${'s'.repeat(43)}\r\n`)],
+    ['UTF-16, as PowerShell writes it', Buffer.from(`\ufeff${'s'.repeat(43)}\r\n`, 'utf16le')],
+  ])('a secret in a file with %s is what the editor shows', (_what, bytes) => {
+    writeFileSync(join(cwd, 'secret'), bytes);
+    const [app] = load({ values: { applications: [{ ...service, secretFile: 'secret' }] } }).applications;
+    expect(app?.secretHash).toBe(createHash('sha256').update('s'.repeat(43)).digest('hex'));
+    writeFileSync(join(cwd, 'secret'), Buffer.from(`ü${'s'.repeat(43)}`, 'latin1'));
+    expect(problems({ values: { applications: [{ ...service, secretFile: 'secret' }] } }))
+      .toEqual([expect.stringMatching(/secretFile: names a file that is neither UTF-8 nor UTF-16/)]);
   });
 
   test('a secret that is short, or not there, is a problem like any other', () => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { describeConfig, loadConfig } from '../../../src/config.ts';
+import { describeConfig } from '../../../src/config-describe.ts';
+import { loadConfig } from '../../../src/config.ts';
 import { problemsOf } from '../../config/problems.ts';
 
 const guid = '72f988bf-86f1-41af-91ab-2d7cd011db47';
