@@ -184,7 +184,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     if (entra) closers.push(() => entra.connector.close());
     const entraKeys = entra && await store.entraKeys.follow(entra.connector.forgetKeys, log);
     if (entraKeys) closers.push(entraKeys.stop);
-    const providerPages = createProviderPages({ pages, accounts, elsewhere: entra?.elsewhere });
+    const providerPages = createProviderPages({ issuer: config.issuer, pages, accounts, elsewhere: entra?.elsewhere });
     const { audience } = administrationApi(config.issuer);
     const authorizer = createAuthorizer({
       issuer: config.issuer, audience, accounts, clients, isRevoked: (claims) => isRevoked(claims, revoked),
@@ -224,7 +224,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     await places.load(services.map(({ clientId }) => clientId));
 
     const attempts = createAttempts(db);
-    const devices = createDevices(seal, { secure: new URL(config.issuer).protocol === 'https:' });
+    const devices = createDevices(seal, { issuer: config.issuer });
     const sweeper = startSweeper({
       everyMs: sweepEveryMs, log,
       sweeps: [
@@ -238,7 +238,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     app.silent = true;
     app.use(requestId());
     app.use(securityHeaders({ issuer: config.issuer }));
-    app.use(answerErrors(pages, log));
+    app.use(answerErrors({ issuer: config.issuer, pages, log }));
     app.use((ctx, next) => {
       // The absolute form (RFC 9112 §3.2.2) names a host in the target. Nothing here may depend on what it says.
       if (!ctx.req.url?.startsWith('/')) {

@@ -57,8 +57,8 @@ export interface Bff {
  */
 export function createBff(options: BffOptions): Bff {
   const settings = readOptions(options);
-  const { baseUrl, cookieKeys, cookieName, secure, sameSite, signedOutPath, onError, now } = settings;
-  const style = createCookieStyle({ name: cookieName, secure, sameSite });
+  const { baseUrl, cookieKeys, cookieName, sameSite, signedOutPath, onError, now } = settings;
+  const style = createCookieStyle({ name: cookieName, baseUrl, sameSite });
   const sessions = createSessionCookies(style, createCookieSeal(cookieKeys, 'session'));
   const attempts = createAttemptCookies(style, createCookieSeal(cookieKeys, 'attempt'), now);
   const issuer = createIssuerClient({

@@ -16,14 +16,17 @@ export type SameSite = 'lax' | 'strict';
 const longAgo = 'Expires=Thu, 01 Jan 1970 00:00:00 GMT';
 
 export function createCookieStyle(
-  { name, secure, sameSite: usual }: { name: string; secure: boolean; sameSite: SameSite },
+  { name, baseUrl, sameSite: usual }: { name: string; baseUrl: string; sameSite: SameSite },
 ): CookieStyle {
+  const { protocol, port } = new URL(baseUrl);
+  const secure = protocol === 'https:';
   const attributes = (sameSite: SameSite) => {
     const policy = `SameSite=${sameSite === 'strict' ? 'Strict' : 'Lax'}`;
     return ['Path=/', 'HttpOnly', policy, ...(secure ? ['Secure'] : [])].join('; ');
   };
   return {
-    prefix: secure ? `__Host-${name}` : name,
+    // Cookies ignore ports (RFC 6265 §8.5), and on a developer's machine several applications share a host.
+    prefix: `${secure ? '__Host-' : ''}${name}${port === '' ? '' : `-${port}`}`,
     set(cookie, value, { sameSite = usual, maxAgeSeconds } = {}) {
       const life = maxAgeSeconds === undefined ? '' : `; Max-Age=${maxAgeSeconds}`;
       return `${cookie}=${value}; ${attributes(sameSite)}${life}`;

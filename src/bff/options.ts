@@ -32,7 +32,7 @@ export interface BffOptions {
    * and nobody else can put one there.
    */
   verifier?: Verifier;
-  /** Beginning of the cookies' names. Default `bff`. Cookies ignore ports: each application on a host needs its own. */
+  /** Beginning of the cookies' names, before the port of `baseUrl` where that has one. Default `bff`. */
   cookieName?: string;
   /**
    * `strict`: the session does not come along where a person follows a link from another site. For applications whose

@@ -152,9 +152,9 @@ export function configurationFor(
     cookies: {
       keys: cookieKeys,
       names: {
-        session: cookieName('session', secure),
-        interaction: cookieName('interaction', secure),
-        resume: cookieName('resume', secure),
+        session: cookieName('session', config.issuer),
+        interaction: cookieName('interaction', config.issuer),
+        resume: cookieName('resume', config.issuer),
       },
       long: { httpOnly: true, sameSite: 'lax', secure, signed: true, path: '/' },
       short: { httpOnly: true, sameSite: 'lax', secure, path: '/' },

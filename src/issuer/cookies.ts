@@ -4,6 +4,7 @@
 
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { Context } from 'koa';
+import { cookiePrefix } from '../web/cookies.ts';
 
 type Cookies = Context['cookies'];
 type SetOption = NonNullable<Parameters<Cookies['set']>[2]>;
@@ -16,9 +17,8 @@ const mostAtOnce = 10;
 const cookieLifeMs = 86_400_000;
 
 /** The name under which configuration.ts registers a cookie with oidc-provider. */
-export function cookieName(kind: 'session' | 'interaction' | 'resume', secure: boolean): string {
-  if (perSignIn.has(kind)) return kind;
-  return `${secure ? '__Host-' : ''}signet_${kind}`;
+export function cookieName(kind: 'session' | 'interaction' | 'resume', issuer: string): string {
+  return perSignIn.has(kind) ? kind : cookiePrefix(issuer) + kind;
 }
 
 interface SignInCookiesOptions {
@@ -26,7 +26,8 @@ interface SignInCookiesOptions {
   path: string;
   /** The request's Cookie header. */
   header: string;
-  secure: boolean;
+  /** Public URL of this server. */
+  issuer: string;
   /** The first one signs, all of them verify. */
   keys: readonly string[];
 }
@@ -36,8 +37,8 @@ interface SignInCookiesOptions {
  * a proof over it that only this server can make: an address alone continues nobody's sign-in. More than ten cookies
  * would outgrow the request header: the first ones go.
  */
-export function signInCookies(cookies: Cookies, { path, header, secure, keys }: SignInCookiesOptions): Cookies {
-  const prefix = `${secure ? '__Host-' : ''}signet_sign_in_`;
+export function signInCookies(cookies: Cookies, { path, header, issuer, keys }: SignInCookiesOptions): Cookies {
+  const prefix = `${cookiePrefix(issuer)}sign_in_`;
   const uidOf = (of: string) => of.split('/')[2] ?? '';
 
   return Object.create(cookies, {

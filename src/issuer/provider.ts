@@ -105,7 +105,7 @@ export function createProvider(issuer: string, configuration: Configuration, par
     const theirs = () => Reflect.get(Object.getPrototypeOf(ctx) as object, 'cookies', ctx) as Context['cookies'];
     const open = () => signInCookies(theirs(), {
       path: signIn === undefined ? ctx.path : `/sign-in/${signIn}`, header: req.headers.cookie ?? '',
-      secure: ctx.secure, keys: provider.keys as string[],
+      issuer, keys: provider.keys as string[],
     });
     Object.defineProperty(ctx, 'cookies', { get: () => (cookies ??= open()) });
     return ctx;

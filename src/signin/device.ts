@@ -5,6 +5,7 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Context } from 'koa';
 import type { Seal } from '../keys/seal.ts';
+import { cookiePrefix } from '../web/cookies.ts';
 import { readCookies } from '../web/guard.ts';
 
 export interface Devices {
@@ -15,11 +16,11 @@ export interface Devices {
 
 export const deviceLifeSeconds = 90 * 86_400;
 
-/** @param secure whether browsers reach this server by https; then the name says that no subdomain set it (__Host-) */
 export function createDevices(
-  seal: Pick<Seal, 'derive'>, { secure }: { secure: boolean }, now: () => number = Date.now,
+  seal: Pick<Seal, 'derive'>, { issuer }: { issuer: string }, now: () => number = Date.now,
 ): Devices {
-  const name = `${secure ? '__Host-' : ''}signet_device`;
+  const name = `${cookiePrefix(issuer)}device`;
+  const secure = issuer.startsWith('https:');
   const keys = seal.derive('devices');
   const proof = (key: Buffer, device: string, until: string, accountId: string) =>
     createHmac('sha256', key).update(JSON.stringify([device, until, accountId])).digest();

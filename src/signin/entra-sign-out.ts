@@ -11,7 +11,8 @@ import type { RequestState } from '../issuer/provider.ts';
 import type { SignedOut } from '../issuer/upstream.ts';
 import type { Seal } from '../keys/seal.ts';
 import type { Log } from '../log.ts';
-import { addressPrefix } from '../web/guard.ts';
+import { cookiePrefix } from '../web/cookies.ts';
+import { addressPrefix, readCookies } from '../web/guard.ts';
 import { redirect } from './complete.ts';
 import type { EntraConnector } from './entra/identity.ts';
 import type { UpstreamSessions } from './upstream-sessions.ts';
@@ -48,15 +49,14 @@ const callsPerMinute = 120;
 export function createEntraSignOut(parts: EntraSignOutParts): EntraSignOut {
   const { config, issuer, connector, sessions, seal, audit, log, endSessions, now = Date.now } = parts;
   const secure = issuer.startsWith('https:');
-  const cookieName = `${secure ? '__Host-' : ''}signet_after_sign_out`;
+  const cookieName = `${cookiePrefix(issuer)}after_sign_out`;
   const attributes = `Path=/; HttpOnly; SameSite=Lax${secure ? '; Secure' : ''}`;
   const microsoft = new URL(connector.logoutUrl({ postLogoutRedirectUri: issuer })).origin;
   const isTooMuch = createLimit(callsPerMinute, now);
 
   /** Where the browser was going before it went to Microsoft. Sealed, or anybody could make us send people anywhere. */
   function destination(ctx: Context): string {
-    const sealed = ctx.get('Cookie').split(';').map((pair) => pair.trim().split('='))
-      .find(([name]) => name === cookieName)?.[1];
+    const sealed = readCookies(ctx).get(cookieName);
     if (!sealed) return `${issuer}/session/end/success`;
     try {
       return seal.open(sealed, sealedFor).toString();

@@ -9,7 +9,8 @@ import { AppError, isAppError } from '../errors.ts';
 import type { ProviderPages } from '../issuer/configuration.ts';
 import type { Resting } from '../issuer/upstream.ts';
 import type { Log } from '../log.ts';
-import { sendPage } from './guard.ts';
+import { cookiePrefix } from './cookies.ts';
+import { readCookies, sendPage } from './guard.ts';
 import type { LostPage, Pages } from './pages.ts';
 
 interface Wording {
@@ -71,6 +72,8 @@ const otherSignOut: Wording = {
 const isForOwner = (code: string) => !['not_found', 'temporarily_unavailable', 'server_error'].includes(code);
 
 interface ProviderPagesParts {
+  /** Public URL of this server. */
+  issuer: string;
   pages: Pages;
   accounts: Pick<Accounts, 'find'>;
   /** Where else people are signed in, and whether they may choose to be signed out there. */
@@ -78,10 +81,10 @@ interface ProviderPagesParts {
 }
 
 /** The pages that oidc-provider asks for. */
-export function createProviderPages({ pages, accounts, elsewhere }: ProviderPagesParts): ProviderPages {
+export function createProviderPages({ issuer, pages, accounts, elsewhere }: ProviderPagesParts): ProviderPages {
   return {
     error(ctx, out, error) {
-      if (error.name === 'SessionNotFound') return showLost(ctx, pages);
+      if (error.name === 'SessionNotFound') return showLost(ctx, issuer, pages);
       showRefusal(ctx, pages, ctx.status, out.error, out.error_description);
     },
     async signOut(ctx, form) {
@@ -112,7 +115,7 @@ export function createProviderPages({ pages, accounts, elsewhere }: ProviderPage
 }
 
 /** Turns whatever is thrown inside into an answer, and logs once what is our own fault. */
-export function answerErrors(pages: Pages, log: Log): Middleware {
+export function answerErrors({ issuer, pages, log }: { issuer: string; pages: Pages; log: Log }): Middleware {
   return async (ctx, next) => {
     try {
       await next();
@@ -121,7 +124,7 @@ export function answerErrors(pages: Pages, log: Log): Middleware {
       if (known.status >= 500) {
         log.error('request.failed', { path: ctx.path, method: ctx.method, requestId: ctx.state.requestId, error });
       }
-      if (known.code === 'sign_in_lost') return showLost(ctx, pages);
+      if (known.code === 'sign_in_lost') return showLost(ctx, issuer, pages);
       if (ctx.accepts('html', 'json') === 'json') {
         ctx.status = known.status;
         ctx.body = {
@@ -158,13 +161,15 @@ function wordingOf(path: string, code: string, description: string): Wording {
   };
 }
 
-function showLost(ctx: Context | KoaContextWithOIDC, pages: Pages): void {
-  sendPage(ctx as Context, pages.lost({ reason: whyLost(ctx.get('Cookie')) }), { status: 400 });
+function showLost(ctx: Context | KoaContextWithOIDC, issuer: string, pages: Pages): void {
+  sendPage(ctx as Context, pages.lost({ reason: whyLost(ctx as Context, issuer) }), { status: 400 });
 }
 
 // The cookie of a sign-in outlives it (issuer/cookies.ts), and a session comes of one that was finished. A browser with
 // neither was not allowed to keep any, or is not the one in which the sign-in began.
-function whyLost(cookies: string): LostPage['reason'] {
-  if (/(?:^|;\s*)(?:__Host-)?signet_session=/.test(cookies)) return 'finished';
-  return /(?:^|;\s*)(?:__Host-)?signet_sign_in_/.test(cookies) ? 'expired' : 'cookies';
+function whyLost(ctx: Context, issuer: string): LostPage['reason'] {
+  const prefix = cookiePrefix(issuer);
+  const names = [...readCookies(ctx).keys()];
+  if (names.includes(`${prefix}session`)) return 'finished';
+  return names.some((name) => name.startsWith(`${prefix}sign_in_`)) ? 'expired' : 'cookies';
 }

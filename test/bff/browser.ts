@@ -18,6 +18,12 @@ export interface Call {
   body?: string;
 }
 
+/** The name of a cookie of the application at `url`: its port tells it from others on the machine. */
+export const cookieOf = (url: string, rest = '') => `bff-${new URL(url).port}${rest}`;
+
+/** Whether a name is that of a session's tokens, or of a sign-in under way. */
+export const isOf = (kind: 's' | 'a', name: string) => new RegExp(`^bff-\\d+-${kind}-`).test(name);
+
 export class Browser {
   /** Name to value; ports share them. */
   readonly cookies = new Map<string, string>();

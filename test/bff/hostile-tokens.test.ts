@@ -17,6 +17,7 @@ import { audience, startTestIssuer, type TestIssuer } from '../verifier/issuer.t
 import { get, type Answer } from '../verifier/services.ts';
 import { startTrap, type Trap } from '../verifier/trap.ts';
 import { applications, cookieKey as newCookieKey, hosts } from './world.ts';
+import { cookieOf } from './browser.ts';
 
 const cookieKey = newCookieKey();
 const seal = createCookieSeal(readCookieKeys([cookieKey]), 'session');
@@ -65,10 +66,11 @@ async function listen(answer: RequestListener): Promise<string> {
 }
 
 // In one cookie, whatever its size: browsers keep no such, but this is no browser.
-function cookiesWith(accessToken: unknown): string {
+function cookiesWith(url: string, accessToken: unknown): string {
   const id = newSessionId();
   const session = { accessToken, expiresAt: Date.now() + 600_000, user: { sub: 'person-1' } };
-  return `bff=${id}; bff-s-${id.slice(0, 8)}-0=1.${seal.seal(JSON.stringify(session), `bff ${id}`)}`;
+  const name = cookieOf(url);
+  return `${name}=${id}; ${name}-s-${id.slice(0, 8)}-0=1.${seal.seal(JSON.stringify(session), `${name} ${id}`)}`;
 }
 
 describe.each(hosts)('a web application on %s', (host) => {
@@ -87,7 +89,7 @@ describe.each(hosts)('a web application on %s', (host) => {
   afterAll(() => bff.close());
 
   const ask = (path: string, accessToken: unknown): Promise<Answer> =>
-    get(url + path, { cookie: cookiesWith(accessToken), 'sec-fetch-site': 'same-origin', 'x-signet-csrf': '1' });
+    get(url + path, { cookie: cookiesWith(url, accessToken), 'sec-fetch-site': 'same-origin', 'x-signet-csrf': '1' });
 
   test('opens a page and its API with what the hostile tokens are made from', async () => {
     upstream.asked.length = 0;

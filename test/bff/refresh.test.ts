@@ -5,7 +5,7 @@ import type { BffError } from '../../src/bff/index.ts';
 import { createVerifier, VerificationError } from '../../src/verifier/index.ts';
 import { ordersApi } from '../support/signet.ts';
 import { secretsIn } from '../support/secrets.ts';
-import { Browser, json, type Answer } from './browser.ts';
+import { Browser, cookieOf, isOf, json, type Answer } from './browser.ts';
 import { startWorld, type App, type World } from './world.ts';
 
 const minute = 60_000;
@@ -203,7 +203,7 @@ describe('the issuer has ended the grant', () => {
       const answer = await me(browser);
       expect(answer.status).toBe(401);
       expect(json(answer)).toEqual({ error: 'signed_out', error_description: 'your session has ended' });
-      expect([...browser.cookies.keys()].filter((name) => name.startsWith('bff-'))).toEqual([]);
+      expect([...browser.cookies.keys()].filter((name) => isOf('s', name))).toEqual([]);
       expect(json(await browser.call(`${app.url}/bff/user`))).toEqual({ user: null });
       const page = await through(app, cookies).send(`${app.url}/me?a=b`, {
         headers: { 'sec-fetch-site': 'none', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' },
@@ -219,7 +219,7 @@ describe('somebody signs out while a refresh is under way', () => {
   async function race(signOutAt: App): Promise<{ browser: Browser; name: [string, string]; late: Answer }> {
     const browser = await signedIn();
     app.clock.ahead = other.clock.ahead = 29.8 * minute;
-    const name = ['bff', browser.cookies.get('bff')!] as [string, string];
+    const name = [cookieOf(app.url), browser.cookies.get(cookieOf(app.url))!] as [string, string];
     const { open, opened } = gate();
     const { open: arrived, opened: asked } = gate();
     // The issuer has answered the refresh, and the answer is on its way.

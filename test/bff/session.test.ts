@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createBff, type BffOptions } from '../../src/bff/index.ts';
 import { person } from '../support/signet.ts';
-import { Browser, json } from './browser.ts';
+import { Browser, cookieOf, isOf, json } from './browser.ts';
 import { cookieKey, startWorld, type App, type World } from './world.ts';
 
 const minute = 60_000;
@@ -16,7 +16,7 @@ afterAll(() => world.close());
 // In the row, not as an administrator would: a role that is taken away ends the person's grants, and this is about size.
 const setRoles = (roles: string[]) =>
   world.signet.store.db.query('update accounts set roles = $1 where id = $2', [JSON.stringify(roles), world.signet.accountId]);
-const chunks = (browser: Browser) => [...browser.cookies.keys()].filter((name) => name.startsWith('bff-s-')).sort();
+const chunks = (browser: Browser) => [...browser.cookies.keys()].filter((name) => isOf('s', name)).sort();
 const setByApp = (browser: Browser) =>
   browser.answers.flatMap(({ headers }) => headers['set-cookie'] ?? []).filter((line) => line.startsWith('bff'));
 const me = (app: App, browser: Browser) => browser.call(`${app.url}/me`);
@@ -37,7 +37,7 @@ describe('the cookies of a session', () => {
     expect(lines.length).toBeGreaterThanOrEqual(3);
     const attributes = /; Path=\/; HttpOnly; SameSite=Lax(?:; Max-Age=3600|; Expires=.*)?$/;
     for (const line of lines) expect(line).toMatch(attributes);
-    const session = lines.filter((line) => !line.startsWith('bff-a-'));
+    const session = lines.filter((line) => !isOf('a', line));
     for (const line of session) expect(line).not.toMatch(/Max-Age|Expires|Domain/);
   });
 
@@ -67,7 +67,7 @@ describe('the cookies of a session', () => {
     for (const at of [0, 1, 2, 4, 8, 14, 15, 40, Math.floor(value.length / 2), value.length - 2]) {
       const changed = value.slice(0, at) + (value[at] === 'A' ? 'B' : 'A') + value.slice(at + 1);
       const thief = new Browser();
-      thief.cookies.set('bff', browser.cookies.get('bff')!).set(name, changed);
+      thief.cookies.set(cookieOf(app.url), browser.cookies.get(cookieOf(app.url))!).set(name, changed);
       expect((await me(app, thief)).status, `changed at ${at}`).toBe(401);
       expect(chunks(thief)).toEqual([]);
     }
@@ -78,19 +78,22 @@ describe('the cookies of a session', () => {
     const [browser, second] = [await signedIn(app), await signedIn(app)];
     const [name] = chunks(browser) as [string];
     const [secondName] = chunks(second) as [string];
-    const id = browser.cookies.get('bff')!;
+    const named = cookieOf(app.url);
+    const id = browser.cookies.get(named)!;
     const value = browser.cookies.get(name)!;
     const attempts: Record<string, [string, string][]> = {
-      'tokens of another session': [['bff', id], [name, second.cookies.get(secondName)!]],
-      'a name that only begins like it': [['bff', id.slice(0, 8) + second.cookies.get('bff')!.slice(8)], [name, value]],
-      'cut short': [['bff', id], [name, value.slice(0, -4)]],
-      'cut to almost nothing': [['bff', id], [name, value.slice(0, 20)]],
-      'made long': [['bff', id], [name, `${value}AAAA`]],
+      'tokens of another session': [[named, id], [name, second.cookies.get(secondName)!]],
+      'a name that only begins like it': [
+        [named, id.slice(0, 8) + second.cookies.get(named)!.slice(8)], [name, value],
+      ],
+      'cut short': [[named, id], [name, value.slice(0, -4)]],
+      'cut to almost nothing': [[named, id], [name, value.slice(0, 20)]],
+      'made long': [[named, id], [name, `${value}AAAA`]],
       'without its name': [[name, value]],
-      'without its tokens': [['bff', id]],
-      'an odd name': [['bff', '../../../etc/passwd....'], [name, value]],
-      'not sealed at all': [['bff', id], [name, `1.${Buffer.from('{"accessToken":"a"}').toString('base64url')}`]],
-      'another count': [['bff', id], [name, value.replace('1.', '2.')], [name.replace(/0$/, '1'), 'AAAA']],
+      'without its tokens': [[named, id]],
+      'an odd name': [[named, '../../../etc/passwd....'], [name, value]],
+      'not sealed at all': [[named, id], [name, `1.${Buffer.from('{"accessToken":"a"}').toString('base64url')}`]],
+      'another count': [[named, id], [name, value.replace('1.', '2.')], [name.replace(/0$/, '1'), 'AAAA']],
     };
     for (const [how, cookies] of Object.entries(attempts)) {
       const thief = new Browser();
@@ -102,9 +105,10 @@ describe('the cookies of a session', () => {
   test('of a sign-in under way open no session', async () => {
     const browser = new Browser();
     await browser.visit(`${app.url}/bff/sign-in`);
-    const [attempt] = [...browser.cookies].find(([name]) => name.startsWith('bff-a-'))!;
+    const [attempt] = [...browser.cookies].find(([name]) => isOf('a', name))!;
     const id = 'A'.repeat(22);
-    browser.cookies.set('bff', id).set('bff-s-AAAAAAAA-0', `1.${browser.cookies.get(attempt)!}`);
+    browser.cookies.set(cookieOf(app.url), id)
+      .set(cookieOf(app.url, '-s-AAAAAAAA-0'), `1.${browser.cookies.get(attempt)!}`);
     expect((await me(app, browser)).status).toBe(401);
   });
 });
@@ -128,7 +132,7 @@ describe('a person with so many roles that one cookie does not hold the tokens',
     const browser = await signedIn(app);
     const [first, second] = chunks(browser) as [string, string];
     const swapped = new Browser();
-    swapped.cookies.set('bff', browser.cookies.get('bff')!)
+    swapped.cookies.set(cookieOf(app.url), browser.cookies.get(cookieOf(app.url))!)
       .set(first, `2.${browser.cookies.get(second)!}`).set(second, browser.cookies.get(first)!.slice(2));
     expect((await me(app, swapped)).status).toBe(401);
 

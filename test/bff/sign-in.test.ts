@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readReturnTo } from '../../src/bff/return-to.ts';
 import { person } from '../support/signet.ts';
 import { secretsIn } from '../support/secrets.ts';
-import { Browser, json } from './browser.ts';
+import { Browser, isOf, json } from './browser.ts';
 import { startWorld, type App, type World } from './world.ts';
 
 let world: World;
@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => world.close());
 
-const attempts = (browser: Browser) => [...browser.cookies.keys()].filter((name) => name.startsWith('bff-a-'));
+const attempts = (browser: Browser) => [...browser.cookies.keys()].filter((name) => isOf('a', name));
 const credentials = { email: person.email, password: person.password };
 const signInTo = (path: string) => `${app.url}/bff/sign-in?returnTo=${encodeURIComponent(path)}`;
 const isSignedIn = async (browser: Browser) => json(await browser.call(`${app.url}/bff/user`)).user !== null;
@@ -136,9 +136,9 @@ describe('the callback', () => {
 test('whoever signs in as somebody else leaves nothing of the first session behind', async () => {
   const browser = new Browser();
   await browser.signIn(`${app.url}/bff/sign-in`);
-  const first = [...browser.cookies.keys()].filter((name) => name.startsWith('bff-s-'));
+  const first = [...browser.cookies.keys()].filter((name) => isOf('s', name));
   await browser.signIn(`${app.url}/bff/sign-in`);
-  const second = [...browser.cookies.keys()].filter((name) => name.startsWith('bff-s-'));
+  const second = [...browser.cookies.keys()].filter((name) => isOf('s', name));
   expect(second).toHaveLength(1);
   expect(second).not.toEqual(first);
 });

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { cookiePrefix } from '../../src/web/cookies.ts';
 import type { EntraSim } from '../entra-sim/index.ts';
 import { startEntraSim } from '../entra-sim/index.ts';
 import { startEntraWorld, type EntraWorld } from '../support/entra.ts';
@@ -226,7 +227,7 @@ describe('E36: somebody who signed in with Microsoft signs out here', () => {
     goesHome(await agent.visit('/sign-in/entra/signed-out'));
     expect((await agent.visit('/sign-in/entra/signed-out')).body).toContain('You are signed out');
     const forged = await fetch(`${world.server.issuer}/sign-in/entra/signed-out`, {
-      redirect: 'manual', headers: { Cookie: 'signet_after_sign_out=https://evil.example/' },
+      redirect: 'manual', headers: { Cookie: `${cookiePrefix(world.server.issuer)}after_sign_out=https://evil.example/` },
     });
     expect(forged.headers.get('location')).toBe(`${world.server.issuer}/session/end/success`);
   });

@@ -56,7 +56,7 @@ describe('somebody guesses at a colleague’s password', () => {
     const made = (accountId: string, now = Date.now()) => {
       let line = '';
       const ctx = { append: (_name: string, value: string) => { line = value; } };
-      createDevices(seal, { secure: true }, () => now).remember(ctx as never, accountId);
+      createDevices(seal, { issuer: server.issuer }, () => now).remember(ctx as never, accountId);
       return line.split(';')[0]!.slice(cookieName.length + 1);
     };
     const [device, until, proof] = cookie.split('.');

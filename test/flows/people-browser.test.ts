@@ -1,6 +1,7 @@
 import { request as httpRequest } from 'node:http';
 import bcrypt from 'bcrypt';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { cookiePrefix } from '../../src/web/cookies.ts';
 import { enter, openSignIn, passHours, returned } from '../support/pages.ts';
 import { callback, person, startSignet, type TestServer } from '../support/signet.ts';
 import { authorizationRequest, decode, signIn, tokenRequest, UserAgent } from '../support/user-agent.ts';
@@ -75,19 +76,21 @@ function post(url: string, body: string, headers: Record<string, string>): Promi
 describe('whose browser it is', () => {
   test('the session gets a new id at every sign-in, so that one planted before is worth nothing', async () => {
     const { agent } = await signIn(server.issuer);
-    const before = agent.cookies.get('signet_session')!;
+    const before = agent.cookie('session')!;
     await enter(agent, await open(agent, { prompt: 'login' }), person);
-    expect(agent.cookies.get('signet_session')).not.toBe(before);
+    expect(agent.cookie('session')).not.toBe(before);
+    const name = `${cookiePrefix(server.issuer)}session`;
     const fixed = new UserAgent(server.issuer);
     const answer = await fixed.visit(authorizationRequest(server.issuer, { prompt: 'none' }).url, {
-      headers: { Cookie: `signet_session=${before}; signet_session.sig=${agent.cookies.get('signet_session.sig')}` } });
+      headers: { Cookie: `${name}=${before}; ${name}.sig=${agent.cookie('session.sig')}` } });
     expect(returned(answer).error).toBe('login_required');
   });
 
   test('an unsigned or made-up session is no session', async () => {
     const { agent } = await signIn(server.issuer);
-    const value = agent.cookies.get('signet_session')!;
-    for (const cookie of [`signet_session=${value}`, `signet_session=${value}; signet_session.sig=AAAA`]) {
+    const name = `${cookiePrefix(server.issuer)}session`;
+    const value = agent.cookie('session')!;
+    for (const cookie of [`${name}=${value}`, `${name}=${value}; ${name}.sig=AAAA`]) {
       const answer = await new UserAgent(server.issuer).visit(
         authorizationRequest(server.issuer, { prompt: 'none' }).url, { headers: { Cookie: cookie } });
       expect(returned(answer).error).toBe('login_required');
@@ -118,7 +121,7 @@ describe('whose browser it is', () => {
     const [mine, theirs] = [await open(agent), await open(new UserAgent(server.issuer))];
     const uid = new URL(theirs.url).pathname.split('/')[2];
     const value = [...agent.cookies].find(([name]) => name.includes(new URL(mine.url).pathname.split('/')[2]!))![1];
-    const answer = await agent.visit(theirs.url, { headers: { Cookie: `signet_sign_in_${uid}=${value}` } });
+    const answer = await agent.visit(theirs.url, { headers: { Cookie: `${cookiePrefix(server.issuer)}sign_in_${uid}=${value}` } });
     expect(answer.status).toBe(400);
   });
 
@@ -205,7 +208,7 @@ describe('a sign-in that cannot be continued says why, and what to do', () => {
 
   test('the cookie of a sign-in outlives it, or a browser would seem to refuse cookies', async () => {
     const { headers } = await new UserAgent(server.issuer).request(authorizationRequest(server.issuer).url);
-    const expires = /signet_sign_in_.*expires=([^;]+)/i.exec(headers.getSetCookie().join('\n'))![1]!;
+    const expires = /signet_\d+_sign_in_.*expires=([^;]+)/i.exec(headers.getSetCookie().join('\n'))![1]!;
     expect(Date.parse(expires) - Date.now()).toBeGreaterThan(12 * 3_600_000);
   });
 

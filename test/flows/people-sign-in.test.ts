@@ -184,7 +184,7 @@ describe('a one-time password', () => {
     const answer = await agent.visit(`/auth/${uid}`);
     expect(answer.url.startsWith(server.issuer)).toBe(true);
     expect(answer.body).toContain('name="password"');
-    expect(agent.cookies.has('signet_session')).toBe(false);
+    expect(agent.cookie('session')).toBeUndefined();
     expect(returned(await open(agent, { prompt: 'none' })).error).toBe('login_required');
   });
 

@@ -14,7 +14,7 @@ afterAll(() => issuer.close());
 describe('a person who signs in again in the same browser', () => {
   test('has a new session cookie, and a session at every moment: other tabs refresh meanwhile', async () => {
     const { agent } = await signIn(server.issuer);
-    const before = agent.cookies.get('signet_session');
+    const before = agent.cookie('session');
     const page = await agent.visit(authorizationRequest(server.issuer, { prompt: 'login' }).url);
     const answered = await agent.request(page.url, { form: person });
     const resume = new URL(answered.headers.get('location')!, server.issuer);
@@ -22,7 +22,7 @@ describe('a person who signs in again in the same browser', () => {
     issuer.forget();
     await agent.request(issuer.url + resume.pathname);
 
-    expect(agent.cookies.get('signet_session')).not.toBe(before);
+    expect(agent.cookie('session')).not.toBe(before);
     const writes = issuer.statements.filter((statement) => /^(insert|update|delete) .*\bSession\b/.test(statement));
     expect(writes.map((statement) => statement.split(' ', 1)[0])).toEqual(['insert', 'update']);
   });

@@ -13,7 +13,7 @@ async function answerTo(error: Error, accept: string) {
   const pages = createPages({ branding: { name: 'Signet', color: '#1f5eff' }, issuer: 'http://localhost' });
   const app = new Koa();
   app.use(requestId());
-  app.use(answerErrors(pages, createLog('debug', (line) => lines.push(line))));
+  app.use(answerErrors({ issuer: 'https://id.example.com', pages, log: createLog('debug', (line) => lines.push(line)) }));
   app.use(() => { throw error; });
   const server = createServer(app.callback());
   await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve); });

@@ -40,7 +40,7 @@ export async function startWatchedIssuer(): Promise<WatchedIssuer> {
   };
   const { accounts } = store;
   const { branding, issuer: address } = config;
-  const pages = createProviderPages({ pages: createPages({ branding, issuer: address }), accounts });
+  const pages = createProviderPages({ issuer: address, pages: createPages({ branding, issuer: address }), accounts });
   const log = createLog('debug', (line) => lines.push(line));
   const issuer = createIssuer(
     { ...store, db, accounts: createAccounts(db, store.audit), config, pages, log }, await store.keyring.signingKeys());

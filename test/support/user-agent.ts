@@ -2,6 +2,7 @@
 // the keyboard is test/browser; here the same requests are made quickly and looked at closely.
 
 import { createHash, randomBytes } from 'node:crypto';
+import { cookiePrefix } from '../../src/web/cookies.ts';
 import { checkAnswer, noteSecret } from './secrets.ts';
 import { callback, person, secret as clientSecret } from './signet.ts';
 
@@ -20,17 +21,24 @@ interface RequestOptions {
 
 export class UserAgent {
   readonly #issuer: string;
-  readonly #cookies = new Map<string, string>();
+  readonly #cookies: Map<string, string>;
   /** Where requests to the issuer go, as through a proxy: the next one to another replica, perhaps. */
   listening: string;
 
-  constructor(issuer: string, listening = issuer) {
+  /** @param same the browser that this is, at another issuer on the same host: ports share their cookies */
+  constructor(issuer: string, listening = issuer, same?: UserAgent) {
     this.#issuer = issuer;
     this.listening = listening;
+    this.#cookies = same ? same.#cookies : new Map();
   }
 
   get cookies(): ReadonlyMap<string, string> {
     return this.#cookies;
+  }
+
+  /** One of our cookies, by what it is for: session, device. */
+  cookie(kind: string): string | undefined {
+    return this.#cookies.get(cookiePrefix(this.#issuer) + kind);
   }
 
   /** One request, no redirect followed. */

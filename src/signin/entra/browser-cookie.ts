@@ -4,6 +4,7 @@
 
 import { hash } from 'node:crypto';
 import type { Context } from 'koa';
+import { cookiePrefix } from '../../web/cookies.ts';
 import { readCookies } from '../../web/guard.ts';
 import { stateLifeSeconds } from './state.ts';
 
@@ -15,9 +16,10 @@ export interface BrowserCookie {
 
 const mostAtOnce = 10;
 
-/** @param secure whether browsers reach this server by https; then the name says that no subdomain set it (__Host-) */
-export function createBrowserCookie(secure: boolean): BrowserCookie {
-  const prefix = `${secure ? '__Host-' : ''}signet_entra_`;
+/** @param issuer public URL of this server */
+export function createBrowserCookie(issuer: string): BrowserCookie {
+  const prefix = `${cookiePrefix(issuer)}entra_`;
+  const secure = issuer.startsWith('https:');
   const nameFor = (state: string) => prefix + hash('sha256', `cookie ${state}`, 'base64url').slice(0, 16);
   const attributes = `Path=/; HttpOnly; SameSite=Lax${secure ? '; Secure' : ''}`;
   const expire = (ctx: Context, name: string) =>

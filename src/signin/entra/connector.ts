@@ -75,7 +75,7 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
   const credentials = createCredentials(config, { log, now });
   const breaker = createBreaker(blameFor, now);
   const states = createStates(db, seal, now);
-  const cookie = createBrowserCookie(new URL(issuer).protocol === 'https:');
+  const cookie = createBrowserCookie(issuer);
   const graph = createGraph(network, { host: cloud.graph, log });
   const jwksUri = config.customSigningKeys ? `${authority.jwksUri}?appid=${clientId}` : authority.jwksUri;
   const keys = createTenantKeys({
