@@ -33,7 +33,8 @@ const keys = z
     modulusLength: z.literal([2048, 3072, 4096]).default(2048).describe('Bits of a new RSA signing key.'),
     rotateEvery: duration(hour, 2 * year, 'How long one key signs before the next takes over.').prefault('90d'),
     publishAhead: duration(1, 90 * day, 'How long a new key is published at least before it signs, emergencies apart. '
-      + 'No less than jwksMaxAge + pollEvery + clockSkew.').prefault('24h'),
+      + 'No less than jwksMaxAge + pollEvery + clockSkew; the default has room for a verifier that caches for 24 hours.')
+      .prefault('25h'),
     // Our verifier asks no more often (verifier/keys.ts), so less would be promised and not kept.
     jwksMaxAge: duration(30, day, 'How long verifiers may cache the JWKS (Cache-Control: max-age).').prefault('5m'),
     pollEvery: duration(1, hour, 'How often a server looks for changes that another process made.').prefault('10s'),

@@ -191,14 +191,23 @@ function retiredText({ kid, activeKid, alsoRevokedKid }: RetiredKey): string {
 }
 
 function revokedText(revoked: RevokedKey): string {
-  const { kid, activeKid, alsoRevokedKid, unopenedKid, sessionsCut, verifiersFollowBy } = revoked;
+  const { kid, activeKid, alsoRevokedKid, unopenedKid, sessionsCut, verifiersFollowBy, knownKeysDroppedBy } = revoked;
   if (unopenedKid) {
     return `key ${kid} is revoked. Nothing signs: the master key does not open the active key. Give that up as well:\n`
       + `signet keys retire ${unopenedKid} --force --reason "…"`;
   }
   return `key ${kid} is revoked${activeKid ? `; ${activeKid} signs` : ''}\n${alsoRevokedText(alsoRevokedKid)}`
     + `${sessionsCut === null ? '' : 'Every session and refresh token was ended.\n'}${noticed} `
-    + `Verifiers that obey our max-age follow by ${moment(verifiersFollowBy)}.`;
+    + `Verifiers that obey our max-age follow by ${moment(verifiersFollowBy)}.\n${keptForEverText(knownKeysDroppedBy)}`;
+}
+
+function keptForEverText(droppedBy: Date | null): string {
+  const who = 'Verifiers that keep a key for ever and fetch for an unknown one alone (go-oidc, zitadel/oidc,\n'
+    + 'aws-jwt-verify, jwks-rsa of Java, Authlib’s client)';
+  return droppedBy === null
+    ? `${who} follow at the first token of the key that signs now.`
+    : `${who} believe the revoked key until a key signs\nthat they do not know: by itself at ${moment(droppedBy)}. `
+      + 'Restart those services now.';
 }
 
 function alsoRevokedText(kid: string | null): string {

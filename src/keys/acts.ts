@@ -34,7 +34,10 @@ export interface Revocation extends Partial<Succession> {
   unopened: string[] | undefined;
   /** Rows ended, where sessions were cut. */
   sessionsCut: number | undefined;
-  /** By then every verifier that obeys our max-age refuses the key; others accept what it signed until it expires. */
+  /**
+   * By then every verifier that obeys our max-age refuses the key. Others accept it as long as they keep it, whatever
+   * `exp` a thief writes; those that keep it for ever, until a key signs that they do not know (lifecycle.ts).
+   */
   verifiersFollowBy: Milliseconds;
   /** When the last of what it signed would expire. */
   signedValidUntil: Milliseconds;

@@ -80,7 +80,15 @@ export function spentAt(key: KeyTimes & { retiredAt: Milliseconds }, policy: Pol
 
 /** Seconds that a retired key stays published beyond the longest life it signed. */
 export function afterlife(policy: Policy): Seconds {
-  return policy.pollEvery + policy.jwksMaxAge + policy.clockSkew;
+  return propagationTime(policy);
+}
+
+/**
+ * Seconds by which a JWKS may be old when it is fetched, and a moment be mistaken: a replica notices late (pollEvery), a
+ * cache in between repeats its answer (jwksMaxAge), clocks differ (clockSkew).
+ */
+export function propagationTime({ pollEvery, jwksMaxAge, clockSkew }: Policy): Seconds {
+  return pollEvery + jwksMaxAge + clockSkew;
 }
 
 /**
@@ -91,9 +99,53 @@ export function followedWithin(policy: Policy): Seconds {
   return policy.pollEvery + policy.jwksMaxAge;
 }
 
-/** When the active key's turn is over and the prepared one may sign, as far as time decides it. */
-export function handoverAt(active: KeyTimes, prepared: KeyTimes, policy: Policy): Milliseconds {
-  return Math.max(readyAt(prepared, policy), active.activatedAt! + policy.rotateEvery * 1000);
+/**
+ * When the active key's turn is over and the prepared one may sign, as far as time decides it. Where a key was given up
+ * that some verifiers may still believe, its turn is over as soon as the next one is ready.
+ */
+export function handoverAt(
+  active: KeyTimes, prepared: KeyTimes, policy: Policy, keys: readonly KeyTimes[],
+): Milliseconds {
+  const ready = readyAt(prepared, policy);
+  return isRevocationUnnoticed(active, keys) ? ready : Math.max(ready, active.activatedAt! + policy.rotateEvery * 1000);
+}
+
+/**
+ * Whether a revocation may be unnoticed by verifiers that keep a known key for ever and fetch for an unknown one alone.
+ * They knew the active key before, since it was published ahead; so nothing makes them fetch, and they believe the
+ * revoked key, whatever `exp` a thief writes. A key that was prepared after the revocation ends that with its first
+ * token: whoever knows it, or fetches it then, has a JWKS without the revoked one.
+ */
+export function isRevocationUnnoticed(active: KeyTimes, keys: readonly KeyTimes[]): boolean {
+  return keys.some(({ revokedAt }) => revokedAt !== null && revokedAt > active.preparedAt);
+}
+
+/**
+ * From when a key signs that was prepared after the last revocation, if the schedule goes its way; null: it does. The
+ * prepared key may be older than that, and has its turn first.
+ */
+export function revocationNoticedAt(
+  keys: readonly KeyTimes[], now: Milliseconds, policy: Policy,
+): Milliseconds | null {
+  const { active, prepared } = currentKeys(keys);
+  if (!active || !isRevocationUnnoticed(active, keys)) return null;
+  const made = (at: Milliseconds) => at + (policy.pollEvery + policy.publishAhead) * 1000;
+  if (!prepared) return made(now);
+  const next = Math.max(now, readyAt(prepared, policy));
+  return isRevocationUnnoticed(prepared, keys) ? made(next) : next;
+}
+
+/** The key that signs, and the one that is next. */
+export function currentKeys<Key extends KeyTimes>(keys: readonly Key[]) {
+  return {
+    active: keys.find((key) => stateOf(key) === 'active'),
+    prepared: keys.find((key) => stateOf(key) === 'prepared'),
+  };
+}
+
+/** Milliseconds past its time that a key waits for verifiers. None where that would let a thief go on. */
+export function patienceAt(active: KeyTimes, policy: Policy, keys: readonly KeyTimes[]): Milliseconds {
+  return isRevocationUnnoticed(active, keys) ? 0 : (policy.patience ?? 0) * 1000;
 }
 
 /**
@@ -108,13 +160,13 @@ export function handoverAt(active: KeyTimes, prepared: KeyTimes, policy: Policy)
 export function nextStep(
   keys: readonly KeyTimes[], now: Milliseconds, policy: Policy, unseenBy: readonly string[] = [],
 ): Step {
-  const prepared = keys.find((key) => stateOf(key) === 'prepared');
-  const active = keys.find((key) => stateOf(key) === 'active');
+  const { active, prepared } = currentKeys(keys);
   if (!active) return prepared ? { do: 'activate', kid: prepared.kid } : { do: 'bootstrap' };
   if (!prepared) return { do: 'prepare' };
 
-  const waits = unseenBy.length > 0 && now >= handoverAt(active, prepared, policy);
-  const handover = handoverAt(active, prepared, policy) + (waits ? (policy.patience ?? 0) * 1000 : 0);
+  const turn = handoverAt(active, prepared, policy, keys);
+  const waits = unseenBy.length > 0 && now >= turn;
+  const handover = turn + (waits ? patienceAt(active, policy, keys) : 0);
   if (now >= handover) return { do: 'activate', kid: prepared.kid };
 
   const [spent] = keys.filter(isRetired)
@@ -130,7 +182,7 @@ export function nextStep(
 export function checkPolicy(policy: Policy): string[] {
   const { rotateEvery, publishAhead, jwksMaxAge, pollEvery, clockSkew } = policy;
   const problems: string[] = [];
-  const leastAhead = jwksMaxAge + pollEvery + clockSkew;
+  const leastAhead = propagationTime(policy);
   if (publishAhead < leastAhead) {
     problems.push(
       `publishAhead is ${publishAhead} s, but a new key must be published for ${leastAhead} s before it signs: `

@@ -7,7 +7,7 @@ import { AppError, isAppError } from '../errors.ts';
 import { describeConsumer } from './consumers.ts';
 import type { Consumers } from './consumers.ts';
 import type { Act, Keyring, SigningKey } from './keyring.ts';
-import { nextStep, readyAt, spentAt } from './lifecycle.ts';
+import { currentKeys, nextStep, patienceAt, readyAt, revocationNoticedAt, spentAt } from './lifecycle.ts';
 import type { Milliseconds, Policy, Seconds } from './lifecycle.ts';
 import { onlyBecauseOf, planRotation, planWithdrawal } from './plan.ts';
 import type { Facts, Plan, Verdict } from './plan.ts';
@@ -73,6 +73,11 @@ export interface RevokedKey {
   unopenedKid: string | null;
   sessionsCut: number | null;
   verifiersFollowBy: Date;
+  /**
+   * When those follow as well that keep a known key for ever and fetch for an unknown one alone: a key signs then that
+   * they cannot know. Null: one does already, and they follow at its first token.
+   */
+  knownKeysDroppedBy: Date | null;
   signedValidUntil: Date;
 }
 
@@ -146,9 +151,10 @@ export function createKeyOperations(options: KeyOperationsOptions): KeyOperation
 
   // By hand a key may sign before the schedule's turn, but not before those who are waited for have it.
   async function waitForConsumers(key: SigningKey, { keys, now: at }: Gathered): Promise<void> {
-    const limit = readyAt(key, policy) + (policy.patience ?? 0) * 1000;
-    const isHandover = keys.some(({ state }) => state === 'active');
-    if (!isHandover || at < readyAt(key, policy) || at >= limit) return;
+    const { active } = currentKeys(keys);
+    if (!active) return;
+    const limit = readyAt(key, policy) + patienceAt(active, policy, keys);
+    if (at < readyAt(key, policy) || at >= limit) return;
     const missing = await unseenBy(key);
     if (missing.length === 0) return;
     throw new UnsafeStep(`key ${key.kid} was not yet fetched by everybody who fetches regularly`, {
@@ -239,13 +245,16 @@ export function createKeyOperations(options: KeyOperationsOptions): KeyOperation
       const why = checkedReason(reason);
       const revocation = await keyring.revoke(kid, why, { ...act, cutSessions: cut ? cutSessions : undefined });
       const { alsoRevoked = null, unopened = [] } = revocation;
-      const active = (await keyring.list()).find(({ state }) => state === 'active')?.kid ?? null;
+      const facts = await gather();
+      const active = facts.keys.find(({ state }) => state === 'active')?.kid ?? null;
+      const noticedAt = revocationNoticedAt(facts.keys, facts.now, policy);
       const signs = active !== null && !unopened.includes(active);
       return {
         kid, state: 'revoked', reason: why,
         activeKid: signs ? active : null, alsoRevokedKid: alsoRevoked, unopenedKid: signs ? null : active,
         sessionsCut: revocation.sessionsCut ?? null,
         verifiersFollowBy: new Date(revocation.verifiersFollowBy),
+        knownKeysDroppedBy: noticedAt === null ? null : new Date(noticedAt),
         signedValidUntil: new Date(revocation.signedValidUntil),
       };
     },

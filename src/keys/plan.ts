@@ -1,7 +1,7 @@
 // A step on paper: what will happen to the keys and when, and which verifiers would refuse a good token because of it.
 // The habits are those of simulation.ts. Pure: no clock, no database; operations.ts asks before it acts.
 
-import { handoverAt, readyAt, spentAt, stateOf } from './lifecycle.ts';
+import { currentKeys, handoverAt, propagationTime, readyAt, spentAt, stateOf } from './lifecycle.ts';
 import type { KeyTimes, Milliseconds, Policy, Seconds } from './lifecycle.ts';
 import { habitsInTheWild, simulate } from './simulation.ts';
 import type { CacheHabit, KeySpan } from './simulation.ts';
@@ -45,15 +45,15 @@ const unmade = 'unmade';
 
 /** When the schedule will hand over, as far as time decides it. */
 export function scheduledHandover({ keys, now, policy }: Pick<Facts, 'keys' | 'now' | 'policy'>): Milliseconds {
-  const { active, prepared } = current(keys);
+  const { active, prepared } = currentKeys(keys);
   if (!active) return now;
-  return handoverAt(active, prepared ?? { ...active, preparedAt: now }, policy);
+  return handoverAt(active, prepared ?? { ...active, preparedAt: now }, policy, keys);
 }
 
 /** The next rotation, begun now: with the prepared key or a new one, as soon as that is safe or `at` another moment. */
 export function planRotation(facts: Facts, at: Milliseconds = soonest(facts)): Plan {
   const { keys, now, policy, accessTokenLife } = facts;
-  const { active, prepared } = current(keys);
+  const { active, prepared } = currentKeys(keys);
   const next = {
     kid: prepared?.kid ?? unmade, publishedAt: prepared?.preparedAt ?? now,
     signsFrom: at, signsUntil: at + policy.rotateEvery * 1000, withdrawnAt: Number.MAX_SAFE_INTEGER,
@@ -77,7 +77,7 @@ export function planRotation(facts: Facts, at: Milliseconds = soonest(facts)): P
 /** Which verifiers would refuse what a retired key signed, if it left the JWKS now. */
 export function planWithdrawal(facts: Facts, kid: string): Verdict[] {
   const { keys, now, policy, accessTokenLife } = facts;
-  const { active } = current(keys);
+  const { active } = currentKeys(keys);
   const spans = [
     ...retiredSpans(facts).map((span) => (span.kid === kid ? { ...span, withdrawnAt: now } : span)),
     ...(active ? [spanOf(active, scheduledHandover(facts), policy, accessTokenLife)] : []),
@@ -95,7 +95,7 @@ export function onlyBecauseOf(verdicts: readonly Verdict[], safely: readonly Ver
 }
 
 function soonest({ keys, now, policy }: Facts): Milliseconds {
-  const { active, prepared } = current(keys);
+  const { active, prepared } = currentKeys(keys);
   if (!active) return now;
   return prepared ? Math.max(now, readyAt(prepared, policy)) : now + policy.publishAhead * 1000;
 }
@@ -105,7 +105,7 @@ function judge(
 ): Verdict[] {
   return habitsUnder(policy).map((habit) => ({
     verifier: habit.name,
-    refuses: simulate(spans, habit)
+    refuses: simulate(spans, habit, propagationTime(policy))
       .filter(({ kid, from, until }) => (until === null || until >= now) && matters(kid, from))
       .map(({ kid, from, until }) => ({
         kid: nameOf(kid), from: new Date(Math.max(from, now)), until: until === null ? null : new Date(until),
@@ -128,13 +128,6 @@ function spanOf(key: KeyTimes, signsUntil: Milliseconds, policy: Policy, tokenLi
   return {
     kid: key.kid, publishedAt: key.preparedAt, signsFrom: key.activatedAt!, signsUntil, tokenLife,
     withdrawnAt: spentAt({ ...key, retiredAt: signsUntil }, policy),
-  };
-}
-
-function current(keys: readonly KeyTimes[]) {
-  return {
-    active: keys.find((key) => stateOf(key) === 'active'),
-    prepared: keys.find((key) => stateOf(key) === 'prepared'),
   };
 }
 

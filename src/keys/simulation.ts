@@ -50,12 +50,16 @@ export const habitsInTheWild: CacheHabit[] = [
   { name: 'fetched once at start', keeps: Infinity, onUnknownKey: 'refuse', cooldown: 0 },
 ];
 
-/** The good tokens that a verifier of this habit would refuse; empty when the timeline is safe for it. */
-export function simulate(keys: readonly KeySpan[], habit: CacheHabit): Refusal[] {
+/**
+ * The good tokens that a verifier of this habit would refuse; empty when the timeline is safe for it.
+ * @param lag seconds by which a JWKS may be old when it is fetched in its turn. A fetch for an unknown key asks a server
+ *   that has it, as far as anybody can say: the one that signed with it
+ */
+export function simulate(keys: readonly KeySpan[], habit: CacheHabit, lag: Seconds = 0): Refusal[] {
   const tokens = goodTokens(keys);
   const refusals = new Map<string, Refusal>();
-  for (const start of worstStarts(keys, habit)) {
-    const verify = createSimulatedVerifier(keys, habit, start);
+  for (const start of worstStarts(keys, habit, lag)) {
+    const verify = createSimulatedVerifier(keys, habit, start, lag);
     for (const { kid, at } of tokens) {
       if (at < start || verify(kid, at)) continue;
       const known = refusals.get(kid);
@@ -69,19 +73,19 @@ export function simulate(keys: readonly KeySpan[], habit: CacheHabit): Refusal[]
     (refusal.until === lastSeen.get(refusal.kid) ? { ...refusal, until: null } : refusal));
 }
 
-function createSimulatedVerifier(keys: readonly KeySpan[], habit: CacheHabit, start: Milliseconds) {
+function createSimulatedVerifier(keys: readonly KeySpan[], habit: CacheHabit, start: Milliseconds, lag: Seconds) {
   let fetchedAt = start;
-  let known = jwksAt(keys, start);
-  const fetch = (at: Milliseconds) => {
+  let known = jwksAt(keys, start - lag * 1000);
+  const fetch = (at: Milliseconds, old: Seconds) => {
     fetchedAt = at;
-    known = jwksAt(keys, at);
+    known = jwksAt(keys, at - old * 1000);
   };
 
   return (kid: string, at: Milliseconds): boolean => {
-    if (at >= fetchedAt + habit.keeps * 1000) fetch(at);
+    if (at >= fetchedAt + habit.keeps * 1000) fetch(at, lag);
     if (known.has(kid)) return true;
     if (habit.onUnknownKey === 'refuse' || at < fetchedAt + habit.cooldown * 1000) return false;
-    fetch(at);
+    fetch(at, 0);
     return habit.onUnknownKey === 'fetch' && known.has(kid);
   };
 }
@@ -110,11 +114,12 @@ function goodTokens(keys: readonly KeySpan[]): Array<{ kid: string; at: Millisec
 }
 
 // A cache is at its most dangerous when it was filled just before something changed; and a cool-down when it began just
-// before the first new token.
-function worstStarts(keys: readonly KeySpan[], { keeps, cooldown }: CacheHabit): Milliseconds[] {
-  const changes = keys.flatMap(({ publishedAt, signsFrom, signsUntil }) => [publishedAt, signsFrom, signsUntil]);
+// before the first new token. What is fetched then may be older by the lag.
+function worstStarts(keys: readonly KeySpan[], { keeps, cooldown }: CacheHabit, lag: Seconds): Milliseconds[] {
+  const changes = keys.flatMap(({ publishedAt, signsFrom, signsUntil }) =>
+    [publishedAt, publishedAt + lag * 1000, signsFrom, signsUntil]);
   const period = Number.isFinite(keeps) ? keeps * 1000 : 0;
   const starts = new Set(changes.flatMap((at) => [at - 1, at - 1 - period / 2, at - cooldown * 500]));
   // Before the first key was published there was nothing to fetch, and nobody to ask.
-  return [...starts].filter((at) => jwksAt(keys, at).size > 0);
+  return [...starts].filter((at) => jwksAt(keys, at - lag * 1000).size > 0);
 }

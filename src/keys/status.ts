@@ -2,7 +2,7 @@
 
 import type { Consumer } from './consumers.ts';
 import type { SigningKey } from './keyring.ts';
-import { spentAt } from './lifecycle.ts';
+import { currentKeys, patienceAt, spentAt } from './lifecycle.ts';
 import type { KeyState, Milliseconds, Seconds, Step } from './lifecycle.ts';
 import { scheduledHandover } from './plan.ts';
 import type { Facts } from './plan.ts';
@@ -82,7 +82,8 @@ function nextOf(key: SigningKey, facts: Facts, step: Step): KeyStatus['next'] {
   if (key.state !== 'prepared' && key.state !== 'active') return null;
   // Past its time and waited for, the limit is what is certain.
   const waits = step.do === 'wait' && step.waitingFor !== undefined;
-  const at = scheduledHandover(facts) + (waits ? (facts.policy.patience ?? 0) * 1000 : 0);
+  const { active } = currentKeys(facts.keys);
+  const at = scheduledHandover(facts) + (waits && active ? patienceAt(active, facts.policy, facts.keys) : 0);
   return { becomes: key.state === 'prepared' ? 'active' : 'retired', at: new Date(Math.max(at, facts.now)) };
 }
 

@@ -184,7 +184,7 @@ describe('an unsafe step', () => {
 
   test('is refused with what would break and until when', async () => {
     const { kid, preparedAt } = await nextKey(server.store.keyring);
-    const signsFrom = new Date(preparedAt + 86_400_000).toISOString();
+    const signsFrom = new Date(preparedAt + 90_000_000).toISOString();
     const before = await states();
     for (const path of ['/keys/rotate', `/keys/${kid}/activate`, `/keys/${await activeKid()}/retire`]) {
       const { status, body } = await post(path);
@@ -356,8 +356,9 @@ describe('where keys wait until they were seen', () => {
     await post(`/keys/${await kidOf('prepared')}/revoke`, { reason: 'another one' });
     const next = await kidOf('prepared');
     await server.call('/keys', { token }); // writes the count
-    // A day later, with "orders" as it was.
-    await server.store.db.query('update signing_keys set prepared_at = prepared_at - 90000000');
+    // 25 hours later, with "orders" as it was; and the revocation long ago, since after one nobody is waited for.
+    await server.store.db.query(
+      'update signing_keys set prepared_at = prepared_at - 90000000, revoked_at = revoked_at - 9000000000');
     await server.store.db.query(`update jwks_consumers set fetches = 2, first_seen_at = first_seen_at - 90000000,
       newest_prepared_at = newest_prepared_at - 90000000`);
     expect(await post('/keys/rotate')).toMatchObject({

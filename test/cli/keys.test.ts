@@ -65,3 +65,14 @@ describe('keys list says who has the newest key', () => {
     expect(document.propagation).toMatchObject({ seenBy: ['orders (192.0.2.1)'], unseenBy: ['billing (192.0.2.1)'] });
   });
 });
+
+test('keys revoke names the verifiers that keep a known key for ever, and by when they drop this one', async () => {
+  await terminal.signet('keys prepare');
+  const { document: { keys } } = await terminal.signet('keys list --json');
+  const active = keys.find(({ state }: { state: string }) => state === 'active').kid;
+  const { out } = await terminal.signet(['keys', 'revoke', active, '--reason', 'stolen']);
+  expect(out).toMatch(/go-oidc, zitadel\/oidc,\saws-jwt-verify, jwks-rsa of Java, Authlib’s client/);
+  const [, at] = /by itself at (\S+Z)/.exec(out)!;
+  expect(Date.parse(at!) - Date.now()).toBeGreaterThan(24.9 * 3_600_000);
+  expect(out).toContain('Restart those services now.');
+});

@@ -81,6 +81,16 @@ function copiesAt({ servers, policy: { jwksMaxAge } }: World, moment: Millisecon
     servers.map(({ served }) => served.findLast(({ at }) => at <= fetchedAt)!.published));
 }
 
+const emergencies = ['revoke the active', 'revoke the prepared', 'revoke a retired'] as const;
+
+/** What a verifier knows in the end that is shown everything signed, and asks whoever signed it for an unknown key. */
+function knownToFetcherForUnknown({ servers }: World): ReadonlySet<string> {
+  let known: ReadonlySet<string> = new Set();
+  const signed = servers.flatMap(({ served }) => served).sort((one, other) => one.at - other.at);
+  for (const { signs, published } of signed) if (!known.has(signs)) known = published;
+  return known;
+}
+
 let db: Database;
 beforeAll(async () => {
   const path = (await sqlite.freshUrl()).slice('sqlite:'.length);
@@ -131,6 +141,24 @@ describe('whatever the policy, the clocks, the moments and the commands', () => 
     expect(seen.over).toBeGreaterThan(50);
     expect([...seen.refused]).toEqual(expect.arrayContaining(['key_step_unsafe', 'key_already_prepared']));
   }, 120_000);
+
+  test('a verifier that keeps what it knows and fetches for an unknown key alone, too, drops a revoked one by itself',
+    async () => {
+      const seen = { dropped: 0, believed: 0 };
+      await always(lives(commandsOf('wait', 'wait', 'wait', 'rotate', ...emergencies)), 60, (world) => {
+        const { keys, end, policy: { publishAhead, pollEvery } } = world;
+        const revoked = keys.filter(({ revokedAt }) => revokedAt !== null);
+        const last = Math.max(...revoked.map(({ revokedAt }) => revokedAt!));
+        // A look to make a key, its time, a look to sign with it; and all that before it once for a key that was there.
+        const isOver = end >= last + 2 * (publishAhead + 2 * pollEvery) * 1000;
+        const believes = revoked.filter(({ kid }) => knownToFetcherForUnknown(world).has(kid));
+        if (isOver) expect(believes).toEqual([]);
+        if (isOver && revoked.length > 0) seen.dropped += 1;
+        if (believes.length > 0) seen.believed += 1;
+      });
+      expect(seen.dropped).toBeGreaterThan(5);
+      expect(seen.believed).toBeGreaterThan(5);
+    }, 120_000);
 
   test('one key is active, never two and never none, and behind it is the next one', async () => {
     await always(anyLife, 15, ({ counts }) => expect([...counts]).toEqual(['1 active, 1 prepared']));

@@ -28,6 +28,9 @@ function key(kid: string, times: Partial<KeyTimes>): KeyTimes {
 const active = key('a', { activatedAt: 0 });
 const prepared = key('b', { preparedAt: 0 });
 const retired = key('r', { activatedAt: -90 * day, retiredAt: 0 });
+// An emergency on the ninth day: the prepared key took over.
+const stolen = { ...active, revokedAt: 9 * day };
+const heir = { ...prepared, activatedAt: 9 * day };
 
 describe('what is due', () => {
   const table: [moment: string, keys: KeyTimes[], now: number, due: Step][] = [
@@ -61,12 +64,30 @@ describe('what is due', () => {
     ['the next key goes before tidying', [active, retired], 20 * day, { do: 'prepare' }],
     ['what is destroyed stays so', [active, prepared, { ...retired, destroyedAt: 15 * day }], 20 * day,
       { do: 'wait', until: 90 * day, next: 'activate' }],
-    ['a revoked key asks for nothing', [active, prepared, { ...retired, revokedAt: 1 }], 20 * day,
+    ['a key revoked before the active one was made asks for nothing',
+      [active, prepared, { ...retired, revokedAt: -1 }], 20 * day,
       { do: 'wait', until: 90 * day, next: 'activate' }],
     ['a revoked prepared key is replaced', [active, { ...prepared, revokedAt: 9 * day }], 9 * day, { do: 'prepare' }],
     ['after an emergency, the next one again',
       [{ ...active, revokedAt: 9 * day }, { ...prepared, activatedAt: 9 * day }],
       9 * day, { do: 'prepare' }],
+    ['after an emergency, the next one as soon as it is ready',
+      [stolen, heir, key('c', { preparedAt: 9 * day })], 9 * day, { do: 'wait', until: 10 * day, next: 'activate' }],
+    ['and then at once', [stolen, heir, key('c', { preparedAt: 9 * day })], 10 * day, { do: 'activate', kid: 'c' }],
+    ['the key after that has its whole turn again',
+      [stolen, { ...heir, retiredAt: 10 * day }, key('c', { preparedAt: 9 * day, activatedAt: 10 * day }),
+        key('d', { preparedAt: 10 * day })], 10 * day, { do: 'wait', until: 24 * day + afterlife, next: 'destroy' }],
+    ['after an emergency with nothing prepared, the key that was made for it is known to nobody',
+      [stolen, key('n', { preparedAt: 9 * day, activatedAt: 9 * day }), key('c', { preparedAt: 9 * day })], 9 * day,
+      { do: 'wait', until: 99 * day, next: 'activate' }],
+    ['where a retired key was revoked, the prepared one has its turn, which verifiers know',
+      [{ ...retired, revokedAt: 9 * day }, active, prepared], 9 * day, { do: 'activate', kid: 'b' }],
+    ['and the one after it, which they do not, as soon as it is ready',
+      [{ ...retired, revokedAt: 9 * day }, { ...active, retiredAt: 9 * day }, { ...prepared, activatedAt: 9 * day },
+        key('c', { preparedAt: 9 * day })], 9 * day, { do: 'wait', until: 10 * day, next: 'activate' }],
+    ['where the prepared key was revoked, its replacement as soon as it is ready',
+      [active, { ...prepared, revokedAt: 9 * day }, key('c', { preparedAt: 9 * day })], 10 * day,
+      { do: 'activate', kid: 'c' }],
   ];
 
   test.each(table)('%s', (_moment, keys, now, due) => {
@@ -94,6 +115,8 @@ describe('what is due, where a key waits until it was seen', () => {
     ['and is waited for', [active, prepared, { ...retired, retiredAt: 77 * day }], 90 * day, unseenBy,
       { do: 'wait', until: 91 * day + afterlife, next: 'destroy', waitingFor: unseenBy }],
     ['the next key is prepared all the same', [active], 0, unseenBy, { do: 'prepare' }],
+    ['after an emergency nobody is waited for', [stolen, heir, key('c', { preparedAt: 9 * day })], 10 * day, unseenBy,
+      { do: 'activate', kid: 'c' }],
   ];
 
   test.each(table)('%s', (_moment, keys, now, unseen, due) => {

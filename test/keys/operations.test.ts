@@ -221,12 +221,12 @@ describe.each(engines)('an administrator on $name', ({ freshDatabase }) => {
       const spent = new Date(start + 15 * day + 360_000);
       expect(shown.map(({ kid, state, ageSeconds, next: then }) => ({ kid, state, ageSeconds, next: then }))).toEqual([
         { kid: c, state: 'revoked', ageSeconds: 0, next: null },
-        { kid: b, state: 'active', ageSeconds: 3600, next: { becomes: 'retired', at: new Date(start + 91 * day) } },
+        { kid: b, state: 'active', ageSeconds: 3600, next: { becomes: 'retired', at: new Date(clock + day) } },
         { kid: a, state: 'retired', ageSeconds: 3600, next: { becomes: 'destroyed', at: spent } },
       ]);
       expect(next).toEqual({ step: 'prepare', at: new Date(clock), waitingFor: [] });
       await keys.prepare(by);
-      expect((await keys.status()).next).toEqual({ step: 'destroy', at: spent, waitingFor: [] });
+      expect((await keys.status()).next).toEqual({ step: 'activate', at: new Date(clock + day), waitingFor: [] });
     });
   });
 
@@ -239,8 +239,19 @@ describe.each(engines)('an administrator on $name', ({ freshDatabase }) => {
         kid: a, state: 'revoked', reason: 'seen on a laptop', activeKid: expect.any(String), sessionsCut: null,
         alsoRevokedKid: null, unopenedKid: null,
         verifiersFollowBy: new Date(clock + 330_000), signedValidUntil: new Date(clock + 14 * day),
+        knownKeysDroppedBy: null,
       });
       expect(await states()).toEqual({ [a]: 'revoked', [revoked.activeKid!]: 'active' });
+    });
+
+    test('says until when those believe the key who fetch for an unknown one alone: its successor they know', async () => {
+      const a = await keyring.bootstrap();
+      await keys.prepare(by);
+      clock += 10 * day;
+      const made = clock + policy.pollEvery * 1000;
+      expect(await keys.revoke(a, 'stolen', by)).toMatchObject({ knownKeysDroppedBy: new Date(made + day) });
+      await keys.prepare(by);
+      expect((await keys.status()).next).toMatchObject({ step: 'activate', at: new Date(clock + day) });
     });
 
     test('ends sessions where told so, and only then', async () => {

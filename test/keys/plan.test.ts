@@ -19,6 +19,9 @@ const key = (kid: string, times: Partial<KeyTimes>): KeyTimes => ({
 });
 const active = key('a', { activatedAt: 0 });
 const facts = (now: number, keys: KeyTimes[]): Facts => ({ keys, now, policy, accessTokenLife: 1800 });
+/** As it is shipped: a cache of a day may have been filled with a JWKS that was old already. */
+const shipped = (now: number, keys: KeyTimes[]): Facts =>
+  ({ ...facts(now, keys), policy: { ...policy, publishAhead: 25 * 3600 } });
 const refusing = (verdicts: Verdict[]) =>
   verdicts.filter(({ refuses }) => refuses.length > 0).map(({ verifier }) => verifier);
 const lines = ({ timeline }: ReturnType<typeof planRotation>) =>
@@ -51,9 +54,9 @@ describe('a rotation on paper', () => {
     const retired = key('r', { preparedAt: -90 * day, activatedAt: -90 * day, retiredAt: 0 });
     const before = key('a', { preparedAt: -2 * day, activatedAt: 0 });
     for (const now of [hour, day, 30 * day]) {
-      const { verifiers } = planRotation(facts(now, [before, retired]));
+      const { verifiers } = planRotation(shipped(now, [before, retired]));
       expect(refusing(verifiers)).toEqual(['fetched once at start']);
-      expect(verifiers.at(-1)!.refuses).toEqual([{ kid: null, from: new Date(now + day), until: null }]);
+      expect(verifiers.at(-1)!.refuses).toEqual([{ kid: null, from: new Date(now + 25 * hour), until: null }]);
     }
   });
 
@@ -64,15 +67,16 @@ describe('a rotation on paper', () => {
       const [refused] = verifiers.find(({ verifier }) => verifier.startsWith(name))!.refuses;
       return refused && refused.until && refused.until.getTime() - now;
     };
-    expect(until('jose')).toBeLessThanOrEqual(30_000);
+    expect(until('jose')).toBeLessThanOrEqual(afterlife + 30_000);
     expect(until('one-hour')).toBeGreaterThanOrEqual(55 * minute);
-    expect(until('one-hour')).toBeLessThanOrEqual(hour);
+    expect(until('one-hour')).toBeLessThanOrEqual(hour + afterlife);
     expect(until('24-hour')).toBeGreaterThanOrEqual(23 * hour);
     expect(until('fetched once')).toBeNull();
   });
 
   test('what is broken anyway is not the fault of haste', () => {
-    const [safe, hasty] = [planRotation(facts(10 * day, [active])), planRotation(facts(10 * day, [active]), 10 * day)];
+    const now = shipped(10 * day, [active]);
+    const [safe, hasty] = [planRotation(now), planRotation(now, 10 * day)];
     const blamed = onlyBecauseOf(hasty.verifiers, safe.verifiers).map(({ verifier }) => verifier);
     expect(blamed).toContain('24-hour cache, no refetch');
     expect(blamed).not.toContain('fetched once at start');

@@ -26,6 +26,26 @@ describe('a rotation published a day ahead', () => {
   });
 });
 
+describe('a JWKS that is old when it is fetched', () => {
+  const lag = 370;
+  const refusedLate = (aheadMs: number) =>
+    habitsInTheWild.filter((habit) => simulate(rotation(aheadMs), habit, lag).length > 0).map(({ name }) => name);
+
+  test('makes a day ahead too little for verifiers that cache for a day: they refuse for as long as that', () => {
+    expect(refusedLate(day)).toEqual([
+      '.NET (24 h, refresh on unknown key)', '24-hour cache, no refetch', 'fetched once at start',
+    ]);
+    const [refusal] = simulate(rotation(day), habitsInTheWild.at(-2)!, lag);
+    expect(refusal).toMatchObject({ kid: 'new', from: 0, until: expect.any(Number) });
+    expect(refusal!.until).toBeGreaterThanOrEqual(300_000);
+    expect(refusal!.until).toBeLessThanOrEqual(370_000);
+  });
+
+  test('is what the hour above a day is for', () => {
+    expect(refusedLate(25 * hour)).toEqual(['fetched once at start']);
+  });
+});
+
 describe('a key that signs the moment it is made', () => {
   test('breaks caches that do not fetch for an unknown key, and jose in its cool-down; our verifier waits', () => {
     const refused = refusedBy(rotation(0));

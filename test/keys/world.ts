@@ -132,14 +132,15 @@ export async function live(db: Database, seal: Seal, life: Life): Promise<World>
   async function look(server: Server): Promise<void> {
     const [active] = inState('active');
     const [prepared] = inState('prepared');
+    const turn = active && prepared && handoverAt(active, prepared, policy, keys);
     await server.rotation.tick();
     if (server.rotation.health().failure) throw new Error(`a look failed: ${server.rotation.health().failure}`);
     keys = await operator.list();
     server.noticed = changes;
     server.lookedAt = now;
     world.counts.add(`${inState('active').length} active, ${inState('prepared').length} prepared`);
-    if (active && prepared && inState('active')[0]!.kid === prepared.kid) {
-      world.promotions.push({ lateBy: now - handoverAt(active, prepared, policy), missing: unseenBy.length > 0 });
+    if (turn !== undefined && inState('active')[0]!.kid === prepared!.kid) {
+      world.promotions.push({ lateBy: now - turn, missing: unseenBy.length > 0 });
     }
   }
 
