@@ -8,7 +8,7 @@ import type { Accounts } from '../accounts.ts';
 import type { Clients } from '../clients.ts';
 import { AppError } from '../errors.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
-import { authenticate } from '../verifier/guard.ts';
+import { authenticator } from '../verifier/guard.ts';
 import { createVerifier, VerificationError, type AccessToken, type Verifier } from '../verifier/index.ts';
 
 export type AdminScope = 'admin:read' | 'admin:write';
@@ -65,7 +65,7 @@ export function createAuthorizer({ issuer, audience, accounts, clients, isRevoke
   return {
     async authorize(ctx) {
       if (!verifier) throw new AppError('keys_unavailable', 503, 'there are no keys yet to check a token with');
-      const token = await authenticate(verifier, ctx.req);
+      const token = await authenticator(verifier)(ctx.req);
       // As the verifier's own middleware does: whoever answers a refusal can then say of whom.
       ctx.state.token = token;
       if (await isRevoked(token.claims)) throw gone('the token was revoked');

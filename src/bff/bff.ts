@@ -57,10 +57,11 @@ export interface Bff {
  */
 export function createBff(options: BffOptions): Bff {
   const settings = readOptions(options);
-  const { baseUrl, cookieKeys, cookieName, sameSite, signedOutPath, onError, now } = settings;
+  const { baseUrl, clientId, cookieKeys, cookieName, sameSite, signedOutPath, onError, now } = settings;
+  const application = JSON.stringify([clientId, baseUrl]);
   const style = createCookieStyle({ name: cookieName, baseUrl, sameSite });
-  const sessions = createSessionCookies(style, createCookieSeal(cookieKeys, 'session'));
-  const attempts = createAttemptCookies(style, createCookieSeal(cookieKeys, 'attempt'), now);
+  const sessions = createSessionCookies(style, createCookieSeal(cookieKeys, application, 'session'));
+  const attempts = createAttemptCookies(style, createCookieSeal(cookieKeys, application, 'attempt'), now);
   const issuer = createIssuerClient({
     ...settings, redirectUri: baseUrl + callbackPath, postLogoutRedirectUri: baseUrl + signedOutPath,
   });

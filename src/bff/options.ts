@@ -1,7 +1,8 @@
 // The options, checked once, so that a mistake shows when the process starts and not when somebody signs in.
 
 import { createVerifier, type Verifier } from '../verifier/index.ts';
-import { checkAddress } from '../verifier/fetch.ts';
+import { checkAddress, checkIssuer } from '../verifier/fetch.ts';
+import { optionsCheck } from '../verifier/known-options.ts';
 import type { SameSite } from './cookies.ts';
 import type { BffError } from './errors.ts';
 import { readCookieKeys } from './seal.ts';
@@ -11,7 +12,8 @@ export interface BffOptions {
   issuer: string;
   /** This application at the issuer: of type `web`. */
   clientId: string;
-  clientSecret: string;
+  /** From the environment, say; refused while it is undefined. */
+  clientSecret: string | undefined;
   /**
    * Where browsers reach this application: an origin, without path. https, or http on loopback while developing. The
    * issuer needs `<baseUrl>/bff/callback` as redirect URI, and `<baseUrl><signedOutPath>` for after the sign-out.
@@ -19,9 +21,10 @@ export interface BffOptions {
   baseUrl: string;
   /**
    * What cookies are sealed with: 32 random bytes each, as base64 or as bytes. The first one seals; the others still
-   * open what they sealed. All processes of the application need the same.
+   * open what they sealed. All processes of the application need the same; another application with the same keys opens
+   * nothing of it. One that is undefined is refused.
    */
-  cookieKeys: readonly (string | Uint8Array)[];
+  cookieKeys: readonly (string | Uint8Array | undefined)[];
   /** What to ask for, with `openid`. Default `openid profile email`. */
   scope?: string;
   /** The API that the access token is for, as the issuer names it (RFC 8707). Default: the issuer's for this client. */
@@ -55,10 +58,18 @@ export interface BffOptions {
 
 export type Settings = ReturnType<typeof readOptions>;
 
-/** @throws {TypeError} when an option is missing or unsafe; the values of secrets are not repeated */
+const checkOptions = optionsCheck<BffOptions>('createBff', {
+  issuer: 'string', clientId: 'string', clientSecret: 'string', baseUrl: 'string', cookieKeys: 'object',
+  scope: 'string', resource: 'string', verifier: 'object', cookieName: 'string', sameSite: 'string',
+  signedOutPath: 'string', refreshAheadSeconds: 'number', timeoutSeconds: 'number', onError: 'function',
+  allowHttpIssuerForTests: 'boolean', now: 'function',
+});
+
+/** @throws {TypeError} when an option is missing, unknown or unsafe; the values of secrets are not repeated */
 export function readOptions(options: BffOptions) {
+  checkOptions(options);
   const { issuer, resource, now = Date.now, sameSite = 'lax', cookieName = 'bff', signedOutPath = '/' } = options;
-  checkAddress('issuer', issuer, options.allowHttpIssuerForTests === true);
+  checkIssuer(issuer, options.allowHttpIssuerForTests === true);
   const base = checkAddress('baseUrl', options.baseUrl, false);
   if (base.pathname !== '/' || base.search !== '') {
     throw new TypeError('baseUrl must be an origin, without path or query');

@@ -1,13 +1,16 @@
 // Passes requests on to one configured upstream, with the session's access token in the place of its cookie. Small on
-// purpose: addresses, headers and framing are where proxies go wrong, and nothing else is here.
+// purpose: addresses, headers and framing are where proxies go wrong, and nothing else is here. Headers are
+// proxy-headers.ts.
 
 import { request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { pipeline } from 'node:stream/promises';
 import { checkAddress } from '../verifier/fetch.ts';
+import { optionsCheck } from '../verifier/known-options.ts';
+import { longestTimerSeconds } from '../verifier/parts.ts';
 import { targetOf } from './answer.ts';
 import { BffError } from './errors.ts';
+import { hasBody, proxyMethods, readPassedHeaders, requestHeaders, responseHeaders } from './proxy-headers.ts';
 
 export interface ProxyOptions {
   /** Path of this application whose requests are passed on, as `/api`: it and everything below. */
@@ -23,32 +26,38 @@ export interface ProxyOptions {
    * person who looks at it. For an upstream that shows nothing that somebody else wrote.
    */
   trustedContent?: boolean;
+  /**
+   * Names of further headers that the upstream gets from the browser, as `['x-tenant']`. Without it, only what every
+   * API understands is passed on: content, negotiation, conditions, ranges, `Idempotency-Key`, `X-Request-Id`,
+   * `X-Requested-With`, traces. Name none that the upstream believes because its platform is meant to write it.
+   */
+  passHeaders?: readonly string[];
 }
 
 interface Upstream {
   /** Path and query there, or undefined where the request is not for it. @throws {BffError} `bad_address` */
   addressOf(req: IncomingMessage): string | undefined;
-  /** @throws {BffError} `upstream_unavailable`, `upstream_timeout`, `body_consumed` while no answer has begun */
+  /** @throws {BffError} `method_not_allowed`, `upstream_unavailable`, `upstream_timeout`, `body_consumed` while no answer has begun */
   forward(req: IncomingMessage, res: ServerResponse, address: string, jwt: string): Promise<void>;
 }
 
-// RFC 9110 §7.6.1; the first proxies' own header with them.
-const hopByHop = [
-  'connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'proxy-connection', 'te', 'trailer',
-  'transfer-encoding', 'upgrade',
-];
-// What speaks of the browser's session with us, or claims something about the client that we have not checked.
-const notForUpstreams = [
-  ...hopByHop, 'cookie', 'authorization', 'host', 'expect', 'origin', 'x-signet-csrf', 'forwarded', 'via', 'x-real-ip',
-];
+const checkOptions = optionsCheck<ProxyOptions>('proxyTo', {
+  from: 'string', to: 'string', timeoutSeconds: 'number', allowHttpUpstream: 'boolean', trustedContent: 'boolean',
+  passHeaders: 'object',
+});
 
 export function createUpstream(options: ProxyOptions): Upstream {
-  const { from, timeoutSeconds = 30, trustedContent = false } = options;
+  checkOptions(options);
+  const { from, timeoutSeconds = 30, trustedContent = false, passHeaders = [] } = options;
   if (!/^(?:\/[\w\-.~]+)+$/.test(from)) {
     throw new TypeError('from must be a path such as /api, without a slash at its end');
   }
   const base = checkAddress('to', options.to, options.allowHttpUpstream === true);
   if (base.search !== '') throw new TypeError('to must not have a query');
+  if (!(timeoutSeconds > 0 && timeoutSeconds <= longestTimerSeconds)) {
+    throw new TypeError(`timeoutSeconds must be more than 0 and at most ${longestTimerSeconds}`);
+  }
+  const passed = readPassedHeaders(passHeaders);
   const basePath = base.pathname.replace(/\/$/, '');
   const send = base.protocol === 'https:' ? httpsRequest : httpRequest;
 
@@ -68,13 +77,17 @@ export function createUpstream(options: ProxyOptions): Upstream {
     },
 
     async forward(req, res, address, jwt) {
+      if (!proxyMethods.includes(req.method!)) {
+        res.setHeader('Allow', proxyMethods.join(', '));
+        throw new BffError('method_not_allowed', `this address answers ${proxyMethods.join(', ')}`);
+      }
       if (req.readableDidRead) {
         throw new BffError('body_consumed', 'the body was read before the proxy: put the proxy before the body parser');
       }
       const outgoing = send({
         protocol: base.protocol, hostname: base.hostname.replace(/^\[|\]$/g, ''), port: base.port,
         method: req.method, path: address,
-        headers: { ...requestHeaders(req.headers), authorization: `Bearer ${jwt}`, host: base.host },
+        headers: { ...requestHeaders(req.headers, passed), authorization: `Bearer ${jwt}`, host: base.host },
       });
       outgoing.setTimeout(timeoutSeconds * 1000, () => outgoing.destroy(new Timeout()));
       const abandon = () => outgoing.destroy();
@@ -133,42 +146,4 @@ function refuse(error: unknown): never {
   const { code } = error as { code?: unknown };
   const detail = typeof code === 'string' ? code : 'no answer';
   throw new BffError('upstream_unavailable', 'the service behind this address cannot be reached', { detail });
-}
-
-function hasBody(headers: IncomingHttpHeaders): boolean {
-  return headers['transfer-encoding'] !== undefined || headers['content-length'] !== undefined;
-}
-
-function requestHeaders(headers: IncomingHttpHeaders): OutgoingHttpHeaders {
-  const passed = without(headers, notForUpstreams, /^(?:x-forwarded-|sec-fetch-|sec-websocket-|proxy-)/);
-  // Said again for this connection. Node frames no DELETE by itself, and a body without a frame is the next request.
-  if (headers['transfer-encoding'] !== undefined) {
-    delete passed['content-length'];
-    passed['transfer-encoding'] = 'chunked';
-  }
-  return passed;
-}
-
-function responseHeaders(headers: IncomingHttpHeaders, trustedContent: boolean): OutgoingHttpHeaders {
-  // An upstream's cookies and CORS permissions would count for this origin, where the session is.
-  const passed = without(headers, [...hopByHop, 'set-cookie', 'set-cookie2', 'clear-site-data'], /^access-control-/);
-  // It answered to a bearer token, which shared caches respect (RFC 9111 §3.5); what we were asked with was a cookie.
-  const said = String(headers['cache-control'] ?? 'no-store').split(',').map((directive) => directive.trim());
-  const kept = said.filter((directive) => directive !== '' && !/^(?:public|private|s-maxage)\b/i.test(directive));
-  passed['cache-control'] = ['private', ...kept].join(', ');
-  passed.vary = [headers.vary, 'Cookie'].filter(Boolean).join(', ');
-  if (trustedContent) return passed;
-  // An API's answers are read by scripts. Opened as a page, HTML or SVG from there would be on this origin, with its
-  // session; a sandbox gives it none. Beside the upstream's own policy: all of a list hold (CSP3 §2.2).
-  passed['x-content-type-options'] = 'nosniff';
-  passed['content-security-policy'] = [headers['content-security-policy'], 'sandbox'].filter(Boolean).join(', ');
-  return passed;
-}
-
-function without(headers: IncomingHttpHeaders, names: readonly string[], pattern: RegExp): OutgoingHttpHeaders {
-  // Connection names further headers that are for this hop only. (RFC 9110 §7.6.1)
-  const named = (headers.connection ?? '').toLowerCase().split(',').map((name) => name.trim());
-  // How the body is framed is not a client's to take away.
-  const dropped = new Set([...names, ...named.filter((name) => name !== 'content-length')]);
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => !dropped.has(name) && !pattern.test(name)));
 }

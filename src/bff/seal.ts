@@ -1,8 +1,8 @@
 // What our cookies hold, sealed with AES-256-GCM, so that a browser keeps it but neither reads nor changes it. A sealed
-// text is bound to its purpose (a key of its own, HKDF, RFC 5869) and to its place (additional data): moved into
-// another cookie or another session it does not open.
+// text is bound to its application and purpose (a key of its own, HKDF, RFC 5869) and to its place (additional data): moved
+// into another cookie or another session it does not open, nor at an application that was given the same keys.
 
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, hash, hkdfSync, randomBytes } from 'node:crypto';
 
 export interface CookieSeal {
   seal(text: string, place: string): string;
@@ -25,12 +25,17 @@ export function readCookieKeys(keys: unknown): Buffer[] {
   });
 }
 
-/** @param keys the one to seal with first, then those that may still open what they sealed */
-export function createCookieSeal(keys: readonly Buffer[], purpose: string): CookieSeal {
+/**
+ * @param keys the one to seal with first, then those that may still open what they sealed
+ * @param application what tells this application from others with the same keys
+ */
+export function createCookieSeal(keys: readonly Buffer[], application: string, purpose: string): CookieSeal {
+  // Hashed, since the names may be long and HKDF's input for them is not.
+  const salt = hash('sha256', application, 'buffer');
   const rings = keys.map((key) => ({
-    id: subkey(key, 'name', 6).toString('base64url'),
+    id: subkey(key, '', 'name', 6).toString('base64url'),
     // Random nonces are good for 2^32 messages under one key (NIST SP 800-38D §8.3): a hundred a second for a year.
-    sealing: subkey(key, `seal ${purpose}`, keyBytes),
+    sealing: subkey(key, salt, `seal ${purpose}`, keyBytes),
   }));
   const current = rings[0]!;
 
@@ -62,6 +67,6 @@ export function createCookieSeal(keys: readonly Buffer[], purpose: string): Cook
   };
 }
 
-function subkey(key: Buffer, purpose: string, bytes: number): Buffer {
-  return Buffer.from(hkdfSync('sha256', key, '', `signet bff v1 ${purpose}`, bytes));
+function subkey(key: Buffer, salt: Buffer | string, purpose: string, bytes: number): Buffer {
+  return Buffer.from(hkdfSync('sha256', key, salt, `signet bff v1 ${purpose}`, bytes));
 }

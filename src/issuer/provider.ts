@@ -13,6 +13,7 @@ import type { SessionAdapter } from './models.ts';
 import type { RefreshRotation } from './refresh.ts';
 import type { TokenFormats } from './tokens.ts';
 import type { Resting } from './upstream.ts';
+import type { AccessToken } from '../verifier/index.ts';
 
 /** What a request carries from the outer application into oidc-provider's own context. */
 export interface RequestState {
@@ -20,6 +21,8 @@ export interface RequestState {
   address: string;
   /** The sign-in that is meant, where the path does not name it. */
   signIn?: string;
+  /** Of a request to the admin API, once it is verified. */
+  token?: AccessToken;
 }
 
 interface ProviderParts {

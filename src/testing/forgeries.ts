@@ -1,7 +1,8 @@
-// Tokens that a service must refuse, each wrong in one thing and otherwise good. (RFC 9068 §4, RFC 8725)
+// Tokens that a service must refuse, each wrong in one thing and otherwise good, as somebody makes them who does not
+// have the issuer's key or has another token of the issuer's. (RFC 9068 §4, RFC 8725)
 
 import { createHmac } from 'node:crypto';
-import type { TestKey } from './keys.ts';
+import { strangersKey, type TestKey } from './keys.ts';
 
 type Header = Record<string, unknown>;
 export type Claims = Record<string, unknown>;
@@ -36,9 +37,17 @@ const forge = {
       createHmac('sha256', key.publicPem).update(text).digest('base64url')),
   'other-signature': ({ header, claims, key }: Draft) =>
     compact(header, claims, (text) => key.sign(`${text} of another token`)),
-  'key-in-header': ({ header, claims, key }: Draft) => compact({ ...header, jwk: key.publicJwk }, claims, key.sign),
-  'unknown-key': ({ header, claims, key }: Draft) =>
-    compact({ ...header, kid: 'of-nobody' }, claims, key.sign),
+  // Under the name of the issuer's key, which the service knows.
+  'other-key': ({ header, claims }: Draft) => compact(header, claims, strangersKey().sign),
+  // A verifier that takes the key out of the token finds the signature good (CVE-2018-0114).
+  'key-in-header': ({ header, claims }: Draft) => {
+    const { publicJwk, sign } = strangersKey();
+    return compact({ ...header, jwk: { ...publicJwk, kid: header.kid } }, claims, sign);
+  },
+  'unknown-key': ({ header, claims }: Draft) => {
+    const { kid, sign } = strangersKey();
+    return compact({ ...header, kid }, claims, sign);
+  },
 };
 
 export type Forgery = keyof typeof forge;

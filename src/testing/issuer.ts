@@ -4,6 +4,7 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { optionsCheck } from '../verifier/known-options.ts';
 import { type Claims, compact, type Forgery, forgeToken } from './forgeries.ts';
 import { firstKey, newKey, type TestJwk, type TestKey } from './keys.ts';
 import { createStatusList } from './status-list.ts';
@@ -45,6 +46,10 @@ export interface TestIssuer {
 
 const lifeSeconds = 1800;
 
+const checkOptions = optionsCheck<TestIssuerOptions>('createTestIssuer', {
+  audience: 'checked elsewhere', claims: 'object', statusTtlSeconds: 'number', now: 'function',
+});
+
 /**
  * Starts an issuer for tests on a free loopback port, in a few milliseconds. Its first key is published in this
  * package: never let anything but a test believe it.
@@ -55,7 +60,9 @@ const lifeSeconds = 1800;
  * await fetch(service.url, { headers: { authorization: `Bearer ${issuer.sign({ scope: 'orders:read' })}` } });
  */
 export async function createTestIssuer(options: TestIssuerOptions = {}): Promise<TestIssuer> {
+  checkOptions(options);
   const { audience, claims: usual = {}, statusTtlSeconds = 1, now = Date.now } = options;
+  if (!(statusTtlSeconds >= 1)) throw new TypeError('statusTtlSeconds must be 1 or more');
   const statuses = createStatusList();
   let active = firstKey();
   let published: TestKey[] = [active];

@@ -2,7 +2,7 @@
 
 import { createPublicKey, generateKeyPair, sign, type KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
-import { publishedKey } from './published-key.ts';
+import { forgersKey, publishedKey } from './published-key.ts';
 
 export interface TestJwk {
   kty: 'RSA';
@@ -36,6 +36,9 @@ function keyOf(privateKey: KeyObject, kid: string): TestKey {
 const kidOf = (number: number) => `for-tests-only-${number}`;
 
 export const firstKey = () => keyOf(publishedKey(), kidOf(1));
+
+/** A key that is published by nobody. */
+export const strangersKey = () => keyOf(forgersKey(), 'of-nobody');
 
 /** In the thread pool: the service under test goes on answering. */
 export async function newKey(number: number): Promise<TestKey> {

@@ -1,5 +1,5 @@
-// FOR TESTS ONLY. This private key is published: anybody can sign with it, and nothing may believe it outside a test.
-// It is here because making a key takes 100 ms and more, in every file of a service's tests.
+// FOR TESTS ONLY. These private keys are published: anybody can sign with them, and nothing may believe them outside a
+// test. They are here because making a key takes 100 ms and more, in every file of a service's tests.
 
 import { createPrivateKey } from 'node:crypto';
 
@@ -23,4 +23,29 @@ const pkcs8 = [
   'NlxM1z9Dqe9bJzZcz3M9Ay+O',
 ].join('');
 
-export const publishedKey = () => createPrivateKey({ key: Buffer.from(pkcs8, 'base64'), format: 'der', type: 'pkcs8' });
+const forgersPkcs8 = [
+  'MIIEvgIBADANBgkqhkiG9w0BAQEFAASCBKgwggSkAgEAAoIBAQDRijUxADU8FUTVkqKUjpPO+0i2fk/gvL6eFODc2asXtlUR4bSSuHTQ',
+  'zzkLX3pov2qIjhqbw6JLRxWb9Yfw5AL9QwiHXXd7P8kVUf0kJfQvEFMcG9EKxjSjXYtjNOeuqqfnEX1qNfQWrnNx3Ia084IaWUx3E1JO',
+  'cQ5WLtPfztyON57vnGYnnmbFr8yI/b/ahF0sU25Bf4/QPPCnJz4Sqe39zNWp0vS/UZCeUXBTlKutgoNgRNQquV6YbTFpITGdxUrWgYmk',
+  '/2YjjjLo45sxYkFa+GmFWKwqcI/8G3lZnoqYDzaYIOCZKnBlH+NxhdKpEaPyeeuZCYLL5+Rtz3DdgD85AgMBAAECggEAWrkDNLcJVX1D',
+  '81BssfNVTb2Aivr/bKdrxJf3j8dyi263QGm/u/K/KRU/dowdPLL71inonV5Dq2IYmhDhjcu6+5qFW859B9DjKCb6eicwpRvlT/s/M/ID',
+  'ImRDEG38jaR309S/vzei+hsIAtlfPYNc5jmZoMitzyal9WyK8ZDn726e3t07YrNq097CiV1PbqVNeSHGawrwaCP5aJvvAPZ6EirEkNJG',
+  'uBx6DahFe0b9hqEgi/HfWZcDVwpgptV4D3V9r/L/AFDdQCQZDcf8W14XXNVhCpIMQO6UqzEAnXkv6OPYlnlOKZQlq4v9uoz7xt4KL9kg',
+  'xtdyBp65nVJ7XfXhfQKBgQDwl89/7y467Z3tEd/hJtFToB6kSrrP01uevLtceFurps4tyC3qxa4OhaMjrMAVe/JSSrXItclpaJi+CUT0',
+  'uUuLYPcuhkzB8JRN8UA4G8lAZQiSmcbfWjHAzDf02cKv2vFp+b2KhceDyiLxiUf31ezdln/yXi6PeMpTyYHfJZyzawKBgQDe9VL0kOtB',
+  'BnAPJ5RywPkg208g1rN3/cdnXWUgk9LUGAgPJGi7GeG0Xa2qp/+/9cJl0TsurwJDmxYWtRJ/TeSae5/IoF9j2p7MGD5UgGfIMd0Oipvo',
+  'A9pTWlAy2ta1XBrRVZcbn4E1fPTwnwV9wUEvSVWIT3yUzzBK6P7vn+Wk6wKBgQDlBY3nWZXnUGPh1P8Jg3sFoMkqWVylEqwHWd78cjHJ',
+  'Hzrqx8A12MEMX9fg0MP0b41HGokaqzk0FvY3B/nU/0HTRpVle0A76TgzTbB0+LZFjydu7eUqnd/4iC3H7TZvUfo2iB4Oa7R1VoiW5bhV',
+  'ShV1BZt76n1l43St94aiFVqqSwKBgQChYNhmhO6C5nH9xhxA40Rvb83aaw0D8QB/5K3p4pVbRvmuXCAiLR2dO6EUQP1wqCXJJKS9qZbt',
+  '8DcQwIde9bZdytVglhP1ZqxB9dpHt5lm4hCrEdC/IurIIjqiVJvMMZqHonf5Wn5fhM6Vy8RhvZu86kuqmj4GR+Egl3zPXOEPeQKBgFYj',
+  'c40ZaNhBZ3+G/kMvrqFF/IC5GT5cRsNGV8hpHUoXv7jqURcEMBPLTKK9T9LK34BiSZsXuYa2q0ZYD6BEioq4QvTuivAXME+SxiiPPyhd',
+  '9Mka6ng5ajdUs2jCGUpLVXaB51l+BsduE0qUAu/dLKhg9HRQu1vn20DN6LDdmOoA',
+].join('');
+
+const read = (text: string) => createPrivateKey({ key: Buffer.from(text, 'base64'), format: 'der', type: 'pkcs8' });
+
+/** The first key of a test issuer. */
+export const publishedKey = () => read(pkcs8);
+
+/** The key of somebody who forges tokens: no issuer has it. */
+export const forgersKey = () => read(forgersPkcs8);

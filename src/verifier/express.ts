@@ -1,14 +1,14 @@
 // Express 4 and 5: `app.use(requireToken(verifier))`; the token is at `req.token`.
 
-import { authenticate, type IncomingRequest, refusalFor, roleCheck, scopeCheck, type TokenOptions } from './guard.ts';
+import { authenticator, type IncomingRequest, refusalFor, roleCheck, scopeCheck, type TokenOptions } from './guard.ts';
 import type { AccessToken } from './claims.ts';
 import type { Verifier } from './verifier.ts';
 
 declare global {
   namespace Express {
     interface Request {
-      /** The verified access token; there once `requireToken` has run. */
-      token?: AccessToken;
+      /** The verified access token. Only behind `requireToken`: elsewhere it is undefined, whatever the type says. */
+      token: AccessToken;
     }
   }
 }
@@ -24,8 +24,9 @@ export interface TokenResponse {
 export type TokenHandler = (req: TokenRequest, res: TokenResponse, next: (error?: unknown) => void) => void;
 
 /** Answers 401 (400, 503) unless the request has a valid access token, which it puts at `req.token`. */
-export function requireToken(verifier: Verifier, options: TokenOptions = {}): TokenHandler {
-  return guard(async (req) => { req.token = await authenticate(verifier, req, options); });
+export function requireToken(verifier: Verifier, options?: TokenOptions): TokenHandler {
+  const authenticate = authenticator(verifier, options);
+  return guard(async (req) => { req.token = await authenticate(req); });
 }
 
 /** Answers 403 unless the token has every one of `scopes`. After `requireToken`. */

@@ -2,14 +2,14 @@
 // `request.token`.
 
 import type {} from 'fastify'; // types only: the augmentation below needs them loaded
-import { authenticate, type IncomingRequest, refusalFor, roleCheck, scopeCheck, type TokenOptions } from './guard.ts';
+import { authenticator, type IncomingRequest, refusalFor, roleCheck, scopeCheck, type TokenOptions } from './guard.ts';
 import type { AccessToken } from './claims.ts';
 import type { Verifier } from './verifier.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The verified access token; there once `requireToken` has run. */
-    token?: AccessToken;
+    /** The verified access token. Only behind `requireToken`: elsewhere it is undefined, whatever the type says. */
+    token: AccessToken;
   }
 }
 
@@ -27,8 +27,9 @@ export interface TokenReply {
 export type TokenHook = (request: TokenRequest, reply: TokenReply) => Promise<unknown>;
 
 /** Answers 401 (400, 503) unless the request has a valid access token, which it puts at `request.token`. */
-export function requireToken(verifier: Verifier, options: TokenOptions = {}): TokenHook {
-  return guard(async (request) => { request.token = await authenticate(verifier, request.raw, options); });
+export function requireToken(verifier: Verifier, options?: TokenOptions): TokenHook {
+  const authenticate = authenticator(verifier, options);
+  return guard(async (request) => { request.token = await authenticate(request.raw); });
 }
 
 /** Answers 403 unless the token has every one of `scopes`. After `requireToken`. */

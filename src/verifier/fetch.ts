@@ -98,3 +98,16 @@ export function checkAddress(name: string, value: string, allowHttp: boolean): U
 function isLoopback(hostname: string): boolean {
   return /^(?:.+\.)?localhost$/.test(hostname) || hostname === '[::1]' || /^127(?:\.\d+){3}$/.test(hostname);
 }
+
+/**
+ * An issuer is compared character by character (RFC 7519 §4.1.1), so that one in another spelling than its tokens have
+ * would refuse every one of them.
+ * @throws {TypeError} naming what is wrong
+ */
+export function checkIssuer(issuer: string, allowHttp: boolean): void {
+  const { href, pathname, search } = checkAddress('issuer', issuer, allowHttp);
+  if (search !== '') throw new TypeError('issuer must not have a query');
+  const written = pathname.endsWith('/') ? href.replace(/\/+$/, '') : href;
+  if (issuer.endsWith('/')) throw new TypeError(`issuer must be written without a slash at its end: ${written}`);
+  if (issuer !== written) throw new TypeError(`issuer must be written as ${written}`);
+}

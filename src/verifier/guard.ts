@@ -6,6 +6,7 @@ import type { AccessToken } from './claims.ts';
 import { readCookies } from './cookies.ts';
 import { refuseForgery, type CookieRequest } from './csrf.ts';
 import { VerificationError } from './errors.ts';
+import { optionsCheck } from './known-options.ts';
 import { readRequirements, requirePrivileges } from './privileges.ts';
 import type { Verifier } from './verifier.ts';
 
@@ -31,17 +32,31 @@ interface Refusal {
   body: { error: string; error_description: string };
 }
 
-/** The verified token of a request. @throws {VerificationError} */
-export async function authenticate(
-  verifier: Verifier, request: IncomingRequest, { cookie }: TokenOptions = {},
-): Promise<AccessToken> {
-  if (cookie !== undefined && request.headers.authorization === undefined) {
-    return verifier.verify(cookieToken(request, cookie));
+const checkOptions = optionsCheck<TokenOptions>('requireToken', { cookie: 'string' });
+
+/**
+ * What reads the token of a request and verifies it.
+ * @throws {TypeError} now, where the options are not right; {VerificationError} for each request without a good token
+ */
+export function authenticator(
+  verifier: Verifier, options: TokenOptions = {},
+): (request: IncomingRequest) => Promise<AccessToken> {
+  if (typeof verifier?.verify !== 'function') throw new TypeError('requireToken needs a verifier: createVerifier({ … })');
+  checkOptions(options);
+  const { cookie } = options;
+  // RFC 6265 §4.1.1: what can be the name of a cookie.
+  if (cookie !== undefined && !/^[\w!#$%&'*+.^`|~-]+$/.test(cookie)) {
+    throw new TypeError('requireToken: cookie must be the name of a cookie');
   }
-  // Node keeps the first of several Authorization headers and drops the rest in silence; a proxy may keep the last.
-  // One is read from `headers`, where a middleware before us may have put it.
-  const received = receivedAuthorizations(request.rawHeaders);
-  return verifier.verify(bearerToken(received.length > 1 ? received : request.headers.authorization));
+  return async (request) => {
+    if (cookie !== undefined && request.headers.authorization === undefined) {
+      return verifier.verify(cookieToken(request, cookie));
+    }
+    // Node keeps the first of several Authorization headers and drops the rest in silence; a proxy may keep the last.
+    // One is read from `headers`, where a middleware before us may have put it.
+    const received = receivedAuthorizations(request.rawHeaders);
+    return verifier.verify(bearerToken(received.length > 1 ? received : request.headers.authorization));
+  };
 }
 
 function cookieToken(request: IncomingRequest, cookie: string): string {

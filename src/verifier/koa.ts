@@ -1,14 +1,14 @@
 // Koa: `app.use(requireToken(verifier))`; the token is at `ctx.state.token`.
 
 import type {} from 'koa'; // types only: the augmentation below needs them loaded
-import { authenticate, type IncomingRequest, refusalFor, roleCheck, scopeCheck, type TokenOptions } from './guard.ts';
+import { authenticator, type IncomingRequest, refusalFor, roleCheck, scopeCheck, type TokenOptions } from './guard.ts';
 import type { AccessToken } from './claims.ts';
 import type { Verifier } from './verifier.ts';
 
 declare module 'koa' {
   interface DefaultState {
-    /** The verified access token; there once `requireToken` has run. */
-    token?: AccessToken;
+    /** The verified access token. Only behind `requireToken`: elsewhere it is undefined, whatever the type says. */
+    token: AccessToken;
   }
 }
 
@@ -24,8 +24,9 @@ export interface TokenContext {
 export type TokenMiddleware = (ctx: TokenContext, next: () => Promise<unknown>) => Promise<void>;
 
 /** Answers 401 (400, 503) unless the request has a valid access token, which it puts at `ctx.state.token`. */
-export function requireToken(verifier: Verifier, options: TokenOptions = {}): TokenMiddleware {
-  return guard(async (ctx) => { ctx.state.token = await authenticate(verifier, ctx.req, options); });
+export function requireToken(verifier: Verifier, options?: TokenOptions): TokenMiddleware {
+  const authenticate = authenticator(verifier, options);
+  return guard(async (ctx) => { ctx.state.token = await authenticate(ctx.req); });
 }
 
 /** Answers 403 unless the token has every one of `scopes`. After `requireToken`. */

@@ -2,7 +2,8 @@
 
 import type { Expectations } from './claims.ts';
 import { createDenylist } from './denylist.ts';
-import { checkAddress } from './fetch.ts';
+import { checkAddress, checkIssuer } from './fetch.ts';
+import { optionsCheck } from './known-options.ts';
 import { createRemoteKeys, createStaticKeys, type KeySource } from './keys.ts';
 import { createStatusLists } from './lists.ts';
 import type { VerifierOptions } from './options.ts';
@@ -18,11 +19,22 @@ interface VerifierParts {
   now: () => number;
 }
 
-// A timer that is longer goes off at once (2³¹ ms), and a refresh that is planned so would follow upon the last.
-const longestTimerSeconds = 2_147_483;
+/** A timer that is longer goes off at once (2³¹ ms), and a refresh that is planned so would follow upon the last. */
+export const longestTimerSeconds = 2_147_483;
 
-/** @throws {TypeError} when an option is missing or unsafe */
+const checkOptions = optionsCheck<VerifierOptions>('createVerifier', {
+  issuer: 'string', audience: 'checked elsewhere', service: 'string', jwksUri: 'string', jwks: 'object',
+  clockToleranceSeconds: 'number', maxTokenBytes: 'number', revocation: 'string', redis: 'object',
+  requireStatus: 'boolean', staleness: 'object', maxRememberedTokens: 'number', maxCacheSeconds: 'number',
+  lastKnownGoodSeconds: 'number', cooldownSeconds: 'number', timeoutSeconds: 'number', onRefreshError: 'function',
+  allowHttpIssuerForTests: 'boolean', now: 'function',
+});
+const checkStaleness = optionsCheck<NonNullable<VerifierOptions['staleness']>>('staleness', { limitSeconds: 'number' });
+
+/** @throws {TypeError} when an option is missing, unknown or unsafe */
 export function createParts(options: VerifierOptions): VerifierParts {
+  checkOptions(options);
+  checkStaleness(options.staleness ?? {});
   const { issuer, now = Date.now } = options;
   const clockToleranceSeconds = readNumber(options, 'clockToleranceSeconds', 5);
   // How often the issuer is asked, by whom, and who hears of it: the same for keys and status lists.
@@ -50,8 +62,7 @@ type Asking = Omit<Parameters<typeof createRemoteKeys>[0], 'jwksUri' | 'allowHtt
 
 function keySource(options: VerifierOptions, asking: Asking): KeySource {
   const allowHttp = options.allowHttpIssuerForTests === true;
-  const issuer = checkAddress('issuer', options.issuer, allowHttp);
-  if (issuer.search !== '') throw new TypeError('issuer must not have a query');
+  checkIssuer(options.issuer, allowHttp);
   const lastKnownGoodSeconds = readNumber(options, 'lastKnownGoodSeconds', 86_400);
   if (options.jwks !== undefined) {
     if (options.jwksUri !== undefined) throw new TypeError('jwks and jwksUri exclude each other');

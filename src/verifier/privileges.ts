@@ -2,6 +2,7 @@
 
 import type { AccessToken } from './claims.ts';
 import { VerificationError } from './errors.ts';
+import { optionsCheck } from './known-options.ts';
 
 export interface Requirements {
   /** Scope or scopes the token must have, all of them. */
@@ -15,8 +16,14 @@ interface Privileges {
   roles: readonly string[];
 }
 
+const checkRequirements = optionsCheck<Requirements>('what is required', {
+  scope: 'checked elsewhere', role: 'checked elsewhere',
+});
+
 /** @throws {TypeError} when a name is empty or could not be a scope, so that a slip never asks for nothing */
-export function readRequirements({ scope = [], role = [] }: Requirements): Privileges {
+export function readRequirements(required: Requirements): Privileges {
+  checkRequirements(required);
+  const { scope = [], role = [] } = required;
   return { scopes: names('scope', scope), roles: names('role', role) };
 }
 
@@ -32,7 +39,7 @@ export function requirePrivileges(token: AccessToken, { scopes, roles }: Privile
 
 // RFC 6749 §3.3: the characters of a scope. Roles are held to the same, less strictly: any text.
 function names(kind: 'scope' | 'role', value: string | readonly string[]): readonly string[] {
-  const list = typeof value === 'string' ? [value] : [...value];
+  const list = Array.isArray(value) ? [...value] : [value];
   const allowed = kind === 'scope' ? /^[\x21\x23-\x5b\x5d-\x7e]+$/ : /./;
   const wrong = list.find((name) => typeof name !== 'string' || !allowed.test(name));
   if (wrong === undefined && list.every((name) => name !== undefined)) return list;

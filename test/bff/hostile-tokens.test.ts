@@ -20,7 +20,6 @@ import { applications, cookieKey as newCookieKey, hosts } from './world.ts';
 import { cookieOf } from './browser.ts';
 
 const cookieKey = newCookieKey();
-const seal = createCookieSeal(readCookieKeys([cookieKey]), 'session');
 const servers: Server[] = [];
 
 let issuer: TestIssuer;
@@ -67,6 +66,7 @@ async function listen(answer: RequestListener): Promise<string> {
 
 // In one cookie, whatever its size: browsers keep no such, but this is no browser.
 function cookiesWith(url: string, accessToken: unknown): string {
+  const seal = createCookieSeal(readCookieKeys([cookieKey]), JSON.stringify(['bff', url]), 'session');
   const id = newSessionId();
   const session = { accessToken, expiresAt: Date.now() + 600_000, user: { sub: 'person-1' } };
   const name = cookieOf(url);

@@ -4,7 +4,7 @@ import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { createUpstream } from '../../src/bff/proxy.ts';
 import { Browser, json } from './browser.ts';
-import { startWorld, type App, type World } from './world.ts';
+import { hosts, startWorld, type App, type World } from './world.ts';
 
 let world: World;
 let app: App;
@@ -59,6 +59,36 @@ describe('what reaches the upstream', () => {
     expect(headers.connection).toBe('keep-alive');
     expect(headers.host).toBe(new URL(world.upstream.url).host);
     expect(headers.authorization).toMatch(/^Bearer ey/);
+  });
+
+  // Gateways, platforms and servers write these; who else can make an API believe them is whom they say.
+  test.each([
+    'X-Original-URL', 'X-Rewrite-URL', 'X-HTTP-Method-Override', 'X-HTTP-Method', 'X-Method-Override', 'Remote-User',
+    'X-Remote-User', 'Remote-Groups', 'X-Forwarded-User', 'X-Forwarded-Email', 'X-Auth-Request-User', 'X-WEBAUTH-USER',
+    'Proxy', 'X-Client-IP', 'True-Client-IP', 'CF-Connecting-IP', 'Fastly-Client-IP', 'X-Cluster-Client-IP',
+    'X-Azure-ClientIP', 'X-Ms-Client-Principal', 'X-Ms-Client-Principal-Id', 'X-Ms-Token-Aad-Id-Token',
+    'X-Amzn-Oidc-Data', 'X-Amzn-Oidc-Identity', 'X-Goog-Authenticated-User-Email', 'X-Goog-Iap-Jwt-Assertion',
+    'Cf-Access-Jwt-Assertion', 'Tailscale-User-Login', 'X-SSL-Client-Verify', 'Client-Cert', 'X-User-Id', 'X-Tenant',
+    'X-Envoy-Original-Path', 'X-Envoy-Internal', 'X-Kubernetes-User', 'Impersonate-User', 'X-Original-Host', 'X-Host',
+    'X_Forwarded_For', 'X_Forwarded-Proto', 'Remote_User', 'CONTENT_TYPE', 'Baggage', 'Referer', 'Sec-CH-UA',
+  ])('is no %s, whatever the browser sends', async (name) => {
+    await raw(['GET /api/orders HTTP/1.1', ...own(), 'Connection: close', `${name}: somebody`, 'X-Api-Version: 3']);
+    const { headers } = world.upstream.received.at(-1)!;
+    expect(Object.keys(headers).sort()).toEqual(['authorization', 'connection', 'host', 'x-api-version']);
+  });
+
+  test.each(hosts)('is no request but of the methods of an API (%s)', async (host) => {
+    const other = host === 'node:http' ? app : await world.start(host, { cookieKeys: app.options.cookieKeys });
+    const visitor = host === 'node:http' ? browser : new Browser();
+    if (host !== 'node:http') await visitor.signIn(`${other.url}/bff/sign-in`);
+    const before = world.upstream.received.length;
+    for (const method of ['TRACE', 'LINK', 'PROPFIND', 'PURGE', 'M-SEARCH']) {
+      const { status, headers } = await visitor.call(`${other.url}/api/orders`, { method });
+      expect({ method, status, allow: headers.allow }).toEqual({
+        method, status: 405, allow: 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, QUERY',
+      });
+    }
+    expect(world.upstream.received.length).toBe(before);
   });
 
   const methods = ['DELETE', 'GET', 'OPTIONS', 'POST', 'PATCH'];
@@ -218,6 +248,23 @@ describe('what comes back from the upstream', () => {
       expect(headers).not.toHaveProperty(name);
     }
     expect(headers['x-page']).toBe('2');
+  });
+
+  // What counts for the whole origin, or steers what stands before us, is not an upstream's to say.
+  test.each([
+    'Service-Worker-Allowed', 'Speculation-Rules', 'Alt-Svc', 'Strict-Transport-Security', 'NEL', 'Report-To',
+    'Reporting-Endpoints', 'Accept-CH', 'Origin-Agent-Cluster', 'X-Accel-Redirect', 'X-Accel-Expires', 'X-Sendfile',
+    'Surrogate-Control', 'CDN-Cache-Control', 'Cloudflare-CDN-Cache-Control', 'Set-Login', 'Refresh',
+  ])('has no %s', async (name) => {
+    const { headers } = await answered({ [name]: '/', 'X-Page': '2' });
+    expect(headers).not.toHaveProperty(name.toLowerCase());
+    expect(headers['x-page']).toBe('2');
+  });
+
+  test.each([
+    ['Basic realm="x"', undefined], ['Negotiate', undefined], ['Bearer error="invalid_token"', 'Bearer error="invalid_token"'],
+  ])('asks nobody for a password (%s)', async (challenge, kept) => {
+    expect((await answered({ 'WWW-Authenticate': challenge }, 401)).headers['www-authenticate']).toBe(kept);
   });
 
   test.each([

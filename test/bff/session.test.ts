@@ -74,6 +74,31 @@ describe('the cookies of a session', () => {
     expect((await me(app, browser)).status).toBe(200);
   });
 
+  // Both names are the default, and the keys came with the copied configuration: the cookies then differ in nothing.
+  test('do not open at another application that was given the same keys and name, on this host or at this address', async () => {
+    const browser = await signedIn(app);
+    const otherClient = world.start('node:http', { cookieKeys: app.options.cookieKeys, clientId: 'other', baseUrl: app.url });
+    const otherPort = world.start('node:http', { cookieKeys: app.options.cookieKeys });
+    for (const other of await Promise.all([otherClient, otherPort])) {
+      const thief = new Browser();
+      for (const [name, value] of browser.cookies) thief.cookies.set(name, value);
+      thief.routes.set(new URL(app.url).origin, other.listening);
+      expect((await me(app, thief)).status).toBe(401);
+    }
+    expect((await me(app, browser)).status).toBe(200);
+  });
+
+  test('of a sign-in under way do not open there either', async () => {
+    const other = await world.start('node:http', { cookieKeys: app.options.cookieKeys });
+    const browser = new Browser();
+    const begun = await browser.call(`${app.url}/bff/sign-in`, { headers: { 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' } });
+    const state = new URL(begun.headers.location!).searchParams.get('state')!;
+    expect([...browser.cookies.keys()]).toEqual([`bff-a-${state.slice(0, 12)}`]);
+    const back = await browser.call(`${other.url}/bff/callback?state=${state}&code=x`);
+    expect(back.status).toBe(400);
+    expect(back.body).toContain('began in another browser');
+  });
+
   test('do not open for another session, under another name, cut short, or made long', async () => {
     const [browser, second] = [await signedIn(app), await signedIn(app)];
     const [name] = chunks(browser) as [string];

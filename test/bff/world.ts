@@ -124,11 +124,14 @@ export async function startWorld({ ports: count = 8, roles = [] as string[], val
   };
 }
 
+/** What the application's pages tell the upstream beside what every API understands. */
+const passHeaders = ['X-Api-Version'];
+
 // The application: `/me` and `/write` need a session, `/write` a scope it does not have; `/fails` throws behind the
 // guard; `/` is for everybody; `/api` is the upstream's.
 export const applications: Record<Host, (bff: Bff, upstream: string) => Promise<RequestListener>> = {
   async 'node:http'(bff, upstream) {
-    const orders = bff.proxyTo({ from: '/api', to: upstream });
+    const orders = bff.proxyTo({ from: '/api', to: upstream, passHeaders });
     return async (req: IncomingMessage & { token?: AccessToken }, res) => {
       if (await bff.handle(req, res) || await orders(req, res)) return;
       if (!/^\/(?:me|write|fails)\b/.test(req.url!)) return void res.end('home');
@@ -145,7 +148,7 @@ export const applications: Record<Host, (bff: Bff, upstream: string) => Promise<
     const app = new Koa();
     app.silent = true;
     app.use(onKoa.bffRoutes(bff));
-    app.use(onKoa.proxyTo(bff, { from: '/api', to: upstream }));
+    app.use(onKoa.proxyTo(bff, { from: '/api', to: upstream, passHeaders }));
     app.use((ctx, next) => {
       if (/^\/(?:me|write|fails)\b/.test(ctx.path)) return next();
       ctx.body = 'home';
@@ -162,7 +165,7 @@ export const applications: Record<Host, (bff: Bff, upstream: string) => Promise<
   async Express(bff, upstream) {
     const app = express();
     app.use(onExpress.bffRoutes(bff));
-    app.use(onExpress.proxyTo(bff, { from: '/api', to: upstream }));
+    app.use(onExpress.proxyTo(bff, { from: '/api', to: upstream, passHeaders }));
     app.get('/fails', onExpress.protect(bff), (_req, res) => {
       res.set('Set-Cookie', 'other=1').status(500).send('failed');
     });
@@ -176,7 +179,7 @@ export const applications: Record<Host, (bff: Bff, upstream: string) => Promise<
     let handle: RequestListener = () => {};
     const app = fastify({ serverFactory: (handler) => createServer(handle = handler as RequestListener) });
     app.addHook('onRequest', onFastify.bffRoutes(bff));
-    app.addHook('onRequest', onFastify.proxyTo(bff, { from: '/api', to: upstream }));
+    app.addHook('onRequest', onFastify.proxyTo(bff, { from: '/api', to: upstream, passHeaders }));
     app.get('/me', { onRequest: onFastify.protect(bff) }, async (request) => ({ sub: request.token!.sub }));
     const write = { onRequest: [onFastify.protect(bff), requireScopeFastify('orders:write')] };
     app.get('/write', write, async () => ({}));

@@ -1,7 +1,8 @@
+import { createHmac, createPublicKey, createVerify, type JsonWebKey } from 'node:crypto';
 import { inflateSync } from 'node:zlib';
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { createTestIssuer, forgeries, type TestIssuer } from '../../src/testing/index.ts';
+import { createTestIssuer, forgeries, type Forgery, type TestIssuer } from '../../src/testing/index.ts';
 import { createVerifier, VerificationError, type Verifier } from '../../src/verifier/index.ts';
 
 const audience = 'https://orders.example.com';
@@ -91,6 +92,7 @@ describe('a service is shown tokens that it must refuse', () => {
     unsigned: 'malformed',
     'hmac-with-public-key': 'unsupported_algorithm',
     'other-signature': 'bad_signature',
+    'other-key': 'bad_signature',
     'key-in-header': 'malformed',
     'unknown-key': 'unknown_key',
   };
@@ -101,6 +103,39 @@ describe('a service is shown tokens that it must refuse', () => {
 
   test.each(forgeries)('%s', async (forgery) => {
     expect(await refusal(issuer.forge(forgery))).toBe(reasons[forgery]);
+  });
+});
+
+describe('a forged token is what somebody without the key of the issuer can make', () => {
+  const parts = (jwt: string) => {
+    const [header, claims, signature] = jwt.split('.') as [string, string, string];
+    return { header: decodeProtectedHeader(jwt), text: Buffer.from(`${header}.${claims}`), signature };
+  };
+  const isSignedBy = (jwt: string, jwk: object) => {
+    const { text, signature } = parts(jwt);
+    const key = createPublicKey({ key: jwk as JsonWebKey, format: 'jwk' });
+    return createVerify('sha256').update(text).verify(key, signature, 'base64url');
+  };
+
+  test.each<Forgery>(['other-key', 'key-in-header', 'unknown-key', 'other-signature', 'hmac-with-public-key', 'unsigned'])(
+    '%s: no published key verifies it', (forgery) => {
+      const jwt = issuer.forge(forgery);
+      expect(issuer.jwks.keys.map((jwk) => isSignedBy(jwt, jwk))).toEqual([false]);
+    });
+
+  test('key-in-header: the key that it brings along verifies it, under the name of the issuer\'s', () => {
+    const jwt = issuer.forge('key-in-header');
+    const { jwk, kid } = parts(jwt).header;
+    expect(isSignedBy(jwt, jwk!)).toBe(true);
+    expect(kid).toBe(issuer.jwks.keys[0]!.kid);
+    expect(issuer.jwks.keys.map(({ n }) => n)).not.toContain(jwk!.n);
+  });
+
+  test('hmac-with-public-key: the public key as PEM is the secret', () => {
+    const jwt = issuer.forge('hmac-with-public-key');
+    const { text, signature } = parts(jwt);
+    const pem = createPublicKey({ key: issuer.jwks.keys[0]! as never, format: 'jwk' }).export({ type: 'spki', format: 'pem' });
+    expect(createHmac('sha256', pem).update(text).digest('base64url')).toBe(signature);
   });
 });
 
