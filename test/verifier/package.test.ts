@@ -1,13 +1,15 @@
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import packageJson from '../../package.json' with { type: 'json' };
+import { asModule, documentedCode } from './documented.ts';
 import { audience, startTestIssuer, type TestIssuer } from './issuer.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
+const tsc = join(root, 'node_modules/typescript/bin/tsc');
 const tarball = join(root, 'dist', `signet-${packageJson.version}.tgz`);
 
 describe('the verifier as a package of its own', () => {
@@ -110,7 +112,38 @@ describe('the verifier as a package of its own', () => {
     const target = { module: 'nodenext', target: 'es2022', lib: ['es2023', 'dom'], types: [] };
     const compilerOptions = { strict: true, noEmit: true, ...target };
     write('tsconfig.json', JSON.stringify({ compilerOptions, files: ['service.ts'] }));
-    const tsc = join(root, 'node_modules/typescript/bin/tsc');
     expect(execFileSync(process.execPath, [tsc, '-p', service], { encoding: 'utf8' })).toBe('');
+  });
+
+  // As a service's developer has them: each on a line of its own in package.json, types among them.
+  const names = ['@koa/router', '@types', 'express', 'fastify', 'koa', 'oidc-client-ts', 'openid-client'];
+  const frameworks = { ...Object.fromEntries(names.map((name) => [name, name])), redis: '@redis/client' };
+
+  test.each(['nodenext', 'node16', 'bundler'])('every documented line compiles under --strict as it is (%s)', (resolution) => {
+    const project = join(service, `documented-${resolution}`);
+    mkdirSync(project);
+    for (const [name, from] of Object.entries(frameworks)) {
+      if (existsSync(installed(name))) continue;
+      mkdirSync(dirname(installed(name)), { recursive: true });
+      symlinkSync(join(root, 'node_modules', from), installed(name));
+    }
+    const blocks = documentedCode(root);
+    expect(blocks.length).toBeGreaterThan(10);
+    const files = blocks.map((block, at) => {
+      const file = `${String(at).padStart(2, '0')}.ts`;
+      writeFileSync(join(project, file), `// ${block.where}\n${asModule(block)}`);
+      return file;
+    });
+    writeFileSync(join(project, 'package.json'), JSON.stringify({ name: 'documented', type: 'module', private: true }));
+    const module = resolution === 'bundler' ? 'esnext' : resolution;
+    writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({
+      compilerOptions: {
+        strict: true, noEmit: true, module, moduleResolution: resolution, target: 'es2023', skipLibCheck: true,
+        lib: ['es2023', 'dom', 'dom.iterable'], types: ['node'],
+      },
+      files,
+    }));
+    const { stdout } = spawnSync(process.execPath, [tsc, '-p', project], { encoding: 'utf8' });
+    expect(stdout).toBe('');
   });
 });
