@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createBff, type BffOptions } from '../../src/bff/index.ts';
+import { createCookieSeal } from '../../src/bff/seal.ts';
 import { person } from '../support/signet.ts';
 import { Browser, cookieOf, isOf, json } from './browser.ts';
 import { cookieKey, startWorld, type App, type World } from './world.ts';
@@ -74,29 +75,36 @@ describe('the cookies of a session', () => {
     expect((await me(app, browser)).status).toBe(200);
   });
 
-  // Both names are the default, and the keys came with the copied configuration: the cookies then differ in nothing.
-  test('do not open at another application that was given the same keys and name, on this host or at this address', async () => {
+  // Keys and names that came along with a copied configuration: the cookies then differ in nothing else.
+  test('do not open at another application that was given the same keys and name', async () => {
     const browser = await signedIn(app);
-    const otherClient = world.start('node:http', { cookieKeys: app.options.cookieKeys, clientId: 'other', baseUrl: app.url });
-    const otherPort = world.start('node:http', { cookieKeys: app.options.cookieKeys });
-    for (const other of await Promise.all([otherClient, otherPort])) {
-      const thief = new Browser();
-      for (const [name, value] of browser.cookies) thief.cookies.set(name, value);
-      thief.routes.set(new URL(app.url).origin, other.listening);
-      expect((await me(app, thief)).status).toBe(401);
-    }
+    const other = await world.start('node:http', { cookieKeys: app.options.cookieKeys, clientId: 'other' }, app);
+    const thief = new Browser();
+    for (const [name, value] of browser.cookies) thief.cookies.set(name, value);
+    thief.routes.set(new URL(app.url).origin, other.listening);
+    expect((await me(other, thief)).status).toBe(401);
     expect((await me(app, browser)).status).toBe(200);
   });
 
   test('of a sign-in under way do not open there either', async () => {
-    const other = await world.start('node:http', { cookieKeys: app.options.cookieKeys });
+    const other = await world.start('node:http', { cookieKeys: app.options.cookieKeys, clientId: 'other' }, app);
     const browser = new Browser();
-    const begun = await browser.call(`${app.url}/bff/sign-in`, { headers: { 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' } });
+    const page = { 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' };
+    const begun = await browser.call(`${app.url}/bff/sign-in`, { headers: page });
     const state = new URL(begun.headers.location!).searchParams.get('state')!;
-    expect([...browser.cookies.keys()]).toEqual([`bff-a-${state.slice(0, 12)}`]);
-    const back = await browser.call(`${other.url}/bff/callback?state=${state}&code=x`);
+    browser.routes.set(new URL(app.url).origin, other.listening);
+    const back = await browser.call(`${app.url}/bff/callback?state=${state}&code=x`);
     expect(back.status).toBe(400);
     expect(back.body).toContain('began in another browser');
+  });
+
+  test.each([
+    ['another client', ['other', 'https://shop.example.com']], ['another address', ['shop', 'https://admin.example.com']],
+  ])('are sealed with a key of the application: not that of %s', (_what, [clientId, baseUrl]) => {
+    const keys = [randomBytes(32)];
+    const sealed = createCookieSeal(keys, JSON.stringify(['shop', 'https://shop.example.com']), 'session').seal('{}', 'a');
+    expect(createCookieSeal(keys, JSON.stringify(['shop', 'https://shop.example.com']), 'session').open(sealed, 'a')).toBe('{}');
+    expect(createCookieSeal(keys, JSON.stringify([clientId, baseUrl]), 'session').open(sealed, 'a')).toBeUndefined();
   });
 
   test('do not open for another session, under another name, cut short, or made long', async () => {
