@@ -12,6 +12,7 @@ import { createApis, type Apis } from './apis.ts';
 import { createAudit, type Audit } from './audit.ts';
 import { createClients, type Clients } from './clients.ts';
 import { administrationApi, maxAccessTokenLife, type Config, type EntraConfig } from './config.ts';
+import { startSharedClock, type SharedClock } from './database/clock.ts';
 import type { Database } from './database/database.ts';
 import { migrate } from './database/migrate.ts';
 import { openDatabase } from './database/open.ts';
@@ -66,6 +67,7 @@ const oneMinuteMs = 60_000;
 /** What every command works with: the same modules on the same database, whether or not a server runs. */
 export interface Store {
   db: Database;
+  clock: SharedClock;
   seal: Seal;
   audit: Audit;
   policy: Policy;
@@ -110,44 +112,48 @@ export async function openStore(config: Config, log: Log, { create = true }: Sto
     const db = await openDatabase(config.database.url, { create });
     closers.push(() => db.close());
     await migrate(db, { create });
+    const clock = await startSharedClock(db, { log, allowedMs: config.keys.clockSkew * 1000 });
+    closers.push(clock.stop);
+    const { now } = clock;
 
     const { masterKeyFile: file, masterKey: value, previousMasterKeyFile: previousFile } = config.keys;
     const createIfMissing = !(await hasSigningKeys(db));
     const masterKeys = await loadMasterKey({ file, value, previousFile }, { createIfMissing });
     const seal = createSeal(masterKeys);
 
-    const audit = createAudit(db, { log, keepActivity: config.audit.activityRetention });
+    const audit = createAudit(db, { now, log, keepActivity: config.audit.activityRetention });
     closers.push(() => audit.close());
     const policy = keyPolicy(config);
     const generate = () => generateKey(config.keys.modulusLength);
     const keyring = createKeyring({ db, seal, audit, policy, generate });
-    const consumers = createConsumers(db, { log });
+    const consumers = createConsumers(db, { log, now });
     closers.push(() => consumers.close());
     const accessTokenLife = longestAccessTokenLife(config);
 
-    const revoked = createRevokedStatuses(db, { clockSkew: config.keys.clockSkew });
+    const revoked = createRevokedStatuses(db, { clockSkew: config.keys.clockSkew, now });
     const places: Places = createPlaces(db, {
       longestBearerLife: grantLifeSeconds + maxAccessTokenLife + config.keys.clockSkew,
       began: () => statusLists.refresh(),
+      now,
     });
     const statusLists = createStatusLists({
-      issuer: config.issuer, places, revoked, ttl: config.revocation.ttl, log, sharedNow: () => db.now(),
+      issuer: config.issuer, places, revoked, ttl: config.revocation.ttl, log, now, sharedNow: clock.exact,
     });
-    const logouts = createLogouts(db, { toldOfLogout: (tx, clientIds) => clients.toldOfLogout(tx, clientIds) });
+    const logouts = createLogouts(db, { toldOfLogout: (tx, clientIds) => clients.toldOfLogout(tx, clientIds) }, now);
     const statuses = {
       ...places, ...revoked, noteLogouts: logouts.noteLogouts,
       // To the others, and to ourselves without the detour.
       announce: async () =>
         void await Promise.all([revoked.announce(), statusLists.refresh(), logouts.announceLogouts()]),
     };
-    const grants = createGrants({ db, audit, statuses });
+    const grants = createGrants({ db, audit, statuses, now });
     const { endOfPerson, endOfClient, cutEverything, ended } = grants;
     const clients = createClients(db, config.applications, audit, { tokens: { end: endOfClient, ended } });
     return {
-      db, seal, audit, policy, keyring, consumers,
+      db, clock, seal, audit, policy, keyring, consumers,
       keys: createKeyOperations({ db, keyring, consumers, policy, accessTokenLife, cutSessions: cutEverything }),
-      accounts: createAccounts(db, audit, { tokens: { end: endOfPerson, ended } }),
-      identities: createIdentities(db),
+      accounts: createAccounts(db, audit, { tokens: { end: endOfPerson, ended }, now }),
+      identities: createIdentities(db, now),
       clients, places, revoked, statuses, statusLists, logouts, grants,
       entraKeys: createKeyRefreshes(db, audit, config.keys.pollEvery),
       apis: createApis(config.apis, config.issuer),
@@ -175,9 +181,10 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     closers.push(opened.close);
     const counts = config.metrics && createCounts();
     const store = counts ? { ...opened, audit: counts.counting(opened.audit) } : opened;
-    const { db, audit, accounts, clients, apis, keyring, consumers, policy, seal, passwords } = store;
+    const { db, clock, audit, accounts, clients, apis, keyring, consumers, policy, seal, passwords } = store;
     const { places, revoked, statuses, statusLists, logouts, grants } = store;
     const { ttl, redisUrl } = config.revocation;
+    const { now, exact: exactNow } = clock;
 
     const pages = createPages({ branding: config.branding, issuer: config.issuer });
     const entra = config.entra && await openEntra(config.entra, config, store, log, dispatcher);
@@ -187,7 +194,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     const providerPages = createProviderPages({ issuer: config.issuer, pages, accounts, elsewhere: entra?.elsewhere });
     const { audience } = administrationApi(config.issuer);
     const authorizer = createAuthorizer({
-      issuer: config.issuer, audience, accounts, clients, isRevoked: (claims) => isRevoked(claims, revoked),
+      issuer: config.issuer, audience, accounts, clients, isRevoked: (claims) => isRevoked(claims, revoked), now,
     });
     let issuer: Issuer | undefined;
     let active: Signer | undefined;
@@ -200,7 +207,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
         await statusLists.useKeys(keys);
         if (issuer) return issuer.useKeys(keys);
         issuer = createIssuer({
-          config, db, accounts, clients, apis, audit, seal, log, pages: providerPages,
+          config, db, accounts, clients, apis, audit, seal, log, now, exactNow, pages: providerPages,
           statuses, statusLists, discovery: metadataOf(config.issuer), upstream: entra?.upstream,
           jwksServed: ({ address, ...fetch }) => consumers.seen({ ...fetch, address: addressPrefix(address) }),
         }, keys);
@@ -210,23 +217,23 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     closers.push(() => issuer!.close());
     if (redisUrl) {
       const { openDenylist } = await import('./revocation/denylist.ts');
-      const denylist = openDenylist({ url: redisUrl, everything: () => revoked.list(0), log });
+      const denylist = openDenylist({ url: redisUrl, everything: () => revoked.list(0), log, now });
       closers.push(() => denylist.close());
       statusLists.onRead(denylist.tell);
     }
     closers.push(await followRevocations(db, statusLists, ttl));
     const delivery = await startLogoutDelivery({
-      issuer: config.issuer, logouts, clients, audit, log, signer: () => active!,
+      issuer: config.issuer, logouts, clients, audit, log, signer: () => active!, now,
     });
     closers.push(() => delivery.stop());
     closers.push(await clients.follow());
     const services = config.applications.filter(({ type }) => type === 'service');
     await places.load(services.map(({ clientId }) => clientId));
 
-    const attempts = createAttempts(db);
-    const devices = createDevices(seal, { issuer: config.issuer });
+    const attempts = createAttempts(db, now);
+    const devices = createDevices(seal, { issuer: config.issuer }, now);
     const sweeper = startSweeper({
-      everyMs: sweepEveryMs, log,
+      everyMs: sweepEveryMs, log, now: clock.exact, mayDelete: () => clock.health().isSteady,
       sweeps: [
         issuer!.sweep, attempts.sweepExpired, audit.sweepExpired, consumers.sweep, revoked.sweep, places.sweep,
         ...(entra ? [entra.connector.sweepExpired, entra.sessions.sweepExpired] : []),
@@ -260,11 +267,12 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     app.use(healthRoutes({
       database: () => db.now().then(() => true, () => false),
       keys: () => rotation.health(),
+      clockAgrees: () => Math.abs(clock.health().offset) <= tolerableOffsetMs(config),
       entra: entra && (() => entra.connector.health()),
     }));
-    app.use(statusListRoutes(statusLists, ttl));
+    app.use(statusListRoutes(statusLists, ttl, now));
     app.use(tokenEndpoints({
-      issuer: config.issuer, clients, revoked, grants, audit, log, signer: () => active!,
+      issuer: config.issuer, clients, revoked, grants, audit, log, now, signer: () => active!,
       recognise: (token) => issuer!.recognise(token),
     }));
     app.use(adminApi({
@@ -309,19 +317,19 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
 async function openEntra(
   entra: EntraConfig, { issuer }: Config, store: Store, log: Log, dispatcher: Dispatcher | undefined,
 ) {
-  const { db, seal, audit, accounts, identities, grants } = store;
+  const { db, seal, audit, accounts, identities, grants, clock: { now } } = store;
   // MSAL and its network stack are slow to load: only a server that signs people in with Microsoft waits for them.
   const { createEntraConnector } = await import('./signin/entra/connector.ts');
-  const connector = createEntraConnector({ config: entra, issuer, db, seal, log, dispatcher });
+  const connector = createEntraConnector({ config: entra, issuer, db, seal, log, dispatcher, now });
   // A grant's last refresh token may be renewed until the grant's end, and a session be used as long.
-  const sessions = createUpstreamSessions(db, seal, 2 * grantLifeSeconds);
+  const sessions = createUpstreamSessions(db, seal, 2 * grantLifeSeconds, now);
   const people = createPeople({ config: entra, db, accounts, identities, audit, tokensEnded: grants.ended });
   const rechecks = createRechecks({
-    config: entra, connector, sessions, people, audit, log,
+    config: entra, connector, sessions, people, audit, log, now,
     endUpstream: (accountId, upstream) => grants.endResting(accountId, upstream, { offline: true }),
   });
   const signOut = createEntraSignOut({
-    config: entra, issuer, connector, sessions, seal, audit, log,
+    config: entra, issuer, connector, sessions, seal, audit, log, now,
     endSessions: (accountId, upstream) => grants.endResting(accountId, upstream, { offline: false }),
   });
   const { label, logout: { propagate } } = entra;
@@ -331,6 +339,12 @@ async function openEntra(
     upstream: { standing: rechecks.standing, afterSignOut: signOut.afterSignOut },
     elsewhere: propagate === 'never' ? undefined : { label, logoutUrl, asks: propagate === 'ask' },
   };
+}
+
+/** Beyond half of the shorter tolerance somebody should look, while nothing is wrong yet. Milliseconds. */
+function tolerableOffsetMs({ tokens, keys }: Config): number {
+  const tolerances = [tokens.refreshGrace, keys.clockSkew].filter((seconds) => seconds > 0);
+  return Math.min(...tolerances, 60) * 500;
 }
 
 /** The longest life of anything signed now; the session counts, since its ID token comes back as a hint at sign-out. */

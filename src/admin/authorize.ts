@@ -39,9 +39,11 @@ interface AuthorizerParts {
   clients: Pick<Clients, 'find'>;
   /** Asked of where it is written down, and not of a list that may be some seconds old. */
   isRevoked: (claims: AccessToken['claims']) => Promise<boolean>;
+  now?: () => number;
 }
 
-export function createAuthorizer({ issuer, audience, accounts, clients, isRevoked }: AuthorizerParts): Authorizer {
+export function createAuthorizer(parts: AuthorizerParts): Authorizer {
+  const { issuer, audience, accounts, clients, isRevoked, now = Date.now } = parts;
   let verifier: Verifier | undefined;
 
   /** What the application may ask for now; a declared one may have changed with a restart. */
@@ -76,7 +78,7 @@ export function createAuthorizer({ issuer, audience, accounts, clients, isRevoke
 
     useKeys({ published }) {
       verifier?.close();
-      verifier = createVerifier({ issuer, audience, jwks: { keys: [...published] } });
+      verifier = createVerifier({ issuer, audience, jwks: { keys: [...published] }, now });
     },
   };
 }

@@ -10,15 +10,19 @@ interface SweeperOptions {
   sweeps: Sweep[];
   everyMs: number;
   log: Log;
-  now?: () => number;
+  now?: () => number | Promise<number>;
+  /** Whether what `now` says may be believed so far that rows go by it. Asked before each batch. Default: always. */
+  mayDelete?: () => boolean;
 }
 
 const batchSize = 500;
 const batchesAtMost = 200;
 
 /** Sweeps every `everyMs`, until `stop()`, which waits for a batch that is under way. */
-export function startSweeper({ sweeps, everyMs, log, now = Date.now }: SweeperOptions): { stop(): Promise<void> } {
+export function startSweeper(options: SweeperOptions): { stop(): Promise<void> } {
+  const { sweeps, everyMs, log, now = Date.now, mayDelete = () => true } = options;
   let stopped = false;
+  let isHeldBack = false;
   let round = Promise.resolve();
   let timer = scheduled();
 
@@ -28,6 +32,17 @@ export function startSweeper({ sweeps, everyMs, log, now = Date.now }: SweeperOp
         if (!stopped) timer = scheduled();
       });
     }, everyMs).unref();
+  }
+
+  /** Says so once: rows that stay are no harm for a while, and whoever runs the server should know. */
+  function isAllowed(): boolean {
+    const wasHeldBack = isHeldBack;
+    isHeldBack = !mayDelete();
+    if (isHeldBack && !wasHeldBack) {
+      log.warn('sweep.stopped', { because: 'the clock of this server and that of the database do not agree' });
+    }
+    if (wasHeldBack && !isHeldBack) log.info('sweep.resumed');
+    return !isHeldBack;
   }
 
   async function sweepAll(): Promise<void> {
@@ -41,8 +56,8 @@ export function startSweeper({ sweeps, everyMs, log, now = Date.now }: SweeperOp
   }
 
   async function sweepOne(sweep: Sweep): Promise<void> {
-    for (let batch = 0; batch < batchesAtMost && !stopped; batch += 1) {
-      if ((await sweep(now(), batchSize)) < batchSize) return;
+    for (let batch = 0; batch < batchesAtMost && !stopped && isAllowed(); batch += 1) {
+      if ((await sweep(await now(), batchSize)) < batchSize) return;
     }
   }
 

@@ -39,16 +39,16 @@ interface ConfigurationParts {
   discovery: Record<string, unknown>;
   statusLists: Pick<StatusLists, 'uriOf'>;
   upstream: Upstream | undefined;
+  /** Epoch milliseconds. */
+  now: () => number;
 }
 
 const hour = 3600;
 /** A grant outlives its refresh tokens' renewals for so long; then the person signs in again. */
 export const grantLifeSeconds = 90 * 24 * hour;
 
-export function configurationFor(
-  { config, people, apis, models, consents, pages, cookieKeys, discovery, statusLists, upstream }: ConfigurationParts,
-  keys: SigningKeys,
-): Configuration {
+export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): Configuration {
+  const { config, people, apis, models, consents, pages, cookieKeys, discovery, statusLists, upstream, now } = parts;
   const { tokens, session } = config;
   const secure = config.issuer.startsWith('https:');
   const acrValues = Object.keys(config.entra?.acrValues ?? {});
@@ -132,7 +132,7 @@ export function configurationFor(
       AuthorizationCode: tokens.authorizationCodeLife,
       IdToken: tokens.idTokenLife,
       RefreshToken: tokens.refreshTokenLife,
-      Session: (_ctx, used) => lifeOf(used as SignedInSession, session.life),
+      Session: (_ctx, used) => lifeOf(used as SignedInSession, session.life, now()),
       Interaction: hour,
       Grant: grantLifeSeconds,
     },
@@ -181,9 +181,9 @@ export function configurationFor(
 const strangersSessionLife = 600;
 
 /** Seconds that a session has left: it ends so long after the sign-in, however it is used meanwhile. */
-function lifeOf({ accountId, signedInAt }: SignedInSession, life: number): number {
+function lifeOf({ accountId, signedInAt }: SignedInSession, life: number, now: number): number {
   if (accountId === undefined) return strangersSessionLife;
-  return Math.max(1, signedInAt! + life - Math.floor(Date.now() / 1000));
+  return Math.max(1, signedInAt! + life - Math.floor(now / 1000));
 }
 
 interface LivedToken {

@@ -113,16 +113,18 @@ interface IssuerParts {
   /** Where people also sign in elsewhere. */
   upstream?: Upstream | undefined;
   now?: () => number;
+  /** The same, not from an estimate. */
+  exactNow?: () => Promise<number>;
 }
 
 export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer {
   const { config, db, accounts, clients, apis, audit, seal, log, pages, jwksServed, upstream, now = Date.now } = parts;
-  const { statuses, statusLists, discovery = {} } = parts;
+  const { statuses, statusLists, discovery = {}, exactNow = async () => now() } = parts;
   const models = createModels(db, findClientMetadata, statuses, now);
   const consents = createConsents(db, now);
   // Sealed once per refresh, so under a key of its own: see createSeal on how often one key may be used.
   const answerSeal = createSeal(seal.derive('refresh answers') as unknown as MasterKeys);
-  const rotation = createRefreshRotation(models, answerSeal, config.tokens.refreshGrace, now);
+  const rotation = createRefreshRotation(models, answerSeal, config.tokens.refreshGrace, now, exactNow);
   const states = new WeakMap<IncomingMessage, RequestState>();
   const cookieKeys = seal.derive('cookies').map((key) => key.toString('base64url'));
   const people = onceInRequest((id: string) => accounts.find(id));
@@ -135,12 +137,12 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
   }
 
   function build(keys: SigningKeys): Built {
-    const formats = createTokenFormats(config.issuer, keys, config.tokens.refreshTokenFormat);
+    const formats = createTokenFormats(config.issuer, keys, config.tokens.refreshTokenFormat, now);
     const configuration = configurationFor({
-      config, people, apis, models, consents, pages, cookieKeys, discovery, statusLists, upstream,
+      config, people, apis, models, consents, pages, cookieKeys, discovery, statusLists, upstream, now,
     }, keys);
     const provider = createProvider(config.issuer, configuration, {
-      formats, rotation, places: statuses,
+      formats, rotation, places: statuses, now,
       findApplication: (clientId) => clients.find(clientId), stateOf: (req) => states.get(req),
       // Not which is later: the clocks of servers, and of whoever types the command, may be apart.
       isOver: async ({ accountId, signedOutAt }) =>
@@ -253,7 +255,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
       previous.formats.close();
     },
 
-    recognise: (token) => recognise(token, { models, formats: current.formats, issuer: config.issuer }),
+    recognise: (token) => recognise(token, { models, formats: current.formats, issuer: config.issuer, now }),
 
     sweep: (at, limit) => models.sweep(at, at - config.tokens.refreshGrace * 1000, limit),
     close: () => current.formats.close(),

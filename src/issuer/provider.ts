@@ -10,6 +10,7 @@ import type { PublicJwk, Signer } from '../keys/signer.ts';
 import type { Place, Places } from '../revocation/places.ts';
 import { signInCookies } from './cookies.ts';
 import type { SessionAdapter } from './models.ts';
+import { followClock } from './provider-clock.ts';
 import type { RefreshRotation } from './refresh.ts';
 import type { TokenFormats } from './tokens.ts';
 import type { Resting } from './upstream.ts';
@@ -34,6 +35,8 @@ interface ProviderParts {
   /** Whether the person of a sign-in was signed out everywhere since they proved who they are. */
   isOver(login: ProvedSignIn): Promise<boolean>;
   stateOf(req: IncomingMessage): RequestState | undefined;
+  /** Epoch milliseconds, by the clock that replicas share. */
+  now(): number;
 }
 
 /** What of a finished sign-in is ours (complete.ts). */
@@ -98,6 +101,7 @@ interface InteractionClass {
 export function createProvider(issuer: string, configuration: Configuration, parts: ProviderParts): Provider {
   const provider = new Provider(issuer, configuration);
   trustOnlyTheIssuer(provider, new URL(issuer));
+  followClock(provider, parts.now);
 
   const createContext = provider.createContext.bind(provider);
   provider.createContext = <S>(req: IncomingMessage, res: ServerResponse) => {
@@ -120,7 +124,7 @@ export function createProvider(issuer: string, configuration: Configuration, par
     ClientCredentials: { value: serviceTokenModel(provider.ClientCredentials as never, parts.places) },
     Grant: { value: grantModel(provider.Grant as never) },
     Interaction: { value: interactionModel(provider.Interaction as never, parts) },
-    Session: { value: sessionModel(provider.Session as never) },
+    Session: { value: sessionModel(provider.Session as never, parts.now) },
     AuthorizationCode: { value: codeModel(provider.AuthorizationCode as never, provider) },
     RefreshToken: { value: refreshTokenModel(provider.RefreshToken as never, provider, parts) },
   });
@@ -249,7 +253,7 @@ function interactionModel(Base: InteractionClass, { isOver }: Pick<ProviderParts
 }
 
 /** A session that gets a new id. A refresh in another tab looks for it by its uid, and has to find it at any moment. */
-function sessionModel(Base: SessionClass): SessionClass {
+function sessionModel(Base: SessionClass, now: () => number): SessionClass {
   return class Session extends Base {
     static override get IN_PAYLOAD() {
       return [...super.IN_PAYLOAD, 'upstream', 'signedInAt'];
@@ -258,7 +262,7 @@ function sessionModel(Base: SessionClass): SessionClass {
     // oidc-provider takes from a finished sign-in what it knows of (lib/actions/authorization/resume.js).
     override loginAccount(details: object) {
       super.loginAccount(details);
-      this.signedInAt = Math.floor(Date.now() / 1000);
+      this.signedInAt = Math.floor(now() / 1000);
       this.upstream = (Provider.ctx!.oidc.entities.Interaction?.result?.login as ProvedSignIn | undefined)?.upstream;
     }
 

@@ -23,11 +23,13 @@ interface RecognitionParts {
   models: Models;
   formats: TokenFormats;
   issuer: string;
+  /** Epoch milliseconds. */
+  now: () => number;
 }
 
 export async function recognise(token: string, parts: RecognitionParts): Promise<RecognisedToken | undefined> {
   const { models, formats, issuer } = parts;
-  const now = Date.now();
+  const now = parts.now();
   const claims = await formats.openAnyAccessToken(token);
   if (claims) {
     return {

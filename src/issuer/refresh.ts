@@ -11,6 +11,11 @@ import { errors, type KoaContextWithOIDC } from 'oidc-provider';
 import type { Seal } from '../keys/seal.ts';
 import type { Models, StoredRefreshToken, Successor } from './models.ts';
 
+interface FoundRefreshToken extends StoredRefreshToken {
+  /** Whether the client may still repeat the request that spent it. */
+  isInGrace: boolean;
+}
+
 interface Rotation {
   spent: string;
   successor?: Omit<Successor, 'sealedAnswer'>;
@@ -34,16 +39,21 @@ export function createRefreshRotation(
   seal: Seal,
   graceSeconds: number,
   now: () => number = Date.now,
+  exactNow: () => Promise<number> = async () => now(),
 ): RefreshRotation {
   const rotations = new WeakMap<object, Rotation>();
-  const found = new WeakMap<object, StoredRefreshToken>();
+  const found = new WeakMap<object, FoundRefreshToken>();
 
-  const withinGrace = ({ rotatedAt }: StoredRefreshToken) =>
-    rotatedAt !== undefined && now() - rotatedAt <= graceSeconds * 1000;
+  /** Looks up, and says of a spent one whether the grace still runs, by a clock that was not set a moment ago. */
+  async function lookUp(handle: string): Promise<FoundRefreshToken | undefined> {
+    const stored = await models.findRefreshToken(handle);
+    if (stored?.rotatedAt === undefined) return stored && { ...stored, isInGrace: false };
+    return { ...stored, isInGrace: await exactNow() - stored.rotatedAt <= graceSeconds * 1000 };
+  }
 
   /** The earlier answer, if `stored` was spent by this very request a moment ago. */
-  function earlierAnswer(ctx: KoaContextWithOIDC, handle: string, stored: StoredRefreshToken): object | undefined {
-    if (!withinGrace(stored) || !stored.sealedAnswer) return undefined;
+  function earlierAnswer(ctx: KoaContextWithOIDC, handle: string, stored: FoundRefreshToken): object | undefined {
+    if (!stored.isInGrace || !stored.sealedAnswer) return undefined;
     const { request, answer } = JSON.parse(seal.open(stored.sealedAnswer, sealContext(handle)).toString()) as {
       request: string; answer: object;
     };
@@ -52,12 +62,12 @@ export function createRefreshRotation(
 
   return {
     async find(ctx, handle) {
-      const stored = await models.findRefreshToken(handle);
+      const stored = await lookUp(handle);
       if (!stored) return undefined;
       found.set(ctx, stored);
       if (stored.rotatedAt === undefined) return stored.payload;
       // Once the successor was used its owner has it, so the old one can only come from somebody else.
-      const tolerable = withinGrace(stored) && !stored.successorSpent;
+      const tolerable = stored.isInGrace && !stored.successorSpent;
       return tolerable ? stored.payload : { ...stored.payload, consumed: Math.floor(stored.rotatedAt / 1000) };
     },
 
@@ -94,7 +104,7 @@ export function createRefreshRotation(
       const sealedAnswer = graceSeconds > 0 ? seal.seal(Buffer.from(copy), sealContext(rotation.spent)) : null;
       if (await models.rotate(rotation.spent, { ...rotation.successor, sealedAnswer }, now())) return;
 
-      const stored = await models.findRefreshToken(rotation.spent);
+      const stored = await lookUp(rotation.spent);
       const answer = stored && earlierAnswer(ctx, rotation.spent, stored);
       ctx.state.refusal = stored?.rotatedAt === undefined ? 'the grant has ended' : 'another request was first';
       if (answer) respond(ctx, 200, answer);

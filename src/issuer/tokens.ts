@@ -24,13 +24,14 @@ export function createTokenFormats(
   issuer: string,
   keys: SigningKeys,
   refreshTokenFormat: 'jwt' | 'opaque',
+  now: () => number = Date.now,
 ): TokenFormats {
   const header = encode({ alg: keys.active.alg, typ: refreshTokenType, kid: keys.active.kid });
   const publicKeys = new Map(keys.published.map((jwk) =>
     [jwk.kid, createPublicKey({ key: { ...jwk }, format: 'jwk' })]));
   const jwks = { keys: [...keys.published] };
-  const userinfo: Verifier = createVerifier({ issuer, audience: issuer, jwks });
-  const anyAudience: Verifier = createVerifier({ issuer, audience: null, jwks });
+  const userinfo: Verifier = createVerifier({ issuer, audience: issuer, jwks, now });
+  const anyAudience: Verifier = createVerifier({ issuer, audience: null, jwks, now });
 
   return {
     async wrapRefreshToken(handle, issuedAt, expiresAt) {
@@ -47,7 +48,7 @@ export function createTokenFormats(
         const { alg, typ, kid } = decodeProtectedHeader(token);
         const { iss, aud, exp, jti } = decodeJwt(token);
         if (alg !== 'RS256' || typ !== refreshTokenType || iss !== issuer || aud !== issuer) return undefined;
-        if (jti === undefined || exp === undefined || exp <= Date.now() / 1000) return undefined;
+        if (jti === undefined || exp === undefined || exp <= now() / 1000) return undefined;
         // The handle is proof enough; the signature only saves a query on what is forged. So a key that this replica
         // does not know, because it is newer than our last look or was revoked, ends nobody's session.
         const key = publicKeys.get(kid ?? '');

@@ -29,10 +29,12 @@ interface TokenEndpointsParts {
   signer: () => Signer;
   audit: Pick<Audit, 'record'>;
   log: Log;
+  /** Epoch milliseconds. */
+  now?: () => number;
 }
 
 export function tokenEndpoints(parts: TokenEndpointsParts): Middleware {
-  const { issuer, clients, recognise, revoked, grants, signer, audit, log } = parts;
+  const { issuer, clients, recognise, revoked, grants, signer, audit, log, now = Date.now } = parts;
   const answers = new Map([[introspectionPath, introspect], [revocationPath, revoke]]);
 
   return async (ctx, next) => {
@@ -80,7 +82,7 @@ export function tokenEndpoints(parts: TokenEndpointsParts): Middleware {
   async function sign({ clientId }: Application, answer: object): Promise<string> {
     const { alg, kid, sign: signData } = signer();
     const head = encode({ alg, typ: 'token-introspection+jwt', kid });
-    const iat = Math.floor(Date.now() / 1000);
+    const iat = Math.floor(now() / 1000);
     const body = encode({ iss: issuer, aud: clientId, iat, token_introspection: answer });
     const signature = await signData(Buffer.from(`${head}.${body}`));
     return `${head}.${body}.${signature.toString('base64url')}`;

@@ -6,7 +6,7 @@ import { aggregationPath, statusListType, type StatusLists } from './lists.ts';
 
 const mediaType = `application/${statusListType}`;
 
-export function statusListRoutes(lists: StatusLists, ttl: number): Middleware {
+export function statusListRoutes(lists: StatusLists, ttl: number, now: () => number = Date.now): Middleware {
   return async (ctx, next) => {
     const asked = new RegExp(`^${aggregationPath}(?:/([1-9]\\d{0,8}))?$`).exec(ctx.path);
     if (!asked) return next();
@@ -33,7 +33,7 @@ export function statusListRoutes(lists: StatusLists, ttl: number): Middleware {
       return refuse(ctx, 503, 'temporarily_unavailable', 'the last list has expired, and no newer one can be made now');
     }
     // Never longer than the list itself may be believed, so that no cache hands out an expired one.
-    const left = signed.expiresAt - Math.ceil(Date.now() / 1000);
+    const left = signed.expiresAt - Math.ceil(now() / 1000);
     ctx.set('Cache-Control', `public, max-age=${Math.max(0, Math.min(ttl, left))}`);
     ctx.set('ETag', signed.etag);
     ctx.vary('Accept-Encoding');

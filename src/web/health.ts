@@ -8,6 +8,8 @@ export interface HealthParts {
   /** Whether the database answers. */
   database: () => Promise<boolean>;
   keys: () => { ok: boolean; failure?: unknown; clockOffset?: unknown };
+  /** Whether our clock is near enough to the database's. Where it is not, the server serves, and somebody should look. */
+  clockAgrees?: () => boolean;
   /** Of signing in with Microsoft. Without it much goes on, so it never makes this server unready. */
   entra?: (() => { state: string }) | undefined;
   now?: () => number;
@@ -15,7 +17,8 @@ export interface HealthParts {
 
 const rememberedMs = 1000;
 
-export function healthRoutes({ database, keys, entra, now = Date.now }: HealthParts): Middleware {
+export function healthRoutes(parts: HealthParts): Middleware {
+  const { database, keys, clockAgrees = () => true, entra, now = Date.now } = parts;
   let asked: { at: number; answer: Promise<boolean> } | undefined;
 
   function databaseAnswers(): Promise<boolean> {
@@ -31,6 +34,7 @@ export function healthRoutes({ database, keys, entra, now = Date.now }: HealthPa
     const { ok, failure, clockOffset } = keys();
     const reachable = await databaseAnswers();
     return answer(ctx, ok && reachable, {
+      ...(ok && reachable && !clockAgrees() && { status: 'degraded' }),
       database: reachable ? 'ok' : 'unreachable',
       keys: { ok, failure, clockOffset },
       ...(entra && { entra: { state: entra().state } }),

@@ -21,6 +21,8 @@ export interface ServerSettings {
   directory: string;
   /** False: as an installation has it that changed nothing. */
   scaled?: boolean;
+  /** How often what expired is deleted. Default: as it comes. */
+  sweepEveryMs?: number;
 }
 
 export const scaledKeys = { rotateEvery: 8, publishAhead: 3, jwksMaxAge: 1, pollEvery: 1, clockSkew: 1 };

@@ -3,7 +3,7 @@
 
 import { createLog } from '../../src/log.ts';
 import { startServer } from '../../src/server.ts';
-import { serverConfig } from './scaled.ts';
+import { serverConfig, type ServerSettings } from './scaled.ts';
 
 let lastWords: string | undefined;
 process.on('message', ({ dieAt }: { dieAt?: string }) => { lastWords = dieAt; });
@@ -13,7 +13,8 @@ const log = createLog('debug', (line) => {
   if (lastWords !== undefined && JSON.parse(line).event === lastWords) process.kill(process.pid, 'SIGKILL');
 });
 
-const server = await startServer(serverConfig(JSON.parse(process.argv[2]!)), log);
+const settings = JSON.parse(process.argv[2]!) as ServerSettings;
+const server = await startServer(serverConfig(settings), log, { sweepEveryMs: settings.sweepEveryMs });
 
 const stop = () => void server.close().then(() => process.exit(0));
 process.on('SIGTERM', stop);
