@@ -35,8 +35,8 @@ import type { Log } from './log.ts';
 import { createCounts } from './metrics/counts.ts';
 import { gauges } from './metrics/gauges.ts';
 import { serveMetrics } from './metrics/serve.ts';
-import { introspectionPath, revocationPath, tokenEndpoints } from './revocation/endpoints.ts';
-import { aggregationPath, createStatusLists, followRevocations, type StatusLists } from './revocation/lists.ts';
+import { tokenEndpoints } from './revocation/endpoints.ts';
+import { createStatusLists, followRevocations, type StatusLists } from './revocation/lists.ts';
 import { startLogoutDelivery } from './revocation/logout-delivery.ts';
 import { createLogouts, type Logouts } from './revocation/logouts.ts';
 import { createPlaces, type Places } from './revocation/places.ts';
@@ -55,6 +55,8 @@ import { signInRoutes } from './signin/routes.ts';
 import { createUpstreamSessions } from './signin/upstream-sessions.ts';
 import { version } from './verifier/version.ts';
 import { createAssets } from './web/assets.ts';
+import { answerMethods, endpoints } from './web/endpoints.ts';
+import { formAsGet } from './web/form-as-get.ts';
 import { createFront } from './web/front.ts';
 import { addressPrefix, clientAddress, requestId, securityHeaders, sendPage } from './web/guard.ts';
 import { healthRoutes } from './web/health.ts';
@@ -251,17 +253,18 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
       if (!ctx.req.url?.startsWith('/')) {
         throw new AppError('invalid_target', 400, 'The request target must be a path.');
       }
-      // No name, token or value of ours has one, PostgreSQL keeps none, and it would be an error of ours further in.
-      if (ctx.req.url.includes('%00')) {
+      // No name, token or value of ours has one, PostgreSQL keeps none, and it would be an error of ours further in. An
+      // authorization request is refused there, by way of the application (issuer/request-parameters.ts).
+      if (ctx.req.url.includes('%00') && ctx.path !== endpoints.authorization.path) {
         throw new AppError('invalid_request', 400, 'The address has a null character in it.');
       }
       ctx.state.address = clientAddress(ctx.req, config.proxy.trusted);
       return next();
     });
+    app.use(answerMethods({ entra: entra !== undefined }));
     app.use(createAssets(config.branding).middleware);
     app.use(async (ctx, next) => {
-      if (ctx.method !== 'GET' && ctx.method !== 'HEAD') return next();
-      if (ctx.path === '/') return sendPage(ctx, pages.home(homeOf(config.issuer)));
+      if (ctx.path === endpoints.home.path) return sendPage(ctx, pages.home(homeOf(config.issuer)));
       return next();
     });
     app.use(healthRoutes({
@@ -286,12 +289,14 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
       minPasswordLength: config.passwords.minLength,
       entra: entra && createEntraSignIn({ ...entra, issuer: issuer!, accounts, finish: complete, audit }),
     }).routes());
+    app.use(formAsGet({ issuer: config.issuer, pages }));
     app.use((ctx) => {
       ctx.respond = false;
       return issuer!.handle(ctx.req, ctx.res, ctx.state as RequestState);
     });
 
-    const server = createServer(createFront({
+    // A `state` of 8 kB is three times as long where it is percent-encoded, and more than that is to be told.
+    const server = createServer({ maxHeaderSize: 65_536 }, createFront({
       issuer: config.issuer, trustedProxies: config.proxy.trusted,
       token: (req, res, state) => issuer!.handle(req, res, state), everythingElse: app.callback(),
     }));
@@ -379,19 +384,20 @@ async function createFirstAdministrator({ accounts, passwords }: Store, { issuer
  */
 function metadataOf(issuer: string) {
   return {
-    introspection_endpoint: `${issuer}${introspectionPath}`,
+    introspection_endpoint: `${issuer}${endpoints.introspection.path}`,
     introspection_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
     introspection_signing_alg_values_supported: ['RS256'],
-    revocation_endpoint: `${issuer}${revocationPath}`,
+    revocation_endpoint: `${issuer}${endpoints.revocation.path}`,
     revocation_endpoint_auth_methods_supported: ['none', 'client_secret_basic', 'client_secret_post'],
-    status_list_aggregation_endpoint: `${issuer}${aggregationPath}`,
+    status_list_aggregation_endpoint: `${issuer}${endpoints.status_lists.path}`,
     backchannel_logout_supported: true,
     backchannel_logout_session_supported: true,
   };
 }
 
 function homeOf(issuer: string) {
-  return { issuer, discovery: `${issuer}/.well-known/openid-configuration`, jwks: `${issuer}/jwks` };
+  const { openid_configuration: discovery, jwks } = endpoints;
+  return { issuer, discovery: issuer + discovery.path, jwks: issuer + jwks.path };
 }
 
 function createClosers() {

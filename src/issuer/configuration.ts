@@ -10,6 +10,7 @@ import type { Config } from '../config.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
 import type { StatusLists } from '../revocation/lists.ts';
 import type { Place } from '../revocation/places.ts';
+import { endpoints } from '../web/endpoints.ts';
 import { accessTokenClaims, claimsOf, claimsOfScope, oidcScopes } from './claims.ts';
 import { loadGrant, type Consents } from './consent.ts';
 import { cookieName } from './cookies.ts';
@@ -68,6 +69,13 @@ export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): 
     },
 
     discovery: discovery as never,
+    routes: {
+      authorization: endpoints.authorization.path,
+      end_session: endpoints.end_session.path,
+      jwks: endpoints.jwks.path,
+      token: endpoints.token.path,
+      userinfo: endpoints.userinfo.path,
+    },
     responseTypes: ['code'],
     clientAuthMethods: ['none', 'client_secret_basic', 'client_secret_post'],
     scopes: oidcScopes,

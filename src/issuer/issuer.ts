@@ -17,10 +17,12 @@ import type { SigningKeys } from '../keys/keyring.ts';
 import type { Log } from '../log.ts';
 import type { StatusLists } from '../revocation/lists.ts';
 import type { Places } from '../revocation/places.ts';
+import { endpoints, isProtocolPath } from '../web/endpoints.ts';
 import { configurationFor, toMetadata, type ProviderPages } from './configuration.ts';
 import { createConsents, describeConsent, recordConsent, withdrawConsent, type ConsentRequest } from './consent.ts';
 import { auditProvider } from './events.ts';
 import { showFormPost } from './form-post.ts';
+import { ignoreUnverifiedHint } from './id-token-hint.ts';
 import { createModels, type GrantStatuses } from './models.ts';
 import { createProvider, type ProvedSignIn, type RequestState } from './provider.ts';
 import { recognise, type RecognisedToken } from './recognise.ts';
@@ -155,20 +157,20 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
     provider.use((ctx, next) => rotation.settle(ctx as never, next));
     // None of these has anything to do with the busy endpoint, and each costs it a turn.
     const useBesideTokens = (layer: Middleware) =>
-      provider.use((ctx, next) => (ctx.path === '/token' && ctx.method === 'POST' ? next() : layer(ctx, next)));
+      provider.use((ctx, next) => (ctx.path === endpoints.token.path && ctx.method === 'POST' ? next() : layer(ctx, next)));
     useBesideTokens((ctx, next) => signOutElsewhere(ctx as never, next, config.issuer, upstream));
     useBesideTokens((ctx, next) => countFetches(ctx, next, keys));
     useBesideTokens((ctx, next) => cacheMetadata(ctx, next, config.keys.jwksMaxAge));
     useBesideTokens((ctx, next) => answerUnknownPath(ctx as never, next, pages));
     useBesideTokens((ctx, next) => showFormPost(ctx as never, next, pages));
-    useBesideTokens((ctx, next) => refuseLongParameters(ctx as never, next, provider, pages));
+    useBesideTokens((ctx, next) => ignoreUnverifiedHint(ctx, next, { provider, formats }));
     return { provider, formats, callback: provider.callback() as Built['callback'] };
   }
 
   /** Who was given which keys: a body (200), or word that the one they have is still current (304). */
   async function countFetches(ctx: Context, next: () => Promise<void>, keys: SigningKeys): Promise<void> {
     await next();
-    if (ctx.path !== '/jwks' || ctx.method !== 'GET' || (ctx.status !== 200 && ctx.status !== 304)) return;
+    if (ctx.path !== endpoints.jwks.path || ctx.method !== 'GET' || (ctx.status !== 200 && ctx.status !== 304)) return;
     const { address } = ctx.state as RequestState;
     jwksServed?.({ userAgent: ctx.get('User-Agent'), address, newestPreparedAt: keys.newestPreparedAt });
   }
@@ -299,8 +301,8 @@ function onceInRequest<T>(read: (id: string) => Promise<T>): (id: string) => Pro
   };
 }
 
-const metadataPaths = new Set([
-  '/jwks', '/.well-known/openid-configuration', '/.well-known/oauth-authorization-server',
+const metadataPaths = new Set<string>([
+  endpoints.jwks.path, endpoints.openid_configuration.path, endpoints.oauth_metadata.path,
 ]);
 
 // oidc-provider answers these from memory but says nothing of caching. The JWKS's max-age is a promise that key
@@ -322,27 +324,9 @@ async function cacheMetadata(ctx: Context, next: () => Promise<void>, maxAgeSeco
 }
 
 async function answerUnknownPath(ctx: KoaContextWithOIDC, next: () => Promise<void>, pages: ProviderPages) {
-  await next();
+  if (isProtocolPath(ctx.path)) await next();
   if (ctx.status !== 404 || ctx.body) return;
   showError(ctx, pages, 404, { error: 'not_found', error_description: 'there is nothing at this address' });
-}
-
-/** What of a request is kept until its answer, with the event of its refusal. */
-const keptFrom = new Map([['/auth', 'authorization.error'], ['/session/end', 'end_session.error']]);
-const longestParameter = 2048;
-
-// Anybody may ask, so anybody may have us keep something: not more than an application has a use for. An ID token is
-// not kept, and is as long as what it says.
-async function refuseLongParameters(
-  ctx: KoaContextWithOIDC, next: () => Promise<void>, provider: Provider, pages: ProviderPages,
-) {
-  const event = keptFrom.get(ctx.path);
-  const long = event && Object.entries(ctx.query).find(([name, value]) =>
-    name !== 'id_token_hint' && String(value).length > longestParameter);
-  if (!long) return next();
-  const error = new errors.InvalidRequest(`a parameter is longer than ${longestParameter} characters`);
-  showError(ctx, pages, error.statusCode, { error: error.error, error_description: error.error_description });
-  provider.emit(event as 'authorization.error', ctx, error);
 }
 
 // oidc-provider reads 56 KiB, and of what is larger says no more than of what it cannot read (selective_body.js). It

@@ -4,7 +4,7 @@
 import { createPublicKey } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Context } from 'koa';
-import { errors, ExternalSigningKey, Provider, type Adapter, type Configuration } from 'oidc-provider';
+import { ExternalSigningKey, Provider, type Adapter, type Configuration } from 'oidc-provider';
 import { secretMatches } from '../clients.ts';
 import type { PublicJwk, Signer } from '../keys/signer.ts';
 import type { Place, Places } from '../revocation/places.ts';
@@ -12,6 +12,7 @@ import { signInCookies } from './cookies.ts';
 import type { SessionAdapter } from './models.ts';
 import { followClock } from './provider-clock.ts';
 import type { RefreshRotation } from './refresh.ts';
+import { readableContext } from './request-parameters.ts';
 import type { TokenFormats } from './tokens.ts';
 import type { Resting } from './upstream.ts';
 import type { AccessToken } from '../verifier/index.ts';
@@ -77,10 +78,6 @@ interface ModelClass {
   find(value: string, options?: object): Promise<Model | undefined>;
   adapter: Adapter;
   IN_PAYLOAD: string[];
-}
-
-interface ContextClass {
-  new (...input: never[]): object;
 }
 
 interface SessionClass {
@@ -157,27 +154,6 @@ function rememberClients(
     const client = await find(clientId);
     if (client) clients.set(application, client);
     return client;
-  };
-}
-
-/**
- * A parameter with U+0000 is refused before anything is looked for: PostgreSQL keeps none and would fail the query.
- * What is set here is the form of a request, just parsed (lib/shared/selective_body.js), and thrown, `invalid_request`.
- */
-function readableContext(Base: ContextClass): ContextClass {
-  return class OIDCContext extends Base {
-    #body: Record<string, string | string[]> | undefined;
-
-    get body() {
-      return this.#body;
-    }
-
-    set body(form) {
-      const texts = Object.entries(form ?? {}).flat(2);
-      const isUnfit = texts.some((text) => text.includes('\0'));
-      if (isUnfit) throw new errors.InvalidRequest('a parameter has a null character');
-      this.#body = form;
-    }
   };
 }
 

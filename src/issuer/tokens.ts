@@ -2,9 +2,10 @@
 // comes back. Nothing may accept one kind as another: `typ` tells them apart, then the audience does.
 
 import { createPublicKey, verify, type KeyObject } from 'node:crypto';
-import { decodeJwt, decodeProtectedHeader } from 'jose';
+import { z } from 'zod';
 import type { SigningKeys } from '../keys/keyring.ts';
 import { createVerifier, type Verifier } from '../verifier/index.ts';
+import { readUnverified } from './unverified-jwt.ts';
 
 export interface TokenFormats {
   /** A refresh token for the wire: `handle` inside a JWT of type rt+jwt, addressed to the issuer itself. */
@@ -15,7 +16,14 @@ export interface TokenFormats {
   openAccessToken(token: string): Promise<Record<string, unknown> | undefined>;
   /** The same of an access token for whatever audience: to answer for it, never to open something with it. */
   openAnyAccessToken(token: string): Promise<Record<string, unknown> | undefined>;
+  /** Whom and what an ID token of ours names, however long ago it expired; undefined where it is none. */
+  openIdToken(token: string): Promise<IdTokenSubject | undefined>;
   close(): void;
+}
+
+export interface IdTokenSubject {
+  sub: string;
+  aud: string;
 }
 
 const refreshTokenType = 'rt+jwt';
@@ -30,6 +38,15 @@ export function createTokenFormats(
   const publicKeys = new Map(keys.published.map((jwk) =>
     [jwk.kid, createPublicKey({ key: { ...jwk }, format: 'jwk' })]));
   const jwks = { keys: [...keys.published] };
+  const ours = {
+    header: z.object({ alg: z.literal('RS256'), typ: z.literal(refreshTokenType), kid: z.string() }),
+    claims: z.object({ iss: z.literal(issuer), aud: z.literal(issuer), exp: z.number(), jti: z.string().min(1) }),
+  };
+  const idToken = {
+    // Our access, refresh and logout tokens say what they are, and are no ID token.
+    header: z.object({ alg: z.literal('RS256'), typ: z.literal('JWT').optional(), kid: z.string() }),
+    claims: z.object({ iss: z.literal(issuer), aud: z.string(), sub: z.string() }),
+  };
   const userinfo: Verifier = createVerifier({ issuer, audience: issuer, jwks, now });
   const anyAudience: Verifier = createVerifier({ issuer, audience: null, jwks, now });
 
@@ -44,18 +61,19 @@ export function createTokenFormats(
     async openRefreshToken(token) {
       // A handle has no dot, so the two formats cannot be confused, and both stay good when the setting changes.
       if (!token.includes('.')) return token;
-      try {
-        const { alg, typ, kid } = decodeProtectedHeader(token);
-        const { iss, aud, exp, jti } = decodeJwt(token);
-        if (alg !== 'RS256' || typ !== refreshTokenType || iss !== issuer || aud !== issuer) return undefined;
-        if (jti === undefined || exp === undefined || exp <= now() / 1000) return undefined;
-        // The handle is proof enough; the signature only saves a query on what is forged. So a key that this replica
-        // does not know, because it is newer than our last look or was revoked, ends nobody's session.
-        const key = publicKeys.get(kid ?? '');
-        return !key || isSigned(token, key) ? jti : undefined;
-      } catch {
-        return undefined; // Forged or foreign: to the client it is "not found" either way.
-      }
+      // Forged or foreign: to the client it is "not found" either way.
+      const read = readUnverified(token, ours);
+      if (!read || read.claims.exp <= now() / 1000) return undefined;
+      // The handle is proof enough; the signature only saves a query on what is forged. So a key that this replica
+      // does not know, because it is newer than our last look or was revoked, ends nobody's session.
+      const key = publicKeys.get(read.header.kid);
+      return !key || isSigned(token, key) ? read.claims.jti : undefined;
+    },
+
+    async openIdToken(token) {
+      const read = readUnverified(token, idToken);
+      const key = read && publicKeys.get(read.header.kid);
+      return key && isSigned(token, key) ? read.claims : undefined;
     },
 
     openAccessToken: (token) => claimsFor(userinfo, token),

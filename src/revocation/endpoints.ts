@@ -11,12 +11,13 @@ import type { RequestState } from '../issuer/provider.ts';
 import type { RecognisedToken } from '../issuer/recognise.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { Log } from '../log.ts';
+import { endpoints } from '../web/endpoints.ts';
 import { readForm } from '../web/guard.ts';
 import { authenticateClient } from './authenticate.ts';
 import { isRevoked, type RevokedStatuses } from './revoked.ts';
 
-export const introspectionPath = '/token/introspection';
-export const revocationPath = '/token/revocation';
+const introspectionPath = endpoints.introspection.path;
+const revocationPath = endpoints.revocation.path;
 const signedType = 'application/token-introspection+jwt';
 
 interface TokenEndpointsParts {
@@ -45,7 +46,6 @@ export function tokenEndpoints(parts: TokenEndpointsParts): Middleware {
     if (ctx.get('Origin') !== '') ctx.set('Access-Control-Allow-Origin', ctx.get('Origin'));
     if (ctx.method === 'OPTIONS') return allowPreflight(ctx);
     try {
-      if (ctx.method !== 'POST') throw notPost(ctx);
       const form = await readForm(ctx, { maxBytes: 56 * 1024 });
       const application = await authenticateClient(ctx, form, clients);
       checkOrigin(ctx, application);
@@ -147,11 +147,6 @@ function allowPreflight(ctx: Context): void {
     'Access-Control-Max-Age': '3600',
   });
   ctx.status = 204;
-}
-
-function notPost(ctx: Context): AppError {
-  ctx.set('Allow', 'POST, OPTIONS');
-  return new AppError('invalid_request', 405, 'this endpoint is asked with POST');
 }
 
 function wordsFor(error: unknown): { status: number; code: string; description: string } {

@@ -8,6 +8,7 @@ import { gzip } from 'node:zlib';
 import type { Database } from '../database/database.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
 import type { Log } from '../log.ts';
+import { endpoints } from '../web/endpoints.ts';
 import { encodeBits, hasBit, setBit } from './bits.ts';
 import { placesPerList } from './order.ts';
 import type { Place, Places } from './places.ts';
@@ -62,7 +63,7 @@ interface StatusListsOptions {
 }
 
 export const statusListType = 'statuslist+jwt';
-export const aggregationPath = '/status-lists';
+export const aggregationPath = endpoints.status_lists.path;
 
 const compress = promisify(gzip);
 

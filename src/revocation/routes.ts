@@ -12,10 +12,6 @@ export function statusListRoutes(lists: StatusLists, ttl: number, now: () => num
     if (!asked) return next();
     ctx.set('Access-Control-Allow-Origin', '*');
     if (ctx.method === 'OPTIONS') return allowOrigins(ctx);
-    if (ctx.method !== 'GET' && ctx.method !== 'HEAD') {
-      ctx.set('Allow', 'GET, HEAD, OPTIONS');
-      return refuse(ctx, 405, 'method_not_allowed', 'a status list can be read, and nothing else');
-    }
     if (asked[1] !== undefined) return answerList(ctx, Number(asked[1]));
     ctx.set('Cache-Control', `public, max-age=${ttl}`);
     ctx.body = { status_lists: lists.numbers().map(lists.uriOf) };

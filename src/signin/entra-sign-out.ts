@@ -12,14 +12,15 @@ import type { SignedOut } from '../issuer/upstream.ts';
 import type { Seal } from '../keys/seal.ts';
 import type { Log } from '../log.ts';
 import { cookiePrefix } from '../web/cookies.ts';
+import { endpoints } from '../web/endpoints.ts';
 import { addressPrefix, readCookies } from '../web/guard.ts';
 import { redirect } from './complete.ts';
 import type { EntraConnector } from './entra/identity.ts';
 import type { UpstreamSessions } from './upstream-sessions.ts';
 
-export const frontChannelPath = '/sign-in/entra/frontchannel-logout';
+export const frontChannelPath = endpoints.entra_frontchannel_logout.path;
 /** Registered with Microsoft as a redirect URI, or it does not send people back. */
-export const signedOutPath = '/sign-in/entra/signed-out';
+export const signedOutPath = endpoints.entra_signed_out.path;
 
 export interface EntraSignOutParts {
   config: EntraConfig;

@@ -2,6 +2,7 @@
 // name, an address and the headers, and is answered without a detour; everything else goes through Koa.
 
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { endpoints } from './endpoints.ts';
 import { clientAddress, nameRequest, protection } from './guard.ts';
 
 interface FrontParts {
@@ -14,7 +15,7 @@ interface FrontParts {
 export function createFront({ issuer, trustedProxies, token, everythingElse }: FrontParts): RequestListener {
   const protect = protection({ issuer });
   return (req, res) => {
-    if (req.method !== 'POST' || req.url !== '/token') return everythingElse(req, res);
+    if (req.method !== 'POST' || req.url !== endpoints.token.path) return everythingElse(req, res);
     protect(res);
     const state = { requestId: nameRequest(res), address: clientAddress(req, trustedProxies) };
     token(req, res, state).catch(() => res.destroy()); // what can fail is answered inside

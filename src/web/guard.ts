@@ -77,9 +77,9 @@ interface PageOptions extends PolicyOptions {
 interface PolicyOptions {
   /**
    * URIs that the answer to a form may lead to. Of http only the origin counts, of any other scheme (https, or
-   * private-use: RFC 8252 §7.1) only the scheme.
+   * private-use: RFC 8252 §7.1) only the scheme. `anywhere`: it cannot be known yet.
    */
-  formAction?: readonly string[];
+  formAction?: readonly string[] | 'anywhere';
   /** Whether the page loads a script from our assets: only the one that sends itself on does. Default false. */
   script?: boolean;
 }
@@ -108,7 +108,7 @@ export function sendPage(ctx: Answer, html: string, { status = 200, ...policy }:
  * silently. So an https application opens the directive for https.
  */
 export function pageCsp({ formAction = [], script = false }: PolicyOptions = {}): string {
-  const sources = formAction.map(cspSource);
+  const sources = formAction === 'anywhere' ? [undefined] : formAction.map(cspSource);
   return [
     "default-src 'none'",
     "style-src 'self'",
@@ -154,20 +154,27 @@ export function requireSameOrigin({ issuer }: { issuer: string }): Middleware {
  * @throws {AppError} unsupported_form (415), form_too_large (413), duplicate_field or malformed_form (400)
  */
 export async function readForm(ctx: Context, { maxBytes = 16_384 } = {}): Promise<ReadonlyMap<string, string>> {
+  const form = new Map<string, string>();
+  for (const [field, value] of await readFields(ctx, { maxBytes })) {
+    if (form.has(field)) throw new AppError('duplicate_field', 400, 'A field of this form was sent twice.');
+    if (holdsNull(field) || holdsNull(value)) throw nullCharacter('form');
+    form.set(field, value);
+  }
+  return form;
+}
+
+/**
+ * The same, whatever stands in it: for a form that goes on to whoever checks it.
+ * @throws {AppError} unsupported_form (415), form_too_large (413), malformed_form (400)
+ */
+export async function readFields(ctx: Context, { maxBytes }: { maxBytes: number }): Promise<URLSearchParams> {
   const charset = ctx.request.charset.toLowerCase();
   const plain = ctx.get('Content-Encoding') === '' && (charset === '' || charset === 'utf-8');
   if (!plain || !ctx.is('application/x-www-form-urlencoded')) {
     throw new AppError('unsupported_form', 415, 'Forms are read as application/x-www-form-urlencoded in UTF-8 only.');
   }
 
-  const text = decodeUtf8(await readBody(ctx, maxBytes, 'form'), 'form');
-  const form = new Map<string, string>();
-  for (const [field, value] of new URLSearchParams(text)) {
-    if (form.has(field)) throw new AppError('duplicate_field', 400, 'A field of this form was sent twice.');
-    if (holdsNull(field) || holdsNull(value)) throw nullCharacter('form');
-    form.set(field, value);
-  }
-  return form;
+  return new URLSearchParams(decodeUtf8(await readBody(ctx, maxBytes, 'form'), 'form'));
 }
 
 /**

@@ -3,6 +3,7 @@
 // helps a stranger.
 
 import type { Context, Middleware } from 'koa';
+import { endpoints } from './endpoints.ts';
 
 export interface HealthParts {
   /** Whether the database answers. */
@@ -28,9 +29,8 @@ export function healthRoutes(parts: HealthParts): Middleware {
   }
 
   return async (ctx, next) => {
-    if (ctx.method !== 'GET' && ctx.method !== 'HEAD') return next();
-    if (ctx.path === '/health/live') return answer(ctx, true, {});
-    if (ctx.path !== '/health/ready') return next();
+    if (ctx.path === endpoints.live.path) return answer(ctx, true, {});
+    if (ctx.path !== endpoints.ready.path) return next();
     const { ok, failure, clockOffset } = keys();
     const reachable = await databaseAnswers();
     return answer(ctx, ok && reachable, {

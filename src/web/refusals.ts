@@ -10,6 +10,7 @@ import type { ProviderPages } from '../issuer/configuration.ts';
 import type { Resting } from '../issuer/upstream.ts';
 import type { Log } from '../log.ts';
 import { cookiePrefix } from './cookies.ts';
+import { endpoints } from './endpoints.ts';
 import { readCookies, sendPage } from './guard.ts';
 import type { LostPage, Pages } from './pages.ts';
 
@@ -45,7 +46,7 @@ const wordings: Record<string, Wording> = {
 };
 
 // Whoever wants to sign out and cannot, perhaps at a computer that is not theirs, can do it without the application.
-const signOutHere = { href: '/session/end', label: 'Sign out here' };
+const signOutHere = { href: endpoints.end_session.path, label: 'Sign out here' };
 
 /** By what oidc-provider says about the request (lib/actions/end_session.js, lib/shared/xsrf.js). */
 const signOutWordings: Record<string, Wording> = {
@@ -85,7 +86,9 @@ export function createProviderPages({ issuer, pages, accounts, elsewhere }: Prov
   return {
     error(ctx, out, error) {
       if (error.name === 'SessionNotFound') return showLost(ctx, issuer, pages);
-      showRefusal(ctx, pages, ctx.status, out.error, out.error_description);
+      // As oidc-provider's other endpoints do it (lib/shared/error_handler.js).
+      if (ctx.accepts('html', 'json') === 'json') ctx.body = out;
+      else showRefusal(ctx, pages, ctx.status, out.error, out.error_description);
     },
     async signOut(ctx, form) {
       const { client, session } = ctx.oidc;
@@ -153,7 +156,7 @@ function showRefusal(
 
 function wordingOf(path: string, code: string, description: string): Wording {
   if (code === 'server_error') return broken;
-  if (isForOwner(code) && path.startsWith('/session/end')) return signOutWordings[description] ?? otherSignOut;
+  if (isForOwner(code) && path.startsWith(endpoints.end_session.path)) return signOutWordings[description] ?? otherSignOut;
   return wordings[code] ?? {
     title: 'The application asked for something we cannot do',
     message: 'There is nothing wrong with your account, and nothing that you could do better. Tell the owner of the '

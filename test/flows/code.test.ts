@@ -256,7 +256,7 @@ describe('a token request that is no proper form', () => {
   test('GET gives no token, and neither does a query string', async () => {
     const { redeeming } = await freshCode();
     const query = new URLSearchParams({ ...redeeming, client_id: 'spa' });
-    expect((await fetch(`${server.issuer}/token?${query}`)).status).toBe(404);
+    expect((await fetch(`${server.issuer}/token?${query}`)).status).toBe(405);
     expect((await post(form, '')).status).toBe(400);
     expect((await fetch(`${server.issuer}/token?${query}`, { method: 'POST', headers: form })).status).toBe(400);
     expect(await tokenRequest(server.issuer, redeeming)).toMatchObject({ status: 200 });

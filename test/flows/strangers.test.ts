@@ -27,15 +27,29 @@ test('what a stranger leaves behind is gone within the hour, and small', async (
 });
 
 describe('a request with more than that', () => {
-  const parameters = ['state', 'nonce', 'login_hint', 'domain_hint', 'ui_locales'];
-  test.each(parameters)('in %s is refused, and nothing is kept', async (name) => {
+  const parameters: Array<[string, number]> = [
+    ['state', 8192], ['scope', 4096], ['nonce', 2048], ['login_hint', 2048], ['domain_hint', 2048], ['ui_locales', 2048],
+    ['display', 2048], ['resource', 2048], ['code_challenge', 2048], ['acr_values', 2048],
+  ];
+  test.each(parameters)('in %s is refused, and nothing is kept', async (name, most) => {
     const before = (await rows()).length;
-    const asked = authorizationRequest(server.issuer, { [name]: 'x'.repeat(2049) }).url;
-    const answer = await new UserAgent(server.issuer).request(asked);
-    expect([answer.status, answer.headers.get('location')]).toEqual([400, null]);
-    expect(answer.headers.get('content-type')).toContain('text/html');
-    const json = await fetch(asked, { headers: { Accept: 'application/json' }, redirect: 'manual' });
-    expect(await json.json()).toMatchObject({ error: 'invalid_request', error_description: expect.any(String) });
+    const asked = authorizationRequest(server.issuer, { [name]: 'x'.repeat(most + 1) }).url;
+    const { status, headers } = await new UserAgent(server.issuer).request(asked);
+    const told = new URL(headers.get('location')!).searchParams;
+    expect([status, told.get('error'), told.get('error_description')])
+      .toEqual([303, 'invalid_request', `${name} is longer than ${most} characters`]);
+    expect((await rows()).length).toBe(before);
+  });
+
+  test('in all of them together is refused, and nothing is kept', async () => {
+    const before = (await rows()).length;
+    const long = 'x'.repeat(2048);
+    const asked = authorizationRequest(server.issuer, {
+      state: long, nonce: long, login_hint: long, domain_hint: long, ui_locales: long, display: long,
+    });
+    const { headers } = await new UserAgent(server.issuer).request(asked.url);
+    expect(new URL(headers.get('location')!).searchParams.get('error_description'))
+      .toBe('the parameters are longer than 12288 characters together');
     expect((await rows()).length).toBe(before);
   });
 

@@ -279,7 +279,6 @@ describe('a status list over HTTP', () => {
     ['a number with a zero before it', 'GET', '/01', {}, 404],
     ['a time gone by (§8.4)', 'GET', '/1?time=1686925000', {}, 501],
     ['the CBOR form', 'GET', '/1', { Accept: 'application/statuslist+cwt' }, 406],
-    ['a change', 'POST', '/1', {}, 405],
     ['a preflight', 'OPTIONS', '/1', { Origin: 'https://a.example' }, 204],
     ['the head alone', 'HEAD', '/1', {}, 200],
   ])('answers who asks for %s', async (_what, method, path, headers, status) => {

@@ -2,10 +2,11 @@
 // Everything else is refused before anything is looked up.
 
 import { AppError } from '../../errors.ts';
+import { endpoints } from '../../web/endpoints.ts';
 import { readRefusal, type Refusal } from './errors.ts';
 
-export const callbackPath = '/sign-in/entra/callback';
-export const resumePath = '/sign-in/entra/resume';
+export const callbackPath = endpoints.entra_callback.path;
+export const resumePath = endpoints.entra_resume.path;
 
 /** What belongs to a sign-in, which its state names. */
 export type SignInReply =

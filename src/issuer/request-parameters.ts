@@ -1,0 +1,113 @@
+// The parameters of a protocol request, looked at once, before oidc-provider uses any. What is refused here is thrown
+// inside its error handling: at the authorization endpoint the refusal goes back to the application by its redirect
+// URI, where that and the client are known, in its response mode and with `iss` (RFC 6749 §4.1.2.1, RFC 9207).
+
+import { errors, type KoaContextWithOIDC } from 'oidc-provider';
+import { z } from 'zod';
+import { readUnverified } from './unverified-jwt.ts';
+
+type Values = Record<string, string | string[] | undefined>;
+
+interface ContextClass {
+  new (...input: never[]): { ctx: KoaContextWithOIDC; route: string; entity(key: string, value: unknown): void };
+}
+
+/**
+ * Characters of a parameter that is kept until the answer. Anybody may ask, so anybody may have us keep something: not
+ * more than an application has a use for. No standard limits `state`; ASP.NET Core behind another provider sends 2,400.
+ */
+const longest: Record<string, number> = { state: 8192, scope: 4096 };
+const longestOther = 2048;
+const longestInAll = 12_288;
+// The first two have to be known to us word by word; the others are read and not kept.
+const notKept = new Set(['client_id', 'redirect_uri', 'id_token_hint', 'request', 'request_uri', 'registration']);
+
+/** oidc-provider's context of a request, which refuses what nobody further in should have to look at. */
+export function readableContext(Base: ContextClass): ContextClass {
+  return class OIDCContext extends Base {
+    #body: Values | undefined;
+    #params: Values | undefined;
+
+    get body() {
+      return this.#body;
+    }
+
+    // The form of a request, just parsed (lib/shared/selective_body.js).
+    set body(form) {
+      if (holdsNull(form ?? {})) throw nullCharacter();
+      this.#body = form;
+    }
+
+    get params() {
+      return this.#params;
+    }
+
+    // What the endpoint knows of it (lib/shared/assemble_params.js). Set first: a refusal is answered by it.
+    set params(params) {
+      this.#params = params;
+      if (!params) return;
+      const { route, ctx } = this;
+      if (route === 'authorization') {
+        heedRequestObject(params);
+        refuseNull(params);
+      }
+      if (route === 'authorization' || route === 'end_session') refuseLong(params);
+      if (route === 'authorization' || route === 'token') {
+        readAudience(params, ctx.method === 'POST' ? this.#body : ctx.query);
+      }
+    }
+
+    override entity(key: string, value: unknown) {
+      super.entity(key, value);
+      // Checked, and so not kept with the sign-in: what it says is what is asked for from here on.
+      if (key === 'IdTokenHint' && this.route === 'authorization') this.#params!.id_token_hint = undefined;
+    }
+  };
+}
+
+const holdsNull = (values: Values) => Object.entries(values).flat(2).some((text) => text?.includes('\0'));
+
+const nullCharacter = () => new errors.InvalidRequest('a parameter has a null character');
+
+/** U+0000 is in no text of PostgreSQL: the query for such a client would fail. */
+function refuseNull(params: Values): void {
+  if (!holdsNull({ ...params })) return;
+  if ([params.client_id].flat().some((clientId) => clientId?.includes('\0'))) params.client_id = undefined;
+  throw nullCharacter();
+}
+
+function refuseLong(params: Values): void {
+  const kept = Object.entries(params).filter(([name, value]) => value !== undefined && !notKept.has(name));
+  const lengthOf = (value: string | string[] | undefined) => [value].flat().join(' ').length;
+  for (const [name, value] of kept) {
+    const most = longest[name] ?? longestOther;
+    if (lengthOf(value) > most) throw new errors.InvalidRequest(`${name} is longer than ${most} characters`);
+  }
+  if (kept.reduce((sum, [, value]) => sum + lengthOf(value), 0) > longestInAll) {
+    throw new errors.InvalidRequest(`the parameters are longer than ${longestInAll} characters together`);
+  }
+}
+
+const text = z.string().optional().catch(undefined);
+const wayBack = z.object({ response_mode: text, state: text, redirect_uri: text });
+
+/**
+ * Request objects are not supported, and the refusal says so (OIDC Core §3.1.2.6). Who sends one may have said only in
+ * it how and where to answer; believed as much as the query, which nobody has signed either.
+ */
+function heedRequestObject(params: Values): void {
+  if (typeof params.request !== 'string') return;
+  const read = readUnverified(params.request, { header: z.object({}), claims: wayBack });
+  // What stands in both is taken from the object (OIDC Core §6.1).
+  for (const [name, value] of Object.entries(read?.claims ?? {})) if (value) params[name] = value;
+}
+
+/** Other providers' name for `resource` (RFC 8707). Ignored, it would yield a token for another API. */
+function readAudience(params: Values, { audience }: Values = {}): void {
+  if (!audience) return;
+  if (Array.isArray(audience)) throw new errors.InvalidRequest('audience must not be provided twice');
+  params.resource ??= audience;
+  if (![params.resource].flat().includes(audience)) {
+    throw new errors.InvalidTarget('audience and resource name different APIs');
+  }
+}

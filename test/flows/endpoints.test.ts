@@ -1,0 +1,127 @@
+// Every endpoint of the table (web/endpoints.ts) by every method there is.
+
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { request as httpRequest } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
+import { endpoints, endpointsOf } from '../../src/web/endpoints.ts';
+import { startAdministration, type AdminServer } from '../support/admin.ts';
+import { freePort } from '../support/ports.ts';
+
+let server: AdminServer;
+beforeAll(async () => {
+  const metrics = { listen: { port: await freePort(), host: '127.0.0.1' } };
+  server = await startAdministration({
+    values: {
+      metrics,
+      entra: { tenant: '11111111-2222-3333-4444-555555555555', clientId: '6a2b4c1e-0d3f-4a5b-8c7d-9e0f1a2b3c4d',
+        clientSecret: 'a-secret-of-this-application' },
+    },
+  });
+});
+afterAll(() => server.close());
+
+const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'PROPFIND', 'QUERY'];
+const segment: Record<string, string> = { ':uid': 'somebody', ':number': '1', '*': 'nothing.css' };
+const addressOf = (path: string) => path.replace(/:\w+|\*/g, (name) => segment[name]!);
+
+interface Answer {
+  status: number;
+  headers: IncomingHttpHeaders;
+  body: string;
+}
+
+/** With any method: fetch refuses TRACE. */
+function ask(method: string, path: string, headers: Record<string, string> = {}, base = server.url): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const { hostname, port } = new URL(base);
+    const sent = httpRequest({ hostname, port, path, method, headers: { Accept: 'application/json', ...headers } });
+    sent.once('error', reject);
+    sent.once('response', async (response) => {
+      const body = (await response.toArray()).join('');
+      resolve({ status: response.statusCode!, headers: response.headers, body });
+    });
+    sent.end();
+  });
+}
+
+describe.each(endpointsOf({ entra: true }))('$path', ({ path, methods: answered }) => {
+  test('answers the methods of its standard, and says 405 with Allow to the others', async () => {
+    for (const method of methods) {
+      const answer = await ask(method, addressOf(path));
+      const isAnswered = (answered as readonly string[]).includes(method);
+      if (isAnswered) expect([405, 500, 501], `${method} ${answer.body}`).not.toContain(answer.status);
+      else {
+        expect([answer.status, answer.headers.allow], method).toEqual([405, answered.join(', ')]);
+        if (method !== 'HEAD') expect(JSON.parse(answer.body), method).toMatchObject({ error: 'invalid_request' });
+      }
+    }
+  });
+
+  test('shows a person who comes by the wrong method a page', async () => {
+    const answer = await ask('DELETE', addressOf(path), { Accept: 'text/html' });
+    expect([answer.status, answer.headers['content-type']]).toEqual([405, 'text/html; charset=utf-8']);
+    expect(answer.body).not.toContain('    at ');
+  });
+
+  test.runIf((answered as readonly string[]).includes('OPTIONS'))('may be asked by pages of other origins', async () => {
+    const [wanted] = answered.filter((method) => method !== 'OPTIONS');
+    const asked = { Origin: 'https://app.example.com', 'Access-Control-Request-Method': wanted! };
+    const preflight = await ask('OPTIONS', addressOf(path), asked);
+    expect([preflight.status, preflight.headers['access-control-allow-origin']])
+      .toEqual([204, expect.stringMatching(/^(\*|https:\/\/app\.example\.com)$/)]);
+    expect(preflight.headers['access-control-allow-methods']).toContain(wanted);
+    const plain = await ask('OPTIONS', addressOf(path));
+    expect([plain.status, plain.headers.allow]).toEqual([204, answered.join(', ')]);
+  });
+});
+
+test('HEAD is answered as GET is, without the body', async () => {
+  for (const { path, methods: answered } of Object.values(endpoints)) {
+    if (!(answered as readonly string[]).includes('HEAD')) continue;
+    const [head, get] = [await ask('HEAD', addressOf(path)), await ask('GET', addressOf(path))];
+    expect([head.status, head.body], path).toEqual([get.status, '']);
+    if (get.status === 200) expect(head.headers['content-type'], path).toBe(get.headers['content-type']);
+  }
+});
+
+test('every URL that discovery announces is an endpoint of the table', async () => {
+  const metadata = JSON.parse((await ask('GET', endpoints.openid_configuration.path)).body) as Record<string, unknown>;
+  const announced = Object.entries(metadata).filter(([name]) => /_endpoint$|_uri$/.test(name));
+  expect(announced.length).toBeGreaterThan(7);
+  const paths = new Set<string>(Object.values(endpoints).map(({ path }) => path));
+  for (const [name, url] of announced) expect(paths, name).toContain(String(url).replace(server.issuer, ''));
+});
+
+test('an endpoint has one spelling: what goes by the path cannot be gone around', async () => {
+  for (const path of ['/AUTH', '/auth/', '/Token', '/token/', '/JWKS', '/jwks/', '/me/', '/ſession/end', '/session/end/',
+    '/.well-known/openid-configuration/', '/session/END/confirm', '/%61uth', '/auth/somebody/', '//token']) {
+    for (const method of ['GET', 'POST', 'OPTIONS']) {
+      const answer = await ask(method, path.replace('ſ', encodeURIComponent('ſ')));
+      expect([answer.status, JSON.parse(answer.body)], `${method} ${path}`)
+        .toMatchObject([404, { error: 'not_found' }]);
+    }
+  }
+});
+
+test('the admin API goes by its own table, for those who may know it', async () => {
+  const token = await server.serviceToken('operator');
+  const asOperator = { Authorization: `Bearer ${token}` };
+  for (const [path, allowed] of [['keys', 'HEAD, GET'], ['keys/rotate', 'POST'], ['grants/x/revoke', 'POST']] as const) {
+    for (const method of methods.filter((one) => !allowed.includes(one))) {
+      const answer = await ask(method, `/admin/api/v1/${path}`, asOperator);
+      expect([answer.status, answer.headers.allow], `${method} ${path}`).toEqual([405, allowed]);
+      expect((await ask(method, `/admin/api/v1/${path}`)).status).toBe(401);
+    }
+  }
+});
+
+test('the port of the metrics answers GET and HEAD', async () => {
+  for (const method of methods.filter((one) => one !== 'GET' && one !== 'HEAD')) {
+    const answer = await ask(method, '/metrics', {}, server.metricsUrl);
+    expect([answer.status, answer.headers.allow], method).toEqual([405, 'GET, HEAD']);
+  }
+});
+
+test('nothing of all this is an error of ours', () => {
+  expect(server.logged()).not.toContain('"level":"error"');
+});
