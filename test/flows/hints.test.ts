@@ -1,10 +1,10 @@
 // `id_token_hint`: one that cannot be verified is as good as none, at sign-out and at a silent sign-in. One that can
 // says whose session is meant.
 
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { rotateKeys } from '../support/rotation.ts';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { revokeActiveKey } from '../support/rotation.ts';
 import { startSignet, type TestServer } from '../support/signet.ts';
-import { authorizationRequest, signIn, UserAgent } from '../support/user-agent.ts';
+import { authorizationRequest, authorize, redemption, signIn, tokenRequest, UserAgent } from '../support/user-agent.ts';
 import { textOf } from '../web/html.ts';
 
 const after = 'https://app.example.com/';
@@ -19,22 +19,24 @@ const hints: Record<string, string> = {};
 
 beforeAll(async () => {
   server = await startSignet();
-  const { store: { accounts, clients, passwords, keyring } } = server;
+  const { store: { accounts, clients, passwords } } = server;
   const passwordHash = await passwords.hash(grace.password);
   await accounts.create({ email: grace.email, name: 'Grace', roles: [], passwordHash }, 'test');
-  await clients.add({ clientId: 'gone', name: 'Gone', type: 'spa', redirectUris: ['https://gone.example.com/cb'],
-    firstParty: true } as never, 'test');
-  const gone = await signIn(server.issuer,
-    { clientId: 'gone', parameters: { redirect_uri: 'https://gone.example.com/cb', scope: 'openid' } });
-  hints['for an application that is gone'] = gone.tokens.id_token;
-  await clients.remove('gone', 'test');
+  const redirect_uri = 'https://gone.example.com/cb';
+  await clients.register({
+    clientId: 'gone', name: 'Gone', type: 'spa', redirectUris: [redirect_uri], firstParty: true, access: {},
+    origins: [], postLogoutRedirectUris: [], refreshTokens: true,
+  } as never, 'test');
+  const request = authorizationRequest(server.issuer, { client_id: 'gone', redirect_uri, scope: 'openid' });
+  const code = (await authorize(new UserAgent(server.issuer), request.url)).get('code')!;
+  const issued = await tokenRequest(server.issuer, redemption(request, code, redirect_uri), { clientId: 'gone' });
+  hints['for an application that is gone'] = issued.body.id_token;
+  await clients.setDisabled('gone', true, 'test');
+  await vi.waitFor(async () => expect((await fetch(request.url, { redirect: 'manual' })).status).toBe(400));
 
   const before = await signIn(server.issuer);
   hints['under a key that was revoked'] = before.tokens.id_token;
-  await rotateKeys(server);
-  const [old] = (await keyring.list()).filter(({ state }) => state === 'retired');
-  await keyring.revoke(old!.kid, 'test');
-  await rotateKeys(server);
+  await revokeActiveKey(server);
 
   ({ agent, tokens: own } = await signIn(server.issuer));
   const [header, payload, signature] = own.id_token!.split('.') as [string, string, string];

@@ -44,6 +44,15 @@ const reliedOn: Record<string, [reason: string, digest: string]> = {
   'lib/shared/check_resource.js':
     ['resource is taken from defaultResource where a request names none',
       '510eab377909b220'],
+  'lib/shared/assemble_params.js':
+    ['sets the parameters of a request, which request-parameters.ts looks at first',
+      'cf7e9870b8c05f4e'],
+  'lib/shared/authorization_error_handler.js':
+    ['sends a refusal back to the application by the parameters, with iss',
+      '8c02c7d60b9a8411'],
+  'lib/actions/authorization/claims.js':
+    ['takes what a hint says, and has no further use for the hint',
+      '32b526c767ceddc0'],
   'lib/shared/error_handler.js': ['answers first, then emits the event that events.ts hears', 'c0350b8ee7a33164'],
   'lib/shared/selective_body.js': ['how large a body may be, and what it says of a larger one', '850da4702de01145'],
   'lib/shared/session.js': ['saves the session after every request that may change it', 'd7299d8358bbf3a8'],
