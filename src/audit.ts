@@ -7,7 +7,7 @@ import { createHash, randomUUID } from 'node:crypto';
 
 import type { Database, Queryable, Value } from './database/database.ts';
 import type { Log } from './log.ts';
-import { createRefusals, isAnybodys } from './audit-refusals.ts';
+import { createRefusals, isAnybodys, type RefusalsOptions } from './audit-refusals.ts';
 import { secretIn } from './audit-secrets.ts';
 
 export interface AuditEvent {
@@ -69,6 +69,8 @@ interface AuditOptions {
   log: Log;
   /** Seconds that activity is kept. Default 90 days. */
   keepActivity?: number;
+  /** How much of an address strangers are told apart by. */
+  networkOf?: RefusalsOptions['networkOf'];
 }
 
 interface Row {
@@ -101,9 +103,10 @@ const countEveryMs = 60_000;
 const longestText = 500;
 const pageRows = 500;
 
-export function createAudit(db: Database, { now = Date.now, log, keepActivity = 90 * 86_400 }: AuditOptions): Audit {
+export function createAudit(db: Database, options: AuditOptions): Audit {
+  const { now = Date.now, log, keepActivity = 90 * 86_400, networkOf } = options;
   const buffer: Row[] = [];
-  const refusals = createRefusals();
+  const refusals = createRefusals({ now, networkOf });
   let dropped = 0;
   let failing = false;
   let closed = false;

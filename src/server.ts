@@ -58,7 +58,7 @@ import { createAssets } from './web/assets.ts';
 import { answerMethods, endpoints } from './web/endpoints.ts';
 import { formAsGet } from './web/form-as-get.ts';
 import { createFront } from './web/front.ts';
-import { addressPrefix, clientAddress, requestId, securityHeaders, sendPage } from './web/guard.ts';
+import { addressPrefix, addressPrefixes, clientAddress, requestId, securityHeaders, sendPage } from './web/guard.ts';
 import { healthRoutes } from './web/health.ts';
 import { listen, stopListening, urlOf } from './web/listen.ts';
 import { createPages } from './web/pages.ts';
@@ -123,7 +123,7 @@ export async function openStore(config: Config, log: Log, { create = true }: Sto
     const masterKeys = await loadMasterKey({ file, value, previousFile }, { createIfMissing });
     const seal = createSeal(masterKeys);
 
-    const audit = createAudit(db, { now, log, keepActivity: config.audit.activityRetention });
+    const audit = createAudit(db, { now, log, keepActivity: config.audit.activityRetention, networkOf });
     closers.push(() => audit.close());
     const policy = keyPolicy(config);
     const generate = () => generateKey(config.keys.modulusLength);
@@ -350,6 +350,12 @@ async function openEntra(
 function tolerableOffsetMs({ tokens, keys }: Config): number {
   const tolerances = [tokens.refreshGrace, keys.clockSkew].filter((seconds) => seconds > 0);
   return Math.min(...tolerances, 60) * 500;
+}
+
+/** What strangers are told apart by: of IPv6 the /48, since one customer of a provider may hold all of it. */
+function networkOf(address: string): string {
+  const { address: prefix, network = prefix } = addressPrefixes(address);
+  return network;
 }
 
 /** The longest life of anything signed now; the session counts, since its ID token comes back as a hint at sign-out. */

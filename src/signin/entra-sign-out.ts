@@ -125,6 +125,9 @@ export function createEntraSignOut(parts: EntraSignOutParts): EntraSignOut {
   };
 }
 
+/** Addresses told apart in a minute. Who comes beyond that shares one count: strangers may have any number of them. */
+const mostCounted = 10_000;
+
 /** Whether somebody asks more often than `perMinute`. */
 function createLimit(perMinute: number, now: () => number): (who: string) => boolean {
   let minute = 0;
@@ -133,8 +136,9 @@ function createLimit(perMinute: number, now: () => number): (who: string) => boo
     const current = Math.floor(now() / 60_000);
     if (current !== minute) counts.clear();
     minute = current;
-    const count = (counts.get(who) ?? 0) + 1;
-    counts.set(who, count);
+    const counted = counts.has(who) || counts.size < mostCounted ? who : 'others';
+    const count = (counts.get(counted) ?? 0) + 1;
+    counts.set(counted, count);
     return count > perMinute;
   };
 }
