@@ -105,6 +105,12 @@ starts ([signet.example.yaml](../signet.example.yaml) is a beginning), or set va
 - **File names** start at the directory of \`signet.yaml\`, or at the working directory where there is no such file.
 - **Mistakes.** The server does not start on a configuration with a problem. It lists all of them at once, with file and
   line; a name that it does not know is one, so that a typing error never goes unnoticed.
+- **Warnings.** What is right by every standard and likely to go wrong with software as it is, is accepted: \`signet config
+  check\`, \`signet clients add\` and the start tell of it. Redirect URIs are compared as they are written, so write them as
+  the application sends them. A client secret that is not made by Signet is best made by \`openssl rand -hex 32\`: several
+  libraries send other characters than letters, digits and \`. _ ~ -\` wrongly. Access tokens of browsers and devices live 2
+  minutes or more (10 with AppAuth-JS): their libraries renew them a minute ahead.
+- **Encodings.** Files are UTF-8, with or without a byte order mark, or UTF-16 as PowerShell writes it.
 
 Editors complete and check the file when its first line is
 \`# yaml-language-server: $schema=./signet.schema.json\`.

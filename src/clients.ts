@@ -3,7 +3,7 @@
 // protect nothing more and cap the token endpoint at a few hundred requests a second.
 
 import { hash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
-import { clientIdPattern } from './config-rules.ts';
+import { clientIdPattern } from './config-application-rules.ts';
 import type { ApplicationConfig } from './config.ts';
 import type { Audit } from './audit.ts';
 import type { Database, Queryable } from './database/database.ts';

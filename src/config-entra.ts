@@ -2,7 +2,7 @@
 // the settings do is signin/entra/ and roles.ts.
 
 import { z } from 'zod';
-import { day, secret, urlWithPassword, text, issue, pattern, duration, when } from './config-fields.ts';
+import { day, secret, urlWithPassword, text, line, issue, pattern, duration, when } from './config-fields.ts';
 import { cloudWith, clouds, type Cloud } from './config-clouds.ts';
 import {
   dateRule, domainRule, entraIssuerRule, entraTenantRule, guidPattern, httpsOriginRule, proxyUrlRule,
@@ -152,7 +152,7 @@ export const entra = z
       pattern(/^c([1-9]|[1-9]\d)$/, 'must be the ID of an authentication context, c1 to c99'),
     ).default({}).describe('For each acr that applications may ask for, the Conditional Access context that gives it.'),
     proxy: text(proxyUrlRule).optional().meta(urlWithPassword).describe('HTTP proxy through which Microsoft is reached.'),
-    label: z.string().min(1).max(40).default('Microsoft').describe('Name on the button.'),
+    label: line(40).default('Microsoft').describe('Name on the button.'),
   })
   .superRefine((given, ctx) => {
     for (const { at, message } of credentialProblems(given)) ctx.addIssue(issue(at, message));

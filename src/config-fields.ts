@@ -21,6 +21,12 @@ export const text = (rule: Rule) =>
     if (problem) ctx.addIssue(issue([], problem));
   });
 
+/** What people read: one line. */
+export const line = (max: number) =>
+  z.string().min(1).max(max).refine((value) => !/[\p{Cc}\p{Cs}]/u.test(value), {
+    error: 'must not contain line breaks or other control characters',
+  });
+
 export const issue = (path: PropertyKey[], message: string) => ({ code: 'custom' as const, path, message });
 
 export const pattern = (expression: RegExp, message: string) => z.string().regex(expression, { error: message });
@@ -50,4 +56,12 @@ export const when = (...fields: string[]) => ({
   when: ({ issues }: z.core.ParsePayload) =>
     !issues.some(({ code, path = [] }) =>
       path.length === 0 ? code === 'invalid_type' : fields.includes(String(path[0]))),
+});
+
+/** The same for a rule that looks at the items of lists, and passes over those that have a problem of their own. */
+export const whenTyped = (...fields: string[]) => ({
+  when: ({ issues }: z.core.ParsePayload) =>
+    !issues.some(({ code, path = [] }) =>
+      code === 'invalid_type' ? path.length === 0 || fields.includes(String(path[0]))
+        : path.length === 1 && fields.includes(String(path[0]))),
 });

@@ -29,55 +29,6 @@ export const issuerRule: Rule = (value) => {
   return undefined;
 };
 
-export const redirectUriRule: Rule = (value) => {
-  if (/[\s\\\p{Cc}]/u.test(value)) return 'must not contain spaces, control characters or backslashes';
-  const url = parse(value);
-  if (!url) return 'must be an absolute URI, such as https://app.example.com/callback';
-  if (value.includes('*')) return 'must not contain a wildcard; list every URI (RFC 9700 §4.1.1)';
-  if (value.includes('#')) return 'must not have a fragment (RFC 6749 §3.1.2)';
-  if (url.username || url.password) return 'must not carry a user name or password';
-  if (!isWeb(url)) return undefined;
-  // Comparison is exact (RFC 9700 §2.1): a spelling that no browser would send could never match.
-  if (value !== url.href && `${value}/` !== url.href) return `must be written as ${url.href}`;
-  return transportProblem(url);
-};
-
-/** Private-use schemes (RFC 8252 §7.1) belong to native applications and are named after a domain, hence the dot. */
-export function schemeRule(type: string): Rule {
-  return (value) => {
-    const url = parse(value);
-    if (!url || isWeb(url)) return undefined;
-    if (type !== 'native') return 'must be https (http on loopback); other schemes are for applications of type native';
-    if (url.protocol.includes('.')) return undefined;
-    return 'must use a scheme named after a domain, such as com.example.app:/callback (RFC 8252 §7.1)';
-  };
-}
-
-export const logoutUriRule: Rule = (value) => {
-  const url = parse(value);
-  if (!url || !isWeb(url) || /[\s\\\p{Cc}]/u.test(value)) {
-    return 'must be the address at which it takes logout tokens, such as https://app.example.com/backchannel-logout';
-  }
-  if (value.includes('#')) return 'must not have a fragment (OpenID Connect Back-Channel Logout 1.0 §2.2)';
-  if (url.username || url.password) return 'must not carry a user name or password';
-  return transportProblem(url);
-};
-
-export const originRule: Rule = (value) => {
-  const url = parse(value);
-  if (!url || !isWeb(url)) return 'must be an origin, such as https://app.example.com';
-  if (value.includes('*')) return 'must not contain a wildcard; list every origin';
-  if (url.username || url.password) return 'must not carry a user name or password';
-  if (value !== url.origin) return `must be the bare origin, written as ${url.origin}`;
-  return transportProblem(url);
-};
-
-export const audienceRule: Rule = (value) => {
-  if (/\s/.test(value) || !parse(value)) return 'must be an absolute URI, such as https://orders.example.com';
-  if (value.includes('#')) return 'must not have a fragment (RFC 8707 §2)';
-  return undefined;
-};
-
 export const databaseUrlRule: Rule = (value) => {
   if (/^postgres(ql)?:/.test(value)) return parse(value) ? undefined : 'is not a valid postgres:// URL';
   if (/^sqlite:(\/\/\/|(?!\/\/)).+/s.test(value)) return undefined;
@@ -103,9 +54,6 @@ export const networkRule: Rule = (value) => {
 const guid = '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}';
 
 export const guidPattern = new RegExp(`^${guid}$`, 'i');
-
-/** What a client_id may be, declared or registered. */
-export const clientIdPattern = /^[A-Za-z0-9._~-]{1,128}$/;
 
 const howToFindTenant = 'az account show --query tenantId, or Microsoft Entra admin center → Overview → Tenant ID';
 
@@ -179,15 +127,15 @@ export function formatDuration(seconds: number): string {
   return `${seconds / (unitSeconds[unit] ?? 1)}${unit}`;
 }
 
-function parse(value: string): URL | undefined {
+export function parse(value: string): URL | undefined {
   return URL.parse(value) ?? undefined;
 }
 
-function transportProblem(url: URL): string | undefined {
+export function transportProblem(url: URL): string | undefined {
   if (url.protocol === 'https:' || isLoopbackHost(url.hostname)) return undefined;
   return 'must be https; http is for loopback hosts only';
 }
 
-function isWeb(url: URL): boolean {
+export function isWeb(url: URL): boolean {
   return url.protocol === 'https:' || url.protocol === 'http:';
 }

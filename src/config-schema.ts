@@ -4,11 +4,14 @@
 import { z } from 'zod';
 import { entra } from './config-entra.ts';
 import {
-  minute, hour, day, year, secret, urlWithPassword, text, issue, pattern, count, duration, accessTokenLife, when,
+  minute, hour, day, year, secret, urlWithPassword, text, line, issue, pattern, count, duration, accessTokenLife, when, whenTyped,
 } from './config-fields.ts';
 import {
-  audienceRule, clientIdPattern, databaseUrlRule, formatDuration, isLoopbackHost, issuerRule, logoutUriRule,
-  masterKeyRule, networkRule, originRule, redirectUriRule, redisUrlRule, schemeRule,
+  audienceRule, clientIdRule, clientSecretRule, logoutUriRule, originRule, redirectUriRule, schemeRule,
+  serialisedOrigin,
+} from './config-application-rules.ts';
+import {
+  databaseUrlRule, formatDuration, isLoopbackHost, issuerRule, masterKeyRule, networkRule, redisUrlRule,
 } from './config-rules.ts';
 
 const listen = z.strictObject({
@@ -91,7 +94,7 @@ const passwords = z.strictObject({
 });
 
 const branding = z.strictObject({
-  name: z.string().min(1).max(60).default('Signet').describe('Name shown on the pages that people see.'),
+  name: line(60).default('Signet').describe('Name shown on the pages that people see.'),
   logoFile: z.string().min(1).optional().describe('Logo shown on those pages: an .svg or .png file of at most 100 kB.'),
   color: pattern(/^#[0-9a-f]{6}$/i, 'must be a colour in quotes, such as "#1f5eff"').default('#1f5eff')
     .describe('Colour of buttons and links, as #rrggbb.'),
@@ -123,13 +126,12 @@ const redirectUris = () => z.array(text(redirectUriRule)).default([]);
 
 export const application = z
   .strictObject({
-    clientId: pattern(clientIdPattern, 'must be 1 to 128 letters, digits or . _ ~ -')
+    clientId: text(clientIdRule)
       .describe('The client_id. Public, and never reused for another application.'),
-    name: z.string().min(1).max(100).describe('Name that people see when they are asked for consent.'),
+    name: line(100).describe('Name that people see when they are asked for consent.'),
     type: z.enum(['spa', 'web', 'native', 'service'])
       .describe('spa: in the browser. web: a server with a secret. native: on a device. service: no person, a secret.'),
-    secret: z.string().min(32, { error: 'must have 32 characters or more: openssl rand -hex 32' })
-      .optional().meta(secret)
+    secret: text(clientSecretRule).optional().meta(secret)
       .describe('The client secret in plain text; stored hashed. Prefer secretFile or secretSha256.'),
     secretFile: z.string().min(1).optional().describe('File with the client secret.'),
     secretSha256: pattern(/^[0-9a-f]{64}$/i, 'must be the SHA-256 of the secret, 64 hex digits').optional().meta(secret)
@@ -141,8 +143,12 @@ export const application = z
     backchannelLogoutSessionRequired: z.boolean().optional()
       .describe('Whether a logout token is of use to it only with a session in it (sid). Then it is not told when '
         + 'somebody is signed out everywhere who has no session here any more.'),
-    origins: z.array(text(originRule)).default([])
-      .describe('Origins whose pages may call the token endpoint (CORS), such as https://app.example.com.'),
+    origins: z.array(text(originRule)).transform((all) => all.map(serialisedOrigin)).prefault([])
+      .describe('Origins whose pages may call the token endpoint (CORS), such as https://app.example.com; compared as '
+        + 'browsers write them (RFC 6454 §6.2).'),
+    allowRedirectSchemesThatAnyAppMayClaim: z.boolean().optional()
+      .describe('DANGER, for type native only: lets redirect URIs have a scheme without a dot, such as vscode:. Any '
+        + 'application on the device may claim that scheme and be handed the code instead (RFC 8252 §8.4).'),
     firstParty: z.boolean().default(false).describe('Whether people use it without being asked for consent. ' +
       'On a device (native) they are asked each time all the same, unless they return to an https address: anything ' +
       'installed there can answer to another scheme or a loopback port (RFC 8252 §8.6).'),
@@ -180,14 +186,19 @@ export const application = z
       return;
     }
     if (app.redirectUris.length === 0) refuse(['redirectUris'], `needs at least one URI for type ${app.type}`);
-    const rule = schemeRule(app.type);
+    const rule = schemeRule(app.type, { allowUndotted: app.allowRedirectSchemesThatAnyAppMayClaim });
     for (const name of ['redirectUris', 'postLogoutRedirectUris'] as const) {
       for (const [index, uri] of app[name].entries()) {
-        const problem = rule(uri);
+        const problem = isSound(ctx, [name, index]) ? rule(uri) : undefined;
         if (problem) refuse([name, index], problem);
       }
     }
-  }, when('type', 'redirectUris', 'postLogoutRedirectUris'))
+  }, whenTyped('type', 'redirectUris', 'postLogoutRedirectUris', 'allowRedirectSchemesThatAnyAppMayClaim'))
+  .superRefine(({ type, allowRedirectSchemesThatAnyAppMayClaim: isAllowed }, ctx) => {
+    if (type === 'native' || !isAllowed) return;
+    const message = `is for type native only, not for ${type}; remove it`;
+    ctx.addIssue(issue(['allowRedirectSchemesThatAnyAppMayClaim'], message));
+  }, when('type', 'allowRedirectSchemesThatAnyAppMayClaim'))
   .superRefine(({ type, backchannelLogoutUri: uri, backchannelLogoutSessionRequired: isRequired }, ctx) => {
     if (type === 'service' && uri !== undefined) {
       ctx.addIssue(issue(['backchannelLogoutUri'], 'is not for type service: nobody signs in there; remove it'));
@@ -222,9 +233,11 @@ const scopeName = pattern(/^[\x21\x23-\x5b\x5d-\x7e]+$/, 'must not have spaces, 
   });
 
 export const api = z.strictObject({
-  audience: text(audienceRule).describe('Absolute URI that names the API; becomes "aud".'),
-  name: z.string().min(1).max(100).describe('Name that people see when they are asked for consent.'),
-  scopes: z.record(scopeName, z.string().min(1)).default({})
+  audience: text(audienceRule).describe('What names the API; becomes "aud": a URI, or any other text without a colon (RFC 7519 §2). The parameter '
+      + 'resource takes a URI only (RFC 8707): an audience rabbitmq is asked for as urn:signet:audience:rabbitmq, or not '
+      + 'at all, where it is the only one of an application or its defaultAudience.'),
+  name: line(100).describe('Name that people see when they are asked for consent.'),
+  scopes: z.record(scopeName, line(300)).default({})
     .describe('For each scope, what it allows, in words for the consent page.'),
   accessTokenLife: accessTokenLife('Life of access tokens for this API, instead of tokens.accessTokenLife.').optional(),
 });

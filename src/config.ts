@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { z } from 'zod';
+import { clientSecretRule } from './config-application-rules.ts';
 import { isLoopbackHost } from './config-rules.ts';
 import { appRoleProblem, roleMapping } from './config-entra.ts';
 import { maxAccessTokenLife } from './config-fields.ts';
@@ -16,6 +17,7 @@ import {
   type ConfigProblem, type Path, type Report, type Source, type Values,
 } from './config-sources.ts';
 import { readValueFile } from './config-text.ts';
+import { warningsOf } from './config-warnings.ts';
 import { AppError } from './errors.ts';
 
 export { administrationApi, configJsonSchema, isLoopbackHost, maxAccessTokenLife, type ConfigProblem };
@@ -98,11 +100,13 @@ export function loadConfig({ file, values, env = process.env, cwd = process.cwd(
 
   const parsed = settings.safeParse(given, { error: sentence });
   for (const issue of parsed.error?.issues ?? []) reportIssue(issue, reportAt);
-  const secretHashes = hashSecrets(given, base, reportAt);
+  const secrets = readSecrets(given, base, reportAt);
   checkLogo(given, base, reportAt);
   if (!parsed.data || problems.length > 0) throw new ConfigError(problems);
 
-  const config = deepFreeze(complete(parsed.data, secretHashes, base));
+  const config = deepFreeze(complete(parsed.data, hashesOf(given, secrets), base));
+  warnings.set(config, warningsOf(config, secrets).map(({ path, message }) =>
+    ({ source: find(path), path: formatPath(path), message })));
   sources.set(config, sourceOf(given, { fromEnvironment, fromFile }));
   return config;
 }
@@ -126,6 +130,13 @@ export function loadRoleMapping(
   if (!parsed.data || problems.length > 0) throw new ConfigError(problems);
   return deepFreeze(parsed.data);
 }
+
+/** What is legal and likely to go wrong: where it stands, and why. The server starts all the same. */
+export function configWarnings(config: Config): readonly ConfigProblem[] {
+  return warnings.get(config) ?? [];
+}
+
+const warnings = new WeakMap<Config, readonly ConfigProblem[]>();
 
 // Which values were given, kept beside the Config so that its shape stays that of the schema.
 const sources = new WeakMap<Config, (path: Path) => string>();
@@ -191,23 +202,39 @@ function dropEmptySections(values: Values): Values {
 
 type ReportAt = (path: Path, message: string) => void;
 
-/** The hash of each application's secret, by position. Takes unchecked values, to report along with everything else. */
-function hashSecrets(given: Values, base: string, report: ReportAt): Map<number, string> {
-  const hashes = new Map<number, string>();
-  const applications: unknown[] = Array.isArray(given['applications']) ? given['applications'] : [];
-  for (const [index, app] of applications.entries()) {
-    if (!isObject(app)) continue;
-    const { secret, secretFile, secretSha256 } = app;
-    if (typeof secretSha256 === 'string') hashes.set(index, secretSha256.toLowerCase());
-    if (typeof secret === 'string') hashes.set(index, sha256(secret));
-    if (typeof secretFile !== 'string') continue;
-    const path = ['applications', index, 'secretFile'];
+interface WrittenSecret {
+  application: number;
+  path: Path;
+  secret: string;
+}
+
+/** The secrets of applications that stand in clear. Takes unchecked values, to report along with everything else. */
+function readSecrets(given: Values, base: string, report: ReportAt): WrittenSecret[] {
+  return applicationsIn(given).flatMap(({ secret, secretFile }, application) => {
+    const written = [];
+    const at = (name: string) => ['applications', application, name];
+    if (typeof secret === 'string') written.push({ application, path: at('secret'), secret });
+    if (typeof secretFile !== 'string') return written;
+    const path = at('secretFile');
     const content = readOr(() => readValueFile(resolve(base, secretFile)), path, report);
-    if (content === undefined) continue;
-    if (content.length < 32) report(path, 'must hold 32 characters or more: openssl rand -hex 32');
-    hashes.set(index, sha256(content));
-  }
-  return hashes;
+    if (content === undefined) return written;
+    const problem = clientSecretRule(content);
+    if (problem) report(path, problem);
+    return [...written, { application, path, secret: content }];
+  });
+}
+
+/** By position. */
+function hashesOf(given: Values, secrets: readonly WrittenSecret[]): Map<number, string> {
+  const hashes = applicationsIn(given).map(({ secretSha256 }, index) =>
+    [index, typeof secretSha256 === 'string' ? secretSha256.toLowerCase() : undefined] as const);
+  const known = hashes.filter((pair): pair is [number, string] => pair[1] !== undefined);
+  return new Map([...known, ...secrets.map(({ application, secret }) => [application, sha256(secret)] as const)]);
+}
+
+function applicationsIn(given: Values): Values[] {
+  const written: unknown[] = Array.isArray(given['applications']) ? given['applications'] : [];
+  return written.map((one) => (isObject(one) ? one : {}));
 }
 
 const largestLogoBytes = 100_000;
@@ -280,7 +307,8 @@ function sentence(issue: z.core.$ZodRawIssue): string | undefined {
   }
 }
 
-function formatProblem({ source, path, message }: ConfigProblem): string {
+/** In one line: where, which setting, what. */
+export function formatProblem({ source, path, message }: ConfigProblem): string {
   return `${[source, path].filter((part) => part !== '').join(' ')}: ${message}`.replace(/^: /, '');
 }
 

@@ -11,7 +11,7 @@ import { createAuthorizer } from './admin/authorize.ts';
 import { createApis, type Apis } from './apis.ts';
 import { createAudit, type Audit } from './audit.ts';
 import { createClients, type Clients } from './clients.ts';
-import { administrationApi, maxAccessTokenLife, type Config, type EntraConfig } from './config.ts';
+import { administrationApi, configWarnings, maxAccessTokenLife, type Config, type EntraConfig } from './config.ts';
 import { startSharedClock, type SharedClock } from './database/clock.ts';
 import type { Database } from './database/database.ts';
 import { migrate } from './database/migrate.ts';
@@ -178,6 +178,7 @@ export interface ServerParts {
 export async function startServer(config: Config, log: Log, parts: ServerParts = {}): Promise<RunningServer> {
   const { dispatcher, sweepEveryMs = oneMinuteMs } = parts;
   const closers = createClosers();
+  for (const warning of configWarnings(config)) log.warn('config.warning', { ...warning });
   try {
     const opened = await openStore(config, log);
     closers.push(opened.close);

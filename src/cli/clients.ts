@@ -3,7 +3,7 @@
 
 import { Option, type Command } from 'commander';
 import type { Application, NewApplication } from '../clients.ts';
-import { ConfigError, loadConfig, type Config, type ConfigProblem } from '../config.ts';
+import { ConfigError, configWarnings, loadConfig, type Config, type ConfigProblem } from '../config.ts';
 import { usageError } from './failure.ts';
 import { facts, moment, table } from './layout.ts';
 import type { Session } from './session.ts';
@@ -17,6 +17,7 @@ interface Given {
   backchannelLogoutUri?: string;
   backchannelLogoutSessionRequired?: boolean;
   origin?: string[];
+  allowRedirectSchemesThatAnyAppMayClaim?: boolean;
   firstParty?: boolean;
   pkce?: string;
   access?: string[];
@@ -37,6 +38,8 @@ export function clientCommands(program: Command, session: Session): void {
     .option('--backchannel-logout-uri <uri>', 'where it is told that a session has ended')
     .option('--backchannel-logout-session-required', 'a logout token is of use to it only with a session in it')
     .option('--origin <origin>', 'whose pages may call the token endpoint (CORS); repeat for several', repeated)
+    .option('--allow-redirect-schemes-that-any-app-may-claim',
+      'DANGER, native only: redirect URIs may have a scheme without a dot, such as vscode:')
     .option('--first-party', 'people are not asked for consent')
     .addOption(new Option('--pkce <rule>', 'whether sign-in needs PKCE; optional is for type web only')
       .choices(['required', 'optional']))
@@ -44,9 +47,10 @@ export function clientCommands(program: Command, session: Session): void {
       'https://orders.example.com=orders:read,orders:write; repeat for several', repeated)
     .option('--default-audience <audience>', 'audience of a token when a request names no API')
     .action(async (given: Given) => {
-      const wanted = checked(given, session.config());
+      const { wanted, warnings } = checked(given, session.config());
       const { application, secret } = await session.withStore(({ clients }) => clients.register(wanted, session.actor));
-      const document = { application: shown(application), ...(secret && { secret }) };
+      const document = { application: shown(application), ...(secret && { secret }), warnings };
+      if (!session.json) for (const warning of warnings) session.warn(warning);
       session.answer(document, `application ${application.name} registered
 
 ${facts({ 'client id': application.clientId, 'client secret': secret })}${secret ? secretNote : ''}`);
@@ -98,8 +102,9 @@ async function setDisabled(session: Session, clientId: string, disabled: boolean
 // Stands for the secret that is not made yet, so that the rule "exactly one secret" is met. It is never stored.
 const secretToCome = '0'.repeat(64);
 
-/** The application, checked and completed as if signet.yaml declared it. */
-function checked(given: Given, { issuer, apis }: Config): NewApplication {
+/** The application, checked and completed as if signet.yaml declared it, and what is unwise about it. */
+function checked(given: Given, config: Config): { wanted: NewApplication; warnings: string[] } {
+  const { issuer, apis, tokens: { accessTokenLife } } = config;
   const declared = {
     clientId: given.id ?? 'made-later',
     name: given.name,
@@ -110,15 +115,19 @@ function checked(given: Given, { issuer, apis }: Config): NewApplication {
     backchannelLogoutUri: given.backchannelLogoutUri,
     backchannelLogoutSessionRequired: given.backchannelLogoutSessionRequired,
     origins: given.origin,
+    allowRedirectSchemesThatAnyAppMayClaim: given.allowRedirectSchemesThatAnyAppMayClaim,
     firstParty: given.firstParty,
     pkce: given.pkce,
     access: given.access && Object.fromEntries(given.access.map(readAccess)),
     defaultAudience: given.defaultAudience,
   };
   try {
-    const { applications: [application] } = loadConfig({ env: {}, values: { issuer, apis, applications: [declared] } });
-    const { secretHash: _placeholder, clientId: _clientId, ...wanted } = application!;
-    return { ...wanted, ...(given.id && { clientId: given.id }) };
+    const loaded = loadConfig({
+      env: {}, values: { issuer, apis, tokens: { accessTokenLife }, applications: [declared] },
+    });
+    const { secretHash: _placeholder, clientId: _clientId, ...wanted } = loaded.applications[0]!;
+    const warnings = configWarnings(loaded).map(inOptions);
+    return { wanted: { ...wanted, ...(given.id && { clientId: given.id }) }, warnings };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     throw usageError(
@@ -140,6 +149,7 @@ const options: Record<string, string> = {
   postLogoutRedirectUris: '--post-logout-redirect-uri', backchannelLogoutUri: '--backchannel-logout-uri',
   backchannelLogoutSessionRequired: '--backchannel-logout-session-required', access: '--access',
   defaultAudience: '--default-audience',
+  allowRedirectSchemesThatAnyAppMayClaim: '--allow-redirect-schemes-that-any-app-may-claim',
 };
 
 /** A problem of applications[0].redirectUris[1] is one of the second --redirect-uri. */

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { formatDuration } from '../config-rules.ts';
 import { formatPath, isObject, listSettings } from '../config-sources.ts';
 import { describeConfig, type SettingDescription } from '../config-describe.ts';
+import { configWarnings, formatProblem, type ConfigProblem } from '../config.ts';
 import { table } from './layout.ts';
 import type { Session } from './session.ts';
 
@@ -13,11 +14,16 @@ export function configCommands(program: Command, session: Session): void {
   config.command('check')
     .description('print every setting with its value and source, or list every problem')
     .action(() => {
-      const described = describeConfig(session.config());
+      const config = session.config();
+      const described = describeConfig(config);
+      const warnings = configWarnings(config);
       const rows = described.flatMap(leaves).map(({ path, value, source }) => [path, shown(path, value), source]);
-      session.answer({ settings: described }, table(['SETTING', 'VALUE', 'FROM'], rows));
+      session.answer({ settings: described, warnings },
+        [table(['SETTING', 'VALUE', 'FROM'], rows), ...warnings.map(formatWarning)].join('\n\n'));
     });
 }
+
+const formatWarning = (warning: ConfigProblem) => `warning: ${formatProblem(warning)}`;
 
 /** An application or an API is one setting to the configuration, and several lines to a reader. */
 function leaves({ path, value, source }: SettingDescription): SettingDescription[] {

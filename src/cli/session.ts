@@ -27,6 +27,8 @@ export interface Io {
 
 export interface Session {
   io: Io;
+  /** Whether the answer is one JSON document, in which everything is that a person is told beside it. */
+  json: boolean;
   /** For the audit trail. */
   actor: string;
   config(): Config;
@@ -37,6 +39,8 @@ export interface Session {
   answer(document: object, text: string): void;
   /** A remark beside the answer, on standard error. */
   note(text: string): void;
+  /** The same, of what is done and likely to go wrong. */
+  warn(text: string): void;
 }
 
 export function createSession(io: Io, options: { json: boolean; configFile: () => string | undefined }): Session {
@@ -54,6 +58,7 @@ export function createSession(io: Io, options: { json: boolean; configFile: () =
 
   return {
     io,
+    json: options.json,
     actor: `cli:${io.userName}`,
     config,
 
@@ -72,6 +77,7 @@ export function createSession(io: Io, options: { json: boolean; configFile: () =
     answer: (document, text) => io.out(options.json ? `${JSON.stringify(document, null, 2)}\n` : ended(text)),
     debug: (event, details) => loaded && logOf(loaded).debug(event, details),
     note: (text) => io.err(`note: ${text}\n`),
+    warn: (text) => io.err(`warning: ${text}\n`),
   };
 }
 

@@ -3,7 +3,7 @@
 
 import { errors, interactionPolicy, type Client, type Configuration, type KoaContextWithOIDC } from 'oidc-provider';
 import type { Accounts } from '../accounts.ts';
-import type { Apis } from '../apis.ts';
+import { audienceOf, resourceOf, type Apis } from '../apis.ts';
 import type { Application } from '../clients.ts';
 import { needsSecret } from '../clients.ts';
 import type { Config } from '../config.ts';
@@ -169,8 +169,9 @@ export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): 
     },
   };
 
-  function resourceServer(ctx: KoaContextWithOIDC, audience: string, client: Client) {
+  function resourceServer(ctx: KoaContextWithOIDC, resource: string, client: Client) {
     const application = applicationOf(client);
+    const audience = audienceOf(resource);
     const api = apis.find(audience);
     const granted = application.access[audience];
     if (!api || !granted) throw new errors.InvalidTarget();
@@ -230,7 +231,8 @@ function defaultAudience(
 ): string | string[] | undefined {
   const { access, defaultAudience: named } = applicationOf(client);
   const audiences = Object.keys(access);
-  const preferred = named ?? (audiences.length === 1 ? audiences[0] : undefined);
+  const audience = named ?? (audiences.length === 1 ? audiences[0] : undefined);
+  const preferred = audience === undefined ? undefined : resourceOf(audience);
   if (oneOf) return preferred && oneOf.includes(preferred) ? preferred : [...oneOf];
   // Without an API, oidc-provider would make a token that nothing accepts.
   if (preferred === undefined && isForService(ctx)) throw new errors.InvalidTarget('resource must name one API');

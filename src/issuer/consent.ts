@@ -3,7 +3,7 @@
 // ends with it; the person's yes is kept for the next session, in the table consents, which is owned here.
 
 import type { Grant, Interaction, KoaContextWithOIDC, Provider } from 'oidc-provider';
-import type { Apis } from '../apis.ts';
+import { audienceOf, type Apis } from '../apis.ts';
 import type { Application } from '../clients.ts';
 import type { Database } from '../database/database.ts';
 import { oidcScopes, profilePhrases } from './claims.ts';
@@ -114,10 +114,10 @@ export function describeConsent(interaction: Interaction, application: Applicati
   const { personal, resources } = askedFor(interaction, application);
   const isNamed = (scopes: string[]) => application.firstParty || scopes.length > 0;
   return {
-    apis: Object.entries(resources).filter(([, scopes]) => isNamed(scopes)).map(([audience, scopes]) => {
-      const api = apis.find(audience);
+    apis: Object.entries(resources).filter(([, scopes]) => isNamed(scopes)).map(([resource, scopes]) => {
+      const api = apis.find(audienceOf(resource));
       return {
-        name: api?.name ?? audience,
+        name: api?.name ?? audienceOf(resource),
         scopes: scopes.map((scope) => ({ scope, description: api?.scopes[scope] ?? scope })),
       };
     }),
@@ -160,7 +160,7 @@ function askedFor({ prompt, params }: Interaction, { access }: Application): Sco
   const all: Scopes = {
     personal: scopes.filter((scope) => oidcScopes.includes(scope)),
     resources: Object.fromEntries(audiences.map((audience) =>
-      [audience, scopes.filter((scope) => access[audience]?.includes(scope))])),
+      [audience, scopes.filter((scope) => access[audienceOf(audience)]?.includes(scope))])),
   };
   if (prompt.reasons.includes('consent_prompt')) return all;
   const { missingOIDCScope = [], missingResourceScopes = {} } = prompt.details as {

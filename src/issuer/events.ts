@@ -2,6 +2,7 @@
 // so they are attached anew to each that takes over.
 
 import type { KoaContextWithOIDC, Provider } from 'oidc-provider';
+import { audienceOf } from '../apis.ts';
 import type { Audit } from '../audit.ts';
 import type { Log } from '../log.ts';
 import type { RequestState } from './provider.ts';
@@ -49,8 +50,8 @@ export function auditProvider(provider: Provider, audit: Audit, log: Log): void 
 }
 
 function grantOf({ oidc }: KoaContextWithOIDC): Record<string, unknown> {
-  const { grant_type: grantType, resource: audience } = oidc.params ?? {};
-  return { grantType, audience };
+  const { grant_type: grantType, resource } = oidc.params ?? {};
+  return { grantType, audience: typeof resource === 'string' ? audienceOf(resource) : resource };
 }
 
 /** Why oidc-provider ends a grant by itself: somebody signed out, or what may be used once was used again. */

@@ -4,6 +4,7 @@
 
 import { hash } from 'node:crypto';
 import { errors, type Adapter, type AdapterPayload } from 'oidc-provider';
+import { audienceOf } from '../apis.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import type { LogoutNotice, Logouts } from '../revocation/logouts.ts';
 import type { Bearer, Place, Places } from '../revocation/places.ts';
@@ -345,7 +346,7 @@ export async function listGrants(db: Queryable, accountId: string): Promise<Gran
   return rows.map(({ id, payload, client_id: clientId, expires_at: expiresAt }) => {
     const { resources = {}, iat = 0 } = JSON.parse(payload) as { resources?: Record<string, string>; iat?: number };
     return {
-      grantId: id, clientId, audiences: Object.keys(resources),
+      grantId: id, clientId, audiences: Object.keys(resources).map(audienceOf),
       since: new Date(iat * 1000), until: new Date(expiresAt),
     };
   }).sort((a, b) => a.since.getTime() - b.since.getTime());

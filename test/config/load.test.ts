@@ -211,7 +211,7 @@ describe('files that the configuration names', () => {
     const applications = [{ ...service, secretFile: 'secret' }, { ...service, clientId: 'b', secretFile: 'gone' }];
     expect(problems({ values: { issuer: 'x', applications } })).toEqual([
       expect.stringMatching(/^issuer: /),
-      expect.stringMatching(/^applications\[0\]\.secretFile: must hold 32 characters or more/),
+      expect.stringMatching(/^applications\[0\]\.secretFile: must have 32 characters or more/),
       expect.stringMatching(/^applications\[1\]\.secretFile: names a file that cannot be read \(ENOENT\)/),
     ]);
   });
