@@ -22,8 +22,9 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: 'test/support/global-setup.ts',
-    testTimeout: 30_000,
-    hookTimeout: 120_000,
+    // For what hangs, not for what is slow: a machine may be busy with other things.
+    testTimeout: 120_000,
+    hookTimeout: 240_000,
     maxWorkers: 2,
     // Servers, databases and browsers share a machine with whatever else runs there. What needed its second try is
     // named at the end of the run, to be looked into; locally, nothing gets one.

@@ -4,7 +4,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { keyMaterialIn } from '../support/secrets.ts';
-import type { ServerSettings } from './scaled.ts';
+import { pace, type ServerSettings } from './scaled.ts';
 
 interface LogLine {
   level: string;
@@ -31,7 +31,9 @@ const clockShift = new URL('clock-shift.ts', import.meta.url);
 export async function startServerProcess(settings: ServerSettings, { clockShiftMs = 0 } = {}): Promise<ServerProcess> {
   const child = fork(program, [JSON.stringify(settings)], {
     execArgv: clockShiftMs === 0 ? [] : ['--import', clockShift.href],
-    env: { PATH: process.env.PATH, SIGNET_TEST_CLOCK_SHIFT_MS: String(clockShiftMs) },
+    env: {
+      PATH: process.env.PATH, SIGNET_TEST_CLOCK_SHIFT_MS: String(clockShiftMs), SIGNET_TEST_PACE: String(pace),
+    },
     stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
   });
   const log: LogLine[] = [];
@@ -56,7 +58,7 @@ export async function startServerProcess(settings: ServerSettings, { clockShiftM
     },
     async stop() {
       child.kill('SIGTERM');
-      const kill = setTimeout(() => child.kill('SIGKILL'), 15_000);
+      const kill = setTimeout(() => child.kill('SIGKILL'), 15_000 * pace);
       await ended;
       clearTimeout(kill);
       if (leaks.size > 0) throw new Error(`the log of a server shows ${[...leaks].join(', ')}`);

@@ -33,6 +33,8 @@ export interface Judge {
   refused: Refusal[];
   /** When each verifier last said yes to a token of a revoked key. */
   revokedAccepted: Map<string, number>;
+  /** The longest that an answer took, of the token endpoint or of a verifier: what no bound in seconds can leave out. */
+  slowestMs: number;
   /** An answer of the token endpoint. */
   see(tokens: Record<string, any>, requestedAt: number): void;
   watch(verifier: NamedVerifier): void;
@@ -65,6 +67,7 @@ export function createJudge(): Judge {
   async function ask({ name, verify }: NamedVerifier, { jwt, kid, expiresAt, receivedAt }: Token): Promise<void> {
     const at = Date.now();
     const reason = await verify(jwt);
+    judge.slowestMs = Math.max(judge.slowestMs, Date.now() - at);
     if (gone.has(kid)) {
       if (reason === undefined) judge.revokedAccepted.set(name, Math.max(at, judge.revokedAccepted.get(name) ?? 0));
       return;
@@ -80,9 +83,11 @@ export function createJudge(): Judge {
     verified: new Map(),
     refused: [],
     revokedAccepted: new Map(),
+    slowestMs: 0,
 
     see(tokens, requestedAt) {
       const receivedAt = Date.now();
+      judge.slowestMs = Math.max(judge.slowestMs, receivedAt - requestedAt);
       for (const jwt of [tokens.access_token, tokens.id_token, tokens.refresh_token]) {
         if (jwt === undefined) continue;
         const { header, payload } = decode(jwt);

@@ -21,7 +21,7 @@ import { createJudge } from './judge.ts';
 import type { Judge } from './judge.ts';
 import { startLoad } from './load.ts';
 import type { Load } from './load.ts';
-import { propagationMs, serverConfig } from './scaled.ts';
+import { pace, propagationMs, serverConfig } from './scaled.ts';
 import type { ServerSettings } from './scaled.ts';
 import { byMaxAgeOnly, jose, onUnknownKidOnly, ours, startPausable } from './verifiers.ts';
 import type { PausableVerifier } from './verifiers.ts';
@@ -41,6 +41,8 @@ export interface Rig {
   pausable: PausableVerifier;
   /** The keys in the order in which they began to sign. */
   activations(): Promise<(SigningKey & { activatedAt: number })[]>;
+  /** Resolves when tokens of the key were issued, as many as it takes to judge it. */
+  signed(kid: string): Promise<void>;
   /** Resolves with the keys when they satisfy `condition`. */
   keysWhere(condition: (keys: SigningKey[]) => boolean): Promise<SigningKey[]>;
   close(): Promise<void>;
@@ -100,6 +102,9 @@ export async function startRig(): Promise<Rig> {
 
     return {
       issuer, servers, everyServer, restart, balancer, store, judge, load, pausable, keysWhere, close,
+      async signed(kid) {
+        while (judge.signatures.filter((one) => one.kid === kid).length < 3) await pause(50);
+      },
       async activations() {
         return (await store.keyring.list())
           .filter((key): key is SigningKey & { activatedAt: number } => key.activatedAt !== null)
@@ -159,6 +164,7 @@ export async function report(title: string, rig: Rig, more: [string, string][] =
     ['answers', answers.join(', ')],
     ['cut connections', `${balancer.cut}; clients that asked again ${load.interrupted}`],
     ['JWKS failures', balancer.jwksFailures],
+    ['pace; slowest answer, ms', `${pace}; ${judge.slowestMs}`],
     ...more,
   ];
   return `${title}\n${rows.map(([name, value]) => `  ${String(name).padEnd(44)}${value}`).join('\n')}`;

@@ -1,7 +1,8 @@
 // Rotation in a minute instead of a year. Here 1 s stands for 300 s: the JWKS max-age of 5 min is one second, and a
 // verifier's own 10 min are two. What else there is falls short of its usual proportion to that, which is harder on a
 // verifier, not easier: a key may sign when it was published for 3 s (15 min, not 24 h), the least that checkPolicy
-// allows, and signs for 8 s (40 min, not 90 d).
+// allows, and signs for 8 s (40 min, not 90 d). On a machine that is busy with other things everything but the clocks
+// goes slower by a `pace`, since what is a blink in the field must not become a minute there.
 //
 // Lives below a minute are refused by the configuration, so the Config is composed as usual and then given other
 // numbers. JWTs and the policy count whole seconds, so the allowed skew is one, and verifiers keep their usual
@@ -11,7 +12,10 @@ import { loadConfig } from '../../src/config.ts';
 import type { Config } from '../../src/config.ts';
 import { declared } from '../support/signet.ts';
 
-export const secondsPerSecond = 300;
+/** How much slower than alone this process runs, as a whole number: 1 on a quiet machine. The first process measures. */
+export const pace = Number(process.env.SIGNET_TEST_PACE) || measurePace();
+
+export const secondsPerSecond = 300 / pace;
 
 export interface ServerSettings {
   issuer: string;
@@ -25,7 +29,9 @@ export interface ServerSettings {
   sweepEveryMs?: number;
 }
 
-export const scaledKeys = { rotateEvery: 8, publishAhead: 3, jwksMaxAge: 1, pollEvery: 1, clockSkew: 1 };
+export const scaledKeys = {
+  rotateEvery: 8 * pace, publishAhead: 3 * pace, jwksMaxAge: pace, pollEvery: pace, clockSkew: 1,
+};
 
 /** A clock that is as good as wrong, and one that is not quite right. */
 export const wrongClockMs = 3 * scaledKeys.clockSkew * 1000;
@@ -34,7 +40,7 @@ export const tolerableClockMs = scaledKeys.clockSkew * 1000 / 2;
 /** How long after a hand-over another replica may still sign with the key before: it looks late, by its own clock. */
 export const propagationMs = (scaledKeys.pollEvery + scaledKeys.clockSkew) * 1000;
 
-const accessTokenLife = 6;
+const accessTokenLife = 6 * pace;
 
 export function serverConfig({ issuer, port, database, directory, scaled = true }: ServerSettings): Config {
   const config = loadConfig({
@@ -48,8 +54,18 @@ export function serverConfig({ issuer, port, database, directory, scaled = true 
   return {
     ...config,
     keys: { ...config.keys, ...scaledKeys },
-    tokens: { ...config.tokens, accessTokenLife, idTokenLife: 6, refreshTokenLife: 8 },
-    session: { ...config.session, life: 10 },
+    tokens: { ...config.tokens, accessTokenLife, idTokenLife: 6 * pace, refreshTokenLife: 8 * pace },
+    session: { ...config.session, life: 10 * pace },
     apis: config.apis.map((api) => ({ ...api, accessTokenLife: undefined })),
   };
+}
+
+/** By how long a tenth of a second of work takes. */
+function measurePace(): number {
+  const workMs = 100;
+  const began = performance.now();
+  const before = process.cpuUsage();
+  while (process.cpuUsage(before).user < workMs * 1000);
+  const slowness = (performance.now() - began) / workMs;
+  return Math.min(4, Math.max(1, Math.round(slowness)));
 }

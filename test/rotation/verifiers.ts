@@ -7,7 +7,7 @@ import { createLocalJWKSet, createRemoteJWKSet, errors, jwtVerify } from 'jose';
 import type { JSONWebKeySet, JWTVerifyGetKey } from 'jose';
 import { createVerifier } from '../../src/verifier/index.ts';
 import { ordersApi } from '../support/signet.ts';
-import { scaledKeys, secondsPerSecond } from './scaled.ts';
+import { pace, scaledKeys, secondsPerSecond } from './scaled.ts';
 
 type Verify = (jwt: string) => Promise<string | undefined>;
 
@@ -112,7 +112,7 @@ export interface PausableVerifier {
 /** Two services in a process of their own, ours and jose's, that can be stopped and continued like a laptop. */
 export async function startPausable(issuer: string): Promise<PausableVerifier> {
   const child = fork(new URL('verifier-process.ts', import.meta.url), [issuer], {
-    execArgv: [], env: { PATH: process.env.PATH }, stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    execArgv: [], env: { PATH: process.env.PATH, SIGNET_TEST_PACE: String(pace) }, stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
   const asked = new Map<number, (reason: string | undefined) => void>();
   let lastId = 0;
