@@ -2,6 +2,7 @@
 // A rule never repeats a value that may hold a secret. Which setting obeys which rule: config-schema.ts.
 
 import { isIP } from 'node:net';
+import { parsePostgresUrl } from './config-postgres.ts';
 
 export type Rule = (value: string) => string | undefined;
 
@@ -30,7 +31,10 @@ export const issuerRule: Rule = (value) => {
 };
 
 export const databaseUrlRule: Rule = (value) => {
-  if (/^postgres(ql)?:/.test(value)) return parse(value) ? undefined : 'is not a valid postgres:// URL';
+  if (/^postgres(ql)?:/.test(value)) {
+    const address = parsePostgresUrl(value);
+    return typeof address === 'string' ? address : undefined;
+  }
   if (/^sqlite:(\/\/\/|(?!\/\/)).+/s.test(value)) return undefined;
   return 'must be sqlite:<file>, such as sqlite:data/signet.db, or postgres://user@host/database';
 };

@@ -2,8 +2,8 @@
 // What the values mean is config-schema.ts's business. No message repeats a value: it may be a secret.
 
 import { resolve } from 'node:path';
-import { closest, distance } from 'fastest-levenshtein';
 import { isNode, LineCounter, parseDocument, visit, type Alias, type Document } from 'yaml';
+import { nearest } from './config-nearest.ts';
 import { settings } from './config-schema.ts';
 import { readTextFile, readValueFile, whyUnreadable } from './config-text.ts';
 
@@ -155,7 +155,7 @@ export function merge(under: Values, over: Values): Values {
 /** What to say of a name that `schema` (by default that of signet.yaml) does not know at `path`. */
 export function unknownName(path: Path, name: string, schema: unknown = settings): string {
   const known = Object.keys(schemaAt(schema, path)?.def.shape ?? {});
-  const near = nearest(name, known);
+  const near = nearestSetting(name, known);
   if (near) return `is not a setting; did you mean ${near}?`;
   return `is not a setting; ${known.length > 0 ? `known here: ${known.join(', ')}` : 'remove it'}`;
 }
@@ -245,20 +245,15 @@ function unknownVariable(name: string, known: string[]): string {
     return 'is not read: applications and apis are declared in signet.yaml alone; remove it';
   }
   const suffix = name.endsWith('_FILE') ? '_FILE' : '';
-  const near = nearest(name.slice(0, name.length - suffix.length), known);
+  const near = nearestSetting(name.slice(0, name.length - suffix.length), known);
   if (near) return `is not a setting; did you mean ${near}${suffix}?`;
   return 'is not a setting; remove it (signet config check lists those there are)';
 }
 
-// The nearest name, unless more than half of it would have to be typed anew: then it is no guess worth printing.
-function nearest(name: string, known: string[]): string | undefined {
+function nearestSetting(name: string, known: string[]): string | undefined {
   // SIGNET_PORT is a shortened SIGNET_LISTEN_PORT, however many letters lie between them.
   const shortened = known.find((one) => one.startsWith('SIGNET_') && one.endsWith(name.slice('SIGNET'.length)));
-  if (shortened) return shortened;
-  if (known.length === 0) return undefined;
-  const near = closest(name, known);
-  const letters = near.replace(/^SIGNET_/, '').length;
-  return distance(name.toLowerCase(), near.toLowerCase()) * 2 <= letters ? near : undefined;
+  return shortened ?? nearest(name, known, (near) => near.replace(/^SIGNET_/, '').length);
 }
 
 function put(values: Values, path: readonly string[], value: unknown): void {

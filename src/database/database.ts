@@ -21,9 +21,10 @@ export interface Database extends Queryable {
   /**
    * Runs `work` in one transaction: committed when it resolves, rolled back when it rejects or when any of its
    * statements failed. Inside, everything goes through `tx`: not to be nested. PostgreSQL may run `work` again after a
-   * deadlock, so it does nothing that a rollback would not undo.
+   * deadlock, or after a connection was lost before the commit, so it does nothing that a rollback would not undo.
+   * `slow`: for a migration, whose statements may take minutes.
    */
-  transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T>;
+  transaction<T>(work: (tx: Queryable) => Promise<T>, options?: { slow?: boolean }): Promise<T>;
   /** The database's own clock, epoch milliseconds. */
   now(): Promise<number>;
   /** Tells every process on this database that `channel` changed. (On SQLite any commit is the announcement.) */
@@ -34,5 +35,11 @@ export interface Database extends Queryable {
    * callers also poll.
    */
   listen(channel: string, listener: () => void): Promise<() => Promise<void>>;
+  /**
+   * Proves that a write works, by a small one; what is there and takes no writes is of no use to us.
+   * @throws {AppError} as any statement
+   */
+  checkWrite(): Promise<void>;
+  /** Ends within seconds, whether or not the other side answers. */
   close(): Promise<void>;
 }

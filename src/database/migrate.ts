@@ -61,7 +61,7 @@ export async function migrate(
       ]);
     }
     return { applied: pending.map(({ version }) => version), version: known.at(-1)?.version ?? 0 };
-  });
+  }, { slow: true });
 }
 
 /** The versions already there, once it is certain that they are ours and unchanged. */
@@ -78,8 +78,9 @@ async function appliedVersions(tx: Queryable, known: Migration[]): Promise<Set<n
       });
     }
     if (known.find((migration) => migration.version === version)?.checksum === checksum) continue;
-    throw new AppError('migration_changed', 500, `migration ${name} differs from the one that was applied`, {
-      hint: 'Applied migrations are frozen: restore the file, and put the change into a new migration.',
+    throw new AppError('migration_changed', 500, `the tables of this database are of another making: ${name} differs`, {
+      hint: 'The database comes from an unreleased or modified Signet. Run the release that made it, or start with an '
+        + 'empty database; a released Signet never changes a migration that it shipped.',
     });
   }
   return new Set(rows.map(({ version }) => version));

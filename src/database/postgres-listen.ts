@@ -1,28 +1,32 @@
 // LISTEN on a connection of its own: notifications reach only the session that asked, and a pool lends its sessions to
-// everyone. The first listener opens it; when it is lost it is opened again, after growing pauses.
-
-import pg from 'pg';
-import type { Client, ClientConfig } from 'pg';
+// everyone. The first listener opens it; when it is lost it is opened again, after growing pauses. Behind a pooler
+// there is no session to be told: there, the versions of the channels are compared. Either way the connection is asked
+// something now and then, so that one that went silent is missed.
 
 import { createQueue } from './queue.ts';
+import type { Connection, Connections } from './postgres-connections.ts';
 
 const firstPauseMs = 250;
 const longestPauseMs = 15_000;
+const heartbeatEveryMs = 5_000;
+const pollEveryMs = 1_000;
+const answerWithinMs = 3_000;
 
 interface Listening {
   listen(channel: string, listener: () => void): Promise<() => Promise<void>>;
   close(): Promise<void>;
 }
 
-export function createListening(config: ClientConfig): Listening {
+export function createListening({ Connection, distrust }: Connections): Listening {
   const inTurn = createQueue(); // `pg` wants one query at a time on a connection
   const listeners = new Map<string, Set<() => void>>();
-  let current: Promise<Client> | undefined;
+  let versions: Map<string, number> | undefined;
+  let current: Promise<Connection> | undefined;
   let pauseMs = firstPauseMs;
   let timer: NodeJS.Timeout | undefined;
   let closed = false;
 
-  function session(): Promise<Client> {
+  function session(): Promise<Connection> {
     current ??= connect().catch((error: unknown) => {
       reconnectLater();
       throw error;
@@ -30,21 +34,51 @@ export function createListening(config: ClientConfig): Listening {
     return current;
   }
 
-  async function connect(): Promise<Client> {
-    const client = new pg.Client(config);
-    client.on('error', () => {}); // 'end' follows, and that is acted upon
-    client.on('notification', ({ channel }) => tell(channel));
-    await client.connect();
+  async function connect(): Promise<Connection> {
+    const client = new Connection();
+    try {
+      client.on('notification', ({ channel }) => tell(channel));
+      await client.connect();
+      await client.prove();
+      for (const channel of listeners.keys()) await subscribe(client, channel);
+    } catch (error) {
+      void client.end().catch(() => {}); // a standby, say, accepts a connection and refuses LISTEN
+      throw error;
+    }
     client.once('end', reconnectLater);
-    for (const channel of listeners.keys()) await subscribe(client, channel);
     pauseMs = firstPauseMs;
+    clearTimeout(timer);
+    timer = setTimeout(() => void ask(client), client.pooled ? pollEveryMs : heartbeatEveryMs).unref();
     return client;
+  }
+
+  /** What was announced since, and whether anybody is there at all. */
+  async function ask(client: Connection): Promise<void> {
+    try {
+      await inTurn(() => compare(client));
+    } catch {
+      // Whatever is the matter with this one, others made when it was made may have the same.
+      distrust(client);
+      void client.end().catch(() => {});
+      return;
+    }
+    if (closed) return;
+    timer = setTimeout(() => void ask(client), client.pooled ? pollEveryMs : heartbeatEveryMs).unref();
+  }
+
+  async function compare(client: Connection): Promise<void> {
+    const { rows } = await client.run<{ channel: string; version: number }>(
+      'select channel, version from announcements', [], answerWithinMs);
+    const known = versions;
+    versions = new Map(rows.map(({ channel, version }) => [channel, version]));
+    if (!client.pooled || !known) return;
+    for (const [channel, version] of versions) if (known.get(channel) !== version) tell(channel);
   }
 
   function reconnectLater(): void {
     current = undefined;
-    if (closed) return;
     clearTimeout(timer);
+    if (closed) return;
     timer = setTimeout(reconnect, pauseMs).unref();
     pauseMs = Math.min(pauseMs * 2, longestPauseMs);
   }
@@ -67,7 +101,11 @@ export function createListening(config: ClientConfig): Listening {
     async listen(channel, listener) {
       const known = listeners.get(channel) ?? new Set();
       listeners.set(channel, known.add(listener));
-      await inTurn(async () => subscribe(await session(), channel));
+      await inTurn(async () => {
+        const client = await session();
+        await subscribe(client, channel);
+        if (client.pooled && !versions) await compare(client);
+      });
       return async () => {
         known.delete(listener);
       };
@@ -77,11 +115,11 @@ export function createListening(config: ClientConfig): Listening {
       closed = true;
       clearTimeout(timer);
       const client = await current?.catch(() => undefined);
-      await client?.end();
+      void client?.end().catch(() => {}); // whoever closes all connections waits for it, but not for ever
     },
   };
 }
 
-async function subscribe(client: Client, channel: string): Promise<void> {
-  await client.query(`listen ${client.escapeIdentifier(channel)}`);
+async function subscribe(client: Connection, channel: string): Promise<void> {
+  if (!client.pooled) await client.run(`listen ${client.escapeIdentifier(channel)}`, [], answerWithinMs);
 }

@@ -1,81 +1,155 @@
 // The engine for production and for several replicas: a pool of `pg` connections. What differs from SQLite (types,
-// error codes, lost connections, deadlocks) is made equal here, so that no caller asks which engine it has.
+// error codes, lost connections, deadlocks) is made equal here, so that no caller asks which engine it has. A server
+// that restarts or fails over is waited for, for some seconds.
 
-import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
-import type { ClientConfig, PoolClient, QueryConfig } from 'pg';
 
-import { AppError, isAppError } from '../errors.ts';
-import type { Database, Queryable, Result, Value } from './database.ts';
+import { isAppError } from '../errors.ts';
+import type { Database, Queryable } from './database.ts';
+import { DatabaseFailure, ofPostgres } from './failures.ts';
+import {
+  createConnections, poolSizeOf, slowStatementMs, type Connection, type Connections,
+} from './postgres-connections.ts';
 import { createListening } from './postgres-listen.ts';
 import { runTransaction } from './run-transaction.ts';
+import { onlyReads, writeCheck } from './statements.ts';
 
-const connectTimeoutMs = 5_000;
 const retriesAtMost = 3;
+/** How long work waits for a server that is away, and how much of it at a time; beyond that it fails at once. */
+const patienceMs = 5_000;
+const waitingAtMost = 500;
+const pauseMs = 100;
+const longestLifeSeconds = 600;
+const writeCheckMs = 3_000;
+const finishWithinMs = 5_000;
 
 /**
  * Opens a pool on `url`.
- * @throws {AppError} `database_unavailable` when no server accepts it within 5 seconds.
+ * @throws {AppError} `database_url`; `database_unavailable` when no server accepts it within 5 seconds.
  */
 export async function openPostgres(url: string): Promise<Database> {
-  const config: ClientConfig = {
-    connectionString: url,
-    connectionTimeoutMillis: connectTimeoutMs,
-    application_name: 'signet',
-    keepAlive: true,
-    types: { getTypeParser },
-  };
-  const pool = new pg.Pool(config);
-  // An idle connection died. The pool has already dropped it and the next query opens another: nothing to tell.
-  pool.on('error', () => {});
-  const listening = createListening(config);
+  const connections = createConnections(url);
+  const pool = createPool(connections, poolSizeOf(url));
+  const listening = createListening(connections);
   const unanswered = new Set<Promise<unknown>>();
+  let waiting = 0;
+  let closing = false;
+  let closed: Promise<void> | undefined;
 
-  const query: Queryable['query'] = (sql, values) => retried(() => connected((client) => run(client, sql, values)));
-
-  function connected<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
-    const answer = lend(work);
-    unanswered.add(answer);
-    return answer.finally(() => unanswered.delete(answer));
+  /**
+   * Lends a connection to `work`, and another one where the first turns out to be of no use before anything was done.
+   * @param repeatable whether `work` may be done again although nobody knows if it was done.
+   */
+  async function lend<T>(work: (on: Connection) => Promise<T>, patience: number, repeatable: () => boolean): Promise<T> {
+    const deadline = performance.now() + patience;
+    let isWaiting = false;
+    try {
+      for (let tries = 1; ; tries += 1) {
+        try {
+          return await lendOnce(work);
+        } catch (error) {
+          const { meaning } = error instanceof DatabaseFailure ? error : { meaning: undefined };
+          const again = meaning?.undone || (meaning?.passing && (notStarted.has(error as object) || repeatable()));
+          // Each of the servers is tried, however little patience there is.
+          const isPatient = tries < connections.hosts || performance.now() + pauseMs < deadline;
+          if (!again || !isPatient || closing || (!isWaiting && waiting >= waitingAtMost)) throw error;
+        }
+        if (!isWaiting) waiting += 1;
+        isWaiting = true;
+        if (tries < connections.hosts) continue;
+        const atMost = delay(deadline - performance.now(), undefined, { ref: false });
+        await Promise.race([serverIsBack(), atMost]);
+      }
+    } finally {
+      if (isWaiting) waiting -= 1;
+    }
   }
 
-  async function lend<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
-    const client = await pool.connect().catch((cause) => {
-      throw toAppError(cause);
+  // One asks for all who wait: they would stand in each other's way.
+  let probe: Promise<void> | undefined;
+
+  function serverIsBack(): Promise<void> {
+    return probe ??= (async () => {
+      while (!closing && waiting > 0) {
+        await delay(pauseMs);
+        const client = await acquire().catch(() => undefined);
+        client?.release();
+        if (client) return;
+      }
+    })().finally(() => { probe = undefined; });
+  }
+
+  async function lendOnce<T>(work: (on: Connection) => Promise<T>): Promise<T> {
+    const client = await acquire().catch((error: unknown) => {
+      const failure = ofPostgres(error, undefined, true) as object;
+      notStarted.add(failure);
+      throw failure;
     });
-    // Without a listener, losing a connection that is in use would end the process. The query in flight fails anyway.
-    client.on('error', ignore);
     let broken = false;
     try {
       return await work(client);
     } catch (error) {
       // What PostgreSQL merely refused leaves a healthy connection, which pool.query would throw away.
-      broken = isAppError(error, 'database_unavailable');
+      broken = error instanceof DatabaseFailure && error.meaning.drop === true;
+      if (broken) connections.distrust(client);
       throw error;
     } finally {
-      client.off('error', ignore);
       client.release(broken);
     }
   }
 
+  async function acquire(): Promise<Connection & pg.PoolClient> {
+    for (;;) {
+      const client = await pool.connect() as Connection & pg.PoolClient;
+      if (connections.isTrusted(client)) return client;
+      client.release(true);
+    }
+  }
+
+  function noted<T>(answer: Promise<T>): Promise<T> {
+    unanswered.add(answer);
+    return answer.finally(() => unanswered.delete(answer));
+  }
+
+  const query: Queryable['query'] = (sql, values) =>
+    noted(retried(() => lend((client) => client.run(sql, values), patienceMs, () => onlyReads(sql))));
+
+  function transaction<T>(work: (tx: Queryable) => Promise<T>, slow: boolean): Promise<T> {
+    return retried(() => {
+      let committing = false;
+      return lend((client) => {
+        const run: Queryable['query'] = async (sql, values) => {
+          committing ||= sql === 'commit';
+          return client.run(sql, values, slow ? slowStatementMs : undefined);
+        };
+        return runTransaction(run, 'begin isolation level read committed', async (tx) => {
+          if (slow) await tx.query("select set_config('statement_timeout', '0', true)");
+          return work(tx);
+        });
+      }, patienceMs, () => !committing); // without a commit, the end of the connection undoes everything
+    });
+  }
+
+  async function close(): Promise<void> {
+    closing = true;
+    await listening.close();
+    // A pool that is told to end forgets who is still waiting for a connection.
+    await Promise.race([Promise.allSettled(unanswered), delay(finishWithinMs, undefined, { ref: false })]);
+    await Promise.all([pool.end(), connections.close()]);
+  }
+
   try {
-    await query('select 1');
+    await lend((client) => client.run('select 1'), 0, () => true);
   } catch (error) {
-    await pool.end();
+    await Promise.all([pool.end(), connections.close()]);
     throw error;
   }
 
   return {
     engine: 'postgres',
     query,
-
-    transaction: (work) =>
-      retried(() =>
-        connected((client) =>
-          runTransaction((sql, values) => run(client, sql, values), 'begin isolation level read committed', work),
-        ),
-      ),
+    transaction: (work, { slow = false } = {}) => noted(transaction(work, slow)),
 
     async now() {
       const sql = 'select cast(extract(epoch from clock_timestamp()) * 1000 as bigint) as now';
@@ -84,40 +158,39 @@ export async function openPostgres(url: string): Promise<Database> {
     },
 
     async announce(channel) {
-      await query("select pg_notify($1, '')", [channel]);
+      // Told to whoever listens, and noted for whoever cannot, in one statement: at the same commit.
+      await query(`with noted as (
+        insert into announcements (channel, version) values ($1, 1)
+        on conflict (channel) do update set version = announcements.version + 1 returning channel)
+        select pg_notify(channel, '') from noted`, [channel]);
     },
 
     listen: listening.listen,
 
-    async close() {
-      await listening.close();
-      // A pool that is told to end forgets who is still waiting for a connection.
-      await Promise.allSettled(unanswered);
-      await pool.end();
+    async checkWrite() {
+      await noted(lend((client) => client.run(writeCheck, [], writeCheckMs), 0, () => true));
     },
+
+    close: () => (closed ??= close()),
   };
 }
 
-async function run<Row>(client: PoolClient, sql: string, values: readonly Value[] = []): Promise<Result<Row>> {
-  const statement: QueryConfig = { text: sql, values: [...values] };
-  // Statements with values are the repeated ones: each connection parses and plans them once.
-  if (values.length > 0) statement.name = statementName(sql);
-  try {
-    const { rows, rowCount } = await client.query(statement);
-    return { rows, rowCount: rowCount ?? 0 };
-  } catch (error) {
-    throw toAppError(error);
-  }
-}
+/** Failures to get a connection at all: nothing of the work was begun. */
+const notStarted = new WeakSet<object>();
 
-const names = new Map<string, string>();
-
-function statementName(sql: string): string {
-  const known = names.get(sql);
-  if (known) return known;
-  const name = createHash('sha256').update(sql).digest('base64url').slice(0, 22);
-  names.set(sql, name);
-  return name;
+function createPool({ Connection }: Connections, max: number): pg.Pool {
+  const pool = new pg.Pool({
+    max,
+    Client: Connection,
+    // Also how long one waits for a connection that another request holds.
+    connectionTimeoutMillis: 5_000,
+    // So that a name that has moved, or servers that were added, are found without a restart.
+    maxLifetimeSeconds: longestLifeSeconds,
+    onConnect: (client) => (client as Connection).prove(),
+  } as pg.PoolConfig);
+  // An idle connection died. The pool has already dropped it and the next query opens another: nothing to tell.
+  pool.on('error', () => {});
+  return pool;
 }
 
 /** A deadlock is nobody's fault and PostgreSQL has undone everything: the same work usually succeeds at once. */
@@ -126,47 +199,10 @@ async function retried<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (error) {
-      if (!isAppError(error, 'database_busy') || retries === retriesAtMost) throw error;
+      if (!isAppError(error, 'database_busy') || !isConflict(error) || retries === retriesAtMost) throw error;
     }
     await delay(10 * (retries + 1) * Math.random());
   }
 }
 
-// Numbers and truth as SQLite gives them. bigint holds epoch milliseconds and counts, exact up to 2^53; numeric is what
-// sum() makes of it. For this pool only: the process-wide parsers of `pg` belong to everyone.
-const numberTypes: number[] = [pg.types.builtins.INT8, pg.types.builtins.NUMERIC];
-
-function getTypeParser(oid: number, format?: 'text' | 'binary'): (value: string) => unknown {
-  if (numberTypes.includes(oid)) return Number;
-  if (oid === pg.types.builtins.BOOL) return (value) => (value === 't' ? 1 : 0);
-  return pg.types.getTypeParser(oid, format as 'text');
-}
-
-// https://www.postgresql.org/docs/current/errcodes-appendix.html
-function toAppError(cause: unknown): unknown {
-  const sqlState = cause instanceof pg.DatabaseError ? cause.code ?? '' : undefined;
-  if (sqlState === '23505') {
-    return new AppError('unique_violation', 409, 'a row with this value already exists', { cause });
-  }
-  if (sqlState === '40001' || sqlState === '40P01') {
-    const message = 'other requests kept changing the same rows';
-    return new AppError('database_busy', 503, message, { cause, hint: 'Try again.' });
-  }
-  if (sqlState === undefined || serverRefuses(sqlState)) {
-    // An attempt at several addresses of one name fails with an AggregateError, which has a code and no message.
-    const { message, code } = cause as { message?: string; code?: string };
-    return new AppError('database_unavailable', 503, `PostgreSQL is not available: ${message || code}`, {
-      cause,
-      hint: 'Check that the server runs and that the host, port, name and password of the database URL are right.',
-    });
-  }
-  return cause;
-}
-
-// Shutting down or starting (57P…), out of connections or disk (53…), wrong password (28…), no such database (3D000).
-// 08P01 is the one of class 08 that a living connection gives: the statement had the wrong number of values.
-function serverRefuses(sqlState: string): boolean {
-  return /^(57P|53|28|3D000|08(?!P01))/.test(sqlState);
-}
-
-function ignore(): void {}
+const isConflict = ({ cause }: Error) => ['40001', '40P01'].includes((cause as { code?: string }).code ?? '');

@@ -4,21 +4,24 @@
 // later) nor the disk (the log is synced in the thread pool, and a write is answered after that).
 
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { StatementSync } from 'node:sqlite';
 import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises';
 
-import { AppError, isAppError } from '../errors.ts';
+import { isAppError } from '../errors.ts';
 import type { Database, Queryable, Result, Value } from './database.ts';
+import { fileReplaced, ofFile, ofSqlite } from './failures.ts';
 import { createQueue } from './queue.ts';
 import { runTransaction } from './run-transaction.ts';
+import { onlyReads, writeCheck } from './statements.ts';
 
 const busyRetryMs = 5;
 const listenEveryMs = 500;
 const statementsKept = 500;
+const largestLogBytes = 16 * 1024 * 1024;
 
 interface Connection {
   run<Row>(sql: string, values?: readonly Value[]): Result<Row>;
@@ -47,6 +50,8 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
   const file = resolve(path);
   const unlessBusy = retryWhileBusy(busyDeadlineMs);
   const main = await unlessBusy(() => connect(file));
+  const opened = fileAt(file);
+  let openedLog: string | undefined;
   // A transaction has this one to itself: what other requests run on `main` between its awaits is not part of it.
   const aside = await unlessBusy(() => connect(file));
   const inTurn = createQueue();
@@ -61,11 +66,17 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
     try {
       // Made by the first write, and the same file for as long as a connection is open.
       log ??= await open(`${file}-wal`, 'r+');
+      openedLog ??= fileAt(`${file}-wal`);
       await sync(log);
     } catch (cause) {
-      const message = `the database file ${file} cannot be brought to the disk`;
-      throw new AppError('database_unavailable', 503, message, { cause });
+      throw ofFile(file, cause);
     }
+  }
+
+  // What is written to a file that has lost its name is gone with this process, acknowledged or not.
+  function refuseIfReplaced(): void {
+    if (fileAt(file) !== opened) throw fileReplaced(file);
+    if (openedLog !== undefined && fileAt(`${file}-wal`) !== openedLog) throw fileReplaced(`${file}-wal`);
   }
 
   function query<Row>(sql: string, values: readonly Value[] = []): Promise<Result<Row>> {
@@ -80,7 +91,10 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
   // Group commit: what is written in one turn of the event loop, or while the queue was held, shares one sync.
   async function commitGroup(): Promise<void> {
     await nextTurn();
-    const begun = unlessBusy(() => main.run('begin immediate'));
+    const begun = unlessBusy(() => {
+      refuseIfReplaced();
+      return main.run('begin immediate');
+    });
     await Promise.allSettled([begun]);
     const writes = group;
     group = [];
@@ -114,6 +128,7 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
       const state = { open: true };
       const run: Queryable['query'] = (sql, values) => unlessBusy(() => aside.run(sql, values));
       try {
+        refuseIfReplaced();
         const inside = (tx: Queryable) => currentTransaction.run(state, () => work(tx));
         const result = await runTransaction(run, 'begin immediate', inside);
         await synced();
@@ -136,6 +151,7 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
     transaction: async (work) => transaction(work),
     now: async () => Date.now(),
     announce: async () => {},
+    checkWrite: async () => void await query(writeCheck),
 
     async listen(_channel, listener) {
       const version = () => main.run<{ data_version: number }>('pragma data_version').rows[0]?.data_version;
@@ -190,7 +206,7 @@ function connect(file: string): Connection {
         const rows = statement.all(...bound) as Row[];
         return { rows, rowCount: rows.length };
       } catch (error) {
-        throw toAppError(error);
+        throw ofSqlite(error);
       }
     },
     inTransaction: () => database.isTransaction,
@@ -202,6 +218,8 @@ function connect(file: string): Connection {
     // The log is whole at any moment, and synced before it is copied into the file; after a commit, by us.
     connection.run('pragma synchronous = normal');
     connection.run('pragma foreign_keys = on');
+    // A backup that reads for long, or a burst, lets the log grow; what is more than this is given back afterwards.
+    connection.run(`pragma journal_size_limit = ${largestLogBytes}`);
     return connection;
   } catch (error) {
     connection.close();
@@ -216,8 +234,14 @@ function openFile(file: string): DatabaseSync {
     closeSync(openSync(file, 'a', 0o600));
     return new DatabaseSync(file, { timeout: 0 });
   } catch (cause) {
-    throw new AppError('database_unavailable', 503, `the database file ${file} cannot be opened`, { cause });
+    throw ofFile(file, cause);
   }
+}
+
+/** Which file has this name now. */
+function fileAt(path: string): string | undefined {
+  const found = statSync(path, { throwIfNoEntry: false });
+  return found && `${found.dev}:${found.ino}`;
 }
 
 interface Statement {
@@ -240,12 +264,6 @@ function toSqlite(value: Value): string | number | bigint | null {
   return Number.isSafeInteger(value) ? BigInt(value as number) : value;
 }
 
-// A statement that is not recognised as reading is queued as a write, which is slower and never wrong.
-function onlyReads(sql: string): boolean {
-  if (/^\s*select\b/i.test(sql)) return true;
-  return /^\s*with\b/i.test(sql) && !/\b(insert|update|delete|replace)\b/i.test(sql);
-}
-
 /** Runs the work it is given, and again while another process holds the file; the event loop goes on meanwhile. */
 function retryWhileBusy(deadlineMs: number): <T>(work: () => T) => Promise<T> {
   return async (work) => {
@@ -259,30 +277,4 @@ function retryWhileBusy(deadlineMs: number): <T>(work: () => T) => Promise<T> {
       await delay(busyRetryMs * (0.5 + Math.random()));
     }
   };
-}
-
-// Result codes: https://www.sqlite.org/rescode.html. The low byte of an extended code is the primary code.
-const SQLITE_BUSY = 5;
-const SQLITE_CONSTRAINT_PRIMARYKEY = 1555;
-const SQLITE_CONSTRAINT_UNIQUE = 2067;
-// READONLY, IOERR, CORRUPT, FULL, CANTOPEN, NOTADB: the file or its disk, not the statement.
-const unusableFile = [8, 10, 11, 13, 14, 26];
-
-function toAppError(cause: unknown): unknown {
-  const code = (cause as { errcode?: unknown }).errcode;
-  if (typeof code !== 'number') return cause;
-  if (code === SQLITE_CONSTRAINT_UNIQUE || code === SQLITE_CONSTRAINT_PRIMARYKEY) {
-    return new AppError('unique_violation', 409, 'a row with this value already exists', { cause });
-  }
-  if ((code & 0xff) === SQLITE_BUSY) {
-    return new AppError('database_busy', 503, 'another process holds the database file', {
-      cause,
-      hint: 'Try again; if it stays, look for a long-running backup or command on the same file.',
-    });
-  }
-  if (unusableFile.includes(code & 0xff)) {
-    const message = `the database file cannot be used: ${(cause as Error).message}`;
-    return new AppError('database_unavailable', 503, message, { cause });
-  }
-  return cause;
 }

@@ -4,6 +4,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 
 import type { Database } from '../../src/database/database.ts';
+import { migrate } from '../../src/database/migrate.ts';
 import { openDatabase } from '../../src/database/open.ts';
 import { engines, postgres } from '../support/engines.ts';
 
@@ -14,6 +15,7 @@ describe.runIf(engines.includes(postgres))('PostgreSQL', () => {
   beforeAll(async () => {
     url = await postgres.freshUrl();
     db = await openDatabase(url);
+    await migrate(db);
     await db.query('create table notes (id bigint primary key, amount bigint not null)');
   });
   afterAll(() => db.close());
@@ -80,28 +82,53 @@ describe.runIf(engines.includes(postgres))('PostgreSQL', () => {
     await until(async () => one.query('select 2').then(() => true, () => false));
   });
 
-  test('a connection lost within a statement is database_unavailable, and the next statement works', async () => {
-    const one = await open();
-    const slow = one.query('select pg_sleep(20)');
-    const lost = expect(slow).rejects.toMatchObject({ code: 'database_unavailable', status: 503 });
+  async function isRunning(sql: string): Promise<void> {
     await until(async () => {
-      const { rows } = await db.query("select count(*) as n from pg_stat_activity where query = 'select pg_sleep(20)'");
+      const { rows } = await db.query('select count(*) as n from pg_stat_activity where query = $1', [sql]);
       return rows[0]!.n === 1;
     });
-    await endSessions(`query = 'select pg_sleep(20)'`);
+  }
+
+  test('a connection lost within a statement that writes is database_unavailable, as nobody knows whether it was done', async () => {
+    const one = await open();
+    const sql = 'insert into notes (id, amount) select 50, 0 from pg_sleep(20)';
+    const slow = one.query(sql);
+    const lost = expect(slow).rejects.toMatchObject({ code: 'database_unavailable', status: 503 });
+    await isRunning(sql);
+    await endSessions(`query = '${sql}'`);
     await lost;
     expect((await one.query('select 1 as one')).rows).toEqual([{ one: 1 }]);
   });
 
-  test('a connection lost between the statements of a transaction rolls it back', async () => {
+  test('a connection lost within a statement that only reads is asked again on another', async () => {
     const one = await open();
-    const work = one.transaction(async (tx) => {
+    const sql = 'select 1 as one, count(*) as slept from pg_sleep(1)';
+    const slow = one.query(sql);
+    await isRunning(sql);
+    await endSessions(`query = '${sql}'`);
+    expect((await slow).rows).toEqual([{ one: 1, slept: 1 }]);
+  });
+
+  test('a connection lost between the statements of a transaction undoes it, and it is done again', async () => {
+    const one = await open();
+    let runs = 0;
+    await one.transaction(async (tx) => {
+      runs += 1;
       await tx.query('insert into notes (id, amount) values ($1, $2)', [100, 0]);
-      await endSessions(`state = 'idle in transaction'`);
+      if (runs === 1) await endSessions(`state = 'idle in transaction'`);
       await tx.query('insert into notes (id, amount) values ($1, $2)', [101, 0]);
     });
-    await expect(work).rejects.toMatchObject({ code: 'database_unavailable' });
-    expect((await one.query('select id from notes where id >= 100')).rows).toEqual([]);
+    expect(runs).toBe(2);
+    expect((await one.query('select id from notes where id >= 100 order by id')).rows).toEqual([{ id: 100 }, { id: 101 }]);
+  });
+
+  test('a statement that takes too long is cancelled at the server, and the connection is kept', async () => {
+    const one = await openDatabase(`${url}?statement_timeout=200`);
+    onTestFinished(() => one.close());
+    await expect(one.query('select pg_sleep(20)')).rejects.toMatchObject({
+      code: 'database_busy', message: expect.stringContaining('statement_timeout'),
+    });
+    expect((await one.query('select 1 as one')).rows).toEqual([{ one: 1 }]);
   });
 
   test('transactions that deadlock are run again, until each has done its work', async () => {

@@ -23,6 +23,11 @@ CREATE TABLE accounts (
 
 CREATE UNIQUE INDEX accounts_email_key on accounts (email_key);
 
+CREATE TABLE announcements (
+  channel text primary key,
+  version bigint not null
+);
+
 CREATE TABLE audit_events (
   id text primary key,
   at bigint not null,
