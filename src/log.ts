@@ -30,6 +30,9 @@ export const silentLog: Log = createLog('silent');
 function plain(_key: string, value: unknown): unknown {
   if (!(value instanceof Error)) return value;
   const { name, message, stack, cause } = value;
-  const code = (value as { code?: unknown }).code;
-  return { name, message, ...(code === undefined ? {} : { code }), stack, ...(cause === undefined ? {} : { cause }) };
+  const { code, status } = value as { code?: unknown; status?: unknown };
+  const known = { name, message, ...(code === undefined ? {} : { code }) };
+  // What is merely away or busy is no fault in the code that met it: where that was helps nobody.
+  if (status === 503) return { ...known, ...(cause instanceof Error && { cause: cause.message }) };
+  return { ...known, stack, ...(cause === undefined ? {} : { cause }) };
 }

@@ -13,9 +13,9 @@ import { createAudit, type Audit } from './audit.ts';
 import { createClients, type Clients } from './clients.ts';
 import { administrationApi, configWarnings, maxAccessTokenLife, type Config, type EntraConfig } from './config.ts';
 import { startSharedClock, type SharedClock } from './database/clock.ts';
-import type { Database } from './database/database.ts';
 import { migrate } from './database/migrate.ts';
 import { openDatabase } from './database/open.ts';
+import { watchOutages, type WatchedDatabase } from './database/outages.ts';
 import { startSweeper } from './database/sweep.ts';
 import { AppError } from './errors.ts';
 import { createIdentities, type Identities } from './identities.ts';
@@ -31,7 +31,7 @@ import { createKeyOperations, type KeyOperations } from './keys/operations.ts';
 import { startRotation } from './keys/rotation.ts';
 import { generateKey, type Signer } from './keys/signer.ts';
 import { createSeal, loadMasterKey, type Seal } from './keys/seal.ts';
-import type { Log } from './log.ts';
+import { silentLog, type Log } from './log.ts';
 import { createCounts } from './metrics/counts.ts';
 import { gauges } from './metrics/gauges.ts';
 import { serveMetrics } from './metrics/serve.ts';
@@ -68,7 +68,7 @@ const oneMinuteMs = 60_000;
 
 /** What every command works with: the same modules on the same database, whether or not a server runs. */
 export interface Store {
-  db: Database;
+  db: WatchedDatabase;
   clock: SharedClock;
   seal: Seal;
   audit: Audit;
@@ -105,13 +105,15 @@ export interface RunningServer {
 interface StoreOptions {
   /** Whether a database that is not there is made. Default true; a command beside the server should not. */
   create?: boolean;
+  /** Whether an outage of the database is logged. Default false: a command ends with it, and says so. */
+  outages?: boolean;
 }
 
 /** @throws {AppError} `database_missing`, and whatever is wrong with the database or the master key */
-export async function openStore(config: Config, log: Log, { create = true }: StoreOptions = {}): Promise<Store> {
+export async function openStore(config: Config, log: Log, { create = true, outages = false }: StoreOptions = {}): Promise<Store> {
   const closers = createClosers();
   try {
-    const db = await openDatabase(config.database.url, { create });
+    const db = watchOutages(await openDatabase(config.database.url, { create }), outages ? log : silentLog);
     closers.push(() => db.close());
     await migrate(db, { create });
     const clock = await startSharedClock(db, { log, allowedMs: config.keys.clockSkew * 1000 });
@@ -180,7 +182,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
   const closers = createClosers();
   for (const warning of configWarnings(config)) log.warn('config.warning', { ...warning });
   try {
-    const opened = await openStore(config, log);
+    const opened = await openStore(config, log, { outages: true });
     closers.push(opened.close);
     const counts = config.metrics && createCounts();
     const store = counts ? { ...opened, audit: counts.counting(opened.audit) } : opened;
@@ -269,7 +271,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
       return next();
     });
     app.use(healthRoutes({
-      database: () => db.now().then(() => true, () => false),
+      database: db.takesWrites,
       keys: () => rotation.health(),
       clockAgrees: () => Math.abs(clock.health().offset) <= tolerableOffsetMs(config),
       entra: entra && (() => entra.connector.health()),

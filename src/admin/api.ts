@@ -7,6 +7,7 @@ import type { Context, Middleware } from 'koa';
 import { z } from 'zod';
 import type { Accounts } from '../accounts.ts';
 import type { Audit } from '../audit.ts';
+import { databaseFailureIn } from '../database/failures.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { Grants } from '../issuer/grants.ts';
 import type { RequestState } from '../issuer/provider.ts';
@@ -14,6 +15,7 @@ import type { Act } from '../keys/keyring.ts';
 import { forceOf, UnsafeStep, type Forced, type KeyOperations } from '../keys/operations.ts';
 import type { Log } from '../log.ts';
 import { VerificationError } from '../verifier/index.ts';
+import { comeAgain, logFailedRequest, retryAfter } from '../web/failed-request.ts';
 import { readJson } from '../web/guard.ts';
 import { requireScope, type AdminScope, type Authorizer, type Caller } from './authorize.ts';
 
@@ -126,7 +128,7 @@ export function adminApi(parts: AdminApiParts): Middleware {
   function refuse(ctx: Context, error: unknown): void {
     const { requestId, address } = ctx.state as RequestState;
     const { status, headers, body } = refusalOf(error);
-    if (status >= 500) log.error('request.failed', { path: ctx.path, method: ctx.method, requestId, error });
+    if (status >= 500) logFailedRequest(log, ctx, error);
     const { token } = ctx.state;
     if (token && (status === 401 || status === 403)) {
       audit.record({
@@ -184,6 +186,7 @@ function refusalOf(error: unknown): Refusal {
     const hint = error.status === 401 ? 'send an access token for this API: Authorization: Bearer …' : undefined;
     return { status: error.status, headers, body: { error: error.error, error_description: error.message, hint } };
   }
+  if (databaseFailureIn(error)) return { status: 503, headers: { 'Retry-After': retryAfter }, body: comeAgain };
   if (!isAppError(error) || error.status >= 500) {
     const status = isAppError(error) ? error.status : 500;
     const code = isAppError(error) ? error.code : 'server_error';

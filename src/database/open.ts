@@ -22,7 +22,7 @@ export async function openDatabase(url: string, { create = true }: OpenOptions =
     const { openSqlite } = await import('./sqlite.ts');
     return openSqlite(rest);
   }
-  if ((scheme === 'postgres' || scheme === 'postgresql') && rest?.startsWith('//') && URL.canParse(url)) {
+  if ((scheme === 'postgres' || scheme === 'postgresql') && rest?.startsWith('//')) {
     const { openPostgres } = await import('./postgres.ts');
     return openPostgres(url);
   }

@@ -3,6 +3,7 @@
 // there is no session to be told: there, the versions of the channels are compared. Either way the connection is asked
 // something now and then, so that one that went silent is missed.
 
+import { versions } from './announcements.ts';
 import { createQueue } from './queue.ts';
 import type { Connection, Connections } from './postgres-connections.ts';
 
@@ -20,7 +21,7 @@ interface Listening {
 export function createListening({ Connection, distrust }: Connections): Listening {
   const inTurn = createQueue(); // `pg` wants one query at a time on a connection
   const listeners = new Map<string, Set<() => void>>();
-  let versions: Map<string, number> | undefined;
+  let compared: Map<string, number> | undefined;
   let current: Promise<Connection> | undefined;
   let pauseMs = firstPauseMs;
   let timer: NodeJS.Timeout | undefined;
@@ -67,12 +68,11 @@ export function createListening({ Connection, distrust }: Connections): Listenin
   }
 
   async function compare(client: Connection): Promise<void> {
-    const { rows } = await client.run<{ channel: string; version: number }>(
-      'select channel, version from announcements', [], answerWithinMs);
-    const known = versions;
-    versions = new Map(rows.map(({ channel, version }) => [channel, version]));
+    const { rows } = await client.run<{ channel: string; version: number }>(versions, [], answerWithinMs);
+    const known = compared;
+    compared = new Map(rows.map(({ channel, version }) => [channel, version]));
     if (!client.pooled || !known) return;
-    for (const [channel, version] of versions) if (known.get(channel) !== version) tell(channel);
+    for (const [channel, version] of compared) if (known.get(channel) !== version) tell(channel);
   }
 
   function reconnectLater(): void {
@@ -104,7 +104,7 @@ export function createListening({ Connection, distrust }: Connections): Listenin
       await inTurn(async () => {
         const client = await session();
         await subscribe(client, channel);
-        if (client.pooled && !versions) await compare(client);
+        if (client.pooled && !compared) await compare(client);
       });
       return async () => {
         known.delete(listener);

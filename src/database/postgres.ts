@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 
 import { isAppError } from '../errors.ts';
+import { announce, writeCheck } from './announcements.ts';
 import type { Database, Queryable } from './database.ts';
 import { DatabaseFailure, ofPostgres } from './failures.ts';
 import {
@@ -13,7 +14,7 @@ import {
 } from './postgres-connections.ts';
 import { createListening } from './postgres-listen.ts';
 import { runTransaction } from './run-transaction.ts';
-import { onlyReads, writeCheck } from './statements.ts';
+import { onlyReads } from './statements.ts';
 
 const retriesAtMost = 3;
 /** How long work waits for a server that is away, and how much of it at a time; beyond that it fails at once. */
@@ -158,11 +159,7 @@ export async function openPostgres(url: string): Promise<Database> {
     },
 
     async announce(channel) {
-      // Told to whoever listens, and noted for whoever cannot, in one statement: at the same commit.
-      await query(`with noted as (
-        insert into announcements (channel, version) values ($1, 1)
-        on conflict (channel) do update set version = announcements.version + 1 returning channel)
-        select pg_notify(channel, '') from noted`, [channel]);
+      await query(announce, [channel]);
     },
 
     listen: listening.listen,

@@ -12,11 +12,12 @@ import type { StatementSync } from 'node:sqlite';
 import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises';
 
 import { isAppError } from '../errors.ts';
+import { writeCheck } from './announcements.ts';
 import type { Database, Queryable, Result, Value } from './database.ts';
 import { fileReplaced, ofFile, ofSqlite } from './failures.ts';
 import { createQueue } from './queue.ts';
 import { runTransaction } from './run-transaction.ts';
-import { onlyReads, writeCheck } from './statements.ts';
+import { onlyReads } from './statements.ts';
 
 const busyRetryMs = 5;
 const listenEveryMs = 500;

@@ -5,7 +5,3 @@ export function onlyReads(sql: string): boolean {
   if (/^\s*select\b/i.test(sql)) return !/\b(pg_notify|pg_advisory|nextval|set_config)/i.test(sql);
   return /^\s*with\b/i.test(sql) && !/\b(insert|update|delete|replace|pg_notify)\b/i.test(sql);
 }
-
-/** The upsert that proves that a write works: see Database.checkWrite. */
-export const writeCheck = `insert into announcements (channel, version) values ('write check', 1)
-  on conflict (channel) do update set version = announcements.version + 1`;

@@ -5,6 +5,7 @@ import type { KoaContextWithOIDC, Provider } from 'oidc-provider';
 import { audienceOf } from '../apis.ts';
 import type { Audit } from '../audit.ts';
 import type { Log } from '../log.ts';
+import { comeAgain, isComeAgain, logFailedRequest } from '../web/failed-request.ts';
 import type { RequestState } from './provider.ts';
 
 type ProtocolError = Error & { error_description?: string; error_detail?: string };
@@ -45,7 +46,9 @@ export function auditProvider(provider: Provider, audit: Audit, log: Log): void 
 
   // These never reach our own error handler: oidc-provider answers them itself, so here is where they are logged.
   provider.on('server_error', (ctx, error) => {
-    log.error('request.failed', { path: ctx.path, method: ctx.method, requestId: ctx.state.requestId, error });
+    logFailedRequest(log, ctx as never, error);
+    // A page has been shown already (web/refusals.ts).
+    if (isComeAgain(ctx as never, error) && typeof ctx.body !== 'string') ctx.body = comeAgain;
   });
 }
 

@@ -281,7 +281,7 @@ async function answerFailure(ctx: KoaContextWithOIDC, next: () => Promise<void>)
   try {
     await next();
   } catch (error) {
-    ctx.status = 500;
+    ctx.status = 500; // where the database is away, whoever hears of it (events.ts) answers otherwise
     ctx.body = { error: 'server_error', error_description: 'something went wrong on our side; try again' };
     ctx.oidc.provider.emit('server_error', ctx, error as Error);
   }

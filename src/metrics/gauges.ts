@@ -1,6 +1,6 @@
 // How things stand at the moment of asking: what the server knows of itself anyway, and two queries.
 
-import type { Database } from '../database/database.ts';
+import type { WatchedDatabase } from '../database/outages.ts';
 import type { RotationHealth } from '../keys/rotation.ts';
 import type { KeysStatus } from '../keys/status.ts';
 import type { Log } from '../log.ts';
@@ -9,7 +9,7 @@ import { gauge, stateGauge, type Metric } from './exposition.ts';
 
 export interface GaugeParts {
   version: string;
-  database: Pick<Database, 'engine' | 'now'>;
+  database: Pick<WatchedDatabase, 'engine' | 'takesWrites'>;
   keys: () => Promise<Pick<KeysStatus, 'keys'>>;
   rotation: () => Pick<RotationHealth, 'ok' | 'clockOffset'>;
   entra?: (() => ConnectorHealth) | undefined;
@@ -22,7 +22,7 @@ const keyStates = ['prepared', 'active', 'retired', 'destroyed', 'revoked'] as c
 export async function gauges(parts: GaugeParts): Promise<Metric[]> {
   const { version, database, rotation, entra, log, now = Date.now } = parts;
   const [answers, keys] = await Promise.all([
-    database.now().then(() => true, () => false),
+    database.takesWrites(),
     parts.keys().catch((error: unknown) => {
       log.warn('metrics.keys_not_read', { error });
       return undefined;
@@ -35,7 +35,7 @@ export async function gauges(parts: GaugeParts): Promise<Metric[]> {
       samples: [{ value: 1, labels: { version, node: process.versions.node, database: database.engine } }],
     },
     ...ofProcess(now()),
-    gauge('signet_database_up', 'Whether the database answers.', answers ? 1 : 0),
+    gauge('signet_database_up', 'Whether the database takes writes.', answers ? 1 : 0),
     gauge('signet_key_rotation_ok', 'Whether signing keys are followed and clocks agree.', ok ? 1 : 0),
     gauge('signet_clock_offset_seconds', 'Our clock minus the database’s, when last compared.', clockOffset / 1000),
     ...(keys ? ofKeys(keys, now()) : []),

@@ -5,6 +5,7 @@
 import type { Context, Middleware } from 'koa';
 import type { Audit, AuditEvent } from '../audit.ts';
 import { needsSecret, type Application, type Clients } from '../clients.ts';
+import { databaseFailureIn } from '../database/failures.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { Grants } from '../issuer/grants.ts';
 import type { RequestState } from '../issuer/provider.ts';
@@ -12,6 +13,7 @@ import type { RecognisedToken } from '../issuer/recognise.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { Log } from '../log.ts';
 import { endpoints } from '../web/endpoints.ts';
+import { comeAgain, isComeAgain, logFailedRequest } from '../web/failed-request.ts';
 import { readForm } from '../web/guard.ts';
 import { authenticateClient } from './authenticate.ts';
 import { isRevoked, type RevokedStatuses } from './revoked.ts';
@@ -105,14 +107,12 @@ export function tokenEndpoints(parts: TokenEndpointsParts): Middleware {
   function refuse(ctx: Context, error: unknown): void {
     const { status, code, description } = wordsFor(error);
     ctx.status = status;
+    isComeAgain(ctx, error);
     ctx.body = { error: code, error_description: description };
     if (code === 'invalid_client' && ctx.get('Authorization') !== '') {
       ctx.set('WWW-Authenticate', `Basic realm="${issuer}"`); // RFC 6749 §5.2
     }
-    if (status >= 500) {
-      const { requestId } = requestOf(ctx);
-      log.error('request.failed', { path: ctx.path, method: ctx.method, requestId, error });
-    }
+    if (status >= 500) logFailedRequest(log, ctx, error);
     const event = ctx.path === introspectionPath ? 'introspection.refused' : 'revocation.refused';
     note(ctx, event, { detail: { error: code, description } });
   }
@@ -150,6 +150,9 @@ function allowPreflight(ctx: Context): void {
 }
 
 function wordsFor(error: unknown): { status: number; code: string; description: string } {
+  if (databaseFailureIn(error)) {
+    return { status: 503, code: comeAgain.error, description: comeAgain.error_description };
+  }
   if (!isAppError(error) || error.status >= 500) {
     const status = isAppError(error) ? error.status : 500;
     return { status, code: 'server_error', description: 'something went wrong on our side; try again' };

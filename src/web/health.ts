@@ -1,41 +1,30 @@
 // What is told to whoever watches over the server: /health/live, that it answers; /health/ready, that it can serve.
-// Anybody may ask, as often as they like: so the database is asked once a second at most, and nothing is told that
-// helps a stranger.
+// Anybody may ask, as often as they like: so the database is asked once a second at most (database/outages.ts), and
+// nothing is told that helps a stranger.
 
 import type { Context, Middleware } from 'koa';
 import { endpoints } from './endpoints.ts';
 
 export interface HealthParts {
-  /** Whether the database answers. */
+  /** Whether a write works: what is there and takes no writes is of no use. It asks once a second at most. */
   database: () => Promise<boolean>;
   keys: () => { ok: boolean; failure?: unknown; clockOffset?: unknown };
   /** Whether our clock is near enough to the database's. Where it is not, the server serves, and somebody should look. */
   clockAgrees?: () => boolean;
   /** Of signing in with Microsoft. Without it much goes on, so it never makes this server unready. */
   entra?: (() => { state: string }) | undefined;
-  now?: () => number;
 }
 
-const rememberedMs = 1000;
-
 export function healthRoutes(parts: HealthParts): Middleware {
-  const { database, keys, clockAgrees = () => true, entra, now = Date.now } = parts;
-  let asked: { at: number; answer: Promise<boolean> } | undefined;
-
-  function databaseAnswers(): Promise<boolean> {
-    const at = now();
-    if (!asked || at - asked.at >= rememberedMs) asked = { at, answer: database() };
-    return asked.answer;
-  }
-
+  const { database, keys, clockAgrees = () => true, entra } = parts;
   return async (ctx, next) => {
     if (ctx.path === endpoints.live.path) return answer(ctx, true, {});
     if (ctx.path !== endpoints.ready.path) return next();
     const { ok, failure, clockOffset } = keys();
-    const reachable = await databaseAnswers();
-    return answer(ctx, ok && reachable, {
-      ...(ok && reachable && !clockAgrees() && { status: 'degraded' }),
-      database: reachable ? 'ok' : 'unreachable',
+    const writes = await database();
+    return answer(ctx, ok && writes, {
+      ...(ok && writes && !clockAgrees() && { status: 'degraded' }),
+      database: writes ? 'ok' : 'unavailable',
       keys: { ok, failure, clockOffset },
       ...(entra && { entra: { state: entra().state } }),
     });

@@ -11,6 +11,7 @@ import type { Resting } from '../issuer/upstream.ts';
 import type { Log } from '../log.ts';
 import { cookiePrefix } from './cookies.ts';
 import { endpoints } from './endpoints.ts';
+import { comeAgain, isComeAgain, logFailedRequest } from './failed-request.ts';
 import { readCookies, sendPage } from './guard.ts';
 import type { LostPage, Pages } from './pages.ts';
 
@@ -85,10 +86,11 @@ interface ProviderPagesParts {
 export function createProviderPages({ issuer, pages, accounts, elsewhere }: ProviderPagesParts): ProviderPages {
   return {
     error(ctx, out, error) {
+      const away = isComeAgain(ctx as Context, error);
       if (error.name === 'SessionNotFound') return showLost(ctx, issuer, pages);
       // As oidc-provider's other endpoints do it (lib/shared/error_handler.js).
-      if (ctx.accepts('html', 'json') === 'json') ctx.body = out;
-      else showRefusal(ctx, pages, ctx.status, out.error, out.error_description);
+      if (ctx.accepts('html', 'json') === 'json') ctx.body = away ? comeAgain : out;
+      else showRefusal(ctx, pages, ctx.status, away ? comeAgain.error : out.error, out.error_description);
     },
     async signOut(ctx, form) {
       const { client, session } = ctx.oidc;
@@ -123,16 +125,16 @@ export function answerErrors({ issuer, pages, log }: { issuer: string; pages: Pa
     try {
       await next();
     } catch (error) {
-      const known = isAppError(error) ? error : new AppError('server_error', 500, 'unexpected', { cause: error });
-      if (known.status >= 500) {
-        log.error('request.failed', { path: ctx.path, method: ctx.method, requestId: ctx.state.requestId, error });
-      }
+      const away = isComeAgain(ctx, error);
+      const known = away ? new AppError(comeAgain.error, 503, comeAgain.error_description)
+        : isAppError(error) ? error : new AppError('server_error', 500, 'unexpected', { cause: error });
+      if (known.status >= 500) logFailedRequest(log, ctx, error);
       if (known.code === 'sign_in_lost') return showLost(ctx, issuer, pages);
       if (ctx.accepts('html', 'json') === 'json') {
         ctx.status = known.status;
         ctx.body = {
           error: known.code,
-          error_description: known.status < 500 ? known.message : broken.message,
+          error_description: known.status < 500 || away ? known.message : broken.message,
           request_id: ctx.state.requestId,
         };
         return;

@@ -237,7 +237,7 @@ describe('E26 where Entra is configured', () => {
 describe('figures', () => {
   const parts: GaugeParts = {
     version: '1.2.3',
-    database: { engine: 'postgres', now: async () => Date.now() },
+    database: { engine: 'postgres', takesWrites: async () => true },
     keys: async () => ({ keys: [] }),
     rotation: () => ({ ok: true, clockOffset: 1500 }),
     log: createLog('silent'),
@@ -246,7 +246,7 @@ describe('figures', () => {
   test('are there while the database is not, but for those that are in it', async () => {
     const away = async () => { throw new AppError('database_unavailable', 503, 'away'); };
     const samples = parse(expose(await gauges({
-      ...parts, database: { engine: 'postgres', now: away }, keys: away,
+      ...parts, database: { engine: 'postgres', takesWrites: async () => false }, keys: away,
       rotation: () => ({ ok: false, clockOffset: 0 }),
     })));
     expect([samples.get('signet_database_up'), samples.get('signet_key_rotation_ok')]).toEqual([0, 0]);

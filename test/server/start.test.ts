@@ -249,7 +249,7 @@ describe('whoever watches over the server', () => {
     }
     const ready = await fetch(`${url}/health/ready`);
     expect(ready.status).toBe(503);
-    expect(await ready.json()).toMatchObject({ status: 'degraded', database: 'unreachable' });
+    expect(await ready.json()).toMatchObject({ status: 'degraded', database: 'unavailable' });
     const page = await new UserAgent(config.issuer).visit(authorizationRequest(config.issuer).url);
     expect(page.status).toBeGreaterThanOrEqual(500);
     expect(page.body).toContain('<h1>');

@@ -8,22 +8,6 @@ async function start(parts: Partial<HealthParts>): Promise<() => Promise<{ statu
   return () => send(app.url, { path: '/health/ready' });
 }
 
-test('whoever asks, and however often, the database is asked once a second', async () => {
-  let [now, queries, answers] = [1_800_000_000_000, 0, true];
-  const database = async () => { queries += 1; return answers; };
-  const ready = await start({ database, now: () => now });
-  const statuses = async () => {
-    const answers = await Promise.all(Array.from({ length: 50 }, ready));
-    return new Set(answers.map(({ status }) => status));
-  };
-  expect([await statuses(), queries]).toEqual([new Set([200]), 1]);
-  answers = false;
-  now += 999;
-  expect([await statuses(), queries]).toEqual([new Set([200]), 1]);
-  now += 1;
-  expect([await statuses(), queries]).toEqual([new Set([503]), 2]);
-});
-
 test('when the credential for Microsoft ends is nobody’s business but the operator’s', async () => {
   const entra = () => ({ state: 'degraded', isHeldBack: true, expiries: [{ which: 'primary', at: new Date() }] });
   const { status, text } = await (await start({ entra }))();
