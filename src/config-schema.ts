@@ -18,6 +18,12 @@ const listen = z.strictObject({
   host: z.string().min(1).optional()
     .describe('Address to listen on. Default: 127.0.0.1 where the issuer is a loopback host, otherwise 0.0.0.0.'),
   port: count(0, 65_535).default(3000).describe('TCP port to listen on.'),
+  requestTimeout: duration(1, 10 * minute, 'How long a request may take to arrive whole; then its connection is closed.')
+    .prefault('30s'),
+  maxConnections: count(10, 1_000_000).default(5000)
+    .describe('Connections at once; those beyond are closed unanswered.'),
+  maxConnectionsPerAddress: count(10, 1_000_000).default(500)
+    .describe('How many of them from one address (of IPv6: one /48). Loopback and proxy.trusted are not counted.'),
 });
 
 const database = z.strictObject({

@@ -26,7 +26,7 @@ export { administrationApi, configJsonSchema, isLoopbackHost, maxAccessTokenLife
 export interface Config extends Omit<Settings, 'applications' | 'metrics'> {
   /** Public URL of this server, without trailing slash. */
   issuer: string;
-  listen: { host: string; port: number };
+  listen: Settings['listen'] & { host: string };
   /** Absent where no port is configured: then there are none. */
   metrics?: { listen: { host: string; port: number } } | undefined;
   applications: ApplicationConfig[];
@@ -164,8 +164,8 @@ function complete(parsed: Settings, secretHashes: ReadonlyMap<number, string>, b
     ...parsed,
     issuer,
     listen: {
+      ...parsed.listen,
       host: parsed.listen.host ?? (isLoopbackHost(new URL(issuer).hostname) ? '127.0.0.1' : '0.0.0.0'),
-      port: parsed.listen.port,
     },
     metrics: metricsAt.port === undefined ? undefined : { listen: { host: metricsAt.host, port: metricsAt.port } },
     database: { url: absoluteDatabaseUrl(parsed.database.url, base) },

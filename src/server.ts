@@ -1,7 +1,6 @@
 // The composition root: config → database → keys → issuer → routes → listen. Everything is wired here and nowhere else.
 // Whoever opens something registers its closing; closing runs last-in, first-out.
 
-import { createServer } from 'node:http';
 import Koa from 'koa';
 import type { Dispatcher } from 'undici';
 import { adminRole } from './accounts-person.ts';
@@ -55,10 +54,13 @@ import { signInRoutes } from './signin/routes.ts';
 import { createUpstreamSessions } from './signin/upstream-sessions.ts';
 import { version } from './verifier/version.ts';
 import { createAssets } from './web/assets.ts';
+import { createLimitedServer } from './web/connections.ts';
 import { answerMethods, endpoints } from './web/endpoints.ts';
 import { formAsGet } from './web/form-as-get.ts';
 import { createFront } from './web/front.ts';
-import { addressPrefix, addressPrefixes, clientAddress, requestId, securityHeaders, sendPage } from './web/guard.ts';
+import {
+  addressPrefix, addressPrefixes, clientAddress, requestId, securityHeaders, sendPage, withinNetworks,
+} from './web/guard.ts';
 import { healthRoutes } from './web/health.ts';
 import { listen, stopListening, urlOf } from './web/listen.ts';
 import { createPages } from './web/pages.ts';
@@ -298,11 +300,14 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
       return issuer!.handle(ctx.req, ctx.res, ctx.state as RequestState);
     });
 
-    // A `state` of 8 kB is three times as long where it is percent-encoded, and more than that is to be told.
-    const server = createServer({ maxHeaderSize: 65_536 }, createFront({
-      issuer: config.issuer, trustedProxies: config.proxy.trusted,
+    const { trusted } = config.proxy;
+    const front = createFront({
+      issuer: config.issuer, trustedProxies: trusted,
       token: (req, res, state) => issuer!.handle(req, res, state), everythingElse: app.callback(),
-    }));
+    });
+    // A proxy on this machine is one that nobody had to name.
+    const isProxy = withinNetworks([...trusted, '127.0.0.0/8', '::1']);
+    const server = createLimitedServer(front, { limits: config.listen, isProxy, log });
     const hint = 'Set listen.port or SIGNET_LISTEN_PORT to another one, and the issuer with it.';
     await listen(server, config.listen, hint);
     closers.push(() => stopListening(server));

@@ -278,6 +278,12 @@ export function addressPrefixes(address: string): { address: string; network?: s
   return { address: `${groups.slice(0, 4).join(':')}::/64`, network: `${groups.slice(0, 3).join(':')}::/48` };
 }
 
+/** Whether an address, as parseAddress spells it, is in one of these: "10.0.0.0/8", "::1". */
+export function withinNetworks(entries: readonly string[]): (address: string) => boolean {
+  const list = networks(entries);
+  return (address) => isIP(address) !== 0 && list.check(address, isIPv4(address) ? 'ipv4' : 'ipv6');
+}
+
 function networks(entries: readonly string[]): BlockList {
   const list = new BlockList();
   for (const entry of entries) {
@@ -295,7 +301,7 @@ function networks(entries: readonly string[]): BlockList {
 
 // Proxies write "192.0.2.1", "192.0.2.1:4711", "2001:db8::1" or "[2001:db8::1]:4711"; a dual-stack socket says
 // "::ffff:192.0.2.1". One address gets one spelling, or it would have several counters.
-function parseAddress(text: string): string | undefined {
+export function parseAddress(text: string): string | undefined {
   const bare = /^\[(.+)\](?::\d+)?$/.exec(text)?.[1] ?? /^([\d.]+):\d+$/.exec(text)?.[1] ?? text;
   const address = bare.split('%')[0] ?? '';
   if (isIP(address) !== 6) return isIPv4(address) ? address : undefined;

@@ -1,0 +1,79 @@
+// How long a connection may take for a request, and how many there may be: of one network, and in all. A stranger who
+// sends half a request and waits, or asks and never reads, holds a socket and some memory, and no more than these.
+
+import { createServer, type RequestListener, type Server } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Log } from '../log.ts';
+import { addressPrefixes, parseAddress } from './guard.ts';
+
+export interface ConnectionLimits {
+  /** Seconds from the first byte of a request, or from its connection, to its last. */
+  requestTimeout: number;
+  maxConnections: number;
+  maxConnectionsPerAddress: number;
+}
+
+interface LimitedServerParts {
+  limits: ConnectionLimits;
+  /** Whether many people come from this address: then only the sum counts. */
+  isProxy: (address: string) => boolean;
+  log: Log;
+}
+
+const checkEveryMs = 5_000;
+const tellEveryMs = 60_000;
+
+/** An HTTP server whose connections are limited; not listening yet. */
+export function createLimitedServer(listener: RequestListener, { limits, isProxy, log }: LimitedServerParts): Server {
+  const requestTimeout = limits.requestTimeout * 1000;
+  const server = createServer({
+    // A `state` of 8 kB is three times as long where it is percent-encoded, and more than that is to be told.
+    maxHeaderSize: 65_536,
+    requestTimeout, headersTimeout: requestTimeout,
+    connectionsCheckingInterval: Math.min(checkEveryMs, requestTimeout / 2),
+  }, listener);
+  // Nothing read and nothing written: an answer that its asker does not take. Longer than any request is worked on.
+  server.setTimeout(4 * requestTimeout);
+  server.maxConnections = limits.maxConnections;
+  const dropped = tellDropped(log);
+  server.on('drop', () => dropped('listen.maxConnections'));
+
+  const open = new Map<string, number>();
+  server.on('connection', (socket: Socket) => {
+    const network = networkOf(socket, isProxy);
+    if (network === undefined) return;
+    const others = open.get(network) ?? 0;
+    if (others >= limits.maxConnectionsPerAddress) {
+      dropped('listen.maxConnectionsPerAddress');
+      socket.destroy();
+      return;
+    }
+    open.set(network, others + 1);
+    socket.once('close', () => {
+      const left = open.get(network)! - 1;
+      if (left === 0) open.delete(network);
+      else open.set(network, left);
+    });
+  });
+  return server;
+}
+
+function networkOf({ remoteAddress = '' }: Socket, isProxy: LimitedServerParts['isProxy']): string | undefined {
+  const peer = parseAddress(remoteAddress);
+  if (peer === undefined || isProxy(peer)) return undefined;
+  const { address, network = address } = addressPrefixes(peer);
+  return network;
+}
+
+/** One line a minute, however many there were. */
+function tellDropped(log: Log): (limit: string) => void {
+  let toldAt = 0;
+  let times = 0;
+  return (limit) => {
+    times += 1;
+    if (Date.now() - toldAt < tellEveryMs) return;
+    log.warn('http.connections_dropped', { limit, times });
+    toldAt = Date.now();
+    times = 0;
+  };
+}
