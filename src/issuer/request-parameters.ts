@@ -50,6 +50,7 @@ export function readableContext(Base: ContextClass): ContextClass {
       if (route === 'authorization') {
         heedRequestObject(params);
         refuseNull(params);
+        refuseUnsupported(params);
       }
       if (route === 'authorization' || route === 'end_session') refuseLong(params);
       if (route === 'authorization' || route === 'token') {
@@ -81,7 +82,10 @@ function refuseLong(params: Values): void {
   const lengthOf = (value: string | string[] | undefined) => [value].flat().join(' ').length;
   for (const [name, value] of kept) {
     const most = longest[name] ?? longestOther;
-    if (lengthOf(value) > most) throw new errors.InvalidRequest(`${name} is longer than ${most} characters`);
+    if (lengthOf(value) <= most) continue;
+    // A refusal repeats `state` (RFC 6749 §4.1.2.1), as far as an address can hold it on its way through proxies.
+    if (lengthOf(params.state) > longestInAll) params.state = undefined;
+    throw new errors.InvalidRequest(`${name} is longer than ${most} characters`);
   }
   if (kept.reduce((sum, [, value]) => sum + lengthOf(value), 0) > longestInAll) {
     throw new errors.InvalidRequest(`the parameters are longer than ${longestInAll} characters together`);
@@ -91,9 +95,16 @@ function refuseLong(params: Values): void {
 const text = z.string().optional().catch(undefined);
 const wayBack = z.object({ response_mode: text, state: text, redirect_uri: text });
 
+/** OIDC Core §3.1.2.6. */
+function refuseUnsupported(params: Values): void {
+  if (params.request) throw new errors.RequestNotSupported('request objects are not supported here');
+  if (params.request_uri) throw new errors.RequestUriNotSupported('request_uri is not supported here');
+  if (params.registration) throw new errors.RegistrationNotSupported('registration is not supported here');
+}
+
 /**
- * Request objects are not supported, and the refusal says so (OIDC Core §3.1.2.6). Who sends one may have said only in
- * it how and where to answer; believed as much as the query, which nobody has signed either.
+ * Who sends a request object may have said only in it how and where to answer. It is believed as much as the query,
+ * which nobody has signed either.
  */
 function heedRequestObject(params: Values): void {
   if (typeof params.request !== 'string') return;
