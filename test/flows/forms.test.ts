@@ -99,7 +99,7 @@ describe('a form too long for an address', () => {
 });
 
 describe('what is no form that can be read', () => {
-  const send = (path: string, body: BodyInit, type = 'application/x-www-form-urlencoded', more = {}) =>
+  const send = (path: string, body: string | Uint8Array, type = 'application/x-www-form-urlencoded', more = {}) =>
     fetch(server.issuer + path, { method: 'POST', redirect: 'manual', body,
       headers: { 'Content-Type': type, Accept: 'application/json', ...more } });
 
