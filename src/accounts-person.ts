@@ -40,9 +40,11 @@ export type LocalAccount = Account & { email: string };
 
 export interface NewAccount {
   email: string;
-  /** Whether an administrator vouches that the address is the person's. */
+  /** Whether whoever creates the account vouches that the address is the person's. Default: they typed it, so yes. */
   emailVerified?: boolean;
   name?: string;
+  givenName?: string;
+  familyName?: string;
   roles: readonly string[];
   passwordHash?: string;
   passwordMustChange?: boolean;
@@ -103,10 +105,37 @@ export function emailKey(email: string): string {
   return email.trim().normalize('NFKC').toLowerCase();
 }
 
+// RFC 5321 §4.1.2 with the letters of RFC 6531 §3.3: a local part of atoms, or quoted; a domain, or an address in
+// brackets. Lengths are in octets (§4.5.3.1).
+const localPart = /^(?:[\p{L}\p{M}\p{N}!#$%&'*+/=?^_`{|}~-]+(?:\.[\p{L}\p{M}\p{N}!#$%&'*+/=?^_`{|}~-]+)*|"(?:[^"\\\p{C}]|\\[ -~])+")$/u;
+const domainPart = /^(?:[\p{L}\p{M}\p{N}](?:[\p{L}\p{M}\p{N}-]*[\p{L}\p{M}\p{N}])?(?:\.[\p{L}\p{M}\p{N}](?:[\p{L}\p{M}\p{N}-]*[\p{L}\p{M}\p{N}])?)*|\[[\da-zA-Z.:]+\])$/u;
+
 export function checkedEmail(email: string): string {
   const trimmed = email.trim();
-  if (trimmed.length <= 254 && /^[^\s@<>"']+@[^\s@<>"']+$/u.test(trimmed)) return trimmed;
-  throw new AppError('email_invalid', 400, `${JSON.stringify(email.slice(0, 80))} is not an e-mail address`);
+  const at = trimmed.lastIndexOf('@');
+  const [local, domain] = [trimmed.slice(0, at), trimmed.slice(at + 1)];
+  const isShort = Buffer.byteLength(local) <= 64 && Buffer.byteLength(domain) <= 255 && Buffer.byteLength(trimmed) <= 254;
+  if (at > 0 && isShort && localPart.test(local) && domainPart.test(domain)) return trimmed;
+  const hint = isShort ? undefined : 'RFC 5321 allows 64 octets before the @, 255 behind it and 254 in all.';
+  throw new AppError('email_invalid', 400, `${JSON.stringify(email.slice(0, 80))} is not an e-mail address`, { hint });
+}
+
+/** What a person is called. */
+export type Names = Pick<Profile, 'name' | 'givenName' | 'familyName'>;
+
+/** As the columns have them; who has a given and a family name and no other is called by both. */
+export function namesOf({ name, givenName, familyName }: Names) {
+  const checked = (written: string | undefined) => (written === undefined ? null : checkedName(written) || null);
+  const [given, family] = [checked(givenName), checked(familyName)];
+  const both = [given, family].filter((one) => one !== null).join(' ');
+  return { name: checked(name) ?? (both || null), givenName: given, familyName: family };
+}
+
+/** A name as people read it: one line of at most 256 characters, as Microsoft's are. */
+export function checkedName(name: string): string {
+  const trimmed = name.trim();
+  if (trimmed.length <= 256 && !/[\p{Cc}\p{Cs}]/u.test(trimmed)) return trimmed;
+  throw new AppError('name_invalid', 400, 'a name is one line of at most 256 characters');
 }
 
 export function checkRoles(roles: readonly string[]): void {

@@ -4,8 +4,8 @@
 
 import { randomUUID } from 'node:crypto';
 import {
-  checkedEmail, checkRoles, columns, emailKey, fromRow, saysTheSame, unknownAccount, valuesOf, withOwnAddress,
-  type Account, type LocalAccount, type NewAccount, type Profile, type Row,
+  checkedEmail, checkRoles, columns, emailKey, fromRow, namesOf, saysTheSame, unknownAccount, valuesOf,
+  withOwnAddress, type Account, type LocalAccount, type Names, type NewAccount, type Profile, type Row,
 } from './accounts-person.ts';
 import { createWithdrawals, type TokensOfPeople, type Withdrawals } from './accounts-withdrawals.ts';
 import type { Audit, AuditEvent } from './audit.ts';
@@ -35,6 +35,8 @@ export interface Accounts extends Omit<Withdrawals, 'disable'> {
   ): Promise<Account>;
   /** The same password under another cost; not an event, and only if nobody changed it meanwhile. */
   rehash(id: string, from: string, to: string): Promise<void>;
+  /** Sets what is given of the names; an empty text takes one away. Of who signs in elsewhere, the other side has them. */
+  setNames(id: string, names: Names, actor: string): Promise<void>;
   /** Vouches that the address is the person's, or takes that back. */
   setEmailVerified(id: string, verified: boolean, actor: string): Promise<void>;
   /**
@@ -67,19 +69,20 @@ export function createAccounts(
     const id = randomUUID();
     const email = checkedEmail(account.email);
     checkRoles(account.roles);
+    const names = namesOf(account);
     try {
       const made = await db.transaction(async (tx) => {
         const { rows: [row] } = await tx.query<Row>(
           `insert into accounts
-             (id, email, email_key, email_verified, name, roles, mapped_roles, password_hash, password_must_change,
-              created_at, updated_at)
-           select $1, $2, $3, cast($10 as bigint), $4, $5, '[]', $6, cast($7 as bigint), cast($8 as bigint),
+             (id, email, email_key, email_verified, name, given_name, family_name, roles, mapped_roles, password_hash,
+              password_must_change, created_at, updated_at)
+           select $1, $2, $3, cast($10 as bigint), $4, $11, $12, $5, '[]', $6, cast($7 as bigint), cast($8 as bigint),
              cast($8 as bigint)
            where $9 = 'any' or not exists (select 1 from accounts)
            returning ${columns}`,
-          [id, email, emailKey(email), account.name ?? null, JSON.stringify(account.roles),
+          [id, email, emailKey(email), names.name, JSON.stringify(account.roles),
             account.passwordHash ?? null, account.passwordMustChange ? 1 : 0, now(), onlyFirst ? 'first' : 'any',
-            account.emailVerified ? 1 : 0]);
+            account.emailVerified === false ? 0 : 1, names.givenName, names.familyName]);
         if (!row) return undefined;
         const detail = { roles: account.roles };
         await audit.append(tx, { event: 'account.created', actor, subject: id, detail });
@@ -176,6 +179,17 @@ export function createAccounts(
     async setEmailVerified(id, verified, actor) {
       await change(id, { event: 'account.email_verified', actor, detail: { verified } },
         'update accounts set email_verified = $2, updated_at = $3 where id = $1', [verified ? 1 : 0]);
+    },
+
+    async setNames(id, names, actor) {
+      const given = (['name', 'givenName', 'familyName'] as const).filter((one) => names[one] !== undefined);
+      const account = await one('id', id);
+      if (!account) throw unknownAccount(id);
+      const { name, givenName, familyName } = namesOf({ ...account, ...names });
+      // What somebody is called is in the account, and not for ever in the trail.
+      await change(id, { event: 'account.names_set', actor, detail: { names: given } },
+        'update accounts set name = $2, given_name = $3, family_name = $4, updated_at = $5 where id = $1',
+        [name, givenName, familyName]);
     },
 
     async setDisabled(id, disabled, actor) {

@@ -16,13 +16,15 @@ export function accountCommands(program: Command, session: Session): void {
     .description('create an account; without --password-stdin a one-time password is printed, once')
     .argument('<email>', 'address to sign in with')
     .option('--name <name>', 'name for display')
+    .option('--given-name <name>', 'given name (given_name)')
+    .option('--family-name <name>', 'family name (family_name)')
     .option('--role <role>', 'a role, such as admin; repeat for several', repeated)
-    .option('--email-verified', 'vouch that the address is this person’s: see entra.linkByVerifiedEmail')
+    .option('--unverified', 'do not vouch that the address is this person’s: no application is told of it then')
     .option('--password-stdin', 'read the password from standard input')
     .action(async (email: string, given: NewPerson) => {
       const chosen = await choosePassword(session, given.passwordStdin);
       const account = await session.withStore(async (store) => store.accounts.create({
-        email, emailVerified: given.emailVerified, name: given.name, roles: unique(given.role ?? []),
+        email, emailVerified: !given.unverified, ...namesIn(given), roles: unique(given.role ?? []),
         passwordHash: await store.passwords.hash(chosen.password), passwordMustChange: chosen.oneTime,
       }, session.actor));
       answerWithPassword(session, `account ${account.email} added`, account, chosen);
@@ -51,8 +53,23 @@ export function accountCommands(program: Command, session: Session): void {
     .argument('<account>', whom)
     .action((who: string) => setDisabled(session, who, false));
 
+  accounts.command('names')
+    .description('set what a person is called; "" takes a name away. Microsoft has the names of who signs in there')
+    .argument('<account>', whom)
+    .option('--name <name>', 'name for display')
+    .option('--given-name <name>', 'given name (given_name)')
+    .option('--family-name <name>', 'family name (family_name)')
+    .action(async (who: string, given: GivenNames) => {
+      const names = namesIn(given);
+      if (Object.values(names).every((name) => name === undefined)) {
+        throw usageError('no name is given', 'write --name, --given-name or --family-name');
+      }
+      const account = await changed(session, who, (store, id) => store.accounts.setNames(id, names, session.actor));
+      session.answer({ account: shown(account) }, `${nameOf(account)} is called ${account.name ?? 'nothing'}`);
+    });
+
   accounts.command('verify-email')
-    .description('vouch that the address of an account is this person’s: see entra.linkByVerifiedEmail')
+    .description('vouch that the address of an account is this person’s: applications are told of no other')
     .argument('<account>', whom)
     .option('--undo', 'vouch no longer')
     .action(async (who: string, { undo = false }: { undo?: boolean }) => {
@@ -114,10 +131,17 @@ function changed(session: Session, who: string, change: (store: Store, id: strin
   });
 }
 
-interface NewPerson {
+interface GivenNames {
   name?: string;
+  givenName?: string;
+  familyName?: string;
+}
+
+const namesIn = ({ name, givenName, familyName }: GivenNames) => ({ name, givenName, familyName });
+
+interface NewPerson extends GivenNames {
   role?: string[];
-  emailVerified?: boolean;
+  unverified?: boolean;
   passwordStdin?: boolean;
 }
 

@@ -22,16 +22,28 @@ export const profilePhrases: Record<string, string> = {
   roles: 'Your roles',
 };
 
+/**
+ * An address that somebody vouches for: the administrator who typed it, or Microsoft by a claim of its own. The others
+ * are in no token and no answer, since applications decide by an address whatever stands beside it, and the administrator
+ * of any tenant at Microsoft can write any address into it.
+ */
+function vouchedEmail({ email, emailVerified }: Account): string | undefined {
+  return emailVerified ? email : undefined;
+}
+
 /** For ID token and userinfo; oidc-provider picks what the granted scopes allow. */
 export function claimsOf(account: Account): AccountClaims {
+  const email = vouchedEmail(account);
+  // Of who signs in by an address here it is the user name, too; what another side says of somebody's address is none.
+  const userName = account.signsInByEmail ? account.email : email;
   return {
     sub: account.id,
     name: account.name,
     given_name: account.givenName,
     family_name: account.familyName,
-    preferred_username: account.preferredUsername ?? account.email,
-    email: account.email,
-    email_verified: account.email === undefined ? undefined : account.emailVerified,
+    preferred_username: account.preferredUsername ?? userName,
+    email,
+    email_verified: email === undefined ? undefined : true,
     roles: account.roles,
   };
 }
@@ -39,8 +51,7 @@ export function claimsOf(account: Account): AccountClaims {
 /**
  * The claims of a person's access token beside those of RFC 9068 §2.2 that oidc-provider writes: `email` and `roles`,
  * for APIs to decide with; `auth_time` and `sid`, of the sign-in behind it. A third party's token says of the person
- * only what the person allowed. APIs do decide by an address, so one that its bearer may have chosen is in nobody's
- * token: the administrator of any tenant at Microsoft can write any address into it.
+ * only what the person allowed.
  */
 export function accessTokenClaims(
   ctx: KoaContextWithOIDC, account: Account, application: Application, sid: string | undefined,
@@ -48,9 +59,8 @@ export function accessTokenClaims(
   const { AuthorizationCode: code, RefreshToken: refreshToken } = ctx.oidc.entities;
   const allowed = new Set(ctx.oidc.grant?.getOIDCScope().split(' '));
   const may = (scope: string) => application.firstParty || allowed.has(scope);
-  const isTrusted = account.signsInByEmail || account.emailVerified;
   return {
-    ...(may('email') && isTrusted ? { email: account.email } : {}),
+    ...(may('email') ? { email: vouchedEmail(account) } : {}),
     ...(may('roles') ? { roles: account.roles } : {}),
     auth_time: (code ?? refreshToken)?.authTime,
     sid,

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { emailKey } from '../../src/accounts-person.ts';
 import { createAccounts, type Accounts } from '../../src/accounts.ts';
@@ -34,7 +35,7 @@ describe.each(engines)('accounts on $name', ({ freshDatabase }) => {
     const ada = await accounts.create(
       { email: ' Ada@Example.com ', name: 'Ada', roles: ['buyer'], passwordHash: 'hash' }, 'admin');
     expect(ada).toEqual({
-      id: expect.stringMatching(/^[0-9a-f-]{36}$/), email: 'Ada@Example.com', emailVerified: false,
+      id: expect.stringMatching(/^[0-9a-f-]{36}$/), email: 'Ada@Example.com', emailVerified: true,
       signsInByEmail: true, name: 'Ada', roles: ['buyer'], assignedRoles: ['buyer'], mappedRoles: [],
       passwordHash: 'hash', passwordMustChange: false, createdAt: new Date(now) });
     expect(await accounts.findByEmail('ADA@example.com')).toEqual(ada);
@@ -51,9 +52,33 @@ describe.each(engines)('accounts on $name', ({ freshDatabase }) => {
     expect(await accounts.list()).toHaveLength(1);
   });
 
+  test('an address typed before is vouched for after an upgrade, unless somebody took that back', async () => {
+    const sql = await readFile(
+      new URL('../../src/database/migrations/0003_vouched_addresses.sql', import.meta.url), 'utf8');
+    const made = await Promise.all(['typed', 'doubted', 'both'].map((name) =>
+      accounts.create({ email: `${name}@example.com`, emailVerified: false, roles: [] }, 'admin')));
+    const elsewhere = await db.transaction((tx) => accounts.createElsewhere(
+      tx, { email: 'typed@example.com', emailVerified: false }, [], 'entra'));
+    await accounts.setEmailVerified(made[1]!.id, false, 'admin');
+    await db.query(sql);
+    const now = await Promise.all([...made, elsewhere].map(({ id }) => accounts.find(id)));
+    expect(now.map((one) => one!.emailVerified)).toEqual([true, false, true, false]);
+  });
+
+  test('names are set in part, and taken away; who has two of them is called by both', async () => {
+    const { id } = await accounts.create({ email: 'ada@example.com', givenName: 'Ada', familyName: 'King', roles: [] }, 'admin');
+    expect(await accounts.find(id)).toMatchObject({ name: 'Ada King', givenName: 'Ada', familyName: 'King' });
+    await accounts.setNames(id, { familyName: 'Lovelace', name: 'Countess' }, 'admin');
+    expect(await accounts.find(id)).toMatchObject({ name: 'Countess', givenName: 'Ada', familyName: 'Lovelace' });
+    await accounts.setNames(id, { name: '', familyName: '' }, 'admin');
+    expect(await accounts.find(id)).toMatchObject({ name: 'Ada', givenName: 'Ada' });
+    await expect(accounts.setNames(id, { name: 'A\nB' }, 'admin')).rejects.toMatchObject({ code: 'name_invalid' });
+    await expect(accounts.setNames('nobody', { name: 'A' }, 'admin')).rejects.toMatchObject({ code: 'account_unknown' });
+  });
+
   test('what is no e-mail address is refused', async () => {
     for (const email of ['', 'ada', '@example.com', 'ada@', 'a b@example.com', 'ada@exam ple.com', 'ada@a@b',
-      '<ada@example.com>', '"ada"@example.com', `${'a'.repeat(250)}@example.com`]) {
+      '<ada@example.com>', '"ada@example.com', `${'a'.repeat(250)}@example.com`]) {
       await expect(accounts.create({ email, roles: [] }, 'admin'), email)
         .rejects.toMatchObject({ code: 'email_invalid', status: 400 });
     }

@@ -77,7 +77,7 @@ describe('roles of people from Microsoft', () => {
     for (const twin of twins) await world.signIn(twin);
     const { err } = await terminal.signet('accounts disable twin@contoso.example');
     expect(err).toMatch(/2 people have the address.*\n.*[\da-f-]{36}, [\da-f-]{36}/);
-    await terminal.signet('accounts add twin@contoso.example --email-verified');
+    await terminal.signet('accounts add twin@contoso.example');
     const { document } = await terminal.signet('accounts disable twin@contoso.example --json');
     expect(document.account).toMatchObject({ signsInByEmail: true, emailVerified: true });
   });

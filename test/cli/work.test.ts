@@ -99,7 +99,10 @@ describe('an administrator works without a server', () => {
     const renewed = await json('accounts password ada@example.com --password-stdin', 'a long enough password');
     expect(renewed.account.state).toBe('active');
     expect((await json('accounts roles ada@example.com --set buyer')).account.roles).toEqual(['buyer']);
-    expect((await json('accounts verify-email ada@example.com')).account.emailVerified).toBe(true);
+    expect(account.emailVerified).toBe(true);
+    expect((await json('accounts verify-email ada@example.com --undo')).account.emailVerified).toBe(false);
+    expect((await json('accounts names ada@example.com --given-name Ada --family-name Lovelace')).account)
+      .toMatchObject({ name: 'Ada Lovelace', givenName: 'Ada', familyName: 'Lovelace' });
     expect(await json('accounts sign-out ada@example.com'))
       .toMatchObject({ account: { state: 'active' }, grantsEnded: 0 });
     expect(await json('grants list ada@example.com')).toEqual({ accountId: account.id, grants: [] });
@@ -252,7 +255,13 @@ describe('secrets', () => {
 
 describe('a name was chosen to confuse a terminal', () => {
   test('its control characters are not sent there', async () => {
-    await terminal.signet(['accounts', 'add', 'mallory@example.com', '--name', 'M\u001b[2Jallory']);
+    const refused = await terminal.signet(['accounts', 'add', 'mallory@example.com', '--name', 'M\u001b[2Jallory']);
+    expect(refused).toMatchObject({ exitCode: 2, err: expect.stringContaining('a name is one line') });
+    await terminal.signet(['accounts', 'add', 'mallory@example.com', '--name', 'Mallory']);
+    const { DatabaseSync } = await import('node:sqlite');
+    const database = new DatabaseSync(`${terminal.directory}/data/signet.db`);
+    database.exec("update accounts set name = 'M' || char(27) || '[2Jallory' where name = 'Mallory'");
+    database.close();
     const { out } = await terminal.signet('accounts list');
     expect(out).toContain('M?[2Jallory');
     expect(out).not.toContain('\u001b');
