@@ -20,7 +20,7 @@ export interface RefusalsOptions {
 }
 
 interface Kind {
-  event: string;
+  event: AuditEvent['event'];
   error: unknown;
   clientId: string | undefined;
   network: string | undefined;
@@ -115,7 +115,7 @@ export function createRefusals({ networkOf = (address) => address, now = Date.no
         event: kind.event, clientId: kind.clientId, address: kind.network,
         detail: { error: kind.error, times: uncounted(kind) },
       }));
-      const together = new Map<string, { times: number; kinds: number }>();
+      const together = new Map<AuditEvent['event'], { times: number; kinds: number }>();
       for (const kind of over.slice(countedApart)) {
         const sum = together.get(kind.event) ?? { times: 0, kinds: 0 };
         together.set(kind.event, { times: sum.times + uncounted(kind), kinds: sum.kinds + 1 });

@@ -7,12 +7,12 @@ import { createHash, randomUUID } from 'node:crypto';
 
 import type { Database, Queryable, Value } from './database/database.ts';
 import type { Log } from './log.ts';
+import type { AuditEventName } from './audit-events.ts';
 import { createRefusals, isAnybodys, type RefusalsOptions } from './audit-refusals.ts';
 import { secretIn } from './audit-secrets.ts';
 
 export interface AuditEvent {
-  /** noun.verb: 'key.activated', 'signin.refused'. */
-  event: string;
+  event: AuditEventName;
   /** Who acted: a person's or client's id, 'cli', 'schedule'. */
   actor?: string | undefined;
   /** Whom or what it was done to: an account id, a kid. */
@@ -76,7 +76,7 @@ interface AuditOptions {
 interface Row {
   id: string;
   at: number;
-  event: string;
+  event: AuditEventName;
   actor: string | null;
   subject: string | null;
   client_id: string | null;

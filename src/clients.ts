@@ -5,6 +5,7 @@
 import { hash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
 import { clientIdPattern } from './config-application-rules.ts';
 import type { ApplicationConfig } from './config.ts';
+import type { AuditEventName } from './audit-events.ts';
 import type { Audit } from './audit.ts';
 import type { Database, Queryable } from './database/database.ts';
 import { AppError, isAppError } from './errors.ts';
@@ -111,7 +112,7 @@ export function createClients(
   }
 
   async function change(
-    clientId: string, event: string, actor: string, sql: string, values: (string | number | null)[],
+    clientId: string, event: AuditEventName, actor: string, sql: string, values: (string | number | null)[],
     { endsTokens = false } = {},
   ) {
     refuseDeclared(clientId);

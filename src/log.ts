@@ -1,21 +1,23 @@
-// Structured log: `noun.verb`, then facts, one JSON line each. kid, client_id, sub and request id may be printed;
+// Structured log: an event (log-events.ts), then facts, one JSON line each. kid, client_id, sub and request id may be printed;
 // tokens, codes, cookies, passwords, secrets and private keys may not. An auditor's facts are rows: audit.ts.
+
+import type { LogEvent } from './log-events.ts';
 
 type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 export type Facts = Record<string, unknown>;
 
 export interface Log {
-  debug(event: string, facts?: Facts): void;
-  info(event: string, facts?: Facts): void;
-  warn(event: string, facts?: Facts): void;
-  error(event: string, facts?: Facts): void;
+  debug(event: LogEvent, facts?: Facts): void;
+  info(event: LogEvent, facts?: Facts): void;
+  warn(event: LogEvent, facts?: Facts): void;
+  error(event: LogEvent, facts?: Facts): void;
 }
 
 const rank: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error: 3, silent: 4 };
 
 /** Writes lines at or above `level` to `write` (standard error by default: standard output belongs to commands). */
 export function createLog(level: LogLevel, write: (line: string) => void = (line) => process.stderr.write(line)): Log {
-  const at = (lineLevel: LogLevel) => (event: string, facts: Facts = {}) => {
+  const at = (lineLevel: LogLevel) => (event: LogEvent, facts: Facts = {}) => {
     if (rank[lineLevel] < rank[level]) return;
     const head = { time: new Date().toISOString(), level: lineLevel, event };
     // The head twice: it comes first, and no fact of the same name takes its place.

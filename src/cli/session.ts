@@ -3,6 +3,7 @@
 
 import type { Dispatcher } from 'undici';
 import { loadConfig, type Config } from '../config.ts';
+import type { LogEvent } from '../log-events.ts';
 import { createLog, type Facts, type Log } from '../log.ts';
 import type { Store } from '../server.ts';
 
@@ -33,7 +34,7 @@ export interface Session {
   actor: string;
   config(): Config;
   /** What only a developer wants to know, at log level debug. Nothing where no configuration was read. */
-  debug(event: string, details: Facts): void;
+  debug(event: LogEvent, details: Facts): void;
   withStore<T>(work: (store: Store) => Promise<T>): Promise<T>;
   /** The one answer of a command: `document` with --json, otherwise `text`. */
   answer(document: object, text: string): void;

@@ -3,6 +3,7 @@
 
 import type { KoaContextWithOIDC, Provider } from 'oidc-provider';
 import { audienceOf } from '../apis.ts';
+import type { AuditEventName } from '../audit-events.ts';
 import type { Audit } from '../audit.ts';
 import type { Log } from '../log.ts';
 import { comeAgain, isComeAgain, logFailedRequest } from '../web/failed-request.ts';
@@ -11,7 +12,7 @@ import type { RequestState } from './provider.ts';
 type ProtocolError = Error & { error_description?: string; error_detail?: string };
 
 export function auditProvider(provider: Provider, audit: Audit, log: Log): void {
-  const record = (event: string, ctx: KoaContextWithOIDC, detail: Record<string, unknown> = {}) => {
+  const record = (event: AuditEventName, ctx: KoaContextWithOIDC, detail: Record<string, unknown> = {}) => {
     const { requestId, address } = ctx.state as Partial<RequestState>;
     audit.record({
       event, requestId, address, detail,
@@ -19,7 +20,7 @@ export function auditProvider(provider: Provider, audit: Audit, log: Log): void 
       subject: ctx.oidc?.account?.accountId ?? ctx.oidc?.session?.accountId,
     });
   };
-  const refused = (event: string) => (ctx: KoaContextWithOIDC, error: ProtocolError) =>
+  const refused = (event: AuditEventName) => (ctx: KoaContextWithOIDC, error: ProtocolError) =>
     record(event, ctx, { error: error.message, description: error.error_description, reason: error.error_detail });
 
   // oidc-provider says how a token request went, and then refresh.ts has the last word: what is true is noted after it.

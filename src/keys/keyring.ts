@@ -2,6 +2,7 @@
 // transaction that checks its precondition in the statement that writes, so of two replicas that decide the same thing
 // one does it, and the audit row commits with it. What is due, and when: lifecycle.ts. Private halves open only here.
 
+import type { AuditEventName } from '../audit-events.ts';
 import type { Audit } from '../audit.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError } from '../errors.ts';
@@ -104,7 +105,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
     return result;
   }
 
-  function note(tx: Queryable, event: string, kid: string | undefined, act: Act, detail: Record<string, unknown> = {}) {
+  function note(tx: Queryable, event: AuditEventName, kid: string | undefined, act: Act, detail: Record<string, unknown> = {}) {
     const { actor = 'schedule', clientId, requestId, address, force: forced } = act;
     const all = { ...detail, forced };
     return audit.append(tx, { event, actor, clientId, requestId, address, subject: kid, detail: all });

@@ -117,7 +117,7 @@ export function tokenEndpoints(parts: TokenEndpointsParts): Middleware {
     note(ctx, event, { detail: { error: code, description } });
   }
 
-  function note(ctx: Context, event: string, facts: Pick<AuditEvent, 'clientId' | 'subject' | 'detail'>): void {
+  function note(ctx: Context, event: AuditEvent['event'], facts: Pick<AuditEvent, 'clientId' | 'subject' | 'detail'>): void {
     audit.record({ event, ...facts, ...requestOf(ctx) });
   }
 }

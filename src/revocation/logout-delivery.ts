@@ -86,8 +86,8 @@ export async function startLogoutDelivery(parts: LogoutDeliveryParts): Promise<L
     if (closing.signal.aborted) return;
     if (problem?.mayPass && tries <= pausesMs.length) return logouts.postpone(id, now() + pausesMs[tries - 1]!);
     await logouts.remove(id);
+    if (problem) log.warn('logout.undelivered', { clientId, error: problem.error, tries });
     const event = problem ? 'logout.undelivered' : 'logout.delivered';
-    if (problem) log.warn(event, { clientId, error: problem.error, tries });
     audit.record({ event, clientId, subject, detail: { error: problem?.error, tries } });
   }
 

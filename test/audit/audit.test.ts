@@ -57,11 +57,11 @@ describe.each(engines)('the audit trail on $name', ({ freshUrl }) => {
       await act('one', { reason: 'left', fields: ['name'] });
       clock += 1000;
       await db.transaction((tx) => audit.append(tx, {
-        event: 'client.added', actor: 'admin', subject: 'spa', clientId: 'console', requestId: 'r1', address: '::1',
+        event: 'application.registered', actor: 'admin', subject: 'spa', clientId: 'console', requestId: 'r1', address: '::1',
       }));
       expect(await audit.list()).toMatchObject([
         {
-          seq: 2, at: start + 1000, event: 'client.added', actor: 'admin', subject: 'spa', clientId: 'console',
+          seq: 2, at: start + 1000, event: 'application.registered', actor: 'admin', subject: 'spa', clientId: 'console',
           requestId: 'r1', address: '::1', detail: {},
         },
         { seq: 1, at: start, event: 'account.disabled', subject: 'one', detail: { reason: 'left', fields: ['name'] } },
@@ -165,7 +165,7 @@ describe.each(engines)('the audit trail on $name', ({ freshUrl }) => {
 
     test('longer than a page is walked to its end', async () => {
       await db.transaction(async (tx) => {
-        for (let index = 0; index < 1_010; index += 1) await audit.append(tx, { event: 'x.y', subject: `${index}` });
+        for (let index = 0; index < 1_010; index += 1) await audit.append(tx, { event: 'account.enabled', subject: `${index}` });
       });
       expect(await audit.verify()).toMatchObject({ ok: true, checked: 1_010 });
       await swap(499, 1_003)();
@@ -222,7 +222,7 @@ describe.each(engines)('the audit trail on $name', ({ freshUrl }) => {
     });
 
     test('that a thousand strangers cause is a handful of rows, and a sign-in among them is recorded', async () => {
-      const refusal = { event: 'token.refused', detail: { error: 'invalid_client', description: 'x'.repeat(12_000) } };
+      const refusal = { event: 'token.refused' as const, detail: { error: 'invalid_client', description: 'x'.repeat(12_000) } };
       for (let index = 0; index < 1_000; index += 1) {
         audit.record({ ...refusal, address: '192.0.2.1', requestId: `r${index}` });
         if (index === 500) audit.record({ event: 'signin.refused', subject: 'ada', address: '192.0.2.1' });
@@ -253,7 +253,7 @@ describe.each(engines)('the audit trail on $name', ({ freshUrl }) => {
       const networked = createAudit(db, { log, networkOf: (address) => address.split('::')[0]! });
       for (let index = 0; index < 3_000; index += 1) {
         networked.record({
-          event: `${['userinfo', 'token', 'authorization'][index % 3]}.refused`, clientId: `app${index % 7}`,
+          event: (['userinfo.refused', 'token.refused', 'authorization.refused'] as const)[index % 3]!, clientId: `app${index % 7}`,
           address: `2001:db8::${index}`, detail: { error: `e${index % 5}` },
         });
       }
