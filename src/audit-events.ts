@@ -7,6 +7,7 @@ export const auditEvents = {
   'account.email_verified': 'It was set whether an account\'s e-mail address is vouched for.',
   'account.enabled': 'An account was enabled again.',
   'account.mapped_roles_set': 'Roles that follow from Microsoft\'s claims changed.',
+  'account.names_set': 'The names of a person were set.',
   'account.password_set': 'A password was set, by its person or by an administrator.',
   'account.roles_set': 'Roles were given or taken away.',
   'account.signed_out': 'A person was signed out everywhere.',
