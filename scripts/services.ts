@@ -1,4 +1,4 @@
-// The real services that the tests run on, PostgreSQL, Redis and Chromium: found where they are, or installed from
+// The real services that the tests run on, PostgreSQL, PgBouncer, Redis and Chromium: found where they are, or installed from
 // Debian packages where this process may. Nothing is left running: servers are started by the tests that want them.
 
 import { spawnSync } from 'node:child_process';
@@ -22,6 +22,13 @@ export function findRedis(): string | undefined {
     .find((file) => answersVersion(file, /Redis/));
 }
 
+/** The executable of PgBouncer, a pooler before PostgreSQL. */
+export function findPgBouncer(): string | undefined {
+  return ['/usr/sbin', ...searchPath()]
+    .map((directory) => join(directory, 'pgbouncer'))
+    .find((file) => answersVersion(file, /PgBouncer/));
+}
+
 /** The executable of a Chromium or Chrome. */
 export function findChromium(): string | undefined {
   const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
@@ -31,7 +38,7 @@ export function findChromium(): string | undefined {
 }
 
 interface Missing {
-  name: 'PostgreSQL' | 'Redis' | 'Chromium';
+  name: 'PostgreSQL' | 'PgBouncer' | 'Redis' | 'Chromium';
   reason: string;
 }
 
@@ -39,6 +46,7 @@ interface Missing {
 export function ensureServices(print: (line: string) => void): Missing[] {
   const wanted = [
     { name: 'PostgreSQL', find: findPostgres, packages: ['postgresql'] },
+    { name: 'PgBouncer', find: findPgBouncer, packages: ['pgbouncer'] },
     { name: 'Redis', find: findRedis, packages: ['redis-server'] },
     { name: 'Chromium', find: findChromium, packages: ['chromium', 'fonts-dejavu-core'] },
   ] as const;
@@ -56,7 +64,8 @@ function install(packages: string[], print: (line: string) => void): string | un
   if (process.getuid?.() !== 0) return `not found, and only root can apt-get install ${packages.join(' ')}`;
   print(`installing ${packages.join(', ')} with apt-get`);
   if (packages.includes('postgresql')) keepClusterFromStarting();
-  if (packages.includes('redis-server')) keepRedisFromStarting();
+  if (packages.includes('redis-server')) keepFromStarting('redis-server');
+  if (packages.includes('pgbouncer')) keepFromStarting('pgbouncer');
   const options = ['-y', '--no-install-recommends', '-o', 'Dpkg::Options::=--force-confold'];
   return aptGet(['update']) ?? aptGet(['install', ...options, ...packages]);
 }
@@ -80,10 +89,10 @@ function keepClusterFromStarting(): void {
   writeFileSync(join(directory, 'createcluster.conf'), 'create_main_cluster = false\n');
 }
 
-// The same of Redis, on port 6379: a unit that is masked is installed and not started.
-function keepRedisFromStarting(): void {
+// The same of Redis, on port 6379, and of PgBouncer: a unit that is masked is installed and not started.
+function keepFromStarting(service: string): void {
   const directory = '/etc/systemd/system';
-  const unit = join(directory, 'redis-server.service');
+  const unit = join(directory, `${service}.service`);
   if (existsSync(unit)) return;
   mkdirSync(directory, { recursive: true });
   symlinkSync('/dev/null', unit);

@@ -70,7 +70,7 @@ export async function createDatabase(adminUrl: string): Promise<string> {
 }
 
 // PostgreSQL refuses to run as root.
-function ownerOfServer(): { uid: number; gid: number } | undefined {
+export function ownerOfServer(): { uid: number; gid: number } | undefined {
   if (process.getuid?.() !== 0) return undefined;
   const id = (flag: string, user: string) => Number(spawnSync('id', [flag, user], { encoding: 'utf8' }).stdout || NaN);
   const user = ['postgres', 'nobody'].find((name) => !Number.isNaN(id('-u', name)));
