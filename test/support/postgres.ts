@@ -78,7 +78,7 @@ export function ownerOfServer(): { uid: number; gid: number } | undefined {
   return { uid: id('-u', user), gid: id('-g', user) };
 }
 
-function initialise(bin: string, data: string, asOwner: SpawnOptions): void {
+export function initialise(bin: string, data: string, asOwner: SpawnOptions): void {
   const { status, stderr, error } = spawnSync(
     join(bin, 'initdb'),
     ['-D', data, '-U', 'signet', '--auth=trust', '--encoding=UTF8', '--locale=C', '--no-sync'],
@@ -87,7 +87,8 @@ function initialise(bin: string, data: string, asOwner: SpawnOptions): void {
   if (status !== 0) throw new Error(`initdb failed: ${stderr || error}`);
 }
 
-function start(bin: string, data: string, port: number, asOwner: SpawnOptions): Promise<void> {
+/** Resolves when it accepts connections, as a standby read-only ones. */
+export function start(bin: string, data: string, port: number, asOwner: SpawnOptions): Promise<void> {
   const settings = {
     port,
     listen_addresses: '127.0.0.1',
@@ -104,7 +105,7 @@ function start(bin: string, data: string, port: number, asOwner: SpawnOptions): 
     let output = '';
     server.stderr!.on('data', (chunk: Buffer) => {
       output = `${output}${chunk}`.slice(-4_000);
-      if (output.includes('ready to accept connections')) resolve();
+      if (/ready to accept (read-only )?connections/.test(output)) resolve();
     });
     server.once('error', reject);
     server.once('exit', () => reject(new Error(`PostgreSQL did not start: ${output}`)));
