@@ -1,5 +1,5 @@
-// The real services that the tests run on, PostgreSQL, PgBouncer, Redis and Chromium: found where they are, or installed from
-// Debian packages where this process may. Nothing is left running: servers are started by the tests that want them.
+// The real services that the tests run on (PostgreSQL, PgBouncer, Redis, Chromium, nginx, Caddy): found where they are, or
+// installed from Debian packages where this process may. Nothing is left running: tests start the servers they want.
 
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -37,8 +37,21 @@ export function findChromium(): string | undefined {
     .find((file) => answersVersion(file, /Chrom/));
 }
 
+/** The executables of the reverse proxies that docs/operations.md has blocks for. */
+export const findNginx = () => findProgram('nginx', ['-v'], /nginx/);
+export const findCaddy = () => findProgram('caddy', ['version'], /^v?2\./);
+
+function findProgram(name: string, asked: string[], answer: RegExp): string | undefined {
+  return ['/usr/bin', '/usr/sbin', ...searchPath()]
+    .map((directory) => join(directory, name))
+    .find((file) => isExecutable(file) && answer.test(wordsOf(spawnSync(file, asked, { encoding: 'utf8' }))));
+}
+
+// nginx tells its version as an error.
+const wordsOf = ({ stdout, stderr }: { stdout: string; stderr: string }) => `${stdout ?? ''}${stderr ?? ''}`;
+
 interface Missing {
-  name: 'PostgreSQL' | 'PgBouncer' | 'Redis' | 'Chromium';
+  name: 'PostgreSQL' | 'PgBouncer' | 'Redis' | 'Chromium' | 'nginx' | 'Caddy';
   reason: string;
 }
 
@@ -49,14 +62,20 @@ export function ensureServices(print: (line: string) => void): Missing[] {
     { name: 'PgBouncer', find: findPgBouncer, packages: ['pgbouncer'] },
     { name: 'Redis', find: findRedis, packages: ['redis-server'] },
     { name: 'Chromium', find: findChromium, packages: ['chromium', 'fonts-dejavu-core'] },
+    { name: 'nginx', find: findNginx, packages: ['nginx-light'] },
+    { name: 'Caddy', find: findCaddy, packages: ['caddy'] },
   ] as const;
   const absent = wanted.filter(({ find }) => find() === undefined);
   if (absent.length === 0) return [];
-  const failure = install(absent.flatMap(({ packages }) => packages), print);
-  return absent
-    .filter(({ find }) => find() === undefined)
-    .map(({ name }) => ({ name, reason: failure ?? 'the installed program does not run' }));
+  if (install(absent.flatMap(({ packages }) => packages), print) === undefined && absent.every(isThere)) return [];
+  // One that this Debian does not have must not keep the others away.
+  return absent.filter((each) => !isThere(each)).map(({ name, packages, find }) => {
+    const failure = install([...packages], print);
+    return find() === undefined ? { name, reason: failure ?? 'the installed program does not run' } : undefined;
+  }).filter((missing) => missing !== undefined);
 }
+
+const isThere = ({ find }: { find: () => string | undefined }) => find() !== undefined;
 
 function install(packages: string[], print: (line: string) => void): string | undefined {
   const hasApt = searchPath().some((directory) => isExecutable(join(directory, 'apt-get')));
@@ -64,8 +83,7 @@ function install(packages: string[], print: (line: string) => void): string | un
   if (process.getuid?.() !== 0) return `not found, and only root can apt-get install ${packages.join(' ')}`;
   print(`installing ${packages.join(', ')} with apt-get`);
   if (packages.includes('postgresql')) keepClusterFromStarting();
-  if (packages.includes('redis-server')) keepFromStarting('redis-server');
-  if (packages.includes('pgbouncer')) keepFromStarting('pgbouncer');
+  for (const [name, unit] of unitsOf) if (packages.includes(name)) keepFromStarting(unit);
   const options = ['-y', '--no-install-recommends', '-o', 'Dpkg::Options::=--force-confold'];
   return aptGet(['update']) ?? aptGet(['install', ...options, ...packages]);
 }
@@ -89,10 +107,15 @@ function keepClusterFromStarting(): void {
   writeFileSync(join(directory, 'createcluster.conf'), 'create_main_cluster = false\n');
 }
 
-// The same of Redis, on port 6379, and of PgBouncer: a unit that is masked is installed and not started.
-function keepFromStarting(service: string): void {
+// The same of those that Debian would start on ports of their own: a unit that is masked is installed and not started.
+const unitsOf = [
+  ['redis-server', 'redis-server.service'], ['nginx-light', 'nginx.service'], ['caddy', 'caddy.service'],
+  ['pgbouncer', 'pgbouncer.service'],
+] as const;
+
+function keepFromStarting(name: string): void {
   const directory = '/etc/systemd/system';
-  const unit = join(directory, `${service}.service`);
+  const unit = join(directory, name);
   if (existsSync(unit)) return;
   mkdirSync(directory, { recursive: true });
   symlinkSync('/dev/null', unit);

@@ -24,6 +24,9 @@ const listen = z.strictObject({
     .describe('Connections at once; those beyond are closed unanswered.'),
   maxConnectionsPerAddress: count(10, 1_000_000).default(500)
     .describe('How many of them from one address (of IPv6: one /48). Loopback and proxy.trusted are not counted.'),
+  drainDelay: duration(0, 10 * minute, 'How long a server that was told to stop goes on taking connections, while '
+    + '/health/ready says no. Default: 3s, or none where the issuer is a loopback host. Longer where whoever hands '
+    + 'requests on looks less often.').optional(),
 });
 
 const database = z.strictObject({

@@ -26,7 +26,8 @@ export { administrationApi, configJsonSchema, isLoopbackHost, maxAccessTokenLife
 export interface Config extends Omit<Settings, 'applications' | 'metrics'> {
   /** Public URL of this server, without trailing slash. */
   issuer: string;
-  listen: Settings['listen'] & { host: string };
+  /** `drainDelay` in seconds. */
+  listen: Settings['listen'] & { host: string; drainDelay: number };
   /** Absent where no port is configured: then there are none. */
   metrics?: { listen: { host: string; port: number } } | undefined;
   applications: ApplicationConfig[];
@@ -160,12 +161,14 @@ function valueAt(values: unknown, path: Path): unknown {
 function complete(parsed: Settings, secretHashes: ReadonlyMap<number, string>, base: string): Config {
   const issuer = issuerOf(parsed);
   const { keys, branding, metrics: { listen: metricsAt } } = parsed;
+  const isLocal = isLoopbackHost(new URL(issuer).hostname);
   return {
     ...parsed,
     issuer,
     listen: {
       ...parsed.listen,
-      host: parsed.listen.host ?? (isLoopbackHost(new URL(issuer).hostname) ? '127.0.0.1' : '0.0.0.0'),
+      host: parsed.listen.host ?? (isLocal ? '127.0.0.1' : '0.0.0.0'),
+      drainDelay: parsed.listen.drainDelay ?? (isLocal ? 0 : 3),
     },
     metrics: metricsAt.port === undefined ? undefined : { listen: { host: metricsAt.host, port: metricsAt.port } },
     database: { url: absoluteDatabaseUrl(parsed.database.url, base) },

@@ -55,6 +55,7 @@ import { createUpstreamSessions } from './signin/upstream-sessions.ts';
 import { version } from './verifier/version.ts';
 import { createAssets } from './web/assets.ts';
 import { createLimitedServer } from './web/connections.ts';
+import { createDrain } from './web/drain.ts';
 import { answerMethods, endpoints } from './web/endpoints.ts';
 import { formAsGet } from './web/form-as-get.ts';
 import { createFront } from './web/front.ts';
@@ -100,6 +101,8 @@ export interface RunningServer {
   metricsUrl?: string;
   /** Made at the first start, and told this once. */
   firstAdministrator?: { email: string; oneTimePassword: string };
+  /** Tells whoever hands requests on, and whoever keeps a connection, to go elsewhere; then takes no more. */
+  drain(): Promise<void>;
   /** Finishes what is under way, then closes everything. */
   close(): Promise<void>;
 }
@@ -248,6 +251,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     });
     closers.push(() => sweeper.stop());
 
+    const drain = createDrain();
     const app = new Koa();
     app.silent = true;
     app.use(requestId());
@@ -275,6 +279,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     app.use(healthRoutes({
       database: db.takesWrites,
       keys: () => rotation.health(),
+      isStopping: drain.isUnderWay,
       clockAgrees: () => Math.abs(clock.health().offset) <= tolerableOffsetMs(config),
       entra: entra && (() => entra.connector.health()),
     }));
@@ -307,7 +312,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     });
     // A proxy on this machine is one that nobody had to name.
     const isProxy = withinNetworks([...trusted, '127.0.0.0/8', '::1']);
-    const server = createLimitedServer(front, { limits: config.listen, isProxy, log });
+    const server = createLimitedServer(drain.around(front), { limits: config.listen, isProxy, log });
     const hint = 'Set listen.port or SIGNET_LISTEN_PORT to another one, and the issuer with it.';
     await listen(server, config.listen, hint);
     closers.push(() => stopListening(server));
@@ -319,7 +324,11 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     if (metrics) closers.push(metrics.close);
     // Last: a start that fails before this, for want of the port, must not have used up a password that nobody saw.
     const firstAdministrator = await createFirstAdministrator(store, config);
-    return { url: urlOf(server), metricsUrl: metrics?.url, firstAdministrator, close: closers.run };
+    return {
+      url: urlOf(server), metricsUrl: metrics?.url, firstAdministrator,
+      drain: () => drain.run(server, config.listen.drainDelay * 1000),
+      close: closers.run,
+    };
   } catch (error) {
     await closers.run();
     throw error;

@@ -21,6 +21,7 @@ export function serveCommand(program: Command, session: Session): void {
           server.firstAdministrator ? firstStart(config, server, session.io) : laterStart(config, server));
         await session.io.untilStopped();
         session.note('stopping when requests under way are finished; a second signal stops at once');
+        await server.drain();
       } finally {
         await server.close();
       }

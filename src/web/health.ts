@@ -9,6 +9,8 @@ export interface HealthParts {
   /** Whether a write works: what is there and takes no writes is of no use. It asks once a second at most. */
   database: () => Promise<boolean>;
   keys: () => { ok: boolean; failure?: unknown; clockOffset?: unknown };
+  /** Whether the server is on its way out: whoever hands requests on should look for another one. */
+  isStopping?: () => boolean;
   /** Whether our clock is near enough to the database's. Where it is not, the server serves, and somebody should look. */
   clockAgrees?: () => boolean;
   /** Of signing in with Microsoft. Without it much goes on, so it never makes this server unready. */
@@ -16,10 +18,11 @@ export interface HealthParts {
 }
 
 export function healthRoutes(parts: HealthParts): Middleware {
-  const { database, keys, clockAgrees = () => true, entra } = parts;
+  const { database, keys, isStopping = () => false, clockAgrees = () => true, entra } = parts;
   return async (ctx, next) => {
     if (ctx.path === endpoints.live.path) return answer(ctx, true, {});
     if (ctx.path !== endpoints.ready.path) return next();
+    if (isStopping()) return answer(ctx, false, { status: 'stopping' });
     const { ok, failure, clockOffset } = keys();
     const writes = await database();
     return answer(ctx, ok && writes, {

@@ -5,6 +5,9 @@ import type { AddressInfo } from 'node:net';
 import { AppError } from '../errors.ts';
 
 const stopWithinMs = 10_000;
+// Longer than proxies keep a connection that nobody uses (nginx 60 s, Caddy 2 min), so that it is not closed here just
+// as one sends the next request on it.
+const keepAliveMs = 150_000;
 const lookForIdleEveryMs = 50;
 
 /**
@@ -14,6 +17,7 @@ const lookForIdleEveryMs = 50;
 export async function listen(
   server: Server, { host, port }: { host: string; port: number }, hint: string,
 ): Promise<void> {
+  server.keepAliveTimeout = keepAliveMs;
   await new Promise<void>((resolve, reject) => {
     server.once('error', (cause: NodeJS.ErrnoException) => {
       const reason = cause.code === 'EADDRINUSE' ? 'is in use by another process' : `cannot be used (${cause.code})`;

@@ -19,7 +19,7 @@ describe('with nothing configured', () => {
   test('the server runs on localhost, with its files below the working directory', () => {
     const config = load();
     expect(config.issuer).toBe('http://localhost:3000');
-    expect(config.listen).toEqual({ host: '127.0.0.1', port: 3000 });
+    expect(config.listen).toMatchObject({ host: '127.0.0.1', port: 3000, drainDelay: 0 });
     expect(config.database.url).toBe(`sqlite:${join(cwd, 'data/signet.db')}`);
     expect(config.keys.masterKeyFile).toBe(join(cwd, 'keys/master.key'));
     expect(config.tokens.accessTokenLife).toBe(30 * 60);

@@ -16,7 +16,7 @@ const log = createLog('debug', (line) => {
 const settings = JSON.parse(process.argv[2]!) as ServerSettings;
 const server = await startServer(serverConfig(settings), log, { sweepEveryMs: settings.sweepEveryMs });
 
-const stop = () => void server.close().then(() => process.exit(0));
+const stop = () => void server.drain().then(server.close).then(() => process.exit(0));
 process.on('SIGTERM', stop);
 process.on('disconnect', () => process.exit(1)); // the test is gone
 process.send!('ready');

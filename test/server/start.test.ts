@@ -174,6 +174,23 @@ describe.skipIf(!engines.includes(postgres))('two servers on one PostgreSQL', ()
   });
 });
 
+describe('drain()', () => {
+  test('says that it is not ready, asks for connections to be closed, and takes new ones for as long as is set', async () => {
+    const config = await configIn(await freshDirectory());
+    const server = await started({ ...config, listen: { ...config.listen, drainDelay: 1 } });
+    expect((await fetch(`${server.url}/health/ready`)).status).toBe(200);
+    const drained = server.drain();
+    const ready = await fetch(`${server.url}/health/ready`);
+    expect([ready.status, await ready.json()]).toEqual([503, { status: 'stopping' }]);
+    for (const path of ['/health/live', '/jwks', '/token']) {
+      const { status, headers } = await fetch(server.url + path, { method: path === '/token' ? 'POST' : 'GET' });
+      expect([status < 500, headers.get('connection')]).toEqual([true, 'close']);
+    }
+    await drained;
+    await expect(fetch(`${server.url}/health/live`)).rejects.toThrow();
+  });
+});
+
 describe('close()', () => {
   test('finishes the request under way, takes no other, and does not wait for connections kept open', async () => {
     const server = await startServer(await configIn(await freshDirectory()), silentLog);
