@@ -82,6 +82,15 @@ export const logoutUriRule: Rule = (value) => {
   return transportProblem(url);
 };
 
+export const homeRule: Rule = (value) => {
+  const url = parse(value);
+  if (!url || !isWeb(url) || /[\s\\\p{Cc}\p{Cs}]/u.test(value)) {
+    return 'must be the address at which people find it, such as https://app.example.com/';
+  }
+  if (url.username || url.password) return 'must not carry a user name or password';
+  return transportProblem(url);
+};
+
 export const originRule: Rule = (value) => {
   const url = parse(value);
   // Not only the web's: what runs in a shell has an origin of its own scheme, such as capacitor://localhost.

@@ -7,7 +7,7 @@ import {
   minute, hour, day, year, secret, urlWithPassword, text, line, issue, pattern, count, duration, accessTokenLife, when, whenTyped,
 } from './config-fields.ts';
 import {
-  audienceRule, clientIdRule, clientSecretRule, logoutUriRule, originRule, redirectUriRule, schemeRule,
+  audienceRule, clientIdRule, clientSecretRule, homeRule, logoutUriRule, originRule, redirectUriRule, schemeRule,
   serialisedOrigin,
 } from './config-application-rules.ts';
 import {
@@ -147,6 +147,9 @@ export const application = z
       .describe('SHA-256 of the client secret in hex, so that the file holds no secret.'),
     redirectUris: redirectUris().describe('Where people return after sign-in; compared exactly. Not for service.'),
     postLogoutRedirectUris: redirectUris().describe('Where people may return after sign-out.'),
+    clientUri: text(homeRule).optional()
+      .describe('Where people find it: the way on from pages that lead nowhere else, such as an error or a sign-out. '
+        + 'Not for service.'),
     backchannelLogoutUri: text(logoutUriRule).optional()
       .describe('Where it is told that a session has ended (OpenID Connect Back-Channel Logout 1.0). Not for service.'),
     backchannelLogoutSessionRequired: z.boolean().optional()
@@ -215,6 +218,10 @@ export const application = z
       ctx.addIssue(issue(['backchannelLogoutSessionRequired'], 'has no use without backchannelLogoutUri'));
     }
   }, when('type', 'backchannelLogoutUri', 'backchannelLogoutSessionRequired'))
+  .superRefine(({ type, clientUri }, ctx) => {
+    if (type !== 'service' || clientUri === undefined) return;
+    ctx.addIssue(issue(['clientUri'], 'is not for type service: nobody signs in there; remove it'));
+  }, when('type', 'clientUri'))
   .superRefine(({ type, pkce }, ctx) => {
     if (pkce === 'required' || type === 'web') return;
     ctx.addIssue(issue(['pkce'], `may be optional for type web only, not for ${type}`));

@@ -16,6 +16,7 @@ export const logEvents = {
   'denylist.back': 'Redis is back, and was given everything that it missed.',
   'denylist.not_written': 'One revocation did not reach Redis; it is written with the next ones.',
   'entra.clock_off': 'This machine\'s clock and Microsoft\'s are apart: sign-ins will be refused. See to time synchronisation.',
+  'entra.consent_declined': 'An administrator of a tenant was asked for consent to this application and gave none.',
   'entra.consent_given': 'An administrator of a tenant gave consent to this application.',
   'entra.credential_expires': 'The credential for Microsoft expires soon: add the next one.',
   'entra.credential_refused': 'Microsoft refused the credential: sign-ins fail. The hint says what to do.',

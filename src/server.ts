@@ -19,6 +19,7 @@ import { startSweeper } from './database/sweep.ts';
 import { AppError } from './errors.ts';
 import { createIdentities, type Identities } from './identities.ts';
 import { createIssuer, type Issuer } from './issuer/issuer.ts';
+import { createWaysHome } from './issuer/ways-home.ts';
 import type { RequestState } from './issuer/provider.ts';
 import { createGrants, type Grants } from './issuer/grants.ts';
 import type { GrantStatuses } from './issuer/models.ts';
@@ -197,11 +198,12 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     const { now, exact: exactNow } = clock;
 
     const pages = createPages({ branding: config.branding, issuer: config.issuer });
+    const waysHome = createWaysHome({ issuer: config.issuer, seal, clients });
     const entra = config.entra && await openEntra(config.entra, config, store, log, dispatcher);
     if (entra) closers.push(() => entra.connector.close());
     const entraKeys = entra && await store.entraKeys.follow(entra.connector.forgetKeys, log);
     if (entraKeys) closers.push(entraKeys.stop);
-    const providerPages = createProviderPages({ issuer: config.issuer, pages, accounts, elsewhere: entra?.elsewhere });
+    const providerPages = createProviderPages({ pages, waysHome, accounts, elsewhere: entra?.elsewhere });
     const { audience } = administrationApi(config.issuer);
     const authorizer = createAuthorizer({
       issuer: config.issuer, audience, accounts, clients, isRevoked: (claims) => isRevoked(claims, revoked), now,
@@ -256,7 +258,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     app.silent = true;
     app.use(requestId());
     app.use(securityHeaders({ issuer: config.issuer }));
-    app.use(answerErrors({ issuer: config.issuer, pages, log }));
+    app.use(answerErrors({ pages, waysHome, log }));
     app.use((ctx, next) => {
       // The absolute form (RFC 9112 §3.2.2) names a host in the target. Nothing here may depend on what it says.
       if (!ctx.req.url?.startsWith('/')) {
@@ -273,8 +275,9 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     app.use(answerMethods({ entra: entra !== undefined }));
     app.use(createAssets(config.branding).middleware);
     app.use(async (ctx, next) => {
-      if (ctx.path === endpoints.home.path) return sendPage(ctx, pages.home(homeOf(config.issuer)));
-      return next();
+      if (ctx.path !== endpoints.home.path) return next();
+      const home = await waysHome.fromNowhere(ctx);
+      return sendPage(ctx, pages.home({ ...homeOf(config.issuer), home }));
     });
     app.use(healthRoutes({
       database: db.takesWrites,
@@ -295,7 +298,8 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     const complete = createCompleteSignIn(issuer!, accounts, audit);
     if (entra) app.use(entra.signOut.routes().routes());
     app.use(signInRoutes({
-      issuerUrl: config.issuer, issuer: issuer!, accounts, passwords, attempts, devices, pages, audit, log, complete,
+      issuerUrl: config.issuer, issuer: issuer!, accounts, passwords, attempts, devices, pages, waysHome, audit, seal,
+      log, complete,
       minPasswordLength: config.passwords.minLength,
       entra: entra && createEntraSignIn({ ...entra, issuer: issuer!, accounts, finish: complete, audit }),
     }).routes());

@@ -14,6 +14,7 @@ interface Given {
   id?: string;
   redirectUri?: string[];
   postLogoutRedirectUri?: string[];
+  clientUri?: string;
   backchannelLogoutUri?: string;
   backchannelLogoutSessionRequired?: boolean;
   origin?: string[];
@@ -35,6 +36,7 @@ export function clientCommands(program: Command, session: Session): void {
     .option('--id <id>', 'its client_id (default: a random one)')
     .option('--redirect-uri <uri>', 'where people return after sign-in; repeat for several', repeated)
     .option('--post-logout-redirect-uri <uri>', 'where people may return after sign-out; repeat for several', repeated)
+    .option('--client-uri <uri>', 'where people find it: the way on from pages that lead nowhere else')
     .option('--backchannel-logout-uri <uri>', 'where it is told that a session has ended')
     .option('--backchannel-logout-session-required', 'a logout token is of use to it only with a session in it')
     .option('--origin <origin>', 'whose pages may call the token endpoint (CORS); repeat for several', repeated)
@@ -112,6 +114,7 @@ function checked(given: Given, config: Config): { wanted: NewApplication; warnin
     ...(given.type === 'web' || given.type === 'service' ? { secretSha256: secretToCome } : {}),
     redirectUris: given.redirectUri,
     postLogoutRedirectUris: given.postLogoutRedirectUri,
+    clientUri: given.clientUri,
     backchannelLogoutUri: given.backchannelLogoutUri,
     backchannelLogoutSessionRequired: given.backchannelLogoutSessionRequired,
     origins: given.origin,
@@ -146,6 +149,7 @@ function readAccess(text: string): [string, string[]] {
 
 const options: Record<string, string> = {
   clientId: '--id', name: '--name', type: '--type', redirectUris: '--redirect-uri', origins: '--origin', pkce: '--pkce',
+  clientUri: '--client-uri',
   postLogoutRedirectUris: '--post-logout-redirect-uri', backchannelLogoutUri: '--backchannel-logout-uri',
   backchannelLogoutSessionRequired: '--backchannel-logout-session-required', access: '--access',
   defaultAudience: '--default-audience',

@@ -21,7 +21,7 @@ import { stillStands, type Upstream } from './upstream.ts';
 
 /** Pages that oidc-provider asks for while it answers a request itself. */
 export interface ProviderPages {
-  error(ctx: KoaContextWithOIDC, out: { error: string; error_description?: string }, error: Error): void;
+  error(ctx: KoaContextWithOIDC, out: { error: string; error_description?: string }, error: Error): Promise<void>;
   signOut(ctx: KoaContextWithOIDC, form: string): Promise<void>;
   signedOut(ctx: KoaContextWithOIDC): Promise<void>;
   goOn(ctx: KoaContextWithOIDC, form: HandedOn, leadsTo: string | undefined): void;
@@ -218,6 +218,7 @@ export function toMetadata(application: Application) {
     response_types: people ? ['code'] : [],
     redirect_uris: redirectUris,
     post_logout_redirect_uris: postLogoutRedirectUris,
+    client_uri: application.clientUri,
     id_token_signed_response_alg: 'RS256',
     application,
   };

@@ -20,6 +20,7 @@ import type { Places } from '../revocation/places.ts';
 import { endpoints, isProtocolPath } from '../web/endpoints.ts';
 import { configurationFor, toMetadata, type ProviderPages } from './configuration.ts';
 import { createConsents, describeConsent, recordConsent, withdrawConsent, type ConsentRequest } from './consent.ts';
+import { cookieKeysOf } from './cookies.ts';
 import { auditProvider } from './events.ts';
 import { showFormPost } from './form-post.ts';
 import { ignoreUnverifiedHint } from './id-token-hint.ts';
@@ -83,8 +84,8 @@ interface SignInNote {
   mustChangePassword?: { accountId: string; provedHash: string };
   /** The browser was sent to Microsoft without being shown our page. */
   sentToMicrosoft?: true;
-  /** What went wrong there, for the page to say; and whether another account may do better. */
-  failure?: { problem: string; status: number; tryAnother: boolean };
+  /** What the next page has to say: the business of signin/next-page.ts. */
+  nextPage?: object;
 }
 
 type SignInAnswer =
@@ -128,7 +129,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
   const answerSeal = createSeal(seal.derive('refresh answers') as unknown as MasterKeys);
   const rotation = createRefreshRotation(models, answerSeal, config.tokens.refreshGrace, now, exactNow);
   const states = new WeakMap<IncomingMessage, RequestState>();
-  const cookieKeys = seal.derive('cookies').map((key) => key.toString('base64url'));
+  const cookieKeys = cookieKeysOf(seal);
   const people = onceInRequest((id: string) => accounts.find(id));
   let current = build(firstKeys);
 
@@ -153,7 +154,8 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
     provider.silent = true;
     provider.use((ctx, next) => answerFailure(ctx as never, next));
     auditProvider(provider, audit, log);
-    provider.on('grant.error', (ctx, error) => explainLargeBody(ctx, error, pages));
+    provider.use((ctx, next) => explainLargeBody(ctx as never, next, pages));
+    provider.on('grant.error', noteLargeBody);
     provider.use((ctx, next) => rotation.settle(ctx as never, next));
     // None of these has anything to do with the busy endpoint, and each costs it a turn.
     const useBesideTokens = (layer: Middleware) =>
@@ -182,12 +184,13 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
 
   async function interactionOf(ctx: Context): Promise<Interaction> {
     states.set(ctx.req, ctx.state as RequestState);
-    try {
-      return await current.provider.interactionDetails(ctx.req, ctx.res);
-    } catch (cause) {
-      if (!(cause instanceof errors.SessionNotFound)) throw cause;
-      throw new AppError('sign_in_lost', 400, 'this sign-in cannot be continued', { cause });
-    }
+    return orLost(() => current.provider.interactionDetails(ctx.req, ctx.res));
+  }
+
+  /** At any step the sign-in may be over: it is too old, was swept, or another tab has finished it. */
+  async function resultOf(ctx: Context, result: InteractionResults, { merge }: { merge: boolean }): Promise<string> {
+    return orLost(() =>
+      current.provider.interactionResult(ctx.req, ctx.res, result, { mergeWithLastSubmission: merge }));
   }
 
   async function upstreamOf(session: Interaction['session']): Promise<string | undefined> {
@@ -227,16 +230,14 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
     },
 
     async noteSignIn(ctx, note) {
-      await current.provider.interactionResult(ctx.req, ctx.res, { note }, { mergeWithLastSubmission: false });
+      await resultOf(ctx, { note: { ...note } }, { merge: false });
     },
 
     async finishSignIn(ctx, answer) {
-      const finish = (result: InteractionResults, merge: boolean) =>
-        current.provider.interactionResult(ctx.req, ctx.res, result, { mergeWithLastSubmission: merge });
       if ('accountId' in answer) {
         const { authTime: ts, ...login } = answer;
         // Whoever signed in has thereby chosen: a request with prompt=select_account goes on as well.
-        return finish({ login: { ...login, ts }, select_account: {} }, false);
+        return resultOf(ctx, { login: { ...login, ts }, select_account: {} }, { merge: false });
       }
       if ('consent' in answer) {
         const interaction = await interactionOf(ctx);
@@ -244,11 +245,11 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
         if (answer.consent === 'deny') await withdrawConsent(current.provider, interaction, application, consents);
         else {
           const grantId = await recordConsent(current.provider, interaction, application, consents);
-          return finish({ consent: { grantId } }, true);
+          return resultOf(ctx, { consent: { grantId } }, { merge: true });
         }
       }
       const what = 'cancelled' in answer ? 'cancelled the sign-in' : 'declined the request';
-      return finish({ error: 'access_denied', error_description: `the person ${what}` }, false);
+      return resultOf(ctx, { error: 'access_denied', error_description: `the person ${what}` }, { merge: false });
     },
 
     useKeys(keys) {
@@ -262,6 +263,15 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
     sweep: (at, limit) => models.sweep(at, at - config.tokens.refreshGrace * 1000, limit),
     close: () => current.formats.close(),
   };
+}
+
+async function orLost<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    if (!(cause instanceof errors.SessionNotFound)) throw cause;
+    throw new AppError('sign_in_lost', 400, 'this sign-in cannot be continued', { cause });
+  }
 }
 
 function askedOf(params: Interaction['params']): Asked {
@@ -326,20 +336,25 @@ async function cacheMetadata(ctx: Context, next: () => Promise<void>, maxAgeSeco
 async function answerUnknownPath(ctx: KoaContextWithOIDC, next: () => Promise<void>, pages: ProviderPages) {
   if (isProtocolPath(ctx.path)) await next();
   if (ctx.status !== 404 || ctx.body) return;
-  showError(ctx, pages, 404, { error: 'not_found', error_description: 'there is nothing at this address' });
+  await showError(ctx, pages, 404, { error: 'not_found', error_description: 'there is nothing at this address' });
 }
 
 // oidc-provider reads 56 KiB, and of what is larger says no more than of what it cannot read (selective_body.js). It
 // has answered when this hears of it; the audit trail hears the last word.
-function explainLargeBody(ctx: KoaContextWithOIDC, error: errors.OIDCProviderError, pages: ProviderPages): void {
+function noteLargeBody(ctx: KoaContextWithOIDC, error: errors.OIDCProviderError): void {
   if ((error.cause as Error | undefined)?.message !== 'request entity too large') return;
   error.error_description = 'the request body is larger than the 57344 bytes that are read';
-  showError(ctx, pages, 413, { error: error.error, error_description: error.error_description });
+  ctx.state.largeBody = { error: error.error, error_description: error.error_description };
 }
 
-function showError(ctx: KoaContextWithOIDC, pages: ProviderPages, status: number, out: ErrorOut): void {
+async function explainLargeBody(ctx: KoaContextWithOIDC, next: () => Promise<void>, pages: ProviderPages) {
+  await next();
+  if (ctx.state.largeBody) await showError(ctx, pages, 413, ctx.state.largeBody as ErrorOut);
+}
+
+async function showError(ctx: KoaContextWithOIDC, pages: ProviderPages, status: number, out: ErrorOut) {
   ctx.status = status;
-  if (ctx.accepts('json', 'html') === 'html') pages.error(ctx, out, new Error(out.error));
+  if (ctx.accepts('json', 'html') === 'html') await pages.error(ctx, out, new Error(out.error));
   else ctx.body = out;
   ctx.status = status;
 }

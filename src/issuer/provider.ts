@@ -4,7 +4,9 @@
 import { createPublicKey } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Context } from 'koa';
-import { ExternalSigningKey, Provider, type Adapter, type Configuration } from 'oidc-provider';
+import {
+  ExternalSigningKey, Provider, type Adapter, type Configuration, type KoaContextWithOIDC,
+} from 'oidc-provider';
 import { secretMatches } from '../clients.ts';
 import type { PublicJwk, Signer } from '../keys/signer.ts';
 import type { Place, Places } from '../revocation/places.ts';
@@ -25,6 +27,8 @@ export interface RequestState {
   signIn?: string;
   /** Of a request to the admin API, once it is verified. */
   token?: AccessToken;
+  /** Whether the person chose a password in this request. */
+  passwordSaved?: boolean;
 }
 
 interface ProviderParts {
@@ -107,9 +111,15 @@ export function createProvider(issuer: string, configuration: Configuration, par
     // Only when asked for: the token endpoint, which is the busy one, has none.
     let cookies: Context['cookies'] | undefined;
     const theirs = () => Reflect.get(Object.getPrototypeOf(ctx) as object, 'cookies', ctx) as Context['cookies'];
+    const protocol = () => ctx as unknown as KoaContextWithOIDC;
     const open = () => signInCookies(theirs(), {
       path: signIn === undefined ? ctx.path : `/sign-in/${signIn}`, header: req.headers.cookie ?? '',
       issuer, keys: provider.keys as string[],
+      clientId: () => protocol().oidc.client?.clientId,
+      isDone: () => {
+        const { login, consent } = protocol().oidc.entities.Interaction?.result ?? {};
+        return login !== undefined || consent !== undefined;
+      },
     });
     Object.defineProperty(ctx, 'cookies', { get: () => (cookies ??= open()) });
     return ctx;

@@ -10,6 +10,8 @@ import type { Audit } from '../audit.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { Issuer, PendingSignIn } from '../issuer/issuer.ts';
 import type { RequestState } from '../issuer/provider.ts';
+import type { WaysHome } from '../issuer/ways-home.ts';
+import type { Seal } from '../keys/seal.ts';
 import type { Log } from '../log.ts';
 import { addressPrefixes, readForm, requireSameOrigin, sendPage } from '../web/guard.ts';
 import type { Pages } from '../web/pages.ts';
@@ -21,6 +23,7 @@ import { EntraError } from './entra/errors.ts';
 import type { FinishedSignIn } from './entra/identity.ts';
 import { entraRoutes, failurePage } from './entra/routes.ts';
 import { belongsToMicrosoft, realmFor, type Realm } from './home-realm.ts';
+import { createNextPages, type Shown } from './next-page.ts';
 import type { Passwords } from './password.ts';
 
 interface SignInParts {
@@ -32,7 +35,9 @@ interface SignInParts {
   devices: Devices;
   complete: CompleteSignIn;
   pages: Pages;
+  waysHome: Pick<WaysHome, 'from'>;
   audit: Audit;
+  seal: Seal;
   log: Log;
   minPasswordLength: number;
   /** Absent where nobody signs in with Microsoft. */
@@ -60,7 +65,8 @@ type Wish = 'local' | 'connect' | undefined;
 export function signInRoutes(parts: SignInParts): Router {
   const { issuer, accounts, passwords, attempts, devices, complete, pages, audit, log, entra } = parts;
   const router = new Router();
-  const ownPage = failurePage(pages);
+  const ownPage = failurePage(pages, parts.waysHome);
+  const nextPages = createNextPages(parts.seal);
 
   router.get('/sign-in/:uid', async (ctx) => {
     const pending = await issuer.pendingSignIn(ctx);
@@ -69,7 +75,7 @@ export function signInRoutes(parts: SignInParts): Router {
       await issuer.noteSignIn(ctx, { sentToMicrosoft: true });
       return leave(ctx, pending);
     }
-    await showStep(ctx, pending, pending.note?.failure ?? {});
+    await showStep(ctx, pending, nextPages.read(pending.uid, pending.note?.nextPage));
   });
 
   router.get('/sign-in/:uid/microsoft', async (ctx) => {
@@ -93,6 +99,14 @@ export function signInRoutes(parts: SignInParts): Router {
     return checkPassword(ctx, pending, form);
   });
 
+  /** Answers a form: the next page, which is asked for by GET, says this. */
+  async function goBack(ctx: Context, pending: PendingSignIn, shown: Shown): Promise<void> {
+    const { uid, note } = pending;
+    await issuer.noteSignIn(ctx, { ...note, nextPage: nextPages.keep(uid, shown) });
+    const wish = wishOf(ctx);
+    redirect(ctx, wish ? `${formOf(pending)}?${wish}` : formOf(pending));
+  }
+
   const wishOf = ({ query }: Context): Wish => {
     if ('connect' in query && entra) return 'connect';
     return 'local' in query ? 'local' : undefined;
@@ -108,33 +122,34 @@ export function signInRoutes(parts: SignInParts): Router {
 
   async function showStep(ctx: Context, pending: PendingSignIn, shown: Shown): Promise<void> {
     const { application, consent, note, redirectUri } = pending;
-    const { problem, status = 200 } = shown;
     const common = { action: formOf(pending), application: application.name };
-    const options = { status, formAction: [redirectUri] };
+    const options = { formAction: [redirectUri] };
 
     if (consent) {
       const account = await accounts.find(pending.accountId ?? '');
       if (!account) throw new AppError('sign_in_lost', 400, 'the person of this sign-in is gone');
       const page = pages.consent({ ...common, ...consent, email: nameOf(account), origin: webOrigin(redirectUri) });
-      return sendPage(ctx, page, options);
+      return sendPage(ctx, page, { ...options, status: shown.status });
     }
     if (note?.mustChangePassword) {
       const account = await accounts.find(note.mustChangePassword.accountId);
       const page = pages.newPassword({
-        ...common, email: account?.email ?? '', minLength: parts.minPasswordLength, problem,
+        ...common, email: account?.email ?? '', minLength: parts.minPasswordLength, problem: shown.problem,
       });
-      return sendPage(ctx, page, options);
+      return sendPage(ctx, page, { ...options, status: shown.status });
     }
-    const page = signInPage(ctx, pending, shown);
-    return sendPage(ctx, page, { status, formAction: entra ? [redirectUri, microsoft] : [redirectUri] });
+    const says = lasting(ctx, shown);
+    const page = signInPage(ctx, pending, says);
+    return sendPage(ctx, page, { status: says.status, formAction: entra ? [redirectUri, microsoft] : [redirectUri] });
   }
 
   function signInPage(ctx: Context, pending: PendingSignIn, shown: Shown): string {
-    const { email, problem, knownAddress, tryAnother } = shown;
+    const { email, problem, notice, tryAnother } = shown;
     const wish = wishOf(ctx);
     const realm = realmOf(ctx);
     const form = formOf(pending);
-    const common = { application: pending.application.name, email: email ?? pending.asked.loginHint, problem };
+    const knownAddress = shown.knownAddress && realm.step === 'identifier';
+    const common = { application: pending.application.name, email: email ?? pending.asked.loginHint, problem, notice };
     const href = `${form}/microsoft${tryAnother ? '?another' : ''}`;
     const button = { href, label: `Sign in with ${entra?.config.label}` };
     if (!knownAddress && (realm.step === 'identifier' || realm.step === 'microsoft')) {
@@ -147,7 +162,7 @@ export function signInRoutes(parts: SignInParts): Router {
       ...common,
       action: wish ? `${form}?${wish}` : form,
       ...(realm.microsoft && !knownAddress ? { microsoft: button } : {}),
-      ...(knownAddress ? { back: form } : {}),
+      ...(knownAddress ? { back: `${form}?change` } : {}),
       ...(mayConnect ? { connect: { href: `${form}?connect`, label } } : {}),
       ...(wish === 'connect' ? { connecting: label } : {}),
     });
@@ -157,10 +172,10 @@ export function signInRoutes(parts: SignInParts): Router {
   async function chooseWay(ctx: Context, pending: PendingSignIn, form: Form): Promise<void> {
     const email = addressIn(form);
     if (email === '') {
-      return showStep(ctx, pending, { problem: 'Enter your e-mail address.', status: 400 });
+      return goBack(ctx, pending, { problem: 'Enter your e-mail address.', status: 400 });
     }
     if (belongsToMicrosoft(entra!.config, email)) return leave(ctx, pending, { email });
-    return showStep(ctx, pending, { email, knownAddress: true });
+    return goBack(ctx, pending, { email, knownAddress: true });
   }
 
   async function leave(ctx: Context, pending: PendingSignIn, options?: Leaving) {
@@ -178,26 +193,49 @@ export function signInRoutes(parts: SignInParts): Router {
     } catch (error) {
       if (!isAppError(error) || !refusals.has(error.code)) throw error;
       const { message: problem, status } = error;
-      await issuer.noteSignIn(ctx, { failure: { problem, status, tryAnother: true } });
-      redirect(ctx, `/sign-in/${finished.uid}`);
+      await sayAt(ctx, finished.uid, { problem, status, tryAnother: true });
     }
   }
 
   /** On the page where the sign-in began, where there are other ways; or on one of its own, where that page is gone. */
   async function showFailure(ctx: Context, error: EntraError): Promise<void> {
-    const { title, message, status, failure, facts: { uid, correlationId, retryAfterSeconds } } = error;
+    const { uid } = error.facts;
+    if (uid === undefined) return ownPage(ctx, error);
     try {
-      if (uid === undefined) return ownPage(ctx, error);
       await issuer.pendingSignIn(ctx, uid);
+      await sayAt(ctx, uid, saidOf(error));
     } catch (gone) {
-      if (!isAppError(gone, 'sign_in_lost')) throw gone;
+      // Whoever cancelled there is told no more than that the page they left has expired meanwhile.
+      if (!isAppError(gone, 'sign_in_lost') || error.isChoice) throw gone;
       return ownPage(ctx, error);
     }
-    if (retryAfterSeconds !== undefined) ctx.set('Retry-After', String(retryAfterSeconds));
-    const reference = correlationId === undefined ? '' : ` (${correlationId})`;
-    const problem = `${title}. ${message}${reference}`;
-    await issuer.noteSignIn(ctx, { failure: { problem, status, tryAnother: wrongAccount.has(failure) } });
+  }
+
+  /** The sign-in's page says this, wherever the browser is now. */
+  async function sayAt(ctx: Context, uid: string, shown: Shown): Promise<void> {
+    await issuer.noteSignIn(ctx, { nextPage: nextPages.keep(uid, shown) });
     redirect(ctx, `/sign-in/${uid}`);
+  }
+
+  function saidOf({ title, message, status, failure, isChoice, facts }: EntraError): Shown {
+    if (isChoice) return { notice: `${title}. ${message}` };
+    const { correlationId, retryAfterSeconds } = facts;
+    const reference = correlationId === undefined ? '' : ` (${correlationId})`;
+    return {
+      problem: `${title}. ${message}${reference}`, status, tryAnother: wrongAccount.has(failure),
+      ...(retryAfterSeconds !== undefined && { until: Date.now() + retryAfterSeconds * 1000 }),
+    };
+  }
+
+  /** As it is now: of a wait, what is left. */
+  function lasting(ctx: Context, shown: Shown): Shown {
+    const { until, email } = shown;
+    if ('change' in ctx.query) return { email };
+    if (until === undefined) return shown;
+    const waitSeconds = Math.ceil((until - Date.now()) / 1000);
+    if (waitSeconds > 0) ctx.set('Retry-After', String(waitSeconds));
+    const when = waitSeconds > 0 ? `Try again in ${inWords(waitSeconds)}.` : 'You can try again now.';
+    return { problem: `Too many attempts. ${when}`, ...shown };
   }
 
   async function checkPassword(ctx: Context, pending: PendingSignIn, form: Form): Promise<void> {
@@ -205,7 +243,7 @@ export function signInRoutes(parts: SignInParts): Router {
     const password = form.get('password') ?? '';
     const knownAddress = realmOf(ctx).step === 'identifier' && email !== '';
     if (email === '' || password === '') {
-      return showStep(ctx, pending, { email, problem: noAddress, status: 400, knownAddress });
+      return goBack(ctx, pending, { email, problem: noAddress, status: 400, knownAddress });
     }
 
     const account = await accounts.findByEmail(email);
@@ -214,9 +252,7 @@ export function signInRoutes(parts: SignInParts): Router {
     const { waitSeconds, succeeded, takeBack } = await attempts.begin({ emailKey: emailKey(email), ...where, device });
     if (waitSeconds > 0) {
       refuse(ctx, pending, undefined, 'too_many_attempts');
-      ctx.set('Retry-After', String(waitSeconds));
-      const problem = `Too many attempts. Try again in ${inWords(waitSeconds)}.`;
-      return showStep(ctx, pending, { email, problem, status: 429, knownAddress });
+      return goBack(ctx, pending, { email, status: 429, until: Date.now() + waitSeconds * 1000, knownAddress });
     }
 
     const { ok, rehashed } = await passwords.check(password, account?.passwordHash, where.network ?? where.address)
@@ -229,7 +265,7 @@ export function signInRoutes(parts: SignInParts): Router {
     const reason = ok ? barred ?? (elsewhere ? 'password_not_allowed' : undefined) : 'wrong_password';
     if (!account || reason) {
       refuse(ctx, pending, account?.id, reason ?? 'wrong_password');
-      return showStep(ctx, pending, { email, problem: wrongPassword, status: 400, knownAddress });
+      return goBack(ctx, pending, { email, problem: wrongPassword, status: 400, knownAddress });
     }
 
     await succeeded();
@@ -257,11 +293,12 @@ export function signInRoutes(parts: SignInParts): Router {
 
     const chosen = form.get('new_password') ?? '';
     const problem = await problemWith(chosen, form.get('new_password_again') ?? '', current);
-    if (problem) return showStep(ctx, pending, { problem, status: 400 });
+    if (problem) return goBack(ctx, pending, { problem, status: 400 });
     const { requestId, address } = ctx.state as RequestState;
     const replacement = await passwords.hash(chosen);
     const renewed = await accounts.choosePassword(accountId, current, replacement, { requestId, address });
     if (!renewed) throw passwordGone();
+    (ctx.state as RequestState).passwordSaved = true; // which the person is told, should the sign-in end here
     return complete(ctx, pending, renewed, { method: 'password', amr: ['pwd'] });
   }
 
@@ -275,13 +312,14 @@ export function signInRoutes(parts: SignInParts): Router {
 
   async function decideConsent(ctx: Context, pending: PendingSignIn, form: Form): Promise<void> {
     const decision = form.get('decision');
-    if (decision !== 'allow' && decision !== 'deny') return showStep(ctx, pending, { status: 400 });
+    if (decision !== 'allow' && decision !== 'deny') return goBack(ctx, pending, { status: 400 });
+    const returnTo = await issuer.finishSignIn(ctx, { consent: decision });
     const { requestId, address } = ctx.state as RequestState;
     audit.record({
       event: decision === 'allow' ? 'consent.given' : 'consent.declined',
       subject: pending.accountId, clientId: pending.application.clientId, requestId, address,
     });
-    return redirect(ctx, await issuer.finishSignIn(ctx, { consent: decision }));
+    return redirect(ctx, returnTo);
   }
 
   function refuse(ctx: Context, pending: PendingSignIn, subject: string | undefined, reason: string): void {
@@ -292,16 +330,6 @@ export function signInRoutes(parts: SignInParts): Router {
   }
 
   return router;
-}
-
-interface Shown {
-  email?: string;
-  /** Only the password is asked for: the address was typed on the page before. */
-  knownAddress?: boolean;
-  problem?: string;
-  status?: number;
-  /** Whether Microsoft is to ask which account. */
-  tryAnother?: boolean;
 }
 
 const formOf = ({ uid }: PendingSignIn) => `/sign-in/${uid}`;

@@ -158,6 +158,7 @@ export async function readForm(ctx: Context, { maxBytes = 16_384 } = {}): Promis
   for (const [field, value] of await readFields(ctx, { maxBytes })) {
     if (form.has(field)) throw new AppError('duplicate_field', 400, 'A field of this form was sent twice.');
     if (holdsNull(field) || holdsNull(value)) throw nullCharacter('form');
+    if (isDamaged(value)) throw new AppError('malformed_form', 400, 'The form is not valid UTF-8.');
     form.set(field, value);
   }
   return form;
@@ -198,6 +199,9 @@ export async function readJson(ctx: Context, { maxBytes = 16_384 } = {}): Promis
     throw new AppError('malformed_document', 400, 'The document is not valid JSON.', { cause });
   }
 }
+
+// What URLSearchParams puts in the place of escaped bytes that are no UTF-8: a password would be another one.
+const isDamaged = (value: string) => value.includes('\uFFFD');
 
 type Body = 'form' | 'document';
 

@@ -22,6 +22,8 @@ interface SignInPage {
   email?: string;
   /** One sentence on why the last attempt did not work. */
   problem?: string;
+  /** Or on what happened because the person wanted it. */
+  notice?: string;
   microsoft?: LinkTo;
   /** Where to type another address. With it, the one there is only shown. */
   back?: string;
@@ -31,6 +33,7 @@ interface SignInPage {
   connecting?: string;
 }
 
+/** As `home`: the application, where a page leads nowhere else. */
 interface LinkTo {
   href: string;
   label: string;
@@ -42,6 +45,7 @@ interface SignInStartPage {
   application: string;
   email?: string;
   problem?: string;
+  notice?: string;
   /** Whether there is anything to be told by an address. */
   asksAddress: boolean;
   microsoft: LinkTo;
@@ -86,6 +90,7 @@ interface SignedOutPage {
   application?: string;
   /** Who is signed in here all the same. */
   stillAs?: string | undefined;
+  home?: LinkTo | undefined;
 }
 
 /** Nothing is asked of the person here but to go on. */
@@ -107,17 +112,30 @@ interface ErrorPage {
   detail?: string | undefined;
   /** Where a person can do what did not work. */
   instead?: LinkTo | undefined;
+  home?: LinkTo | undefined;
 }
 
-/** Why a sign-in cannot go on: too old, already done (the back button), or the browser kept no cookie. */
+/** Nothing failed, and nothing is asked. */
+interface MessagePage {
+  title: string;
+  message: string;
+  home?: LinkTo | undefined;
+}
+
+/**
+ * Why a sign-in cannot go on: too old, already done (the back button), or the browser kept no cookie; `saved`: it is too
+ * old, but the password that was chosen on its page is the person's from now on.
+ */
 export interface LostPage {
-  reason: 'expired' | 'finished' | 'cookies';
+  reason: 'expired' | 'saved' | 'finished' | 'cookies';
+  home?: LinkTo | undefined;
 }
 
 interface HomePage {
   issuer: string;
   discovery: string;
   jwks: string;
+  home?: LinkTo | undefined;
 }
 
 export interface Pages {
@@ -129,13 +147,14 @@ export interface Pages {
   signedOut(model: SignedOutPage): string;
   goOn(model: GoOnPage): string;
   error(model: ErrorPage): string;
+  message(model: MessagePage): string;
   lost(model: LostPage): string;
   home(model: HomePage): string;
 }
 
 const templates = [
-  'layout', 'problem', 'microsoft', 'cancel',
-  'sign-in', 'sign-in-start', 'new-password', 'consent', 'sign-out', 'signed-out', 'go-on', 'error', 'lost',
+  'layout', 'problem', 'microsoft', 'cancel', 'home-link',
+  'sign-in', 'sign-in-start', 'new-password', 'consent', 'sign-out', 'signed-out', 'go-on', 'error', 'message', 'lost',
   'home',
 ] as const;
 
@@ -159,6 +178,7 @@ export function createPages({ branding, issuer }: { branding: Branding; issuer: 
     signedOut: page('signed-out'),
     goOn: page('go-on'),
     error: page('error'),
+    message: page('message'),
     lost: page('lost'),
     home: page('home'),
   };

@@ -7,13 +7,14 @@ import { nameOf } from '../accounts-person.ts';
 import type { Accounts } from '../accounts.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { ProviderPages } from '../issuer/configuration.ts';
+import type { RequestState } from '../issuer/provider.ts';
 import type { Resting } from '../issuer/upstream.ts';
+import type { WayHome, WaysHome } from '../issuer/ways-home.ts';
 import type { Log } from '../log.ts';
-import { cookiePrefix } from './cookies.ts';
 import { endpoints } from './endpoints.ts';
 import { comeAgain, isComeAgain, logFailedRequest } from './failed-request.ts';
-import { readCookies, sendPage } from './guard.ts';
-import type { LostPage, Pages } from './pages.ts';
+import { sendPage } from './guard.ts';
+import type { Pages } from './pages.ts';
 
 interface Wording {
   title: string;
@@ -74,23 +75,28 @@ const otherSignOut: Wording = {
 const isForOwner = (code: string) => !['not_found', 'temporarily_unavailable', 'server_error'].includes(code);
 
 interface ProviderPagesParts {
-  /** Public URL of this server. */
-  issuer: string;
   pages: Pages;
+  waysHome: WaysHome;
   accounts: Pick<Accounts, 'find'>;
   /** Where else people are signed in, and whether they may choose to be signed out there. */
   elsewhere?: { label: string; logoutUrl: string; asks: boolean } | undefined;
 }
 
 /** The pages that oidc-provider asks for. */
-export function createProviderPages({ issuer, pages, accounts, elsewhere }: ProviderPagesParts): ProviderPages {
+export function createProviderPages({ pages, waysHome, accounts, elsewhere }: ProviderPagesParts): ProviderPages {
   return {
-    error(ctx, out, error) {
+    async error(ctx, out, error) {
       const away = isComeAgain(ctx as Context, error);
-      if (error.name === 'SessionNotFound') return showLost(ctx, issuer, pages);
+      if (error.name === 'SessionNotFound') return showLost(ctx, waysHome, pages);
       // As oidc-provider's other endpoints do it (lib/shared/error_handler.js).
-      if (ctx.accepts('html', 'json') === 'json') ctx.body = away ? comeAgain : out;
-      else showRefusal(ctx, pages, ctx.status, away ? comeAgain.error : out.error, out.error_description);
+      if (ctx.accepts('html', 'json') === 'json') {
+        ctx.body = away ? comeAgain : out;
+        return;
+      }
+      const { status } = ctx;
+      const home = await waysHome.from(ctx as never, ctx.oidc?.client?.clientId);
+      const code = away ? comeAgain.error : out.error;
+      showRefusal(ctx, pages, { status, code, description: out.error_description, home });
     },
     async signOut(ctx, form) {
       const { client, session } = ctx.oidc;
@@ -110,7 +116,9 @@ export function createProviderPages({ issuer, pages, accounts, elsewhere }: Prov
       // Whoever chose to stay signed in is sent here, too, where the application has no page of its own for it.
       const { accountId } = await ctx.oidc.provider.Session.get(ctx);
       const account = await accounts.find(accountId ?? '');
-      sendPage(ctx, pages.signedOut({ application: ctx.oidc.client?.clientName, stillAs: account && nameOf(account) }));
+      const { client } = ctx.oidc;
+      const home = await waysHome.from(ctx as never, client?.clientId);
+      sendPage(ctx, pages.signedOut({ application: client?.clientName, stillAs: account && nameOf(account), home }));
     },
     goOn(ctx, form, leadsTo) {
       const html = pages.goOn({ ...form, application: ctx.oidc.client?.clientName });
@@ -119,8 +127,14 @@ export function createProviderPages({ issuer, pages, accounts, elsewhere }: Prov
   };
 }
 
+interface AnswerErrorsParts {
+  pages: Pages;
+  waysHome: WaysHome;
+  log: Log;
+}
+
 /** Turns whatever is thrown inside into an answer, and logs once what is our own fault. */
-export function answerErrors({ issuer, pages, log }: { issuer: string; pages: Pages; log: Log }): Middleware {
+export function answerErrors({ pages, waysHome, log }: AnswerErrorsParts): Middleware {
   return async (ctx, next) => {
     try {
       await next();
@@ -129,7 +143,7 @@ export function answerErrors({ issuer, pages, log }: { issuer: string; pages: Pa
       const known = away ? new AppError(comeAgain.error, 503, comeAgain.error_description)
         : isAppError(error) ? error : new AppError('server_error', 500, 'unexpected', { cause: error });
       if (known.status >= 500) logFailedRequest(log, ctx, error);
-      if (known.code === 'sign_in_lost') return showLost(ctx, issuer, pages);
+      if (known.code === 'sign_in_lost') return showLost(ctx, waysHome, pages);
       if (ctx.accepts('html', 'json') === 'json') {
         ctx.status = known.status;
         ctx.body = {
@@ -142,18 +156,26 @@ export function answerErrors({ issuer, pages, log }: { issuer: string; pages: Pa
       const { title, message } = known.status < 500
         ? { title: 'This cannot go on', message: known.message }
         : known.status === 503 ? wordings.temporarily_unavailable! : broken;
-      const page = pages.error({ title, message, requestId: ctx.state.requestId, code: known.code });
+      const home = await waysHome.from(ctx);
+      const page = pages.error({ title, message, requestId: ctx.state.requestId, code: known.code, home });
       sendPage(ctx, page, { status: known.status });
     }
   };
 }
 
+interface Refusal {
+  status: number;
+  code: string;
+  description?: string | undefined;
+  home: WayHome | undefined;
+}
+
 function showRefusal(
-  ctx: Context | KoaContextWithOIDC, pages: Pages, status: number, code: string, description?: string,
+  ctx: Context | KoaContextWithOIDC, pages: Pages, { status, code, description, home }: Refusal,
 ) {
   const detail = isForOwner(code) ? description : undefined;
   const wording = wordingOf(ctx.path, code, description ?? '');
-  sendPage(ctx as Context, pages.error({ ...wording, detail, requestId: ctx.state.requestId, code }), { status });
+  sendPage(ctx as Context, pages.error({ ...wording, detail, requestId: ctx.state.requestId, code, home }), { status });
 }
 
 function wordingOf(path: string, code: string, description: string): Wording {
@@ -166,15 +188,8 @@ function wordingOf(path: string, code: string, description: string): Wording {
   };
 }
 
-function showLost(ctx: Context | KoaContextWithOIDC, issuer: string, pages: Pages): void {
-  sendPage(ctx as Context, pages.lost({ reason: whyLost(ctx as Context, issuer) }), { status: 400 });
-}
-
-// The cookie of a sign-in outlives it (issuer/cookies.ts), and a session comes of one that was finished. A browser with
-// neither was not allowed to keep any, or is not the one in which the sign-in began.
-function whyLost(ctx: Context, issuer: string): LostPage['reason'] {
-  const prefix = cookiePrefix(issuer);
-  const names = [...readCookies(ctx).keys()];
-  if (names.includes(`${prefix}session`)) return 'finished';
-  return names.some((name) => name.startsWith(`${prefix}sign_in_`)) ? 'expired' : 'cookies';
+async function showLost(ctx: Context | KoaContextWithOIDC, waysHome: WaysHome, pages: Pages): Promise<void> {
+  const { reason, home } = await waysHome.whyLost(ctx as Context);
+  const { passwordSaved } = ctx.state as Partial<RequestState>;
+  sendPage(ctx as Context, pages.lost({ reason: passwordSaved ? 'saved' : reason, home }), { status: 400 });
 }

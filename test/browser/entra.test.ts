@@ -139,8 +139,9 @@ describe.skipIf(noChromium).each(['query', 'form_post'] as const)('with response
   test('cancels at Microsoft, reads so on our page, and tries again', async () => {
     await toMicrosoft();
     await page.getByRole('button', { name: 'Cancel' }).click();
-    await page.getByRole('alert').waitFor();
-    expect(await page.getByRole('alert').innerText()).toContain('You cancelled the sign-in');
+    await page.getByRole('status').waitFor();
+    expect(await page.getByRole('status').innerText()).toContain('You cancelled the sign-in');
+    expect(await page.getByRole('alert').count()).toBe(0);
     expect(new URL(page.url()).origin).toBe(world.signet.issuer);
     await page.getByRole('link', { name: 'Sign in with Microsoft' }).click();
     await choose('Alice');

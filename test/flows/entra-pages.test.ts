@@ -3,11 +3,12 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { EntraSim } from '../entra-sim/index.ts';
 import { startEntraSim } from '../entra-sim/index.ts';
 import { buttonOn, startEntraWorld, type EntraWorld } from '../support/entra.ts';
-import { problemOn, returned } from '../support/pages.ts';
+import { noticeOn, problemOn, returned } from '../support/pages.ts';
 import { person, startSignet } from '../support/signet.ts';
 import {
   asClient, authorizationRequest, decode, redemption, tokenRequest, UserAgent, type Answer,
 } from '../support/user-agent.ts';
+import { textOf } from '../web/html.ts';
 
 let sim: EntraSim;
 beforeAll(async () => {
@@ -129,7 +130,7 @@ describe('mixed, with domains', () => {
     expect((await world.arrive({ domain_hint: 'example.com' })).page.body).toContain('name="email"');
     sim.nextCallback({ error: 'access_denied', errorSubcode: 'cancel' } as never);
     const back = await world.passMicrosoft(straight.agent, straight.page.url, 'alice');
-    expect([back.status, problemOn(back)]).toEqual([400, expect.stringContaining('You cancelled')]);
+    expect([back.status, noticeOn(back)]).toEqual([200, expect.stringContaining('You cancelled')]);
     expect(back.body).toContain('name="email"');
   });
 
@@ -285,16 +286,42 @@ describe('when it goes wrong at Microsoft', () => {
   });
   afterAll(() => world.close());
 
-  test('the person is back on the page where it began, with the reason and both ways', async () => {
+  test.each([
+    ['cancels', { error: 'access_denied', errorSubcode: 'cancel' }],
+    ['does not let the application see who they are', {
+      error: 'access_denied', errorDescription: 'AADSTS65004: User declined to consent to access the app.' }],
+    ['cancels, and it says so as OAuth does', { error: 'access_denied' }],
+  ])('whoever %s there is told so without alarm, on the page where it began, with both ways', async (_how, answer) => {
     const { agent, page } = await world.arrive();
     const left = await agent.visit(buttonOn(page));
-    sim.nextCallback({ error: 'access_denied', errorSubcode: 'cancel' } as never);
+    sim.nextCallback(answer as never);
     const back = await world.passMicrosoft(agent, left.url, 'alice');
     expect(new URL(back.url).pathname).toBe(new URL(page.url).pathname);
-    expect(problemOn(back)).toContain('You cancelled the sign-in');
+    expect([back.status, problemOn(back)]).toEqual([200, undefined]);
+    expect(noticeOn(back)).toMatch(/^You cancelled the sign-in\. [^()]*$/);
+    expect(textOf(back.body, 'title')).not.toContain('Error');
     expect(back.body).toContain('Sign in with Contoso');
     const again = await agent.visit(buttonOn(back));
     expect(returned(await world.passMicrosoft(agent, again.url, 'alice')).code).toBeDefined();
+  });
+
+  test('the person is back on the page where it began, with the reason and what to quote', async () => {
+    const { agent, page } = await world.arrive();
+    const left = await agent.visit(buttonOn(page));
+    sim.nextCallback({ error: 'access_denied', errorDescription: 'AADSTS50105: not assigned' } as never);
+    const back = await world.passMicrosoft(agent, left.url, 'alice');
+    expect(new URL(back.url).pathname).toBe(new URL(page.url).pathname);
+    expect([back.status, noticeOn(back)]).toEqual([403, undefined]);
+    expect(problemOn(back)).toMatch(/^This account has no access\. .*\([0-9a-f-]{36}\)$/);
+  });
+
+  test.each([
+    'error=permission_denied&error_description=The+admin+canceled+the+request',
+    'error=access_denied&error_subcode=cancel', 'error=consent_required&admin_consent=True&tenant=x',
+  ])('an administrator who does not approve the application is told that nothing was (%s)', async (query) => {
+    const answer = await new UserAgent(world.server.issuer).visit(`/sign-in/entra/callback?${query}`);
+    expect([answer.status, textOf(answer.body, 'h1')]).toEqual([200, 'Nothing was approved']);
+    expect(answer.body).not.toContain('Reference');
   });
 
   test('in another browser than the one it began in: nothing comes of it', async () => {

@@ -22,9 +22,11 @@ const browser = () => new UserAgent(server.issuer, server.url);
 const from = (address: string) => ({ 'X-Forwarded-For': address, 'X-Forwarded-Proto': 'https' });
 
 /** From an application to the form, and what the server answers to this password. */
-async function attempt(agent: UserAgent, address: string, password: string): Promise<Answer> {
+async function attempt(
+  agent: UserAgent, address: string, password: string, ask: 'visit' | 'request' = 'visit',
+): Promise<Answer> {
   const page = await agent.visit(authorizationRequest(server.issuer, { prompt: 'login' }).url);
-  return agent.request(page.url, { form: { email: person.email, password }, headers: from(address) });
+  return agent[ask](page.url, { form: { email: person.email, password }, headers: from(address) });
 }
 
 const signedIn = (answer: Answer) => answer.status === 303;
@@ -32,7 +34,10 @@ const signedIn = (answer: Answer) => answer.status === 303;
 async function guessUntilHeldUp(address: string): Promise<void> {
   const agent = browser();
   for (let guess = 0; guess < 10; guess += 1) {
-    if ((await attempt(agent, address, 'not the password')).status === 429) return;
+    if ((await attempt(agent, address, 'not the password')).status !== 429) continue;
+    // The first wait is a second, which a busy machine takes to look.
+    await server.store.db.query('update sign_in_attempts set blocked_until = $1 where blocked_until > 0', [Date.now() + 60_000]);
+    return;
   }
   throw new Error('nobody was held up');
 }
@@ -69,7 +74,7 @@ describe('somebody guesses at a colleague’s password', () => {
       const thief = browser();
       const page = await thief.visit(authorizationRequest(server.issuer).url);
       const cookies = [...thief.cookies].map(([name, theirs]) => `${name}=${theirs}`);
-      const answered = await thief.request(page.url, {
+      const answered = await thief.visit(page.url, {
         form: { email: person.email, password: person.password },
         headers: { ...from('192.0.2.20'), Cookie: [...cookies, `${cookieName}=${value}`].join('; ') },
       });
@@ -78,13 +83,13 @@ describe('somebody guesses at a colleague’s password', () => {
   });
 
   test('the cookie of a browser is for this server alone, for no script, and for ninety days', async () => {
-    const answer = await attempt(browser(), '192.0.2.30', person.password);
+    const answer = await attempt(browser(), '192.0.2.30', person.password, 'request');
     const line = answer.headers.getSetCookie().find((each) => each.startsWith(`${cookieName}=`));
     const [cookie, ...attributes] = line!.split('; ');
     expect(cookie).toMatch(/^__Host-signet_device=[\w-]{22}\.\d+\.[\w-]{43}$/);
     expect(attributes).toEqual(['Path=/', 'HttpOnly', 'SameSite=Lax', 'Secure', 'Max-Age=7776000']);
     expect(line).not.toContain(server.accountId);
-    const refused = await attempt(browser(), '192.0.2.30', 'not the password');
+    const refused = await attempt(browser(), '192.0.2.30', 'not the password', 'request');
     expect(refused.headers.getSetCookie().join()).not.toContain(cookieName);
   });
 });
@@ -93,7 +98,7 @@ describe('more come than can be served', () => {
   test('who was told to come back later has not failed', async () => {
     const agent = browser();
     const page = await agent.visit(authorizationRequest(server.issuer).url);
-    const guess = (name: string) => agent.request(page.url, {
+    const guess = (name: string) => agent.visit(page.url, {
       form: { email: `${name}@example.com`, password: 'not the password' }, headers: from('192.0.2.40'),
     });
     const answers = await Promise.all(Array.from({ length: 50 }, (_, at) => guess(`all-at-once-${at}`)));

@@ -81,7 +81,8 @@ describe('what a person does leaves exactly these events', () => {
     expect(rows.map(({ subject, detail }) => [subject, detail.reason])).toEqual([
       [known.id, 'wrong_password'], [undefined, 'wrong_password'], [disabled.id, 'account_disabled'],
       ...Array(4).fill([undefined, 'wrong_password']), [undefined, 'too_many_attempts']]);
-    expect(rows.map(({ requestId }) => requestId)).toEqual(agent.requests);
+    // Each form is answered with a redirect, and the page after it is a request of its own.
+    expect(rows.map(({ requestId }) => requestId)).toEqual(agent.requests.filter((_, at) => at % 2 === 0));
     for (const row of rows) expect(row).toMatchObject({ clientId: 'spa', address: '127.0.0.1' });
     expect(JSON.stringify(rows)).not.toMatch(/nobody@|not the password|guess/);
   });

@@ -11,9 +11,10 @@ import { answerErrors } from '../../src/web/refusals.ts';
 async function answerTo(error: Error, accept: string) {
   const lines: string[] = [];
   const pages = createPages({ branding: { name: 'Signet', color: '#1f5eff' }, issuer: 'http://localhost' });
+  const waysHome = { whyLost: async () => ({ reason: 'expired' }), from: async () => undefined } as never;
   const app = new Koa();
   app.use(requestId());
-  app.use(answerErrors({ issuer: 'https://id.example.com', pages, log: createLog('debug', (line) => lines.push(line)) }));
+  app.use(answerErrors({ pages, waysHome, log: createLog('debug', (line) => lines.push(line)) }));
   app.use(() => { throw error; });
   const server = createServer(app.callback());
   await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve); });

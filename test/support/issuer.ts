@@ -6,6 +6,7 @@ import Koa from 'koa';
 import { createAccounts } from '../../src/accounts.ts';
 import type { Database } from '../../src/database/database.ts';
 import { createIssuer } from '../../src/issuer/issuer.ts';
+import { createWaysHome } from '../../src/issuer/ways-home.ts';
 import { createLog } from '../../src/log.ts';
 import { createPages } from '../../src/web/pages.ts';
 import { createProviderPages } from '../../src/web/refusals.ts';
@@ -40,7 +41,8 @@ export async function startWatchedIssuer(): Promise<WatchedIssuer> {
   };
   const { accounts } = store;
   const { branding, issuer: address } = config;
-  const pages = createProviderPages({ issuer: address, pages: createPages({ branding, issuer: address }), accounts });
+  const waysHome = createWaysHome({ ...store, issuer: address });
+  const pages = createProviderPages({ pages: createPages({ branding, issuer: address }), waysHome, accounts });
   const log = createLog('debug', (line) => lines.push(line));
   const issuer = createIssuer(
     { ...store, db, accounts: createAccounts(db, store.audit), config, pages, log }, await store.keyring.signingKeys());

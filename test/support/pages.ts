@@ -13,6 +13,9 @@ export const enter = (agent: UserAgent, page: Answer, { email, password }: { ema
 /** What the page objects to. */
 export const problemOn = ({ body }: Answer) => /role="alert">.*?<span>(.*?)<\/span>/s.exec(body)?.[1];
 
+/** What the page tells without objecting. */
+export const noticeOn = ({ body }: Answer) => /role="status">(.*?)<\/p>/s.exec(body)?.[1];
+
 /** What the application got. */
 export const returned = ({ url }: Answer) => Object.fromEntries(new URL(url).searchParams);
 

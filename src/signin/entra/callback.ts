@@ -13,7 +13,7 @@ export type SignInReply =
   | { kind: 'code'; state: string; code: string }
   | { kind: 'refused'; state: string; refusal: Refusal };
 
-export type Callback = SignInReply | { kind: 'consent_given' };
+export type Callback = SignInReply | { kind: 'approval'; outcome: 'consent_given' | 'consent_declined' };
 
 const longestCode = 8192;
 const longestState = 128;
@@ -24,13 +24,20 @@ export function readCallback(parameters: URLSearchParams | ReadonlyMap<string, s
   const { code, error, state = '' } = given;
   if (code !== undefined && error !== undefined) throw malformed('It carries both a code and an error.');
   if (code === undefined && error === undefined && given['admin_consent'] !== undefined) {
-    return { kind: 'consent_given' };
+    return { kind: 'approval', outcome: 'consent_given' };
   }
+  if (isDeclinedApproval(given)) return { kind: 'approval', outcome: 'consent_declined' };
   if (state === '' || state.length > longestState) throw malformed('It belongs to no sign-in.');
   if (error !== undefined) return { kind: 'refused', state, refusal: refusalFrom(given, error) };
   if (code === undefined || code === '') throw malformed('It carries neither a code nor an error.');
   if (code.length > longestCode) throw malformed('Its code is too long.');
   return { kind: 'code', state, code };
+}
+
+/** An administrator who was to approve the application did not. That page of Microsoft's knows no sign-in of ours. */
+function isDeclinedApproval({ error, state = '', ...given }: Record<string, string>): boolean {
+  if (error === undefined || state !== '') return false;
+  return given['admin_consent'] !== undefined || error === 'permission_denied' || error === 'access_denied';
 }
 
 function refusalFrom(given: Record<string, string>, error: string): Refusal {

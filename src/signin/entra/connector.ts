@@ -114,7 +114,7 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
     const isResume = ctx.path === resumePath;
     const parameters = new URLSearchParams(ctx.querystring);
     const direct = isResume ? undefined : readCallback(parameters);
-    if (direct?.kind === 'consent_given') throw new EntraError('consent_given');
+    if (direct?.kind === 'approval') throw new EntraError(direct.outcome);
     if (direct && responseMode === 'form_post') throw new EntraError('lost', { reason: 'wrong_response_mode' });
     // Before the state is used up: whoever reloads the page in a moment can go on.
     if (direct?.kind !== 'refused') checkReachable();
@@ -223,7 +223,7 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
     async park(form) {
       if (responseMode === 'query') throw new EntraError('lost', { reason: 'wrong_response_mode' });
       const reply = readCallback(form);
-      if (reply.kind === 'consent_given') throw new EntraError('consent_given');
+      if (reply.kind === 'approval') throw new EntraError(reply.outcome);
       if (!(await states.park(reply))) throw new EntraError('lost', { reason: 'unknown_state' });
       return `${resumePath}?${new URLSearchParams({ state: reply.state })}`;
     },

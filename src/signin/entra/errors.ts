@@ -8,7 +8,7 @@ import { AppError } from '../../errors.ts';
 export type FailureClass =
   | 'declined' | 'consent' | 'not_entitled' | 'account_state' | 'policy' | 'interaction' | 'no_session' | 'stale'
   | 'credential' | 'app_config' | 'transient' | 'forged'
-  | 'lost' | 'guest' | 'step_up' | 'too_old' | 'consent_given';
+  | 'lost' | 'guest' | 'step_up' | 'too_old' | 'consent_given' | 'consent_declined';
 
 /** What the application that asked is told (RFC 6749 §4.1.2.1, OIDC Core §3.1.2.6). */
 export type DownstreamError =
@@ -26,13 +26,15 @@ interface FailureRow {
   numbers: readonly number[];
   /** What somebody has to do at Microsoft or here. Undefined: nothing is broken. */
   operator?: string;
+  /** Whether it is what the person, or the administrator, wanted: nothing failed. */
+  isChoice?: true;
   /** 'operator': somebody has to repair something. 'security': somebody may be attacking. */
   alert?: 'operator' | 'security';
 }
 
 export const failures: Readonly<Record<FailureClass, FailureRow>> = {
   declined: {
-    downstream: 'access_denied', status: 400, numbers: [65004],
+    downstream: 'access_denied', status: 200, numbers: [65004], isChoice: true,
     title: 'You cancelled the sign-in',
     message: 'Nothing was changed. Try again whenever you like.',
   },
@@ -132,9 +134,14 @@ export const failures: Readonly<Record<FailureClass, FailureRow>> = {
     message: 'The application wants you to sign in anew. Start again.',
   },
   consent_given: {
-    downstream: undefined, status: 200, numbers: [],
+    downstream: undefined, status: 200, numbers: [], isChoice: true,
     title: 'Thank you',
     message: 'The approval was recorded by Microsoft. Everybody concerned can sign in now: go back to the application.',
+  },
+  consent_declined: {
+    downstream: undefined, status: 200, numbers: [], isChoice: true,
+    title: 'Nothing was approved',
+    message: 'You cancelled at Microsoft, and nothing was changed. The approval can be given whenever you like.',
   },
 };
 
@@ -299,10 +306,12 @@ export class EntraError extends AppError {
   readonly title: string;
   readonly downstream: DownstreamError | undefined;
   readonly alert: 'operator' | 'security' | undefined;
+  /** Whether nothing failed: it is what somebody wanted. */
+  readonly isChoice: boolean;
   readonly facts: Readonly<EntraFailure>;
 
   constructor(failure: FailureClass, facts: EntraFailure = {}) {
-    const { title, message, status, downstream, alert } = failures[failure];
+    const { title, message, status, downstream, alert, isChoice = false } = failures[failure];
     const hint = operatorHint(failure, facts);
     const wait = facts.retryAfterSeconds;
     const words = failure === 'transient' && wait !== undefined
@@ -316,6 +325,7 @@ export class EntraError extends AppError {
     // Told silently, the application can ask again aloud (OIDC Core §3.1.2.6); told aloud, the person was refused.
     this.downstream = failure === 'consent' && facts.wasSilent ? 'consent_required' : downstream;
     this.alert = alert;
+    this.isChoice = isChoice;
     this.facts = facts;
   }
 }

@@ -6,6 +6,7 @@ import type { Context } from 'koa';
 import type { Audit } from '../../audit.ts';
 import { AppError } from '../../errors.ts';
 import type { RequestState } from '../../issuer/provider.ts';
+import type { WaysHome } from '../../issuer/ways-home.ts';
 import type { Log } from '../../log.ts';
 import { readForm, sendPage } from '../../web/guard.ts';
 import type { Pages } from '../../web/pages.ts';
@@ -51,7 +52,9 @@ export function entraRoutes(parts: EntraRoutesParts): Router {
   }
 
   function writeDown(ctx: Context, { failure, alert, facts, hint, cause }: EntraError): void {
-    if (failure === 'consent_given') return log.info('entra.consent_given', { requestId: ctx.state.requestId });
+    if (failure === 'consent_given' || failure === 'consent_declined') {
+      return log.info(`entra.${failure}`, { requestId: ctx.state.requestId });
+    }
     const { requestId, address } = ctx.state as RequestState;
     const { reason, numbers, correlationId } = facts;
     audit.record({
@@ -66,11 +69,13 @@ export function entraRoutes(parts: EntraRoutesParts): Router {
 }
 
 /** Says what happened, with what Microsoft's support would ask for. */
-export function failurePage(pages: Pages) {
-  return (ctx: Context, { title, message, status, code, facts }: EntraError): void => {
+export function failurePage(pages: Pages, waysHome: Pick<WaysHome, 'from'>) {
+  return async (ctx: Context, { title, message, status, code, isChoice, facts }: EntraError): Promise<void> => {
+    const home = await waysHome.from(ctx);
+    if (isChoice) return sendPage(ctx, pages.message({ title, message, home }), { status });
     if (facts.retryAfterSeconds !== undefined) ctx.set('Retry-After', String(facts.retryAfterSeconds));
     const reference = facts.correlationId === undefined ? '' : ` (${facts.correlationId}, ${new Date().toISOString()})`;
     const { requestId } = ctx.state as RequestState;
-    sendPage(ctx, pages.error({ title, message: `${message}${reference}`, requestId, code }), { status });
+    sendPage(ctx, pages.error({ title, message: `${message}${reference}`, requestId, code, home }), { status });
   };
 }

@@ -73,4 +73,5 @@ export const ofFailures: Readonly<Record<FailureClass, Verdict>> = {
   forged: 'ended',
   lost: 'ended',
   consent_given: 'ended',
+  consent_declined: 'ended',
 };

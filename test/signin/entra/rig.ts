@@ -14,6 +14,7 @@ import { loadConfig } from '../../../src/config.ts';
 import type { Database } from '../../../src/database/database.ts';
 import { migrate } from '../../../src/database/migrate.ts';
 import { openDatabase } from '../../../src/database/open.ts';
+import { createWaysHome } from '../../../src/issuer/ways-home.ts';
 import { createSeal } from '../../../src/keys/seal.ts';
 import { createLog } from '../../../src/log.ts';
 import { callbackPath } from '../../../src/signin/entra/callback.ts';
@@ -100,13 +101,14 @@ export async function startRig(sim: EntraSim, { config: values = {}, db: shared 
   const connector = createEntraConnector({ config: entra!, issuer, db, seal, log, dispatcher, now });
   const pages = createPages({ branding: { name: 'Signet', color: '#1f5eff' }, issuer });
 
+  const waysHome = createWaysHome({ issuer, seal, clients: { find: async () => undefined, list: async () => [] } });
   const completed: Rig['completed'] = [];
   const failures: EntraError[] = [];
   const app = new Koa();
   app.silent = true;
   app.use(requestId());
   app.use(securityHeaders({ issuer }));
-  app.use(answerErrors({ issuer, pages, log }));
+  app.use(answerErrors({ pages, waysHome, log }));
   app.use((ctx, next) => {
     ctx.state.address = ctx.get('X-Test-Address') || '192.0.2.1';
     return next();
@@ -124,9 +126,9 @@ export async function startRig(sim: EntraSim, { config: values = {}, db: shared 
   app.use(router.routes());
   app.use(entraRoutes({
     connector, audit, log,
-    failed(ctx, error) {
+    async failed(ctx, error) {
       failures.push(error);
-      failurePage(pages)(ctx, error);
+      await failurePage(pages, waysHome)(ctx, error);
     },
     async complete(ctx, { identity, uid }) {
       completed.push({ identity, uid });

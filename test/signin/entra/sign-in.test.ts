@@ -278,13 +278,14 @@ describe('with response_mode form_post', () => {
 
 describe('what comes to the callback', () => {
   test('E8 an error becomes a page that names no one, with what Microsoft’s support asks for', async () => {
-    sim.nextCallback({ error: 'access_denied', errorSubcode: 'cancel', errorDescription: '<script>alert(1)</script>' });
+    const errorDescription = 'AADSTS50105: <script>alert(1)</script>';
+    sim.nextCallback({ error: 'access_denied', errorDescription });
     const answer = await rig.signIn();
-    expect(answer.body).toContain('You cancelled the sign-in');
+    expect(answer.body).toContain('This account has no access');
     expect(answer.body).not.toContain('<script');
     expect(answer.body).toContain(rig.failures[0]!.facts.correlationId!);
     const { failure, downstream, facts } = rig.failures[0]!;
-    expect([failure, downstream, facts.uid]).toEqual(['declined', 'access_denied', 'uid-1']);
+    expect([failure, downstream, facts.uid]).toEqual(['not_entitled', 'access_denied', 'uid-1']);
     expect(tokenPosts()).toBe(0);
   });
 

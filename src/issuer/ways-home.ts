@@ -1,0 +1,63 @@
+// Where a person can go on from a page on which nothing else can be done: to the application that they came from, at the
+// address that was registered for it. Which application that is, the browser's cookies of sign-ins tell, and no request.
+
+import type { Context } from 'koa';
+import type { Application, Clients } from '../clients.ts';
+import type { Seal } from '../keys/seal.ts';
+import { cookieKeysOf, lastApplication, uidOf, whyLost, type LostSignIn } from './cookies.ts';
+import type { RequestState } from './provider.ts';
+
+export interface WayHome {
+  href: string;
+  label: string;
+}
+
+export interface WaysHome {
+  /** Why the sign-in of this request cannot be continued, and where to begin another one. */
+  whyLost(ctx: Context): Promise<Pick<LostSignIn, 'reason'> & { home?: WayHome | undefined }>;
+  /** To the application that is known, or else to that of the browser's last sign-in. */
+  from(ctx: Context, clientId?: string): Promise<WayHome | undefined>;
+  /** The same from a page that belongs to no application: where there is one of ours alone, to that. */
+  fromNowhere(ctx: Context): Promise<WayHome | undefined>;
+}
+
+interface WaysHomeParts {
+  /** Public URL of this server. */
+  issuer: string;
+  seal: Pick<Seal, 'derive'>;
+  clients: Pick<Clients, 'find' | 'list'>;
+}
+
+export function createWaysHome({ issuer, seal, clients }: WaysHomeParts): WaysHome {
+  const keys = cookieKeysOf(seal);
+
+  async function to(clientId: string | undefined): Promise<WayHome | undefined> {
+    // The database may be what the page is about: then there is no way, and a page all the same.
+    const application = clientId === undefined ? undefined : await clients.find(clientId).catch(() => undefined);
+    return application && wayTo(application);
+  }
+
+  const from = (ctx: Context, clientId?: string) =>
+    to(clientId ?? lastApplication(ctx.get('Cookie'), issuer, keys));
+
+  return {
+    async whyLost(ctx) {
+      const uid = (ctx.state as Partial<RequestState>).signIn ?? uidOf(ctx.path);
+      const { reason, clientId } = whyLost(ctx.get('Cookie'), issuer, uid, keys);
+      return { reason, home: await from(ctx, clientId) };
+    },
+    from,
+    async fromNowhere(ctx) {
+      const known = await from(ctx);
+      if (known) return known;
+      const all = await clients.list().catch(() => []);
+      const ours = all.filter(({ firstParty, disabledAt }) => firstParty && !disabledAt);
+      const [only, ...others] = ours.flatMap((application) => wayTo(application) ?? []);
+      return others.length === 0 ? only : undefined;
+    },
+  };
+}
+
+function wayTo({ name, clientUri }: Application): WayHome | undefined {
+  return clientUri === undefined ? undefined : { href: clientUri, label: `Go to ${name}` };
+}
