@@ -15,10 +15,15 @@ interface Side {
   cookies: string;
 }
 
+const entra = {
+  tenant: '11111111-2222-3333-4444-555555555555', clientId: '6a2b4c1e-0d3f-4a5b-8c7d-9e0f1a2b3c4d',
+  clientSecret: 'a-secret-of-this-application',
+};
+
 const sides: Side[] = [];
 beforeAll(async () => {
   for (const { name, freshUrl } of engines) {
-    const server = await startSignet({ database: await freshUrl(), values: { passwords: { bcryptCost: 4 } } });
+    const server = await startSignet({ database: await freshUrl(), values: { entra } });
     const { agent, tokens } = await signIn(server.issuer);
     const cookies = [...agent.cookies].map(([key, value]) => `${key}=${value}`).join('; ');
     sides.push({ name, server, tokens, cookies });
@@ -132,6 +137,24 @@ describe('a token that is none, or was bent', () => {
   });
 });
 
+describe('a refresh token under a key that we do not know, of which everything but the type may be right', () => {
+  const members = ['iss', 'aud', 'jti', 'exp', 'iat'];
+  const values: unknown[] = [1, -1, 1e15, {}, [], ['a'], null, true, '', '\0', '\ud800', 'x'.repeat(9000), { toString: 'a' }];
+
+  test.each(members)('%s of every type', async (member) => {
+    for (const value of values) {
+      const bend = (jwt: string) =>
+        `${encode({ ...decoded(jwt, 0), kid: 'x' })}.${encode({ ...decoded(jwt, 1), [member]: value })}.AAAA`;
+      for (const [path, name, headers] of [
+        ['/token/introspection', 'token', service], ['/token/revocation', 'token', service], ['/token', 'refresh_token', web],
+      ] as const) {
+        await askAll(({ tokens }) =>
+          ({ path, headers, form: { grant_type: 'refresh_token', [name]: bend(tokens.refresh_token!) } }));
+      }
+    }
+  });
+});
+
 describe('cookies, forms and addresses', () => {
   const word = fc.oneof(
     fc.constantFrom('', '0', 'null', '\0', 'a\0b', '[object Object]', '__proto__', 'constructor', '%', '%00', '\ud800', 'x'.repeat(3000),
@@ -183,6 +206,18 @@ describe('cookies, forms and addresses', () => {
       const headers = { Cookie: given.map(([name, value]) => `${name}=${value}`).join('; ') };
       for (const path of ['/auth/x', '/sign-in/x', '/session/end', '/auth?client_id=spa']) await askAll(() => ({ path, headers }));
     }), { numRuns: 15 });
+  });
+
+  test('what comes back from Microsoft, or says so', async () => {
+    const names = ['state', 'code', 'error', 'error_description', 'error_subcode', 'claims', 'admin_consent', 'session_state', 'sid', 'iss'];
+    const cookie = fc.string({ unit: fc.constantFrom(...'abcXYZ019-._~'), maxLength: 40 });
+    await fc.assert(fc.asyncProperty(changes(names), cookie, async (changed, kept) => {
+      const headers = { Cookie: `signet_entra_${kept}=${kept}; signet_after_sign_out=${kept}` };
+      for (const path of ['callback', 'resume', 'signed-out', 'frontchannel-logout']) {
+        await askAll(() => ({ path: `/sign-in/entra/${path}?${new URLSearchParams(changed)}`, headers }));
+      }
+      await askAll(() => ({ path: '/sign-in/entra/callback', form: changed, headers }));
+    }), { numRuns: 20 });
   });
 
   test('what is typed on the pages of a sign-in', async () => {
