@@ -4,6 +4,7 @@
 
 import { errors, type KoaContextWithOIDC } from 'oidc-provider';
 import { z } from 'zod';
+import { resourceOf } from '../apis.ts';
 import { readUnverified } from './unverified-jwt.ts';
 
 type Values = Record<string, string | string[] | undefined>;
@@ -117,8 +118,9 @@ function heedRequestObject(params: Values): void {
 function readAudience(params: Values, { audience }: Values = {}): void {
   if (!audience) return;
   if (Array.isArray(audience)) throw new errors.InvalidRequest('audience must not be provided twice');
-  params.resource ??= audience;
-  if (![params.resource].flat().includes(audience)) {
+  const resource = resourceOf(audience);
+  params.resource ??= resource;
+  if (![params.resource].flat().includes(resource)) {
     throw new errors.InvalidTarget('audience and resource name different APIs');
   }
 }

@@ -3,14 +3,17 @@
 // where application and redirect URI are good; where they are not, nobody is sent anywhere.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { callback, startSignet, stockApi, type TestServer } from '../support/signet.ts';
-import { authorizationRequest, signIn, UserAgent, type Answer } from '../support/user-agent.ts';
+import { callback, declared, ordersApi, secret, startSignet, stockApi, type TestServer } from '../support/signet.ts';
+import { authorizationRequest, decode, signIn, tokenRequest, UserAgent, type Answer } from '../support/user-agent.ts';
 import { elementsOf } from '../web/html.ts';
 
 let server: TestServer;
 let agent: UserAgent;
 beforeAll(async () => {
-  server = await startSignet();
+  const queue = { audience: 'rabbitmq', name: 'Queue', scopes: { 'queue:read': 'Read the queue' } };
+  const applications = declared.applications.map((app) =>
+    (app.clientId === 'spa' ? { ...app, access: { ...app.access, rabbitmq: ['queue:read'] } } : app));
+  server = await startSignet({ values: { apis: [...declared.apis, queue], applications } });
   ({ agent } = await signIn(server.issuer));
 });
 afterAll(() => server.close());
@@ -169,8 +172,29 @@ test('what we do not know of a request is ignored, however long (RFC 6749 §3.1)
   expect(new URL(headers.get('location')!).searchParams.has('code')).toBe(true);
 });
 
-test('audience, the name of other providers for resource, yields a token for that API', async () => {
-  const { tokens } = await signIn(server.issuer, { parameters: { audience: stockApi, scope: 'openid stock:read' } });
-  const { aud } = JSON.parse(Buffer.from(tokens.access_token.split('.')[1], 'base64url').toString());
-  expect(aud).toContain(stockApi);
+describe('audience, the name of other providers for resource,', () => {
+  const audienceOf = (token: string) => [decode(token).payload.aud].flat();
+
+  test.each([[stockApi, 'stock:read'], ['rabbitmq', 'queue:read']])('yields a token for that API: %s', async (audience, scope) => {
+    const { tokens } = await signIn(server.issuer, { parameters: { audience, scope: `openid ${scope}` } });
+    expect(audienceOf(tokens.access_token)).toContain(audience);
+    expect(tokens.scope).toContain(scope);
+    const refresh = { grant_type: 'refresh_token', refresh_token: tokens.refresh_token };
+    const again = await tokenRequest(server.issuer, { ...refresh, audience });
+    expect([again.status, audienceOf(again.body.access_token)]).toEqual([200, expect.arrayContaining([audience])]);
+    const other = await tokenRequest(server.issuer,
+      { ...refresh, refresh_token: again.body.refresh_token, audience: 'https://nothing.example.com' });
+    expect([other.status, other.body.error]).toEqual([400, 'invalid_target']);
+  });
+
+  test('is understood where an application asks for itself, and refused with a word', async () => {
+    const ask = (parameters: Record<string, string | string[]>) =>
+      tokenRequest(server.issuer, { grant_type: 'client_credentials', ...parameters }, { clientId: 'service', secret });
+    expect(audienceOf((await ask({ audience: ordersApi })).body.access_token)).toEqual([ordersApi]);
+    expect((await ask({ audience: 'rabbitmq' })).body.error).toBe('invalid_target');
+    expect((await ask({ audience: ordersApi, resource: stockApi })).body).toMatchObject(
+      { error: 'invalid_target', error_description: 'audience and resource name different APIs' });
+    expect((await ask({ audience: [ordersApi, stockApi] })).body).toMatchObject(
+      { error: 'invalid_request', error_description: 'audience must not be provided twice' });
+  });
 });
