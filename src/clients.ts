@@ -1,8 +1,10 @@
-// Applications (OAuth clients). Owns the table clients. Two sources: declared in signet.yaml, and then read-only here,
-// or registered by an administrator. Secrets are 256 bits of randomness, so a plain SHA-256 keeps them: bcrypt would
+// Applications (OAuth clients). Owns the tables clients and disabled_clients. Two sources: declared in signet.yaml, and
+// then read-only here but for an emergency stop, or registered by an administrator. Secrets are 256 bits of randomness, so a plain SHA-256 keeps them: bcrypt would
 // protect nothing more and cap the token endpoint at a few hundred requests a second.
 
 import { hash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { readDisabled } from './clients-disabled.ts';
 import { clientIdPattern } from './config-application-rules.ts';
 import type { ApplicationConfig } from './config.ts';
 import type { AuditEventName } from './audit-events.ts';
@@ -11,7 +13,7 @@ import type { Database, Queryable } from './database/database.ts';
 import { AppError, isAppError } from './errors.ts';
 
 export interface Application extends ApplicationConfig {
-  /** Whether it stands in signet.yaml, where alone it can be changed. */
+  /** Whether it stands in signet.yaml, where alone it can be changed; stopped it can be from here. */
   declared: boolean;
   disabledAt?: Date;
 }
@@ -65,7 +67,12 @@ interface Row {
   disabled_at: number | null;
 }
 
-const columns = 'id, metadata, secret_hash, disabled_at';
+// One that was stopped while it was declared stays so when it is registered instead, and the other way round.
+const columns = `id, metadata, secret_hash, coalesce(disabled_at,
+  (select d.disabled_at from disabled_clients d where d.client_id = clients.id)) as disabled_at`;
+
+/** With the database away, what was known of stopped applications holds, and nobody waits longer for news of it. */
+const patienceMs = 1_000;
 
 export function createClients(
   db: Database,
@@ -83,9 +90,33 @@ export function createClients(
     return row && fromRow(row);
   }
 
+  let disabled: { ids: ReadonlyMap<string, number>; readAt: number } | undefined;
+  let reading: Promise<ReadonlyMap<string, number>> | undefined;
+
+  /** Of declared applications, too: as fresh as what is known of the others. */
+  async function disabledNow(): Promise<ReadonlyMap<string, number>> {
+    if (disabled && now() - disabled.readAt < cacheSeconds * 1000) return disabled.ids;
+    reading ??= readDisabledAnew().finally(() => { reading = undefined; });
+    if (!disabled) return reading;
+    const known = disabled.ids;
+    const patience = new AbortController();
+    const lateOrFailed = delay(patienceMs, known, { ref: false, signal: patience.signal });
+    lateOrFailed.catch(() => undefined);
+    return Promise.race([reading.catch(() => known), lateOrFailed]).finally(() => patience.abort());
+  }
+
+  async function readDisabledAnew(): Promise<ReadonlyMap<string, number>> {
+    for (;;) {
+      const asked = changes;
+      const ids = await readDisabled(db);
+      disabled = { ids, readAt: asked === changes ? now() : -Infinity };
+      if (asked === changes) return ids;
+    }
+  }
+
   async function find(clientId: string): Promise<Application | undefined> {
     const inFile = fromFile.get(clientId);
-    if (inFile) return inFile;
+    if (inFile) return (await disabledNow()).has(clientId) ? undefined : inFile;
     // What can be nobody's name is not looked for; PostgreSQL would not take every text for a question.
     if (!clientIdPattern.test(clientId)) return undefined;
     const known = recent.get(clientId);
@@ -102,6 +133,7 @@ export function createClients(
   function forget(): void {
     changes += 1;
     recent.clear();
+    if (disabled) disabled.readAt = -Infinity;
   }
 
   function refuseDeclared(clientId: string): void {
@@ -111,14 +143,13 @@ export function createClients(
     });
   }
 
+  /** @param work answers whether there is such an application */
   async function change(
-    clientId: string, event: AuditEventName, actor: string, sql: string, values: (string | number | null)[],
+    clientId: string, event: AuditEventName, actor: string, work: (tx: Queryable) => Promise<boolean>,
     { endsTokens = false } = {},
   ) {
-    refuseDeclared(clientId);
     await db.transaction(async (tx) => {
-      const { rowCount } = await tx.query(sql, values);
-      if (rowCount === 0) throw unknownApplication(clientId);
+      if (!(await work(tx))) throw unknownApplication(clientId);
       const detail = endsTokens ? { grantsEnded: await tokens.end(tx, clientId) } : undefined;
       await audit.append(tx, { event, actor, clientId, detail });
     });
@@ -128,22 +159,46 @@ export function createClients(
     if (endsTokens) await tokens.ended();
   }
 
+  async function disable(tx: Queryable, clientId: string): Promise<boolean> {
+    if (!fromFile.has(clientId)) {
+      const { rowCount } = await tx.query(
+        'update clients set disabled_at = $2, updated_at = $2 where id = $1', [clientId, now()]);
+      return rowCount > 0;
+    }
+    await tx.query(
+      `insert into disabled_clients (client_id, disabled_at) values ($1, $2) on conflict (client_id) do nothing`,
+      [clientId, now()]);
+    return true;
+  }
+
+  async function enable(tx: Queryable, clientId: string): Promise<boolean> {
+    await tx.query('delete from disabled_clients where client_id = $1', [clientId]);
+    const { rowCount } = await tx.query(
+      'update clients set disabled_at = null, updated_at = $2 where id = $1', [clientId, now()]);
+    return fromFile.has(clientId) || rowCount > 0;
+  }
+
   return {
     find,
 
     async list() {
       const { rows } = await db.query<Row>(`select ${columns} from clients order by id`);
       // One that was registered before it was declared is hidden by the file, here as in `find`.
-      return [...fromFile.values(), ...rows.map(fromRow).filter(({ clientId }) => !fromFile.has(clientId))];
+      const stopped = await readDisabled(db);
+      const declaredOnes = [...fromFile.values()].map((one) => ({ ...one, ...disabledSince(stopped.get(one.clientId)) }));
+      return [...declaredOnes, ...rows.map(fromRow).filter(({ clientId }) => !fromFile.has(clientId))];
     },
 
     async toldOfLogout(tx, clientIds) {
       const registered = clientIds.filter((clientId) => !fromFile.has(clientId));
       const names = registered.map((_, at) => `$${at + 1}`).join(', ');
       const { rows } = names === '' ? { rows: [] } : await tx.query<Row>(
-        `select ${columns} from clients where disabled_at is null and id in (${names})`, registered);
-      const declaredOnes = clientIds.flatMap((clientId) => fromFile.get(clientId) ?? []);
-      return [...declaredOnes, ...rows.map(fromRow)].filter((one) => one.backchannelLogoutUri !== undefined);
+        `select ${columns} from clients where id in (${names})`, registered);
+      const declaredOnes = clientIds.flatMap((clientId) => fromFile.get(clientId) ?? [])
+        .filter((one) => one.backchannelLogoutUri !== undefined);
+      const stopped = declaredOnes.length === 0 ? new Map() : await readDisabled(tx);
+      const able = rows.map(fromRow).filter((one) => one.backchannelLogoutUri !== undefined && !one.disabledAt);
+      return [...declaredOnes.filter(({ clientId }) => !stopped.has(clientId)), ...able];
     },
 
     async register({ clientId = randomUUID(), ...metadata }, actor) {
@@ -173,22 +228,26 @@ export function createClients(
         throw new AppError('application_public', 409,
           `application ${clientId} is of type ${application.type}: it has no secret`);
       }
+      refuseDeclared(clientId);
       const secret = newSecret();
-      await change(clientId, 'application.secret_renewed', actor,
+      await change(clientId, 'application.secret_renewed', actor, async (tx) => (await tx.query(
         'update clients set secret_hash = $2, updated_at = $3 where id = $1', [clientId, hashSecret(secret), now()],
-        { endsTokens: true });
+      )).rowCount > 0, { endsTokens: true });
       return secret;
     },
 
-    async setDisabled(clientId, disabled, actor) {
-      await change(clientId, disabled ? 'application.disabled' : 'application.enabled', actor,
-        'update clients set disabled_at = $2, updated_at = $3 where id = $1',
-        [clientId, disabled ? now() : null, now()], { endsTokens: disabled });
+    async setDisabled(clientId, isDisabled, actor) {
+      await change(clientId, isDisabled ? 'application.disabled' : 'application.enabled', actor,
+        (tx) => (isDisabled ? disable : enable)(tx, clientId), { endsTokens: isDisabled });
     },
 
     // On SQLite the word comes after whatever was committed, at most twice a second: then each application that is in
     // use is read again once, which is less than telling the changes apart.
-    follow: () => db.listen(clientsChannel, forget),
+    async follow() {
+      const stop = await db.listen(clientsChannel, forget);
+      await disabledNow();
+      return stop;
+    },
   };
 }
 
@@ -217,6 +276,10 @@ function fromRow(row: Row): Application {
     clientId: row.id,
     secretHash: row.secret_hash ?? undefined,
     declared: false,
-    ...(row.disabled_at === null ? {} : { disabledAt: new Date(row.disabled_at) }),
+    ...disabledSince(row.disabled_at ?? undefined),
   };
+}
+
+function disabledSince(at: number | undefined): Pick<Application, 'disabledAt'> {
+  return at === undefined ? {} : { disabledAt: new Date(at) };
 }

@@ -9,6 +9,7 @@ import { adminApi } from './admin/api.ts';
 import { createAuthorizer } from './admin/authorize.ts';
 import { createApis, type Apis } from './apis.ts';
 import { createAudit, type Audit } from './audit.ts';
+import { disabledAmong } from './clients-disabled.ts';
 import { createClients, type Clients } from './clients.ts';
 import { administrationApi, configWarnings, maxAccessTokenLife, type Config, type EntraConfig } from './config.ts';
 import { startSharedClock, type SharedClock } from './database/clock.ts';
@@ -190,6 +191,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
   try {
     const opened = await openStore(config, log, { outages: true });
     closers.push(opened.close);
+    for (const warning of await disabledAmong(config, opened.db)) log.warn('config.warning', { ...warning });
     const counts = config.metrics && createCounts();
     const store = counts ? { ...opened, audit: counts.counting(opened.audit) } : opened;
     const { db, clock, audit, accounts, clients, apis, keyring, consumers, policy, seal, passwords } = store;

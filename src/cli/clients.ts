@@ -82,7 +82,7 @@ ${facts({ 'client secret': secret })}${secretNote}`);
     });
 
   clients.command('disable')
-    .description('keep an application from being used')
+    .description('keep an application from being used, also one of signet.yaml: what it was given ends')
     .argument('<id>', 'the client_id')
     .action((clientId: string) => setDisabled(session, clientId, true));
 
@@ -96,8 +96,10 @@ const secretNote = '\n\nThe secret is shown this once; only its hash is kept.';
 
 async function setDisabled(session: Session, clientId: string, disabled: boolean): Promise<void> {
   await session.withStore((store) => store.clients.setDisabled(clientId, disabled, session.actor));
+  const isDeclared = session.config().applications.some((one) => one.clientId === clientId);
+  const wins = isDeclared ? `, whatever signet.yaml says of it, until: signet clients enable ${clientId}` : '';
   session.answer({ clientId, disabled }, disabled
-    ? `application ${clientId} is disabled; a running server follows within seconds`
+    ? `application ${clientId} is disabled${wins}; a running server follows within seconds`
     : `application ${clientId} is enabled; a running server follows within seconds`);
 }
 

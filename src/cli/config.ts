@@ -1,6 +1,7 @@
 // signet config check: every setting, its value, and where that came from. Problems are a ConfigError, told in run.ts.
 
 import type { Command } from 'commander';
+import { disabledDeclared } from '../clients-disabled.ts';
 import { formatDuration } from '../config-rules.ts';
 import { formatPath, isObject, listSettings } from '../config-sources.ts';
 import { describeConfig, type SettingDescription } from '../config-describe.ts';
@@ -13,10 +14,10 @@ export function configCommands(program: Command, session: Session): void {
 
   config.command('check')
     .description('print every setting with its value and source, or list every problem')
-    .action(() => {
+    .action(async () => {
       const config = session.config();
       const described = describeConfig(config);
-      const warnings = configWarnings(config);
+      const warnings = [...configWarnings(config), ...await disabledDeclared(config)];
       const rows = described.flatMap(leaves).map(({ path, value, source }) => [path, shown(path, value), source]);
       session.answer({ settings: described, warnings },
         [table(['SETTING', 'VALUE', 'FROM'], rows), ...warnings.map(formatWarning)].join('\n\n'));

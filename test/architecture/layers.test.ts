@@ -71,7 +71,7 @@ function problemWith({ from, to, typeOnly }: Import): string | undefined {
 
 function partOf(path: string): string {
   const [first = ''] = path.split('/');
-  return first.replace(/\.ts$/, '').replace(/^(config|audit|accounts)-.*/, '$1');
+  return first.replace(/\.ts$/, '').replace(/^(config|audit|accounts|clients)-.*/, '$1');
 }
 
 function layerOf(part: string): number {

@@ -79,6 +79,31 @@ describe('signet clients add', () => {
   });
 });
 
+describe('an application of signet.yaml is stopped in an emergency', () => {
+  test('that wins over the file; config check and clients list say so, and clients enable lifts it', async () => {
+    const there = await openTerminal();
+    await there.write('signet.yaml', `applications:
+  - { clientId: shop, name: Shop, type: spa, redirectUris: [https://shop.example.com/callback] }
+`);
+    expect((await there.signet('config check')).out).not.toContain('warning');
+    await there.makeDatabase();
+    const { exitCode, out } = await there.signet('clients disable shop');
+    expect(exitCode).toBe(0);
+    expect(out).toContain('whatever signet.yaml says of it, until: signet clients enable shop');
+    expect((await there.signet('clients list')).out).toMatch(/shop +Shop +spa +signet\.yaml +disabled since/);
+    const checked = await there.signet('config check');
+    expect(checked).toMatchObject({ exitCode: 0, err: '' });
+    expect(checked.out).toMatch(
+      /\nwarning: applications\[0\]: \(shop\) is disabled since \d{4}-.*, whatever stands here, until: signet clients enable/);
+    expect((await there.signet('config check --json')).document.warnings).toHaveLength(1);
+    await there.signet('clients enable shop');
+    expect((await there.signet('config check')).out).not.toContain('warning');
+    expect((await there.signet('clients list')).out).toMatch(/shop .* active/);
+    expect((await there.signet('clients disable nobody')).exitCode).toBe(3);
+    await there.leave();
+  });
+});
+
 describe('signet config check', () => {
   test('tells what is likely to go wrong after what is set, with its line and never the secret', async () => {
     const secret = 'a+b%c-0123456789-0123456789-0123456789';

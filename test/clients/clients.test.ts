@@ -31,14 +31,70 @@ describe.each(engines)('applications on $name', ({ freshDatabase }) => {
   });
 
   describe('declared in signet.yaml', () => {
-    test('are found without a query, and are read-only here', async () => {
+    test('are found in memory for some seconds, and are read-only here', async () => {
+      await clients.find('web');
       const query = vi.spyOn(db, 'query');
       expect(await clients.find('web')).toEqual({ ...web, declared: true });
+      expect(await clients.find('spa')).toEqual({ ...spa, declared: true });
       expect(query).not.toHaveBeenCalled();
+      now += 5_000;
+      await Promise.all(['web', 'spa', 'web'].map((clientId) => clients.find(clientId)));
+      expect(query).toHaveBeenCalledTimes(1);
       for (const change of [
-        () => clients.renewSecret('web', 'admin'), () => clients.setDisabled('web', true, 'admin'),
+        () => clients.renewSecret('web', 'admin'),
         () => clients.register(newApplication({ clientId: 'web' }), 'admin'),
       ]) await expect(change()).rejects.toMatchObject({ code: 'application_declared', status: 409 });
+    });
+
+    test('can be stopped in an emergency, whatever the file says, and let go again', async () => {
+      const elsewhere = createClients(db, declared, audit, { now: () => now });
+      await elsewhere.find('web');
+      await clients.setDisabled('web', true, 'admin');
+      await clients.setDisabled('web', true, 'admin');
+      expect(await clients.find('web')).toBeUndefined();
+      expect(await clients.find('spa')).toBeDefined();
+      now += 5_000;
+      expect(await elsewhere.find('web')).toBeUndefined();
+      const after = createClients(db, declared, audit, { now: () => now });
+      expect(await after.find('web')).toBeUndefined();
+      expect((await after.list()).find(({ clientId }) => clientId === 'web'))
+        .toEqual({ ...web, declared: true, disabledAt: new Date(now - 5_000) });
+      await clients.setDisabled('web', false, 'admin');
+      expect(await clients.find('web')).toEqual({ ...web, declared: true });
+      expect((await audit.list()).map(({ event }) => event).sort())
+        .toEqual(['application.disabled', 'application.disabled', 'application.enabled']);
+    });
+
+    test('stay stopped when they move between the file and the command line, until somebody enables them', async () => {
+      const withoutFile = createClients(db, [], audit, { now: () => now });
+      await withoutFile.register(newApplication({ clientId: 'web' }), 'admin');
+      await withoutFile.setDisabled('web', true, 'admin');
+      expect(await createClients(db, declared, audit, { now: () => now }).find('web')).toBeUndefined();
+      await clients.setDisabled('web', false, 'admin');
+      expect(await withoutFile.find('web')).toBeDefined();
+      await clients.setDisabled('web', true, 'admin');
+      const left = createClients(db, [], audit, { now: () => now });
+      expect(await left.find('web')).toBeUndefined();
+      await left.setDisabled('web', false, 'admin');
+      expect(await left.find('web')).toBeDefined();
+    });
+
+    test('stay as they were known while the database is away', async () => {
+      await clients.setDisabled('web', true, 'admin');
+      await clients.find('web');
+      vi.spyOn(db, 'query').mockRejectedValue(new Error('the database is gone'));
+      now += 60_000;
+      expect([await clients.find('web'), await clients.find('spa')]).toEqual([undefined, { ...spa, declared: true }]);
+    });
+
+    test('that are stopped are not told of a sign-out', async () => {
+      const told = { ...web!, backchannelLogoutUri: 'https://app.example.com/logout' };
+      const those = createClients(db, [told], audit, { now: () => now });
+      const names = () => db.transaction(async (tx) =>
+        (await those.toldOfLogout(tx, ['web'])).map(({ clientId }) => clientId));
+      expect(await names()).toEqual(['web']);
+      await those.setDisabled('web', true, 'admin');
+      expect(await names()).toEqual([]);
     });
 
     test('hide one of the same name that was registered before: there is one, not two', async () => {

@@ -92,6 +92,11 @@ CREATE TABLE consents (
   primary key (account_id, client_id, audience, scope)
 );
 
+CREATE TABLE disabled_clients (
+  client_id text primary key,
+  disabled_at bigint not null
+);
+
 CREATE TABLE entra_key_refreshes (
   id bigint primary key,
   asked bigint not null
