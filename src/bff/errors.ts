@@ -9,13 +9,14 @@
  * - `sign_in_cancelled` 403: the person did not want to
  * - `sign_in_failed` 502: the issuer refused, or gave tokens that are not good here
  * - `not_a_page_load` 400: a script asked for what only a page load can do
- * - `method_not_allowed` 405
+ * - `method_not_allowed` 405: `Allow` says which methods this address answers
  * - `bad_address` 400: an address that a proxy must not pass on
  * - `issuer_unavailable` 503: nobody can tell at the moment; the session stays
  * - `session_too_large` 500: the tokens do not fit into cookies
  * - `response_begun` 500: the guard ran after the response had begun, when no cookie can be set any more
  * - `body_consumed` 500: something before the proxy read the body it should pass on
- * - `upstream_unavailable` 502, `upstream_timeout` 504
+ * - `upstream_unavailable` 502: the service behind this address cannot be reached
+ * - `upstream_timeout` 504: the service behind this address did not answer in time
  */
 export type BffErrorCode = keyof typeof statuses;
 

@@ -9,13 +9,16 @@
  * - `malformed` 401: not a strict compact JWT, or its header has a parameter that is not accepted
  * - `unsupported_algorithm` 401: `alg` is not RS256
  * - `wrong_type` 401: `typ` is not `at+jwt`; an ID token or a refresh token, for example
- * - `wrong_issuer`, `wrong_audience` 401: meant for, or made by, somebody else
- * - `expired`, `not_yet_valid` 401
+ * - `wrong_issuer` 401: made by another issuer
+ * - `wrong_audience` 401: meant for another service
+ * - `expired` 401: its time is over
+ * - `not_yet_valid` 401: its time has not come; where that happens to a fresh token, a clock is off
  * - `invalid_claims` 401: a required claim is absent or a claim has the wrong type
  * - `unknown_key` 401: the issuer publishes no such key
- * - `bad_signature` 401
+ * - `bad_signature` 401: not signed by the key that it names
  * - `revoked` 401: genuine and unexpired, but no longer good: its person, its application or an administrator ended it
- * - `insufficient_scope`, `insufficient_role` 403: genuine, but it does not allow this
+ * - `insufficient_scope` 403: genuine, but the application was not allowed this
+ * - `insufficient_role` 403: genuine, but the person may not do this
  * - `cross_site_request` 403: the token is in a cookie, and another site's page may have caused the request
  * - `keys_unavailable` 503: the issuer's keys cannot be had, so nobody can tell
  * - `revocation_unavailable` 503: whether the token was revoked cannot be had, so nobody can tell

@@ -23,7 +23,7 @@ export function logFailedRequest(log: Log, { path, method, state }: FailedReques
 
 /** What a program is told while the database is away: the word of RFC 6749 §4.1.2.1, which tells from a fault of ours. */
 export const comeAgain = {
-  error: 'temporarily_unavailable',
+  error: 'temporarily_unavailable' as const,
   error_description: 'this cannot be answered at the moment; try again in a few seconds',
 };
 
