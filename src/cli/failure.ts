@@ -41,9 +41,22 @@ export function describeFailure(error: unknown, usage: string): Failure {
     return { exitCode, error: shown };
   }
   const message = error instanceof Error ? error.message : String(error);
+  const ofSystem = systemHints[(error as NodeJS.ErrnoException | undefined)?.code ?? ''];
+  if (ofSystem) return { exitCode: exitCodes.failed, error: { code: 'system', message, hint: ofSystem } };
   const hint = 'this was not expected; SIGNET_LOG_LEVEL=debug tells more, for a report';
   return { exitCode: exitCodes.failed, error: { code: 'unexpected', message, hint } };
 }
+
+// The message has the operation and the file.
+const systemHints: Record<string, string> = {
+  EROFS: 'the file system is mounted read-only; mount it so that it can be written, or name another place',
+  EACCES: 'this user may not do that there; give the file or directory to the user that runs Signet',
+  EPERM: 'this user may not do that there; give the file or directory to the user that runs Signet',
+  ENOSPC: 'the disk is full; free space there',
+  EDQUOT: 'the quota of this user is used up; free space there',
+  EMFILE: 'this process has too many files open; raise the limit (ulimit -n)',
+  ENOTDIR: 'part of that path is a file',
+};
 
 export function failureText({ error }: Failure): string {
   return `error: ${error.message}\n${error.hint ? `hint: ${error.hint}\n` : ''}`;

@@ -70,8 +70,8 @@ const sqlStates: Record<string, Meaning> = {
   '3D000': unavailable('the database does not exist',
     'Create it (createdb -O <user> <name>), or check the name at the end of the database URL.'),
   28000: unavailable('PostgreSQL does not let this user in from here',
-    'pg_hba.conf decides by user, database, address and TLS: where it says hostssl, the database URL needs '
-    + 'sslmode=verify-full.'),
+    'The user may not exist there, or pg_hba.conf keeps it out: it decides by user, database, address and TLS. Where it '
+    + 'says hostssl, the database URL needs sslmode=verify-full.'),
   28: wrongLogin,
   42501: unavailable('the user of the database URL may not do this',
     'Make it the owner of the database, or: grant create, usage on schema public to <user>.'),
@@ -140,7 +140,7 @@ const sqliteCodes: Record<number, Meaning> = {
   6: busy('another connection holds a table', 'Try again.'),
   8: unavailable('the database file cannot be written',
     'Give it, and its directory, to the user that runs Signet, on a file system that is not mounted read-only.'),
-  10: unavailable('the disk does not read or write the database file', 'Look at the disk and the system log.'),
+  10: unavailable('the disk of the database file fails, or is full', 'Look at its free space and at the system log.'),
   11: unavailable('the database file is damaged', noBackup),
   13: diskFull('the database file'),
   14: unavailable('the database file cannot be opened', 'Check that it is there, and who may read and write it.'),
@@ -165,6 +165,7 @@ const fileCodes: Record<string, Meaning> = {
   ENOSPC: diskFull('the database file'),
   EDQUOT: diskFull('the database file'),
   ENOTDIR: unavailable('part of its path is a file', 'Check database.url.'),
+  EEXIST: unavailable('part of its path is a file', 'Check database.url.'),
   EISDIR: unavailable('it is a directory', 'Name a file in database.url.'),
   EMFILE: unavailable('this process has too many files open', 'Raise the limit (ulimit -n).'),
 };

@@ -131,7 +131,9 @@ async function createKeyFile(file: string): Promise<void> {
   } catch (cause) {
     throw new AppError('master_key_unreadable', 500, `the master key ${file} cannot be created: ${reason(cause)}`, {
       cause,
-      hint: howToMake(file),
+      hint: ['EROFS', 'EACCES', 'EPERM', 'ENOSPC', 'EDQUOT'].some((code) => hasCode(cause, code))
+        ? `let this user write to ${dirname(file)}, name another file (keys.masterKeyFile), or give the key itself (keys.masterKey)`
+        : howToMake(file),
     });
   } finally {
     await unlink(draft).catch(() => undefined); // never made, or already gone: either way nothing is left behind

@@ -4,7 +4,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import type { SpawnOptions } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chownSync, mkdtempSync, rmSync } from 'node:fs';
+import { chownSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import pg from 'pg';
@@ -23,7 +23,8 @@ export interface PostgresServer {
   stop(): Promise<void>;
 }
 
-export async function startPostgres(): Promise<PostgresServer> {
+/** `hba`: lines of pg_hba.conf, in place of letting everybody in from this machine. */
+export async function startPostgres({ hba }: { hba?: string[] } = {}): Promise<PostgresServer> {
   const bin = findPostgres();
   if (bin === undefined) throw new Error('PostgreSQL is not installed: npm test says how to get it');
   const owner = ownerOfServer();
@@ -45,6 +46,7 @@ export async function startPostgres(): Promise<PostgresServer> {
   const port = await freePort();
   try {
     initialise(bin, data, asOwner);
+    if (hba) writeFileSync(join(data, 'pg_hba.conf'), `${hba.join('\n')}\n`);
     await start(bin, data, port, asOwner);
   } catch (error) {
     await stop();
