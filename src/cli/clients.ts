@@ -137,7 +137,10 @@ function checked(given: Given, config: Config): { wanted: NewApplication; warnin
     if (!(error instanceof ConfigError)) throw error;
     throw usageError(
       `the application cannot be registered:${error.problems.map((problem) => `\n  ${inOptions(problem)}`).join('')}`,
-      'run: signet clients add --help');
+      error.problems.some(({ path }) => path.startsWith('applications[0].access'))
+        ? 'declare the API in signet.yaml, and restart the server: apis: [{ audience: "https://orders.example.com", '
+          + 'name: Orders, scopes: { "orders:read": See your orders } }]'
+        : 'run: signet clients add --help');
   }
 }
 

@@ -64,7 +64,8 @@ What to do next:
          --redirect-uri http://localhost:5173/callback --origin http://localhost:5173
 
      or declare it in signet.yaml, with the APIs it may call: see signet.example.yaml.
-  2. Point the application at the issuer above; it sends you here to sign in.
+  2. Point the application at the issuer above, with the client id that this prints; it sends you here to sign in. It
+     asks for openid, profile, email and roles; a resource only once signet.yaml declares the API and gives it access.
   3. Back up both the database and ${keyFile}, apart from each other:
      whoever has both can sign tokens in your name, and without the key a restored database cannot.
 
