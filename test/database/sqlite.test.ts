@@ -175,6 +175,43 @@ describe('another process that holds the file', () => {
   });
 });
 
+describe('the file beside a long reader', () => {
+  test('is copied by VACUUM INTO while it is written to, and the copy is whole', async () => {
+    const file = await freshFile();
+    const db = await open(file);
+    await db.query('create table notes (id bigint primary key)');
+    let written = 0;
+    let isCopied = false;
+    const writing = (async () => {
+      while (!isCopied) await db.query('insert into notes (id) values ($1)', [written += 1]);
+    })();
+    const program = `import { DatabaseSync } from 'node:sqlite';
+      new DatabaseSync(process.argv[1]).exec("vacuum into '" + process.argv[2] + "'");`;
+    await vi.waitFor(() => expect(written).toBeGreaterThan(20));
+    await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program, file, `${file}.copy`]);
+    isCopied = true;
+    await writing;
+    const copy = otherProcess(`${file}.copy`);
+    expect(copy.prepare('pragma integrity_check').get()).toEqual({ integrity_check: 'ok' });
+    const { n } = copy.prepare('select count(*) as n from notes').get() as { n: number };
+    expect(n).toBeGreaterThan(0);
+  });
+
+  test('has a log that grows, and that is given back afterwards', async () => {
+    const file = await freshFile();
+    const db = await open(file);
+    await db.query('create table notes (id bigint primary key, text text)');
+    const reader = otherProcess(file);
+    reader.exec('begin; select * from notes');
+    for (let id = 1; id <= 24; id += 1) await db.query('insert into notes (id, text) values ($1, $2)', [id, 'x'.repeat(2 ** 20)]);
+    const size = () => statSync(`${file}-wal`).size;
+    expect(size()).toBeGreaterThan(24 * 2 ** 20);
+    reader.exec('commit');
+    for (let id = 25; id <= 28; id += 1) await db.query('insert into notes (id) values ($1)', [id]);
+    expect(size()).toBeLessThanOrEqual(16 * 2 ** 20);
+  });
+});
+
 describe('a mistake in our own code', () => {
   test('writing past the transaction that waits for it fails at once instead of for ever', async () => {
     const db = await open(await freshFile());
