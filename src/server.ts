@@ -16,6 +16,7 @@ import { startSharedClock, type SharedClock } from './database/clock.ts';
 import { migrate } from './database/migrate.ts';
 import { openDatabase } from './database/open.ts';
 import { watchOutages, type WatchedDatabase } from './database/outages.ts';
+import type { RoomLimits } from './database/room.ts';
 import { startSweeper } from './database/sweep.ts';
 import { AppError } from './errors.ts';
 import { createIdentities, type Identities } from './identities.ts';
@@ -62,7 +63,7 @@ import { answerMethods, endpoints } from './web/endpoints.ts';
 import { formAsGet } from './web/form-as-get.ts';
 import { createFront } from './web/front.ts';
 import {
-  addressPrefix, addressPrefixes, clientAddress, requestId, securityHeaders, sendPage, withinNetworks,
+  addressPrefix, clientAddress, networkOf, requestId, securityHeaders, sendPage, withinNetworks,
 } from './web/guard.ts';
 import { healthRoutes } from './web/health.ts';
 import { listen, stopListening, urlOf } from './web/listen.ts';
@@ -182,10 +183,12 @@ export interface ServerParts {
   dispatcher?: Dispatcher;
   /** Milliseconds between two looks for expired rows. Default: a minute. */
   sweepEveryMs?: number;
+  /** How many rows of a kind strangers may have. Default: see database/room.ts. */
+  room?: Partial<RoomLimits>;
 }
 
 export async function startServer(config: Config, log: Log, parts: ServerParts = {}): Promise<RunningServer> {
-  const { dispatcher, sweepEveryMs = oneMinuteMs } = parts;
+  const { dispatcher, sweepEveryMs = oneMinuteMs, room } = parts;
   const closers = createClosers();
   for (const warning of configWarnings(config)) log.warn('config.warning', { ...warning });
   try {
@@ -201,7 +204,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
 
     const pages = createPages({ branding: config.branding, issuer: config.issuer });
     const waysHome = createWaysHome({ issuer: config.issuer, seal, clients });
-    const entra = config.entra && await openEntra(config.entra, config, store, log, dispatcher);
+    const entra = config.entra && await openEntra(config.entra, config, store, log, { dispatcher, room });
     if (entra) closers.push(() => entra.connector.close());
     const entraKeys = entra && await store.entraKeys.follow(entra.connector.forgetKeys, log);
     if (entraKeys) closers.push(entraKeys.stop);
@@ -222,7 +225,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
         if (issuer) return issuer.useKeys(keys);
         issuer = createIssuer({
           config, db, accounts, clients, apis, audit, seal, log, now, exactNow, pages: providerPages,
-          statuses, statusLists, discovery: metadataOf(config.issuer), upstream: entra?.upstream,
+          statuses, statusLists, room, discovery: metadataOf(config.issuer), upstream: entra?.upstream,
           jwksServed: ({ address, ...fetch }) => consumers.seen({ ...fetch, address: addressPrefix(address) }),
         }, keys);
       },
@@ -343,12 +346,12 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
 
 /** Everything of signing in with Microsoft that does not need the issuer. Nothing here asks the network. */
 async function openEntra(
-  entra: EntraConfig, { issuer }: Config, store: Store, log: Log, dispatcher: Dispatcher | undefined,
+  entra: EntraConfig, { issuer }: Config, store: Store, log: Log, { dispatcher, room }: ServerParts,
 ) {
   const { db, seal, audit, accounts, identities, grants, clock: { now } } = store;
   // MSAL and its network stack are slow to load: only a server that signs people in with Microsoft waits for them.
   const { createEntraConnector } = await import('./signin/entra/connector.ts');
-  const connector = createEntraConnector({ config: entra, issuer, db, seal, log, dispatcher, now });
+  const connector = createEntraConnector({ config: entra, issuer, db, seal, log, dispatcher, room, now });
   // A grant's last refresh token may be renewed until the grant's end, and a session be used as long.
   const sessions = createUpstreamSessions(db, seal, 2 * grantLifeSeconds, now);
   const people = createPeople({ config: entra, db, accounts, identities, audit, tokensEnded: grants.ended });
@@ -373,12 +376,6 @@ async function openEntra(
 function tolerableOffsetMs({ tokens, keys }: Config): number {
   const tolerances = [tokens.refreshGrace, keys.clockSkew].filter((seconds) => seconds > 0);
   return Math.min(...tolerances, 60) * 500;
-}
-
-/** What strangers are told apart by: of IPv6 the /48, since one customer of a provider may hold all of it. */
-function networkOf(address: string): string {
-  const { address: prefix, network = prefix } = addressPrefixes(address);
-  return network;
 }
 
 /** The longest life of anything signed now; the session counts, since its ID token comes back as a hint at sign-out. */

@@ -11,6 +11,7 @@ import type { Audit } from '../audit.ts';
 import type { Application, Clients } from '../clients.ts';
 import type { Config } from '../config.ts';
 import type { Database } from '../database/database.ts';
+import type { RoomLimits } from '../database/room.ts';
 import { AppError } from '../errors.ts';
 import { createSeal, type MasterKeys, type Seal } from '../keys/seal.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
@@ -18,6 +19,7 @@ import type { Log } from '../log.ts';
 import type { StatusLists } from '../revocation/lists.ts';
 import type { Places } from '../revocation/places.ts';
 import { endpoints, isProtocolPath } from '../web/endpoints.ts';
+import { networkOf } from '../web/guard.ts';
 import { configurationFor, toMetadata, type ProviderPages } from './configuration.ts';
 import { createConsents, describeConsent, recordConsent, withdrawConsent, type ConsentRequest } from './consent.ts';
 import { cookieKeysOf } from './cookies.ts';
@@ -115,6 +117,8 @@ interface IssuerParts {
   discovery?: Record<string, unknown>;
   /** Where people also sign in elsewhere. */
   upstream?: Upstream | undefined;
+  /** How many sign-ins may be under way, and how many sessions there may be in which nobody is signed in. */
+  room?: Partial<RoomLimits> | undefined;
   now?: () => number;
   /** The same, not from an estimate. */
   exactNow?: () => Promise<number>;
@@ -122,8 +126,14 @@ interface IssuerParts {
 
 export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer {
   const { config, db, accounts, clients, apis, audit, seal, log, pages, jwksServed, upstream, now = Date.now } = parts;
-  const { statuses, statusLists, discovery = {}, exactNow = async () => now() } = parts;
-  const models = createModels(db, findClientMetadata, statuses, now);
+  const { statuses, statusLists, discovery = {}, room, exactNow = async () => now() } = parts;
+  const models = createModels(db, findClientMetadata, statuses, now, {
+    limits: room,
+    network: () => {
+      const { address } = (Provider.ctx?.state ?? {}) as Partial<RequestState>;
+      return address === undefined ? undefined : networkOf(address);
+    },
+  });
   const consents = createConsents(db, now);
   // Sealed once per refresh, so under a key of its own: see createSeal on how often one key may be used.
   const answerSeal = createSeal(seal.derive('refresh answers') as unknown as MasterKeys);

@@ -6,6 +6,7 @@ import { hash } from 'node:crypto';
 import { errors, type Adapter, type AdapterPayload } from 'oidc-provider';
 import { audienceOf } from '../apis.ts';
 import type { Database, Queryable } from '../database/database.ts';
+import { createRoom, type RoomLimits } from '../database/room.ts';
 import type { LogoutNotice, Logouts } from '../revocation/logouts.ts';
 import type { Bearer, Place, Places } from '../revocation/places.ts';
 import type { RevokedStatuses } from '../revocation/revoked.ts';
@@ -76,28 +77,47 @@ const grantsPerStatement = 20_000;
 // A Grant's id is a reference, found in the payloads of others, and opens nothing by itself.
 const idOf = (model: string, id: string) => (model === 'Grant' ? id : hash('sha256', id, 'base64url'));
 
+/** What strangers may add, and who asks at the moment. */
+export interface Strangers {
+  limits?: Partial<RoomLimits> | undefined;
+  /** See networkOf (web/guard.ts); undefined outside of a request. */
+  network(): string | undefined;
+}
+
 export function createModels(
   db: Database,
   findClient: (clientId: string) => Promise<AdapterPayload | undefined>,
   statuses: GrantStatuses,
   now: () => number = Date.now,
+  strangers: Strangers = { network: () => undefined },
 ): Models {
-  const insert = (model: string, id: string, payload: AdapterPayload, expiresIn: number, owner?: GrantOwner) =>
+  const roomOf = (model: string) => createRoom(db, {
+    table: 'oidc_models', key: 'model, id', which: `model = '${model}'`, limits: strangers.limits,
+  });
+  const rooms = new Map(['Interaction', 'Session'].map((model) => [model, roomOf(model)]));
+
+  const insert = (
+    model: string, id: string, payload: AdapterPayload, expiresIn: number, owner?: GrantOwner, network?: string,
+  ) =>
     db.query(
       `insert into oidc_models
-         (model, id, payload, uid, grant_id, account_id, expires_at, client_id, status_list, status_idx)
-       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+         (model, id, payload, uid, grant_id, account_id, expires_at, client_id, status_list, status_idx, network)
+       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
        on conflict (model, id) do update set payload = excluded.payload, uid = excluded.uid,
-         grant_id = excluded.grant_id, account_id = excluded.account_id, expires_at = excluded.expires_at
+         grant_id = excluded.grant_id, account_id = excluded.account_id, expires_at = excluded.expires_at,
+         network = case when excluded.account_id is null then oidc_models.network end
        where oidc_models.consumed_at is null`,
       [model, idOf(model, id), stored(payload), payload.uid ?? null, payload.grantId ?? null,
         payload.accountId ?? null, now() + expiresIn * 1000,
-        owner?.clientId ?? null, owner?.place.list ?? null, owner?.place.idx ?? null],
+        owner?.clientId ?? null, owner?.place.list ?? null, owner?.place.idx ?? null, network ?? null],
     );
 
   const adapter = (model: string): Adapter => ({
     async upsert(id, payload, expiresIn) {
-      await insert(model, id, payload, expiresIn!);
+      const room = payload.accountId === undefined ? rooms.get(model) : undefined;
+      const network = room && strangers.network();
+      await insert(model, id, payload, expiresIn!, undefined, network);
+      if (network !== undefined) await room!.added(network);
     },
     async find(id) {
       const { rows: [row] } = await db.query<Row>(

@@ -88,7 +88,9 @@ function refuseLong(params: Values): void {
     if (lengthOf(params.state) > longestInAll) params.state = undefined;
     throw new errors.InvalidRequest(`${name} is longer than ${most} characters`);
   }
-  if (kept.reduce((sum, [, value]) => sum + lengthOf(value), 0) > longestInAll) {
+  // As they are kept, where a control character has six bytes.
+  const bytesOf = (value: Values[string]) => Buffer.byteLength(JSON.stringify(value));
+  if (kept.reduce((sum, [, value]) => sum + bytesOf(value), 0) > longestInAll) {
     throw new errors.InvalidRequest(`the parameters are longer than ${longestInAll} characters together`);
   }
 }

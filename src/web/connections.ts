@@ -4,7 +4,7 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Log } from '../log.ts';
-import { addressPrefixes, parseAddress } from './guard.ts';
+import { networkOf, parseAddress } from './guard.ts';
 
 export interface ConnectionLimits {
   /** Seconds from the first byte of a request, or from its connection, to its last. */
@@ -40,7 +40,7 @@ export function createLimitedServer(listener: RequestListener, { limits, isProxy
 
   const open = new Map<string, number>();
   server.on('connection', (socket: Socket) => {
-    const network = networkOf(socket, isProxy);
+    const network = countedFor(socket, isProxy);
     if (network === undefined) return;
     const others = open.get(network) ?? 0;
     if (others >= limits.maxConnectionsPerAddress) {
@@ -58,11 +58,9 @@ export function createLimitedServer(listener: RequestListener, { limits, isProxy
   return server;
 }
 
-function networkOf({ remoteAddress = '' }: Socket, isProxy: LimitedServerParts['isProxy']): string | undefined {
+function countedFor({ remoteAddress = '' }: Socket, isProxy: LimitedServerParts['isProxy']): string | undefined {
   const peer = parseAddress(remoteAddress);
-  if (peer === undefined || isProxy(peer)) return undefined;
-  const { address, network = address } = addressPrefixes(peer);
-  return network;
+  return peer === undefined || isProxy(peer) ? undefined : networkOf(peer);
 }
 
 /** One line a minute, however many there were. */

@@ -282,6 +282,12 @@ export function addressPrefixes(address: string): { address: string; network?: s
   return { address: `${groups.slice(0, 4).join(':')}::/64`, network: `${groups.slice(0, 3).join(':')}::/48` };
 }
 
+/** What strangers are told apart by: of IPv6 the /48, since one customer of a provider may hold all of it. */
+export function networkOf(address: string): string {
+  const { address: prefix, network = prefix } = addressPrefixes(address);
+  return network;
+}
+
 /** Whether an address, as parseAddress spells it, is in one of these: "10.0.0.0/8", "::1". */
 export function withinNetworks(entries: readonly string[]): (address: string) => boolean {
   const list = networks(entries);

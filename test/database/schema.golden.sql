@@ -111,9 +111,11 @@ CREATE TABLE entra_states (
   parked text,
   parked_until bigint,
   expires_at bigint not null
-);
+, network text);
 
 CREATE INDEX entra_states_expiry on entra_states (expires_at);
+
+CREATE INDEX entra_states_network on entra_states (network, expires_at) where network is not null;
 
 CREATE TABLE identities (
   method text not null,
@@ -157,7 +159,7 @@ CREATE TABLE oidc_models (
   rotated_from text,
   rotated_at bigint,
   sealed_answer text,
-  expires_at bigint not null,
+  expires_at bigint not null, network text,
   primary key (model, id)
 );
 
@@ -170,6 +172,10 @@ CREATE INDEX oidc_models_client on oidc_models (client_id) where client_id is no
 CREATE INDEX oidc_models_expiry on oidc_models (expires_at);
 
 CREATE INDEX oidc_models_grant on oidc_models (grant_id) where grant_id is not null;
+
+CREATE INDEX oidc_models_network on oidc_models (network, model, expires_at) where network is not null;
+
+CREATE INDEX oidc_models_strangers on oidc_models (model, expires_at) where network is not null;
 
 CREATE UNIQUE INDEX oidc_models_successor on oidc_models (rotated_from) where rotated_from is not null;
 

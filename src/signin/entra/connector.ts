@@ -6,6 +6,7 @@ import type { Context } from 'koa';
 import type { Dispatcher } from 'undici';
 import type { EntraConfig } from '../../config.ts';
 import type { Database } from '../../database/database.ts';
+import type { RoomLimits } from '../../database/room.ts';
 import type { RequestState } from '../../issuer/provider.ts';
 import type { Seal } from '../../keys/seal.ts';
 import type { Log } from '../../log.ts';
@@ -27,6 +28,7 @@ import { createTenantKeys } from './tenant-keys.ts';
 import { tokenPoster } from './token-endpoint.ts';
 import { verdictOn } from './verdict.ts';
 import { clockToleranceSeconds, TokenNotAccepted, verifyIdToken, type VerifiedClaims } from './verification.ts';
+import { networkOf } from '../../web/guard.ts';
 
 export interface EntraConnectorParts {
   config: EntraConfig;
@@ -37,6 +39,8 @@ export interface EntraConnectorParts {
   log: Log;
   /** Makes the connections to Microsoft, instead of this process's own network. */
   dispatcher?: Dispatcher | undefined;
+  /** How many sign-ins may be at Microsoft. */
+  room?: Partial<RoomLimits> | undefined;
   now?: () => number;
 }
 
@@ -74,7 +78,7 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
   });
   const credentials = createCredentials(config, { log, now });
   const breaker = createBreaker(blameFor, now);
-  const states = createStates(db, seal, now);
+  const states = createStates(db, seal, now, parts.room);
   const cookie = createBrowserCookie(issuer);
   const graph = createGraph(network, { host: cloud.graph, log });
   const jwksUri = config.customSigningKeys ? `${authority.jwksUri}?appid=${clientId}` : authority.jwksUri;
@@ -96,7 +100,7 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
       uid, app: appKey, redirectUri, codeVerifier, nonce, correlationId,
       ...(oldestSeconds !== undefined && { oldestSeconds }), ...(stepUp && { stepUp }),
       options, isSecondTry: challenge !== undefined,
-    });
+    }, networkOf((ctx.state as RequestState).address));
     cookie.set(ctx, state, browser);
     const codeChallenge = createHash('sha256').update(codeVerifier).digest('base64url');
     return msal.authorizeUrl(app, {

@@ -4,6 +4,7 @@
 
 import { hash, randomBytes } from 'node:crypto';
 import type { Database } from '../../database/database.ts';
+import { createRoom, type RoomLimits } from '../../database/room.ts';
 import { createSeal, type MasterKeys, type Seal } from '../../keys/seal.ts';
 import type { SignInReply } from './callback.ts';
 import type { BeginOptions } from './identity.ts';
@@ -25,7 +26,8 @@ export interface BegunSignIn {
 }
 
 export interface States {
-  begin(signIn: BegunSignIn): Promise<{ state: string; browser: string }>;
+  /** @param network whose it is: see networkOf (web/guard.ts) */
+  begin(signIn: BegunSignIn, network: string): Promise<{ state: string; browser: string }>;
   /**
    * Keeps what a form_post brought, until the GET that can be asked for its cookie. False: there is no such sign-in, or
    * something is kept with it already.
@@ -45,19 +47,24 @@ export interface Taken {
 export const stateLifeSeconds = 900;
 const parkedSeconds = 60;
 
-export function createStates(db: Database, seal: Seal, now: () => number = Date.now): States {
+export function createStates(
+  db: Database, seal: Seal, now: () => number = Date.now, limits?: Partial<RoomLimits>,
+): States {
+  const room = createRoom(db, { table: 'entra_states', key: 'id', limits });
   // Sealed twice per sign-in, so under a key of its own: see createSeal on how often one key may be used.
   const own = createSeal(seal.derive('entra states') as unknown as MasterKeys);
   const place = (id: string, what: 'begun' | 'parked') => `entra_states ${id} ${what}`;
   const opened = <T>(sealed: string, aad: string) => JSON.parse(own.open(sealed, aad).toString()) as T;
 
   return {
-    async begin(signIn) {
+    async begin(signIn, network) {
       const [state, browser] = [secretValue(), secretValue()];
       const id = digest(state);
       await db.query(
-        'insert into entra_states (id, browser, begun, expires_at) values ($1, $2, $3, $4)',
-        [id, digest(browser), own.seal(JSON.stringify(signIn), place(id, 'begun')), now() + stateLifeSeconds * 1000]);
+        'insert into entra_states (id, browser, begun, expires_at, network) values ($1, $2, $3, $4, $5)',
+        [id, digest(browser), own.seal(JSON.stringify(signIn), place(id, 'begun')), now() + stateLifeSeconds * 1000,
+          network]);
+      await room.added(network);
       return { state, browser };
     },
 

@@ -37,21 +37,21 @@ describe.each(engines)('E6 E7 a sign-in that is at Microsoft, on $name', ({ fres
     (await dbs[0]!.query<{ n: number }>('select count(*) as n from entra_states')).rows[0]!.n;
 
   test('E6 comes back to any of the servers as it was begun, and is gone', async () => {
-    const { state, browser } = await servers[0].begin(begun);
+    const { state, browser } = await servers[0].begin(begun, '192.0.2.1');
     expect(await servers[1].take(state, browser, direct)).toEqual({ begun });
     expect(await servers[0].take(state, browser, direct)).toBeUndefined();
   });
 
   test('E6 is taken once, however many ask two servers for it at the same moment', async () => {
     for (let round = 0; round < 5; round += 1) {
-      const { state, browser } = await servers[0].begin(begun);
+      const { state, browser } = await servers[0].begin(begun, '192.0.2.1');
       const takers = Array.from({ length: 20 }, (_, at) => servers[at % 2]!.take(state, browser, direct));
       expect((await Promise.all(takers)).filter(Boolean)).toEqual([{ begun }]);
     }
   });
 
   test('E6 is nobody else’s: another browser, tab or state takes nothing, and leaves it where it is', async () => {
-    const [mine, other] = [await servers[0].begin(begun), await servers[0].begin({ ...begun, uid: 'uid-2' })];
+    const [mine, other] = [await servers[0].begin(begun, '192.0.2.1'), await servers[0].begin({ ...begun, uid: 'uid-2' }, '192.0.2.1')];
     const random = randomBytes(32).toString('base64url');
     expect(await servers[0].take(mine.state, other.browser, direct)).toBeUndefined();
     expect(await servers[0].take(mine.state, '', direct)).toBeUndefined();
@@ -62,7 +62,7 @@ describe.each(engines)('E6 E7 a sign-in that is at Microsoft, on $name', ({ fres
   });
 
   test('E6 ends a quarter of an hour after it began', async () => {
-    const [first, second] = [await servers[0].begin(begun), await servers[0].begin(begun)];
+    const [first, second] = [await servers[0].begin(begun, '192.0.2.1'), await servers[0].begin(begun, '192.0.2.1')];
     now += (stateLifeSeconds - 1) * 1000;
     expect(await servers[0].take(first.state, first.browser, direct)).toBeDefined();
     now += 1000;
@@ -71,7 +71,7 @@ describe.each(engines)('E6 E7 a sign-in that is at Microsoft, on $name', ({ fres
   });
 
   test('E7 waits with what was posted for the browser to come by itself: once, and for a minute', async () => {
-    const [first, late] = [await servers[0].begin(begun), await servers[0].begin(begun)];
+    const [first, late] = [await servers[0].begin(begun, '192.0.2.1'), await servers[0].begin(begun, '192.0.2.1')];
     for (const { state } of [first, late]) expect(await servers[0].park(codeReply(state))).toBe(true);
     expect(await servers[1].take(first.state, first.browser, direct)).toBeUndefined();
     expect(await servers[1].take(first.state, 'another browser', parked)).toBeUndefined();
@@ -83,7 +83,7 @@ describe.each(engines)('E6 E7 a sign-in that is at Microsoft, on $name', ({ fres
   });
 
   test('E7 keeps one of two posts at the same moment; nothing can be posted to no sign-in', async () => {
-    const { state, browser } = await servers[0].begin(begun);
+    const { state, browser } = await servers[0].begin(begun, '192.0.2.1');
     const replies = ['one', 'two'].map((code): SignInReply => ({ kind: 'code', state, code }));
     const kept = await Promise.all(replies.map((reply, at) => servers[at]!.park(reply)));
     expect([...kept].sort()).toEqual([false, true]);
@@ -92,13 +92,13 @@ describe.each(engines)('E6 E7 a sign-in that is at Microsoft, on $name', ({ fres
     const before = await rows();
     expect(await servers[0].park(codeReply(randomBytes(32).toString('base64url')))).toBe(false);
     expect(await rows()).toBe(before);
-    const unposted = await servers[0].begin(begun);
+    const unposted = await servers[0].begin(begun, '192.0.2.1');
     expect(await servers[0].take(unposted.state, unposted.browser, parked)).toBeUndefined();
   });
 
   test('E6 shows nothing to who reads the database, and what is moved to another row does not open', async () => {
     await dbs[0]!.query('delete from entra_states');
-    const [mine, other] = [await servers[0].begin(begun), await servers[0].begin({ ...begun, uid: 'uid-2' })];
+    const [mine, other] = [await servers[0].begin(begun, '192.0.2.1'), await servers[0].begin({ ...begun, uid: 'uid-2' }, '192.0.2.1')];
     await servers[0].park(codeReply(mine.state));
     const { rows: stored } = await dbs[0]!.query('select * from entra_states');
     const secrets = [mine.state, mine.browser, begun.codeVerifier, begun.nonce, 'the-code-of-microsoft', 'ada@contoso'];
@@ -110,9 +110,9 @@ describe.each(engines)('E6 E7 a sign-in that is at Microsoft, on $name', ({ fres
   });
 
   test('E40 is swept when it has ended, so many at a time', async () => {
-    for (let count = 0; count < 3; count += 1) await servers[0].begin(begun);
+    for (let count = 0; count < 3; count += 1) await servers[0].begin(begun, '192.0.2.1');
     now += stateLifeSeconds * 1000;
-    const alive = await servers[0].begin(begun);
+    const alive = await servers[0].begin(begun, '192.0.2.1');
     const expired = (await rows()) - 1;
     expect(expired).toBeGreaterThan(2);
     expect(await servers[0].sweepExpired(now, 2)).toBe(2);
