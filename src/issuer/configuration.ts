@@ -17,12 +17,15 @@ import { cookieName } from './cookies.ts';
 import type { HandedOn } from './form-post.ts';
 import type { Models } from './models.ts';
 import { PublishedKey, type SignedInSession } from './provider.ts';
+import { signOutOrAsk } from './sign-out.ts';
 import { stillStands, type Upstream } from './upstream.ts';
 
 /** Pages that oidc-provider asks for while it answers a request itself. */
 export interface ProviderPages {
   error(ctx: KoaContextWithOIDC, out: { error: string; error_description?: string }, error: Error): Promise<void>;
   signOut(ctx: KoaContextWithOIDC, form: string): Promise<void>;
+  /** Whether the person is asked where else to be signed out. */
+  asksElsewhere(ctx: KoaContextWithOIDC): boolean;
   signedOut(ctx: KoaContextWithOIDC): Promise<void>;
   goOn(ctx: KoaContextWithOIDC, form: HandedOn, leadsTo: string | undefined): void;
 }
@@ -52,6 +55,7 @@ export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): 
   const { config, people, apis, models, consents, pages, cookieKeys, discovery, statusLists, upstream, now } = parts;
   const { tokens, session } = config;
   const secure = config.issuer.startsWith('https:');
+  const longCookie = { httpOnly: true, sameSite: 'lax', secure, signed: true, path: '/' } as const;
   const acrValues = Object.keys(config.entra?.acrValues ?? {});
 
   return {
@@ -102,7 +106,7 @@ export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): 
       dPoP: { enabled: false },
       rpInitiatedLogout: {
         enabled: true,
-        logoutSource: pages.signOut,
+        logoutSource: (ctx, form) => signOutOrAsk(ctx, form, pages, longCookie),
         postLogoutSuccessSource: pages.signedOut,
       },
       resourceIndicators: {
@@ -164,7 +168,7 @@ export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): 
         interaction: cookieName('interaction', config.issuer),
         resume: cookieName('resume', config.issuer),
       },
-      long: { httpOnly: true, sameSite: 'lax', secure, signed: true, path: '/' },
+      long: longCookie,
       short: { httpOnly: true, sameSite: 'lax', secure, path: '/' },
     },
   };

@@ -31,6 +31,7 @@ import { createProvider, type ProvedSignIn, type RequestState } from './provider
 import { recognise, type RecognisedToken } from './recognise.ts';
 import { createRefreshRotation } from './refresh.ts';
 import { createTokenFormats, type TokenFormats } from './tokens.ts';
+import { leadOn } from './sign-out.ts';
 import { signOutElsewhere, type Resting, type Upstream } from './upstream.ts';
 
 export interface Issuer {
@@ -171,6 +172,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
     const useBesideTokens = (layer: Middleware) =>
       provider.use((ctx, next) => (ctx.path === endpoints.token.path && ctx.method === 'POST' ? next() : layer(ctx, next)));
     useBesideTokens((ctx, next) => signOutElsewhere(ctx as never, next, config.issuer, upstream));
+    useBesideTokens((ctx, next) => leadOn(ctx as never, next));
     useBesideTokens((ctx, next) => countFetches(ctx, next, keys));
     useBesideTokens((ctx, next) => cacheMetadata(ctx, next, config.keys.jwksMaxAge));
     useBesideTokens((ctx, next) => answerUnknownPath(ctx as never, next, pages));

@@ -56,11 +56,12 @@ export async function signOutElsewhere(
 ): Promise<void> {
   await next();
   const { route, params, session } = ctx.oidc ?? {};
-  if (!elsewhere || route !== 'end_session_confirm' || ctx.status !== 303 || !params?.logout) return;
+  const isConfirmed = route === 'end_session_confirm' && ctx.status === 303 && Boolean(params?.logout);
+  if (!elsewhere || !(isConfirmed || ctx.state.signedOut)) return;
   const { upstream } = session as Resting;
   const goingTo = ctx.response.get('Location');
   // On the way to a sign-in as somebody else, a session ends as well. That is nobody's sign-out.
   if (upstream === undefined || goingTo.startsWith(`${issuer}/auth/`)) return;
-  const first = await elsewhere.afterSignOut(ctx, { upstream, everywhere: params.logout === 'everywhere', goingTo });
+  const first = await elsewhere.afterSignOut(ctx, { upstream, everywhere: params?.logout === 'everywhere', goingTo });
   if (first !== undefined) ctx.set('Location', first);
 }

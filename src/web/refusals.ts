@@ -84,6 +84,9 @@ interface ProviderPagesParts {
 
 /** The pages that oidc-provider asks for. */
 export function createProviderPages({ pages, waysHome, accounts, elsewhere }: ProviderPagesParts): ProviderPages {
+  const elsewhereOf = ({ oidc: { session } }: KoaContextWithOIDC) =>
+    ((session as Resting | undefined)?.upstream === undefined ? undefined : elsewhere);
+
   return {
     async error(ctx, out, error) {
       const away = isComeAgain(ctx as Context, error);
@@ -101,7 +104,7 @@ export function createProviderPages({ pages, waysHome, accounts, elsewhere }: Pr
     async signOut(ctx, form) {
       const { client, session } = ctx.oidc;
       const account = await accounts.find(session?.accountId ?? '');
-      const alsoThere = (session as Resting | undefined)?.upstream === undefined ? undefined : elsewhere;
+      const alsoThere = elsewhereOf(ctx);
       const html = pages.signOut({
         form,
         application: client?.clientName,
@@ -112,6 +115,7 @@ export function createProviderPages({ pages, waysHome, accounts, elsewhere }: Pr
       const leadsTo = [postLogoutRedirectUri, alsoThere?.logoutUrl].filter((uri) => uri !== undefined);
       sendPage(ctx, html, { formAction: leadsTo });
     },
+    asksElsewhere: (ctx) => elsewhereOf(ctx)?.asks ?? false,
     async signedOut(ctx) {
       // Whoever chose to stay signed in is sent here, too, where the application has no page of its own for it.
       const { accountId } = await ctx.oidc.provider.Session.get(ctx);

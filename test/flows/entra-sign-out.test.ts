@@ -160,8 +160,8 @@ describe('E36: somebody who signed in with Microsoft signs out here', () => {
   const back = 'https://app.example.com/';
 
   /** The page that asks, and what its buttons do. */
-  async function atSignOut(agent: UserAgent, idToken: string) {
-    const query = new URLSearchParams({ id_token_hint: idToken, post_logout_redirect_uri: back, state: 's1' });
+  async function atSignOut(agent: UserAgent) {
+    const query = new URLSearchParams({ client_id: 'spa', post_logout_redirect_uri: back, state: 's1' });
     const page = await agent.visit(`/session/end?${query}`);
     expect(page.status).toBe(200);
     return { page, press: (logout: string) => agent.submit(page, { logout }) };
@@ -171,7 +171,7 @@ describe('E36: somebody who signed in with Microsoft signs out here', () => {
     const world = worlds.get(propagate)!;
     const session = world.session();
     const signedIn = await world.signIn('alice', { session });
-    return { world, session, ...signedIn, ...(await atSignOut(signedIn.agent, signedIn.tokens.id_token)) };
+    return { world, session, ...signedIn, ...(await atSignOut(signedIn.agent)) };
   }
 
   const goesHome = ({ url }: Answer) => expect(url).toBe(`${back}?state=s1`);
@@ -181,6 +181,21 @@ describe('E36: somebody who signed in with Microsoft signs out here', () => {
     expect(page.body).toContain(sim.user('alice').mail);
     expect(page.body).not.toContain('Contoso');
     goesHome(await press('yes'));
+  });
+
+  test.each([
+    ['never', 303, 'https://app.example.com'], ['ask', 200, ''], ['always', 303, 'https://login.microsoftonline.com'],
+  ])('E36 %s: with an ID token of this session nothing is asked, but where there is a choice', async (
+    propagate, status, origin,
+  ) => {
+    const world = worlds.get(propagate)!;
+    const { agent, tokens } = await world.signIn('alice');
+    const query = new URLSearchParams({
+      id_token_hint: tokens.id_token, post_logout_redirect_uri: back, state: 's1' });
+    const answer = await agent.request(`/session/end?${query}`);
+    expect(answer.status).toBe(status);
+    if (status === 200) expect(answer.body).toContain('Sign out here and at Contoso');
+    else expect(new URL(answer.headers.get('location')!).origin).toBe(origin);
   });
 
   test('E36 ask: the page has a button for each; the plain one goes straight back', async () => {

@@ -22,10 +22,54 @@ const refresh = (refreshToken: string, clientId = 'spa') =>
   tokenRequest(server.issuer, { grant_type: 'refresh_token', refresh_token: refreshToken }, asClient(clientId));
 
 describe('an application signs a person out (OpenID Connect RP-Initiated Logout)', () => {
+  test('of this very session, with an ID token of it: at once, back with the state', async () => {
+    const { agent, tokens } = await signIn(server.issuer);
+    const { tokens: others } = await signIn(server.issuer, { agent, clientId: 'web', parameters: { scope: 'openid' } });
+    const parameters = { id_token_hint: tokens.id_token, post_logout_redirect_uri: after, state: 'kept' };
+    const back = await agent.request(endSession(parameters));
+    expect([back.status, back.headers.get('location')]).toEqual([303, `${after}?state=kept`]);
+    expect(agent.cookie('session')).toBeUndefined();
+    expect(await refresh(others.refresh_token, 'web')).toMatchObject({ status: 400 });
+    const { accountId: subject } = server;
+    await expect.poll(async () => (await server.store.audit.list({ subject })).map(({ event }) => event), { timeout: 10_000 })
+      .toContain('session.ended');
+    expect(await isSignedIn(agent)).toBe(false);
+    expect(await refresh(tokens.refresh_token)).toMatchObject({ status: 400, body: { error: 'invalid_grant' } });
+    expect((await askUserinfo(server.issuer, tokens.access_token)).status).toBe(401);
+  });
+
+  test.each([
+    ['without a hint', 'spa', () => undefined],
+    ['with a hint of another session of the same person', 'spa', async () => (await signIn(server.issuer)).tokens],
+    ['with a hint of the session that was here before', 'spa', async (agent: UserAgent) => {
+      const { tokens } = await signIn(server.issuer, { agent });
+      await agent.submit(await agent.visit(endSession()), { logout: 'yes' });
+      await signIn(server.issuer, { agent });
+      return tokens;
+    }],
+    ['by an application of somebody else', 'third-party', async (agent: UserAgent) => (await signIn(server.issuer, {
+      agent, clientId: 'third-party', parameters: { redirect_uri: 'https://reports.example.net/cb', scope: 'openid' },
+    })).tokens],
+  ])('%s: the person is asked', async (_how, clientId, hintFor) => {
+    const { agent } = await signIn(server.issuer);
+    const tokens = await hintFor(agent);
+    const page = await agent.request(endSession(
+      tokens ? { id_token_hint: tokens.id_token } : { client_id: clientId, post_logout_redirect_uri: after }));
+    expect([page.status, page.body]).toEqual([200, expect.stringContaining('Sign out?</h1>')]);
+    expect(await isSignedIn(agent)).toBe(true);
+  });
+
+  test.each([
+    ['a browser that only fetches ahead', { 'Sec-Purpose': 'prefetch;prerender' }],
+  ])('is not ended by %s', async (_who, headers) => {
+    const { agent, tokens } = await signIn(server.issuer);
+    await agent.request(endSession({ id_token_hint: tokens.id_token }), { headers });
+    expect(await isSignedIn(agent)).toBe(true);
+  });
+
   test('and the person confirms, is signed out, and comes back with the state', async () => {
     const { agent, tokens } = await signIn(server.issuer);
-    const parameters = { id_token_hint: tokens.id_token, post_logout_redirect_uri: after, state: 'kept' };
-    const page = await agent.visit(endSession(parameters));
+    const page = await agent.visit(endSession({ client_id: 'spa', post_logout_redirect_uri: after, state: 'kept' }));
     expect(page.status).toBe(200);
     expect(await isSignedIn(agent)).toBe(true);
 
@@ -56,9 +100,9 @@ describe('an application signs a person out (OpenID Connect RP-Initiated Logout)
 
   test('and without an address to return to, the person sees that it is done', async () => {
     const { agent, tokens } = await signIn(server.issuer);
-    const page = await agent.visit(endSession({ id_token_hint: tokens.id_token }));
-    const done = await agent.submit(page, { logout: 'yes' });
-    expect(done.status).toBe(200);
+    const done = await agent.visit(endSession({ id_token_hint: tokens.id_token }));
+    expect([done.status, done.body]).toEqual([200, expect.stringMatching(
+      /<h1>You are signed out<\/h1>.*Your session with <b>Orders<\/b> has ended/s)]);
     expect(new URL(done.url).origin).toBe(server.issuer);
     expect(await isSignedIn(agent)).toBe(false);
   });
@@ -69,17 +113,16 @@ describe('an application signs a person out (OpenID Connect RP-Initiated Logout)
     // The server runs in this process, and so by this clock.
     vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 3_600_000 });
     const parameters = { id_token_hint: tokens.id_token, post_logout_redirect_uri: after };
-    const page = await agent.visit(endSession(parameters)).finally(() => vi.useRealTimers());
-    expect(page.status).toBe(200);
+    const done = await agent.visit(endSession(parameters)).finally(() => vi.useRealTimers());
+    expect(done.headers.get('location')).toBe(after);
     await short.close();
   });
 
   test('with a hint that a retired key signed', async () => {
     const { agent, tokens } = await signIn(server.issuer);
     await rotateKeys(server);
-    const page = await agent.visit(endSession({ id_token_hint: tokens.id_token, post_logout_redirect_uri: after }));
-    expect(page.status).toBe(200);
-    expect((await agent.submit(page, { logout: 'yes' })).headers.get('location')).toBe(after);
+    const done = await agent.visit(endSession({ id_token_hint: tokens.id_token, post_logout_redirect_uri: after }));
+    expect(done.headers.get('location')).toBe(after);
   });
 });
 
@@ -119,7 +162,8 @@ describe('a sign-out that nobody asked for', () => {
   test('does not happen when the person says no: only the application that asked is done', async () => {
     const { agent, tokens } = await signIn(server.issuer);
     const { tokens: others } = await signIn(server.issuer, { agent, clientId: 'web', parameters: { scope: 'openid' } });
-    const page = await agent.visit(endSession({ id_token_hint: tokens.id_token }));
+    const page = await agent.visit(endSession({ client_id: 'spa', post_logout_redirect_uri: after }));
+    // Not at the application's page for whoever is signed out.
     const stayed = await agent.submit(page, {});
     expect(stayed.body).toMatch(
       /<h1>You are still signed in<\/h1>.*ada@example\.com.*Your session with <b>Orders<\/b> has ended/s);

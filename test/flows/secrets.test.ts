@@ -41,7 +41,7 @@ async function tour(): Promise<TokenAnswer[]> {
   await askUserinfo(server.issuer, body.access_token);
   await askUserinfo(server.issuer, `${body.access_token}x`);
   await agent.visit(`/session/end?id_token_hint=${tokens.id_token}x`);
-  await agent.submit(await agent.visit(`/session/end?id_token_hint=${tokens.id_token}`), { logout: 'yes' });
+  await agent.visit(`/session/end?id_token_hint=${tokens.id_token}`);
   return answers;
 }
 

@@ -101,9 +101,7 @@ describe.each(engines)('two servers on one database, $name, whose signing key ch
     const { agent, tokens } = await signIn(first.issuer);
     await rotate();
     await rotate();
-    const page = await agent.visit(endSession(tokens.id_token));
-    expect(page.status).toBe(200);
-    expect((await agent.submit(page, { logout: 'yes' })).headers.get('location')).toBe(signedOut);
+    expect((await agent.visit(endSession(tokens.id_token))).headers.get('location')).toBe(signedOut);
 
     const silently = await agent.request(authorizationRequest(first.issuer, { prompt: 'none' }).url);
     expect(new URL(silently.headers.get('location')!).searchParams.get('error')).toBe('login_required');
