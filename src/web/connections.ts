@@ -28,7 +28,7 @@ export function createLimitedServer(listener: RequestListener, { limits, isProxy
   const requestTimeout = limits.requestTimeout * 1000;
   const server = createServer({
     // A `state` of 8 kB is three times as long where it is percent-encoded, and more than that is to be told.
-    maxHeaderSize: 65_536,
+    maxHeaderSize: 32_768,
     requestTimeout, headersTimeout: requestTimeout,
     connectionsCheckingInterval: Math.min(checkEveryMs, requestTimeout / 2),
   }, listener);

@@ -6,6 +6,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { endpoints, endpointsOf } from '../../src/web/endpoints.ts';
 import { startAdministration, type AdminServer } from '../support/admin.ts';
 import { freePort } from '../support/ports.ts';
+import { signIn } from '../support/user-agent.ts';
 
 let server: AdminServer;
 beforeAll(async () => {
@@ -63,7 +64,11 @@ describe.each(endpointsOf({ entra: true }))('$path', ({ path, methods: answered 
     expect(answer.body).not.toContain('    at ');
   });
 
-  test.runIf((answered as readonly string[]).includes('OPTIONS'))('may be asked by pages of other origins', async () => {
+});
+
+const shared = endpointsOf({ entra: true }).filter((endpoint) => endpoint.methods.includes('OPTIONS'));
+describe.each(shared)('$path', ({ path, methods: answered }) => {
+  test('may be asked by pages of other origins', async () => {
     const [wanted] = answered.filter((method) => method !== 'OPTIONS');
     const asked = { Origin: 'https://app.example.com', 'Access-Control-Request-Method': wanted! };
     const preflight = await ask('OPTIONS', addressOf(path), asked);
@@ -112,6 +117,17 @@ test('the admin API goes by its own table, for those who may know it', async () 
       expect([answer.status, answer.headers.allow], `${method} ${path}`).toEqual([405, allowed]);
       expect((await ask(method, `/admin/api/v1/${path}`)).status).toBe(401);
     }
+  }
+});
+
+test('userinfo answers a token in a form as one in the header (OIDC Core §5.3.1)', async () => {
+  const { tokens } = await signIn(server.issuer);
+  const url = server.issuer + endpoints.userinfo.path;
+  const headers = { Authorization: `Bearer ${tokens.access_token}`, Origin: 'https://app.example.com' };
+  const form = new URLSearchParams({ access_token: tokens.access_token });
+  for (const options of [{ headers }, { headers, method: 'POST' }, { body: form, method: 'POST' }]) {
+    const answer = await fetch(url, options);
+    expect([answer.status, await answer.json()]).toMatchObject([200, { email: 'ada@example.com' }]);
   }
 });
 

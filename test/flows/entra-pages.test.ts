@@ -145,7 +145,7 @@ describe('mixed, with domains', () => {
       const { agent, page } = await world.arrive();
       const here = steps === 0 ? page : await agent.submit(page, { email: person.email });
       const back = await agent.visit(new URL(here.url).pathname, { form: { cancel: 'yes' } });
-      expect(returned(back).error).toBe('access_denied');
+      expect(returned(back)).toMatchObject({ error: 'access_denied', iss: world.server.issuer });
     }
   });
 
