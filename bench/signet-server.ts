@@ -19,6 +19,8 @@ const config = loadConfig({
   env: {}, cwd: directory,
   values: {
     listen: { port, host: '127.0.0.1' }, passwords: { bcryptCost: 4 }, ...declared,
+    // Each worker refreshes as fast as it can, and each time for a token of its own.
+    tokens: { refreshSpacing: 0 },
     ...(process.argv[3] ? { database: { url: process.argv[3] } } : {}),
   },
 });

@@ -42,6 +42,7 @@ export const auditEvents = {
   'signin.succeeded': 'A person signed in.',
   'token.issued': 'Tokens were issued.',
   'token.issued_again': 'A repeated refresh was given the answer of the first one.',
+  'token.issued_elsewhere': 'The same, asked from another network than the first one: somebody else may have the token.',
   'token.refused': 'A request at the token endpoint was refused.',
   'upstream.ended': 'Microsoft said that a person\'s session there is over: what it carried here ended.',
   'userinfo.refused': 'A request for userinfo was refused.',

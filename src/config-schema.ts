@@ -78,6 +78,8 @@ const tokens = z.strictObject({
     .describe('jwt: signed, so that a forged or expired one is refused without a query. opaque: a bare handle.'),
   refreshGrace: duration(0, minute, 'How long a client that repeats a refresh gets the same answer again; 0 is off.')
     .prefault('30s'),
+  refreshSpacing: duration(0, minute, 'After ten refreshes in a row, how long the newest answer stands in for another '
+    + 'one, with an access token that lives for twelve times as long or more; 0 is off.').prefault('5s'),
   authorizationCodeLife: duration(10, 10 * minute, 'Life of an authorization code (RFC 6749 §4.1.2). ' +
     'Longer than keys.clockSkew.').prefault('2m'),
 });

@@ -56,6 +56,7 @@ import { createRechecks } from './signin/recheck.ts';
 import { signInRoutes } from './signin/routes.ts';
 import { createUpstreamSessions } from './signin/upstream-sessions.ts';
 import { version } from './verifier/version.ts';
+import { watchArrivals } from './web/arrivals.ts';
 import { createAssets } from './web/assets.ts';
 import { createLimitedServer } from './web/connections.ts';
 import { createDrain } from './web/drain.ts';
@@ -322,6 +323,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     // A proxy on this machine is one that nobody had to name.
     const isProxy = withinNetworks([...trusted, '127.0.0.0/8', '::1']);
     const server = createLimitedServer(drain.around(front), { limits: config.listen, isProxy, log });
+    watchArrivals(server);
     const hint = 'Set listen.port or SIGNET_LISTEN_PORT to another one, and the issuer with it.';
     await listen(server, config.listen, hint);
     closers.push(() => stopListening(server));

@@ -7,10 +7,12 @@ import { audienceOf, resourceOf, type Apis } from '../apis.ts';
 import type { Application } from '../clients.ts';
 import { needsSecret } from '../clients.ts';
 import type { Config } from '../config.ts';
+import { issuedAt } from '../keys/dating.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
 import type { StatusLists } from '../revocation/lists.ts';
 import type { Place } from '../revocation/places.ts';
 import { endpoints } from '../web/endpoints.ts';
+import { noteUngrantable, ungrantableScope } from './asked-scope.ts';
 import { accessTokenClaims, claimsOf, claimsOfScope, oidcScopes } from './claims.ts';
 import { loadGrant, type Consents } from './consent.ts';
 import { cookieName } from './cookies.ts';
@@ -45,6 +47,7 @@ interface ConfigurationParts {
   upstream: Upstream | undefined;
   /** Epoch milliseconds. */
   now: () => number;
+  isKnownScope: (scope: string) => boolean;
 }
 
 const hour = 3600;
@@ -52,7 +55,9 @@ const hour = 3600;
 export const grantLifeSeconds = 90 * 24 * hour;
 
 export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): Configuration {
-  const { config, people, apis, models, consents, pages, cookieKeys, discovery, statusLists, upstream, now } = parts;
+  const {
+    config, people, apis, models, consents, pages, cookieKeys, discovery, statusLists, upstream, now, isKnownScope,
+  } = parts;
   const { tokens, session } = config;
   const secure = config.issuer.startsWith('https:');
   const longCookie = { httpOnly: true, sameSite: 'lax', secure, signed: true, path: '/' } as const;
@@ -84,7 +89,11 @@ export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): 
     clientAuthMethods: ['none', 'client_secret_basic', 'client_secret_post'],
     scopes: oidcScopes,
     acrValues,
-    extraParams: ['domain_hint'],
+    extraParams: {
+      domain_hint: null,
+      // Asked once for each authorization request, when its scopes and APIs are known.
+      [ungrantableScope]: (ctx) => noteUngrantable(ctx, isKnownScope),
+    },
     claims: claimsOfScope as never,
     // Most libraries expect e-mail and name in the ID token and never call userinfo.
     conformIdTokenClaims: false,
@@ -151,6 +160,7 @@ export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): 
     formats: {
       customizers: {
         jwt(ctx, token, jwt) {
+          jwt.payload.iat = issuedAt(now());
           jwt.payload.aud = audiencesOf(config.issuer, token as never);
           const { list, idx } = (token as unknown as { status: Place }).status;
           jwt.payload.status = { status_list: { idx, uri: statusLists.uriOf(list) } };

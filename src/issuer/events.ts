@@ -8,6 +8,7 @@ import type { Audit } from '../audit.ts';
 import type { Log } from '../log.ts';
 import { comeAgain, isComeAgain, logFailedRequest } from '../web/failed-request.ts';
 import type { RequestState } from './provider.ts';
+import type { AnsweredAgain } from './refresh.ts';
 
 type ProtocolError = Error & { error_description?: string; error_detail?: string };
 
@@ -28,7 +29,11 @@ export function auditProvider(provider: Provider, audit: Audit, log: Log): void 
   provider.use(async (ctx, next) => {
     await next();
     const protocol = ctx as unknown as KoaContextWithOIDC;
-    if (ctx.state.answeredAgain) record('token.issued_again', protocol, grantOf(protocol));
+    const again = ctx.state.answeredAgain as AnsweredAgain | undefined;
+    // The rotations of such a chain are in the trail, and each of them said that it is ahead of its pace.
+    if (again === 'ahead of its pace') return;
+    if (again === 'repeated elsewhere') record('token.issued_elsewhere', protocol, { ...grantOf(protocol), first: ctx.state.firstAskedFrom });
+    else if (again) record('token.issued_again', protocol, grantOf(protocol));
     else outcomes.get(ctx)?.(protocol);
   });
   provider.on('grant.success', (granted) => outcomes.set(granted, (ctx) => {

@@ -13,6 +13,7 @@ import type { Config } from '../config.ts';
 import type { Database } from '../database/database.ts';
 import type { RoomLimits } from '../database/room.ts';
 import { AppError } from '../errors.ts';
+import { issuedAt } from '../keys/dating.ts';
 import { createSeal, type MasterKeys, type Seal } from '../keys/seal.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
 import type { Log } from '../log.ts';
@@ -20,6 +21,7 @@ import type { StatusLists } from '../revocation/lists.ts';
 import type { Places } from '../revocation/places.ts';
 import { endpoints, isProtocolPath } from '../web/endpoints.ts';
 import { networkOf } from '../web/guard.ts';
+import { knownScopes } from './asked-scope.ts';
 import { configurationFor, toMetadata, type ProviderPages } from './configuration.ts';
 import { createConsents, describeConsent, recordConsent, withdrawConsent, type ConsentRequest } from './consent.ts';
 import { cookieKeysOf } from './cookies.ts';
@@ -138,10 +140,12 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
   const consents = createConsents(db, now);
   // Sealed once per refresh, so under a key of its own: see createSeal on how often one key may be used.
   const answerSeal = createSeal(seal.derive('refresh answers') as unknown as MasterKeys);
-  const rotation = createRefreshRotation(models, answerSeal, config.tokens.refreshGrace, now, exactNow);
+  const rotation = createRefreshRotation(
+    models, answerSeal, { grace: config.tokens.refreshGrace, spacing: config.tokens.refreshSpacing }, now, exactNow);
   const states = new WeakMap<IncomingMessage, RequestState>();
   const cookieKeys = cookieKeysOf(seal);
   const people = onceInRequest((id: string) => accounts.find(id));
+  const isKnownScope = knownScopes(apis);
   let current = build(firstKeys);
 
   interface Built {
@@ -153,10 +157,10 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
   function build(keys: SigningKeys): Built {
     const formats = createTokenFormats(config.issuer, keys, config.tokens.refreshTokenFormat, now);
     const configuration = configurationFor({
-      config, people, apis, models, consents, pages, cookieKeys, discovery, statusLists, upstream, now,
+      config, people, apis, models, consents, pages, cookieKeys, discovery, statusLists, upstream, now, isKnownScope,
     }, keys);
     const provider = createProvider(config.issuer, configuration, {
-      formats, rotation, places: statuses, now,
+      formats, rotation, places: statuses, now, isKnownScope,
       findApplication: (clientId) => clients.find(clientId), stateOf: (req) => states.get(req),
       // Not which is later: the clocks of servers, and of whoever types the command, may be apart.
       isOver: async ({ accountId, signedOutAt }) =>
@@ -247,7 +251,9 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
 
     async finishSignIn(ctx, answer) {
       if ('accountId' in answer) {
-        const { authTime: ts, ...login } = answer;
+        const { authTime, ...login } = answer;
+        // Dated as the tokens are that say it: never after their `iat`, and the same in all of them.
+        const ts = Math.min(authTime ?? Infinity, issuedAt(now()));
         // Whoever signed in has thereby chosen: a request with prompt=select_account goes on as well.
         return resultOf(ctx, { login: { ...login, ts }, select_account: {} }, { merge: false });
       }

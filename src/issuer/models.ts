@@ -1,6 +1,7 @@
-// oidc-provider's storage. Owns the table oidc_models. Codes, refresh tokens and cookies are credentials: only their
-// SHA-256 is stored. Single use is enforced in the statement, since oidc-provider reads first and consumes later, so
-// two requests may both have read a code as unspent (RFC 6749 §4.1.2, RFC 9700 §4.14.2).
+// oidc-provider's storage. Owns the table oidc_models (refresh tokens: models-refresh.ts). Codes, refresh tokens and
+// cookies are credentials: only their SHA-256 is stored. Single use is enforced in the statement, since oidc-provider
+// reads first and consumes later, so two requests may both have read a code as unspent (RFC 6749 §4.1.2, RFC 9700
+// §4.14.2).
 
 import { hash } from 'node:crypto';
 import { errors, type Adapter, type AdapterPayload } from 'oidc-provider';
@@ -10,17 +11,12 @@ import { createRoom, type RoomLimits } from '../database/room.ts';
 import type { LogoutNotice, Logouts } from '../revocation/logouts.ts';
 import type { Bearer, Place, Places } from '../revocation/places.ts';
 import type { RevokedStatuses } from '../revocation/revoked.ts';
+import { loaded, stored } from './models-payload.ts';
+import { createRefreshTokens, type RefreshTokens } from './models-refresh.ts';
 
-export interface Models {
+export interface Models extends RefreshTokens {
   /** The adapter for one of oidc-provider's models, as its configuration wants it. */
   adapter(model: string): Adapter;
-  /** A refresh token as stored, and what became of it. */
-  findRefreshToken(handle: string): Promise<StoredRefreshToken | undefined>;
-  /**
-   * Spends `spent` by storing its one successor, together with the sealed answer. Both happen or neither does.
-   * False when another request was first, or the token is gone, or its grant has ended.
-   */
-  rotate(spent: string, successor: Successor, now: number): Promise<boolean>;
   /** Deletes up to `limit` expired rows and forgets answers older than `answersBefore`; how many rows were touched. */
   sweep(now: number, answersBefore: number, limit: number): Promise<number>;
 }
@@ -40,23 +36,6 @@ export interface SessionAdapter extends Adapter {
 
 /** Whose grants: one, those of a person, those given to an application, or all there are. */
 type Whose = { grantId: string } | { accountId: string } | { clientId: string } | 'everyone';
-
-export interface StoredRefreshToken {
-  payload: AdapterPayload;
-  /** When it was exchanged for its successor, epoch milliseconds. */
-  rotatedAt: number | undefined;
-  /** The token response given then, sealed; gone after the grace. */
-  sealedAnswer: string | undefined;
-  /** Whether the successor has itself been used: then its owner did receive it. */
-  successorSpent: boolean;
-}
-
-export interface Successor {
-  handle: string;
-  payload: AdapterPayload;
-  lifeSeconds: number;
-  sealedAnswer: string | null;
-}
 
 interface Row {
   payload: string;
@@ -196,43 +175,7 @@ export function createModels(
       return model === 'Session' ? sessionAdapter : adapter(model);
     },
 
-    async findRefreshToken(handle) {
-      const { rows: [row] } = await db.query<Row & {
-        rotated_at: number | null; sealed_answer: string | null; successor_spent: number;
-      }>(
-        `select token.payload, token.consumed_at, successor.rotated_at, successor.sealed_answer,
-           case when heir.id is null then 0 else 1 end as successor_spent
-         from oidc_models token
-         left join oidc_models successor on successor.rotated_from = token.id
-         left join oidc_models heir on heir.rotated_from = successor.id
-         where token.model = 'RefreshToken' and token.id = $1`,
-        [idOf('RefreshToken', handle)]);
-      return row && {
-        payload: loaded(row, handle),
-        rotatedAt: row.rotated_at ?? undefined,
-        sealedAnswer: row.sealed_answer ?? undefined,
-        successorSpent: Number(row.successor_spent) === 1,
-      };
-    },
-
-    async rotate(spent, successor, at) {
-      const { handle, payload, lifeSeconds, sealedAnswer } = successor;
-      // The successor's row is what says that the old token is spent, so it is kept for as long as that one; `exp` in
-      // the payload ends the successor itself. They differ where the configured life was shortened in between.
-      // The grant was read at the beginning of the request, and may have ended in its course, even by it: whoever turns
-      // out to have lost a role loses what says so. The tokens of this answer would be as dead as the ones before.
-      const { rowCount } = await db.query(
-        `insert into oidc_models
-           (model, id, payload, grant_id, account_id, rotated_from, rotated_at, sealed_answer, expires_at)
-         select 'RefreshToken', $1, $2, $3, $4, id, cast($6 as bigint), $7,
-           case when expires_at > cast($8 as bigint) then expires_at else cast($8 as bigint) end
-         from oidc_models spent where model = 'RefreshToken' and id = $5 and exists
-           (select 1 from oidc_models where model = 'Grant' and id = spent.grant_id and consumed_at is null)
-         on conflict (rotated_from) where rotated_from is not null do nothing`,
-        [idOf('RefreshToken', handle), stored(payload), payload.grantId ?? null, payload.accountId ?? null,
-          idOf('RefreshToken', spent), at, sealedAnswer, at + lifeSeconds * 1000]);
-      return rowCount === 1;
-    },
+    ...createRefreshTokens(db),
 
     async sweep(at, answersBefore, limit) {
       const expired = await db.query(
@@ -399,19 +342,4 @@ export async function cutSessions(
 
 function refuseClientWrite(): never {
   throw new Error('applications are written by clients.ts alone');
-}
-
-// The id is the credential, so it must not ride along in the payload; the same goes for the session cookie's value,
-// which oidc-provider copies into an interaction and never reads again.
-function stored({ jti: _id, session, ...payload }: AdapterPayload & { session?: Record<string, unknown> }): string {
-  if (!session) return JSON.stringify(payload);
-  const { cookie: _cookie, ...rest } = session;
-  return JSON.stringify({ ...payload, session: rest });
-}
-
-function loaded(row: Row, id?: string): AdapterPayload {
-  const payload = JSON.parse(row.payload) as AdapterPayload;
-  if (id !== undefined) payload.jti = id;
-  if (row.consumed_at !== null) payload.consumed = Math.floor(row.consumed_at / 1000);
-  return payload;
 }

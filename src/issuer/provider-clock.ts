@@ -37,7 +37,8 @@ export function followClock(provider: Provider, now: () => number): void {
   followInModels(Object.getPrototypeOf(provider.Session) as DatedClass, seconds);
   followInSessions(provider.Session as unknown as DatedClass, seconds);
   followInInteractions(provider.Interaction as unknown as DatedClass, seconds);
-  Object.defineProperty(provider, 'IdToken', { value: idTokenModel(provider.IdToken as never, seconds) });
+  const IdToken = idTokenModel(provider.IdToken as never, seconds);
+  Object.defineProperty(provider, 'IdToken', { value: IdToken, configurable: true });
 }
 
 // lib/models/base_model.js and formats/opaque.js

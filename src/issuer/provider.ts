@@ -8,8 +8,10 @@ import {
   ExternalSigningKey, Provider, type Adapter, type Configuration, type KoaContextWithOIDC,
 } from 'oidc-provider';
 import { secretMatches } from '../clients.ts';
+import { issuedAt } from '../keys/dating.ts';
 import type { PublicJwk, Signer } from '../keys/signer.ts';
 import type { Place, Places } from '../revocation/places.ts';
+import { forgetUngranted, ungrantableScope, type AskedScope } from './asked-scope.ts';
 import { signInCookies } from './cookies.ts';
 import type { SessionAdapter } from './models.ts';
 import { followClock } from './provider-clock.ts';
@@ -29,6 +31,8 @@ export interface RequestState {
   token?: AccessToken;
   /** Whether the person chose a password in this request. */
   passwordSaved?: boolean;
+  /** Milliseconds since its connection was opened, where this is the first request on it. */
+  waited?: number;
 }
 
 interface ProviderParts {
@@ -36,6 +40,8 @@ interface ProviderParts {
   findApplication(clientId: string): Promise<object | undefined>;
   formats: TokenFormats;
   rotation: RefreshRotation;
+  /** Whether a scope exists, granted or not. */
+  isKnownScope(scope: string): boolean;
   places: Pick<Places, 'ofClient'>;
   /** Whether the person of a sign-in was signed out everywhere since they proved who they are. */
   isOver(login: ProvedSignIn): Promise<boolean>;
@@ -59,7 +65,7 @@ export interface SignedInSession {
 }
 
 /** What we rely on of oidc-provider's models and its types leave out; test/issuer/canary.test.ts holds it. */
-interface Model {
+interface Model extends AskedScope {
   jti: string;
   clientId: string;
   grantId?: string;
@@ -82,6 +88,10 @@ interface ModelClass {
   find(value: string, options?: object): Promise<Model | undefined>;
   adapter: Adapter;
   IN_PAYLOAD: string[];
+}
+
+interface IdTokenClass {
+  new (...input: never[]): { payload(): Promise<Record<string, unknown>> };
 }
 
 interface SessionClass {
@@ -130,6 +140,7 @@ export function createProvider(issuer: string, configuration: Configuration, par
     AccessToken: { value: accessTokenModel(provider.AccessToken as never, parts.formats) },
     ClientCredentials: { value: serviceTokenModel(provider.ClientCredentials as never, parts.places) },
     Grant: { value: grantModel(provider.Grant as never) },
+    IdToken: { value: idTokenModel(provider.IdToken as never, parts.now) },
     Interaction: { value: interactionModel(provider.Interaction as never, parts) },
     Session: { value: sessionModel(provider.Session as never, parts.now) },
     AuthorizationCode: { value: codeModel(provider.AuthorizationCode as never, provider) },
@@ -193,6 +204,20 @@ function accessTokenModel(Base: ModelClass, formats: TokenFormats): ModelClass {
 
     override set resourceServer(resourceServer) {
       super.resourceServer = resourceServer;
+    }
+  };
+}
+
+/**
+ * ID tokens are dated as all that we sign (dating.ts). One that comes with a refresh has no nonce: that belongs to the
+ * request that signed the person in, and libraries have forgotten it by then (OpenID Connect Core §12.2).
+ */
+function idTokenModel(Base: IdTokenClass, now: () => number): IdTokenClass {
+  return class IdToken extends Base {
+    override async payload() {
+      const { nonce, ...claims } = await super.payload();
+      const isRefresh = Provider.ctx?.oidc.params?.grant_type === 'refresh_token';
+      return { ...claims, ...(isRefresh || nonce === undefined ? {} : { nonce }), iat: issuedAt(now()) };
     }
   };
 }
@@ -264,6 +289,15 @@ function sessionModel(Base: SessionClass, now: () => number): SessionClass {
 
 function codeModel(Base: ModelClass, provider: Provider): ModelClass {
   return class AuthorizationCode extends Base {
+    static override get IN_PAYLOAD() {
+      return [...super.IN_PAYLOAD, 'ungrantedScope'];
+    }
+
+    override async save() {
+      this.ungrantedScope = Provider.ctx!.oidc.params?.[ungrantableScope] as string | undefined;
+      return super.save();
+    }
+
     static override async find(code: string, options?: object) {
       return whileSignedIn(provider, await super.find(code, { ...options, ignoreSessionBinding: true }));
     }
@@ -282,12 +316,19 @@ async function whileSignedIn(provider: Provider, token: Model | undefined): Prom
 }
 
 /** On the wire a signed handle (tokens.ts); spent and replaced in one statement (refresh.ts). */
-function refreshTokenModel(Base: ModelClass, provider: Provider, { formats, rotation }: ProviderParts): ModelClass {
+function refreshTokenModel(Base: ModelClass, provider: Provider, parts: ProviderParts): ModelClass {
+  const { formats, rotation, isKnownScope } = parts;
   return class RefreshToken extends Base {
+    static override get IN_PAYLOAD() {
+      return [...super.IN_PAYLOAD, 'ungrantedScope'];
+    }
+
     static override async find(token: string, options?: object) {
       const handle = await formats.openRefreshToken(token);
       if (handle === undefined) return undefined;
-      return whileSignedIn(provider, await super.find(handle, { ...options, ignoreSessionBinding: true }));
+      const found = await super.find(handle, { ...options, ignoreSessionBinding: true });
+      if (found) forgetUngranted(Provider.ctx!, found, isKnownScope);
+      return whileSignedIn(provider, found);
     }
 
     static override get adapter() {
@@ -300,10 +341,12 @@ function refreshTokenModel(Base: ModelClass, provider: Provider, { formats, rota
 
     override async save() {
       this.jti ??= this.generateTokenId();
+      const { AuthorizationCode: code, RotatedRefreshToken: spent } = Provider.ctx!.oidc.entities;
+      this.ungrantedScope = ((code ?? spent) as AskedScope | undefined)?.ungrantedScope;
       const { payload } = await this.getValueAndPayload();
       const held = rotation.hold(Provider.ctx, { handle: this.jti, payload, lifeSeconds: this.remainingTTL });
       if (!held) await super.save();
-      return formats.wrapRefreshToken(this.jti, payload.iat!, payload.exp!);
+      return formats.wrapRefreshToken(this.jti, payload.exp!);
     }
   };
 }

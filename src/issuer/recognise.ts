@@ -2,7 +2,8 @@
 // place in the status lists is revoked, and who may know, is for revocation/endpoints.ts to say.
 
 import type { AdapterPayload } from 'oidc-provider';
-import type { Models, StoredRefreshToken } from './models.ts';
+import type { StoredRefreshToken } from './models-refresh.ts';
+import type { Models } from './models.ts';
 import { grantIdOf } from './provider.ts';
 import type { TokenFormats } from './tokens.ts';
 

@@ -3,13 +3,14 @@
 
 import { createPublicKey, verify, type KeyObject } from 'node:crypto';
 import { z } from 'zod';
+import { issuedAt } from '../keys/dating.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
 import { createVerifier, type Verifier } from '../verifier/index.ts';
 import { readUnverified } from './unverified-jwt.ts';
 
 export interface TokenFormats {
   /** A refresh token for the wire: `handle` inside a JWT of type rt+jwt, addressed to the issuer itself. */
-  wrapRefreshToken(handle: string, issuedAt: number, expiresAt: number): Promise<string>;
+  wrapRefreshToken(handle: string, expiresAt: number): Promise<string>;
   /** The handle inside, unless the token is expired or not one of ours. Whether the handle is good, storage knows. */
   openRefreshToken(token: string): Promise<string | undefined>;
   /** Claims of an access token addressed to the issuer (its userinfo endpoint), or undefined. */
@@ -51,9 +52,9 @@ export function createTokenFormats(
   const anyAudience: Verifier = createVerifier({ issuer, audience: null, jwks, now });
 
   return {
-    async wrapRefreshToken(handle, issuedAt, expiresAt) {
+    async wrapRefreshToken(handle, expiresAt) {
       if (refreshTokenFormat === 'opaque') return handle;
-      const payload = encode({ iss: issuer, aud: issuer, jti: handle, iat: issuedAt, exp: expiresAt });
+      const payload = encode({ iss: issuer, aud: issuer, jti: handle, iat: issuedAt(now()), exp: expiresAt });
       const signature = await keys.active.sign(Buffer.from(`${header}.${payload}`));
       return `${header}.${payload}.${signature.toString('base64url')}`;
     },

@@ -10,6 +10,7 @@ import { AppError, isAppError } from '../errors.ts';
 import type { Grants } from '../issuer/grants.ts';
 import type { RequestState } from '../issuer/provider.ts';
 import type { RecognisedToken } from '../issuer/recognise.ts';
+import { issuedAt } from '../keys/dating.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { Log } from '../log.ts';
 import { endpoints } from '../web/endpoints.ts';
@@ -84,8 +85,7 @@ export function tokenEndpoints(parts: TokenEndpointsParts): Middleware {
   async function sign({ clientId }: Application, answer: object): Promise<string> {
     const { alg, kid, sign: signData } = signer();
     const head = encode({ alg, typ: 'token-introspection+jwt', kid });
-    const iat = Math.floor(now() / 1000);
-    const body = encode({ iss: issuer, aud: clientId, iat, token_introspection: answer });
+    const body = encode({ iss: issuer, aud: clientId, iat: issuedAt(now()), token_introspection: answer });
     const signature = await signData(Buffer.from(`${head}.${body}`));
     return `${head}.${body}.${signature.toString('base64url')}`;
   }

@@ -1,11 +1,13 @@
 // The signed status lists (Token Status List, draft-ietf-oauth-status-list-21 §5.1): made from what was revoked, kept
-// in memory. A request for one asks nobody. A list says in `iat` when the database was read, and in `exp` how long that
-// may be believed; while the database is away the last one is served, until it has expired.
+// in memory. A request for one asks nobody. A list says in `iat` when the database was read (dated back as all that we
+// sign is), and in `exp` how long that may be believed; while the database is away the last one is served, until it
+// has expired.
 
 import { hash } from 'node:crypto';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import type { Database } from '../database/database.ts';
+import { issuedAt } from '../keys/dating.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
 import type { Log } from '../log.ts';
 import { endpoints } from '../web/endpoints.ts';
@@ -21,7 +23,6 @@ interface SignedList {
   etag: string;
   kid: string;
   /** Epoch seconds. */
-  issuedAt: number;
   expiresAt: number;
 }
 
@@ -160,19 +161,18 @@ export function createStatusLists(options: StatusListsOptions): StatusLists {
   }
 
   async function sign(list: number, bits: Uint8Array, { active }: SigningKeys): Promise<SignedList> {
-    const issuedAt = Math.floor(sharedReadAt / 1000);
-    const expiresAt = issuedAt + life;
+    const expiresAt = Math.floor(sharedReadAt / 1000) + life;
     const lst = await encodeBits(bits);
     const head = encode({ alg: active.alg, typ: statusListType, kid: active.kid });
     const body = encode({
-      iss: issuer, sub: uriOf(list), iat: issuedAt, exp: expiresAt, ttl,
+      iss: issuer, sub: uriOf(list), iat: issuedAt(sharedReadAt), exp: expiresAt, ttl,
       status_list: { bits: 1, lst, aggregation_uri: `${issuer}${aggregationPath}` },
     });
     const signature = await active.sign(Buffer.from(`${head}.${body}`));
     const token = `${head}.${body}.${signature.toString('base64url')}`;
     // Weak, since the same list travels in two encodings (RFC 9110 §8.8.1).
     const etag = `W/"${hash('sha256', token, 'base64url').slice(0, 27)}"`;
-    return { token, gzipped: await compress(token, { level: 1 }), etag, kid: active.kid, issuedAt, expiresAt };
+    return { token, gzipped: await compress(token, { level: 1 }), etag, kid: active.kid, expiresAt };
   }
 
   function isRevoked({ list, idx }: Place): boolean {

@@ -7,6 +7,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Audit } from '../audit.ts';
 import type { Clients } from '../clients.ts';
+import { issuedAt } from '../keys/dating.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { Log } from '../log.ts';
 import type { Logout, Logouts } from './logouts.ts';
@@ -93,7 +94,7 @@ export async function startLogoutDelivery(parts: LogoutDeliveryParts): Promise<L
 
   async function tokenFor({ clientId, accountId, sid }: Logout): Promise<string> {
     const { alg, kid, sign } = signer();
-    const iat = Math.floor(now() / 1000);
+    const iat = issuedAt(now());
     const head = encode({ alg, typ: 'logout+jwt', kid });
     const body = encode({
       iss: issuer, aud: clientId, iat, exp: iat + tokenLifeSeconds, jti: randomUUID(), sub: accountId, sid,

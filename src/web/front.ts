@@ -2,22 +2,31 @@
 // name, an address and the headers, and is answered without a detour; everything else goes through Koa.
 
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { waitedSinceOpening } from './arrivals.ts';
 import { endpoints } from './endpoints.ts';
 import { clientAddress, nameRequest, protection } from './guard.ts';
+
+interface TokenRequestState {
+  requestId: string;
+  address: string;
+  /** Milliseconds since its connection was opened, where this is the first request on it. */
+  waited: number;
+}
 
 interface FrontParts {
   issuer: string;
   trustedProxies: readonly string[];
-  token(req: IncomingMessage, res: ServerResponse, state: { requestId: string; address: string }): Promise<void>;
+  token(req: IncomingMessage, res: ServerResponse, state: TokenRequestState): Promise<void>;
   everythingElse: RequestListener;
 }
 
 export function createFront({ issuer, trustedProxies, token, everythingElse }: FrontParts): RequestListener {
   const protect = protection({ issuer });
   return (req, res) => {
+    const waited = waitedSinceOpening(req.socket);
     if (req.method !== 'POST' || req.url !== endpoints.token.path) return everythingElse(req, res);
     protect(res);
-    const state = { requestId: nameRequest(res), address: clientAddress(req, trustedProxies) };
+    const state = { requestId: nameRequest(res), address: clientAddress(req, trustedProxies), waited };
     token(req, res, state).catch(() => res.destroy()); // what can fail is answered inside
   };
 }

@@ -160,6 +160,7 @@ CREATE TABLE oidc_models (
   rotated_at bigint,
   sealed_answer text,
   expires_at bigint not null, network text,
+  expires_at bigint not null, repetitions bigint not null default 0, repeated_at bigint,
   primary key (model, id)
 );
 

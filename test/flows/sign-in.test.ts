@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { datedBack } from '../../src/keys/dating.ts';
 import { ordersApi, startSignet, type TestServer } from '../support/signet.ts';
 import { authorizationRequest, authorize, decode, signIn, tokenRequest, UserAgent } from '../support/user-agent.ts';
 
@@ -18,7 +19,7 @@ describe('a person signs in through a single-page app', () => {
       iss: server.issuer, sub: server.accountId, client_id: 'spa', email: 'ada@example.com', roles: ['buyer'],
       auth_time: expect.any(Number), sid: expect.any(String),
     });
-    expect(access.payload.exp - access.payload.iat).toBe(1800);
+    expect(access.payload.exp - access.payload.iat).toBe(1800 + datedBack);
     expect(id.payload).toMatchObject({
       iss: server.issuer, aud: 'spa', sub: server.accountId, nonce: request.nonce, sid: access.payload.sid,
     });

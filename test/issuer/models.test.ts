@@ -79,7 +79,7 @@ describe.each(engines)('what the issuer stores, on $name', ({ freshDatabase }) =
       models.rotate('contended', successor(`heir ${index}`, hour), now)));
     expect(won.filter(Boolean)).toHaveLength(1);
     const stored = await models.findRefreshToken('contended');
-    expect(stored).toMatchObject({ rotatedAt: now, sealedAnswer: 'sealed', successorSpent: false });
+    expect(stored).toMatchObject({ rotatedAt: now, answer: { sealed: 'sealed', at: now }, successorSpent: false });
   });
 
   test('a refresh token that was revoked meanwhile has no successor', async () => {

@@ -54,7 +54,7 @@ export function serverConfig({ issuer, port, database, directory, scaled = true 
   return {
     ...config,
     keys: { ...config.keys, ...scaledKeys },
-    tokens: { ...config.tokens, accessTokenLife, idTokenLife: 6 * pace, refreshTokenLife: 8 * pace },
+    tokens: { ...config.tokens, refreshSpacing: 0, accessTokenLife, idTokenLife: 6 * pace, refreshTokenLife: 8 * pace },
     session: { ...config.session, life: 10 * pace },
     apis: config.apis.map((api) => ({ ...api, accessTokenLife: undefined })),
   };
