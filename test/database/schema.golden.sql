@@ -159,8 +159,7 @@ CREATE TABLE oidc_models (
   rotated_from text,
   rotated_at bigint,
   sealed_answer text,
-  expires_at bigint not null, network text,
-  expires_at bigint not null, repetitions bigint not null default 0, repeated_at bigint,
+  expires_at bigint not null, network text, repetitions bigint not null default 0, repeated_at bigint,
   primary key (model, id)
 );
 
