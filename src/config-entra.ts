@@ -106,7 +106,8 @@ export const entra = z
     allowAnyTenant: z.boolean().default(false)
       .describe('DANGER: lets people of every organisation in the world sign in, instead of allowedTenants.'),
     cloud: z.enum(Object.keys(clouds) as Cloud[]).optional()
-      .describe('The Microsoft cloud that the tenant is in; fixes all host names. Default: public.'),
+      .describe('The Microsoft cloud that the tenant is in; fixes all host names. external-id is ' +
+        'Entra External ID, for customers (ciamlogin.com). Default: public.'),
     customCloud: customCloud.optional().describe('A Microsoft cloud that is not one of those, instead.'),
     clientId: guid().describe('Application (client) ID of the app registration.'),
     ...clientCredential,
@@ -186,6 +187,11 @@ export const entra = z
     if (cloud === undefined || custom === undefined) return;
     ctx.addIssue(issue(['customCloud'], `is set along with cloud (${cloud}), whose hosts are others; keep one`));
   }, when('cloud', 'customCloud'))
+  .superRefine(({ cloud, tenant }, ctx) => {
+    if (cloud !== 'external-id' || guidPattern.test(tenant)) return;
+    const message = `must be the GUID of the external tenant: in External ID each has a host of its own, and ${tenant} none`;
+    ctx.addIssue(issue(['tenant'], message));
+  }, when('cloud', 'tenant'))
   .superRefine(({ graph, groups }, ctx) => {
     if (graph || !groups.forceGraph) return;
     ctx.addIssue(issue(['groups', 'forceGraph'], 'needs graph: true'));

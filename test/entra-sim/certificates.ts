@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
-import { simulatedHosts } from './hosts.ts';
+import { simulatedHosts, tenantHosts } from './hosts.ts';
 
 const run = promisify(execFile);
 
@@ -56,7 +56,7 @@ export async function loadCertificates(directory: string): Promise<Certificates>
 async function make(directory: string): Promise<void> {
   const draft = `${directory}.${randomUUID()}`;
   await mkdir(draft, { recursive: true });
-  const names = [...simulatedHosts, 'localhost'].map((name) => `DNS:${name}`).join(',');
+  const names = [...simulatedHosts, tenantHosts, 'localhost'].map((name) => `DNS:${name}`).join(',');
   await Promise.all([root(draft, 'ca'), root(draft, 'other-ca')]);
   await Promise.all([
     leaf(draft, 'good', 'ca', `${names},IP:127.0.0.1`),

@@ -3,14 +3,14 @@
 
 import { buildConnector } from 'undici';
 
-import { isLocal, simulatedHosts } from './hosts.ts';
+import { isLocal, isSimulated, simulatedHosts, tenantHosts } from './hosts.ts';
 
 /** For `new Agent({ connect })`. A host that is neither simulated nor this machine is refused: no test leaves it. */
 export function createConnector({ ca, port }: { ca: string; port: number }): buildConnector.connector {
   const dial = buildConnector({ ca });
   return (options, callback) => {
     const { hostname } = options;
-    if (simulatedHosts.includes(hostname)) {
+    if (isSimulated(hostname)) {
       const servername = options.servername || hostname;
       return dial({ ...options, servername, hostname: '127.0.0.1', port: String(port) }, callback);
     }
@@ -21,6 +21,6 @@ export function createConnector({ ca, port }: { ca: string; port: number }): bui
 
 /** Chromium arguments that lead Microsoft's names to the simulator and accept its key, and no other, without a CA. */
 export function chromiumArguments({ port, pin }: { port: number; pin: string }): string[] {
-  const rules = simulatedHosts.map((host) => `MAP ${host}:443 127.0.0.1:${port}`).join(',');
+  const rules = [...simulatedHosts, tenantHosts].map((host) => `MAP ${host}:443 127.0.0.1:${port}`).join(',');
   return [`--host-resolver-rules=${rules}`, `--ignore-certificate-errors-spki-list=${pin}`];
 }

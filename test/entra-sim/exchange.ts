@@ -3,7 +3,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 
 import type { Trace } from './aadsts.ts';
-import { attackerHost, clouds, graphHosts, hostName, isLocal, loginHosts } from './hosts.ts';
+import { attackerHost, graphHosts, hostName, isLocal, isLoginHost } from './hosts.ts';
 
 type LoginEndpoint =
   | 'discovery' | 'instance' | 'keys' | 'authorize' | 'login' | 'token' | 'logout' | 'adminconsent' | 'error';
@@ -87,14 +87,8 @@ export function percentDecoded(text: string): string {
 export function endpointOf(authority: string, path: string): Endpoint {
   const host = hostName(authority);
   if (host === attackerHost) return 'attacker';
-  const isLogin = loginHosts.includes(host);
+  const isLogin = isLoginHost(host);
   const isGraph = graphHosts.includes(host);
   const routes = [...(isLogin || isLocal(host) ? loginRoutes : []), ...(isGraph || isLocal(host) ? graphRoutes : [])];
   return routes.find(([pattern]) => pattern.test(path))?.[1] ?? 'unknown';
-}
-
-/** The login host whose directory answers: aliases and localhost stand for the public cloud. */
-export function loginHostOf(host: string): string {
-  const own = Object.values(clouds).find(({ login, graph }) => login === host || graph === host);
-  return own?.login ?? clouds.public.login;
 }

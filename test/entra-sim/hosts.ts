@@ -2,7 +2,7 @@
 // led here (connector.ts for undici, chromiumArgs() for a browser).
 
 /** `sovereign`: one that a product has no table of, and is told the hosts of. */
-export type Cloud = 'public' | 'usgov' | 'usgov-dod' | 'china' | 'sovereign';
+export type Cloud = 'public' | 'external' | 'usgov' | 'usgov-dod' | 'china' | 'sovereign';
 
 export interface CloudHosts {
   login: string;
@@ -12,6 +12,8 @@ export interface CloudHosts {
 
 export const clouds: Readonly<Record<Cloud, CloudHosts>> = {
   public: { login: 'login.microsoftonline.com', graph: 'graph.microsoft.com', instance: 'microsoftonline.com' },
+  // Entra External ID: each tenant has a host of its own.
+  external: { login: '{tenantid}.ciamlogin.com', graph: 'graph.microsoft.com', instance: 'ciamlogin.com' },
   usgov: { login: 'login.microsoftonline.us', graph: 'graph.microsoft.us', instance: 'microsoftonline.us' },
   'usgov-dod': { login: 'login.microsoftonline.us', graph: 'dod-graph.microsoft.us', instance: 'microsoftonline.us' },
   china: {
@@ -33,9 +35,24 @@ export const attackerHost = 'attacker.example';
 
 const unique = (names: string[]): string[] => [...new Set(names)];
 
-export const loginHosts: readonly string[] = unique([...Object.values(clouds).map((cloud) => cloud.login), ...aliases]);
+/** Where each name below is one of the simulator's: tenants of External ID. */
+export const tenantHosts = '*.ciamlogin.com';
+const isTenantHost = (name: string): boolean => /^[\da-f-]{36}\.ciamlogin\.com$/.test(name);
+
+export const loginHosts: readonly string[] =
+  unique([...Object.values(clouds).map((cloud) => cloud.login), ...aliases]).filter((name) => !name.startsWith('{'));
+export const isLoginHost = (name: string): boolean => loginHosts.includes(name) || isTenantHost(name);
 export const graphHosts: readonly string[] = unique(Object.values(clouds).map((cloud) => cloud.graph));
 export const simulatedHosts: readonly string[] = [...loginHosts, ...graphHosts, retiredGraphHost, attackerHost];
+
+export const isSimulated = (name: string): boolean => simulatedHosts.includes(name) || isTenantHost(name);
+
+/** The login host whose directory answers: aliases and localhost stand for the public cloud. */
+export function loginHostOf(host: string): string {
+  if (isTenantHost(host)) return host;
+  const own = Object.values(clouds).find(({ login, graph }) => login === host || graph === host);
+  return own?.login ?? clouds.public.login;
+}
 
 /** `Host` header → name without port. */
 export const hostName = (authority: string): string => authority.replace(/:\d+$/, '').toLowerCase();

@@ -5,7 +5,7 @@ import { createServer } from 'node:http';
 import { connect } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 
-import { hostName, simulatedHosts } from './hosts.ts';
+import { hostName, isSimulated } from './hosts.ts';
 
 export interface ProxyOptions {
   /** "user:password" that Proxy-Authorization has to carry. Default: anybody may pass. */
@@ -33,7 +33,7 @@ export async function startProxy(simulatorPort: number, { credentials }: ProxyOp
     if (expected !== undefined && request.headers['proxy-authorization'] !== expected) {
       return client.end('HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n');
     }
-    if (!simulatedHosts.includes(hostName(authority))) return client.end('HTTP/1.1 403 Forbidden\r\n\r\n');
+    if (!isSimulated(hostName(authority))) return client.end('HTTP/1.1 403 Forbidden\r\n\r\n');
 
     const upstream = connect(simulatorPort, '127.0.0.1', () => {
       client.write('HTTP/1.1 200 Connection Established\r\n\r\n');

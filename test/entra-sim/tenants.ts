@@ -40,7 +40,7 @@ export class Tenant {
   }
 
   get loginHost(): string {
-    return clouds[this.cloud].login;
+    return clouds[this.cloud].login.replace('{tenantid}', this.id);
   }
 
   get graphHost(): string {

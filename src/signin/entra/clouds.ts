@@ -8,8 +8,10 @@ export interface EntraCloud extends CloudHosts {
   name: string;
 }
 
-export function cloudOf({ cloud = 'public', customCloud }: Pick<EntraConfig, 'cloud' | 'customCloud'>): EntraCloud {
-  if (!customCloud) return { name: cloud, ...clouds[cloud] };
+export function cloudOf(
+  { cloud = 'public', customCloud, tenant }: Pick<EntraConfig, 'cloud' | 'customCloud' | 'tenant'>,
+): EntraCloud {
+  if (!customCloud) return { name: cloud, ...clouds[cloud], login: clouds[cloud].login.replace('{tenantid}', tenant) };
   const { login, issuer, graph } = customCloud;
   return { name: new URL(issuer).origin, login: new URL(login).host, issuer, graph: new URL(graph).host };
 }
@@ -41,5 +43,5 @@ export function authorityOf(cloud: EntraCloud, tenant: string): Authority {
 
 /** What "iss" is in the tokens of one tenant, to the letter. */
 export function issuerOf({ issuer }: Pick<EntraCloud, 'issuer'>, tid: string): string {
-  return issuer.replace('{tenantid}', tid);
+  return issuer.replaceAll('{tenantid}', tid);
 }

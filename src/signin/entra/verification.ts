@@ -31,7 +31,7 @@ export interface VerifiedClaims extends JsonObject {
 }
 
 export interface Expectations {
-  cloud: Pick<EntraCloud, 'issuer'>;
+  cloud: Pick<EntraCloud, 'issuer' | 'keyIssuer'>;
   clientId: string;
   /** null admits every tenant of the cloud: the configuration says so in capitals. */
   allowedTenants: ReadonlySet<string> | null;
@@ -91,7 +91,9 @@ function check(claims: JsonObject, key: TenantKey, expected: Expectations): Veri
   const issuer = issuerOf(expected.cloud, tid as string);
   unless(iss === issuer, 'wrong_issuer');
   // Personal accounts and work accounts have different keys in one document, and each signs for its own only.
-  unless(key.issuer === undefined || key.issuer.replace('{tenantid}', tid as string) === issuer, 'wrong_key_issuer');
+  const issuers = [issuer, expected.cloud.keyIssuer?.replaceAll('{tenantid}', tid as string)];
+  const isOfIssuer = key.issuer === undefined || issuers.includes(key.issuer.replaceAll('{tenantid}', tid as string));
+  unless(isOfIssuer, 'wrong_key_issuer');
   unless(aud === expected.clientId, 'wrong_audience');
   unless(ver === '2.0', 'wrong_version');
   unless(expected.nonce === undefined || nonce === expected.nonce, 'wrong_nonce');

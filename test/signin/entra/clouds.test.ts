@@ -82,6 +82,73 @@ describe('E3 a cloud that is in no table', () => {
   );
 });
 
+describe('E3 Entra External ID, where each tenant has a host of its own', () => {
+  let sim: EntraSim;
+  let rig: Rig;
+  let host: string;
+  beforeAll(async () => {
+    sim = await startEntraSim();
+    const shop = sim.addTenant('shop', { cloud: 'external' });
+    shop.addUser('carl');
+    host = `${shop.id}.ciamlogin.com`;
+    const { clientId, secret: clientSecret } = sim.addApp(shop, { redirectUris: [redirectUri] });
+    rig = await startRig(sim, { config: { tenant: shop.id, cloud: 'external-id', clientId, clientSecret, graph: true } });
+  });
+  afterAll(async () => {
+    await rig.close();
+    await sim.close();
+  });
+  beforeEach(() => {
+    sim.reset();
+    sim.signInAs('carl');
+    rig.connector.forgetKeys();
+    rig.completed.length = 0;
+    rig.failures.length = 0;
+  });
+
+  test('E3 signs its people in, asked at the host of the tenant, by tokens of that host', async () => {
+    sim.tenant('shop').user('carl').groups(300);
+    const { cloud, tid, groups } = await rig.identify();
+    expect([cloud, tid, groups.kind]).toEqual(['external-id', sim.tenant('shop').id, 'complete']);
+    expect([...new Set(sim.requests().map((request) => request.host))].sort()).toEqual([host, 'graph.microsoft.com'].sort());
+    expect(new URL(rig.connector.logoutUrl({ postLogoutRedirectUri: 'https://signet.example' })).host).toBe(host);
+  });
+
+  test('E3 takes a key that is published there as one of the same tenant in the public cloud', async () => {
+    const { id } = sim.tenant('shop');
+    sim.keys.issuer(`https://login.microsoftonline.com/${id}/v2.0`);
+    expect((await rig.identify()).tid).toBe(id);
+  });
+
+  test.each([
+    ['the public cloud', (id: string) => `https://login.microsoftonline.com/${id}/v2.0`],
+    ['another tenant’s host', (id: string) => `https://${id.replace(/^./, '0')}.ciamlogin.com/${id}/v2.0`],
+    ['another tenant', (id: string) => `https://${id}.ciamlogin.com/${id.replace(/^./, '0')}/v2.0`],
+    ['the host without the tenant', (id: string) => `https://ciamlogin.com/${id}/v2.0`],
+    ['a host that only begins so', (id: string) => `https://${id}.ciamlogin.com.attacker.example/${id}/v2.0`],
+  ])('E3 refuses a token that names %s as its issuer', async (_what, issuerOf) => {
+    sim.nextIdToken({ claims: { iss: issuerOf(sim.tenant('shop').id) } });
+    await rig.signIn();
+    expect(rig.completed).toEqual([]);
+    expect(rig.failures).toMatchObject([{ failure: 'forged', facts: { reason: 'wrong_issuer' } }]);
+  });
+
+  test('E3 refuses a key of another tenant', async () => {
+    sim.keys.issuer(`https://${host}/${'0'.repeat(8)}-0000-0000-0000-${'0'.repeat(12)}/v2.0`);
+    await rig.signIn();
+    expect(rig.failures).toMatchObject([{ failure: 'forged', facts: { reason: 'wrong_key_issuer' } }]);
+  });
+
+  test('E3 wants one tenant by its GUID, and is no custom cloud', () => {
+    const entra = (more: object) => ({ env: {}, values: { entra: {
+      tenant: sim.tenant('shop').id, clientId: sim.tenant('shop').id, clientSecret: 'a-client-secret', ...more } } });
+    expect(problemsOf(entra({ cloud: 'external-id', tenant: 'organizations', allowedTenants: [sim.tenant('shop').id] })))
+      .toEqual([expect.stringMatching(/^entra\.tenant: must be the GUID of the external tenant/)]);
+    expect(problemsOf(entra({ customCloud: { ...hosts, login: `https://${host}` } })))
+      .toEqual([expect.stringMatching(/login: is a host of a known cloud; write cloud: external-id/)]);
+  });
+});
+
 describe('E3 the hosts of a cloud that is in no table', () => {
   const guid = '72f988bf-86f1-41af-91ab-2d7cd011db47';
   const entra = (more: Record<string, unknown>) =>

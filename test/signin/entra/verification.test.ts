@@ -65,7 +65,7 @@ describe('an ID token of a code', () => {
     const token = signJwt({ typ: 'JWT', alg: 'RS256', kid }, honest, privateKey);
     const keys = createTenantKeys({ load: async () => ({ ...sim.keys.jwks(loginHost, id) }), log: silentLog });
     const verify = (jwt: string) => verifyIdToken(jwt, keys, {
-      cloud: cloudOf({}), clientId, nonce: 'n', now: Date.now(), allowedTenants: new Set([id]),
+      cloud: cloudOf({ tenant: id }), clientId, nonce: 'n', now: Date.now(), allowedTenants: new Set([id]),
     });
 
     expect((await verify(token)).oid).toBe(honest.oid);
