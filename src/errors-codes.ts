@@ -89,6 +89,7 @@ export const errorCodes = {
   server_error: 'Something went wrong that nobody foresaw; `requestId` leads to it in the log.',
   sign_in_lost: 'The sign-in is over, or belongs to another browser: begin again at the application.',
   temporarily_unavailable: 'Something that is needed is away for a moment: repeat the request after `Retry-After`.',
+  too_many_wrong_secrets: 'Too many wrong client secrets came from there: correct the secret and try again in a second.',
   unexpected: 'Something went wrong that nobody foresaw; SIGNET_LOG_LEVEL=debug tells more.',
   unique_violation: 'A row with this value is there already.',
   unreadable_logo: 'The file of `branding.logo` cannot be read.',

@@ -44,12 +44,12 @@ import { createLogouts, type Logouts } from './revocation/logouts.ts';
 import { createPlaces, type Places } from './revocation/places.ts';
 import { createRevokedStatuses, isRevoked, type RevokedStatuses } from './revocation/revoked.ts';
 import { statusListRoutes } from './revocation/routes.ts';
-import { createAttempts } from './signin/attempts.ts';
 import { createCompleteSignIn } from './signin/complete.ts';
 import { createDevices } from './signin/device.ts';
 import { createEntraSignIn } from './signin/entra-sign-in.ts';
 import { createEntraSignOut } from './signin/entra-sign-out.ts';
 import { createKeyRefreshes, type KeyRefreshes } from './signin/entra/key-refreshes.ts';
+import { createLoginThrottle } from './signin/login-throttle.ts';
 import { createPasswords, oneTimePassword, type Passwords } from './signin/password.ts';
 import { createPeople } from './signin/people.ts';
 import { createRechecks } from './signin/recheck.ts';
@@ -70,6 +70,7 @@ import { healthRoutes } from './web/health.ts';
 import { listen, stopListening, urlOf } from './web/listen.ts';
 import { createPages } from './web/pages.ts';
 import { answerErrors, createProviderPages } from './web/refusals.ts';
+import { createSecretThrottle } from './web/secret-throttle.ts';
 
 const oneMinuteMs = 60_000;
 
@@ -214,6 +215,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     const authorizer = createAuthorizer({
       issuer: config.issuer, audience, accounts, clients, isRevoked: (claims) => isRevoked(claims, revoked), now,
     });
+    const secretThrottle = createSecretThrottle();
     let issuer: Issuer | undefined;
     let active: Signer | undefined;
     const rotation = await startRotation({
@@ -227,6 +229,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
         issuer = createIssuer({
           config, db, accounts, clients, apis, audit, seal, log, now, exactNow, pages: providerPages,
           statuses, statusLists, room, discovery: metadataOf(config.issuer), upstream: entra?.upstream,
+          secretThrottle,
           jwksServed: ({ address, ...fetch }) => consumers.seen({ ...fetch, address: addressPrefix(address) }),
         }, keys);
       },
@@ -248,12 +251,12 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     const services = config.applications.filter(({ type }) => type === 'service');
     await places.load(services.map(({ clientId }) => clientId));
 
-    const attempts = createAttempts(db, now);
+    const throttle = createLoginThrottle(db, now);
     const devices = createDevices(seal, { issuer: config.issuer }, now);
     const sweeper = startSweeper({
       everyMs: sweepEveryMs, log, now: clock.exact, mayDelete: () => clock.health().isSteady,
       sweeps: [
-        issuer!.sweep, attempts.sweepExpired, audit.sweepExpired, consumers.sweep, revoked.sweep, places.sweep,
+        issuer!.sweep, throttle.sweepExpired, audit.sweepExpired, consumers.sweep, revoked.sweep, places.sweep,
         ...(entra ? [entra.connector.sweepExpired, entra.sessions.sweepExpired] : []),
       ],
     });
@@ -294,7 +297,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     }));
     app.use(statusListRoutes(statusLists, ttl, now));
     app.use(tokenEndpoints({
-      issuer: config.issuer, clients, revoked, grants, audit, log, now, signer: () => active!,
+      issuer: config.issuer, clients, revoked, grants, secretThrottle, audit, log, now, signer: () => active!,
       recognise: (token) => issuer!.recognise(token),
     }));
     app.use(adminApi({
@@ -304,7 +307,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     const complete = createCompleteSignIn(issuer!, accounts, audit);
     if (entra) app.use(entra.signOut.routes().routes());
     app.use(signInRoutes({
-      issuerUrl: config.issuer, issuer: issuer!, accounts, passwords, attempts, devices, pages, waysHome, audit, seal,
+      issuerUrl: config.issuer, issuer: issuer!, accounts, passwords, throttle, devices, pages, waysHome, audit, seal,
       log, complete,
       minPasswordLength: config.passwords.minLength,
       entra: entra && createEntraSignIn({ ...entra, issuer: issuer!, accounts, finish: complete, audit }),

@@ -21,6 +21,7 @@ import type { StatusLists } from '../revocation/lists.ts';
 import type { Places } from '../revocation/places.ts';
 import { endpoints, isProtocolPath } from '../web/endpoints.ts';
 import { networkOf } from '../web/guard.ts';
+import type { SecretThrottle } from '../web/secret-throttle.ts';
 import { knownScopes } from './asked-scope.ts';
 import { configurationFor, toMetadata, type ProviderPages } from './configuration.ts';
 import { createConsents, describeConsent, recordConsent, withdrawConsent, type ConsentRequest } from './consent.ts';
@@ -118,6 +119,8 @@ interface IssuerParts {
   statusLists: Pick<StatusLists, 'uriOf'>;
   /** Metadata of what is answered beside the provider (RFC 8414 §2). */
   discovery?: Record<string, unknown>;
+  /** Shared with whatever else authenticates applications. */
+  secretThrottle: SecretThrottle;
   /** Where people also sign in elsewhere. */
   upstream?: Upstream | undefined;
   /** How many sign-ins may be under way, and how many sessions there may be in which nobody is signed in. */
@@ -160,7 +163,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
       config, people, apis, models, consents, pages, cookieKeys, discovery, statusLists, upstream, now, isKnownScope,
     }, keys);
     const provider = createProvider(config.issuer, configuration, {
-      formats, rotation, places: statuses, now, isKnownScope,
+      formats, rotation, places: statuses, now, isKnownScope, secretThrottle: parts.secretThrottle,
       findApplication: (clientId) => clients.find(clientId), stateOf: (req) => states.get(req),
       // Not which is later: the clocks of servers, and of whoever types the command, may be apart.
       isOver: async ({ accountId, signedOutAt }) =>

@@ -11,7 +11,9 @@ import { secretMatches } from '../clients.ts';
 import { issuedAt } from '../keys/dating.ts';
 import type { PublicJwk, Signer } from '../keys/signer.ts';
 import type { Place, Places } from '../revocation/places.ts';
+import type { SecretThrottle } from '../web/secret-throttle.ts';
 import { forgetUngranted, ungrantableScope, type AskedScope } from './asked-scope.ts';
+import { compareInTurn } from './client-secrets.ts';
 import { signInCookies } from './cookies.ts';
 import type { SessionAdapter } from './models.ts';
 import { followClock } from './provider-clock.ts';
@@ -43,6 +45,7 @@ interface ProviderParts {
   /** Whether a scope exists, granted or not. */
   isKnownScope(scope: string): boolean;
   places: Pick<Places, 'ofClient'>;
+  secretThrottle: SecretThrottle;
   /** Whether the person of a sign-in was signed out everywhere since they proved who they are. */
   isOver(login: ProvedSignIn): Promise<boolean>;
   stateOf(req: IncomingMessage): RequestState | undefined;
@@ -148,14 +151,14 @@ export function createProvider(issuer: string, configuration: Configuration, par
   });
   Object.defineProperties(provider.Client.prototype, {
     // Metadata holds the digest of the secret (clients.ts), so the comparison is ours.
-    compareClientSecret: { value(this: { clientSecret: string }, presented: string) {
-      return secretMatches(this.clientSecret, presented);
+    compareClientSecret: { value(this: { clientId: string; clientSecret: string }, presented: string) {
+      return compareInTurn(parts.secretThrottle, this.clientId, () => secretMatches(this.clientSecret, presented));
     } },
     // Every application may learn the session's id: sign-out and revocation refer to it.
     includeSid: { value: () => true },
   });
 
-  Object.defineProperty(provider.Client, 'find', { value: rememberClients(provider.Client, parts.findApplication) });
+  Object.defineProperty(provider.Client, 'find', { value: rememberClients(provider.Client, parts) });
 
   return provider;
 }
@@ -163,13 +166,16 @@ export function createProvider(issuer: string, configuration: Configuration, par
 // oidc-provider recognises a client by a digest of its metadata, computed anew at every request. The application's own
 // object does as well: clients.ts hands the same one out until it has changed.
 function rememberClients(
-  Base: Provider['Client'], findApplication: ProviderParts['findApplication'],
+  Base: Provider['Client'], { findApplication, secretThrottle }: ProviderParts,
 ): Provider['Client']['find'] {
   const find = Base.find.bind(Base);
   const clients = new WeakMap<object, Awaited<ReturnType<typeof find>>>();
   return async (clientId) => {
     const application = await findApplication(clientId);
-    if (!application) return undefined;
+    if (!application) {
+      if (Provider.ctx?.path === '/token') await compareInTurn(secretThrottle, undefined, () => false);
+      return undefined;
+    }
     const known = clients.get(application);
     if (known) return known;
     const client = await find(clientId);

@@ -5,14 +5,18 @@
 import type { Context } from 'koa';
 import { needsSecret, secretMatches, type Application, type Clients } from '../clients.ts';
 import { AppError } from '../errors.ts';
+import type { RequestState } from '../issuer/provider.ts';
+import type { SecretThrottle } from '../web/secret-throttle.ts';
 
-/** @throws {AppError} invalid_request, invalid_client */
+/** @throws {AppError} invalid_request, invalid_client, too_many_wrong_secrets */
 export async function authenticateClient(
-  ctx: Context, form: ReadonlyMap<string, string>, clients: Pick<Clients, 'find'>,
+  ctx: Context, form: ReadonlyMap<string, string>, clients: Pick<Clients, 'find'>, throttle: SecretThrottle,
 ): Promise<Application> {
   const { clientId, secret } = credentialsOf(ctx, form);
   const application = await clients.find(clientId);
-  if (application && isProved(application, secret)) return application;
+  const { address } = ctx.state as RequestState;
+  if (application && !needsSecret(application.type) && secret === undefined) return application;
+  if (await throttle.check(application?.clientId, address, () => isProved(application, secret))) return application!;
   throw new AppError('invalid_client', 401, 'client authentication failed');
 }
 
@@ -51,7 +55,8 @@ function readBasic(header: string): Credentials | undefined {
   }
 }
 
-function isProved({ type, secretHash }: Application, secret: string | undefined): boolean {
-  if (!needsSecret(type)) return secret === undefined;
+function isProved(application: Application | undefined, secret: string | undefined): boolean {
+  if (!application || !needsSecret(application.type)) return false;
+  const { secretHash } = application;
   return secret !== undefined && secretHash !== undefined && secretMatches(secretHash, secret);
 }

@@ -16,6 +16,7 @@ import type { Log } from '../log.ts';
 import { endpoints } from '../web/endpoints.ts';
 import { comeAgain, isComeAgain, logFailedRequest } from '../web/failed-request.ts';
 import { readForm } from '../web/guard.ts';
+import { retryAfterSeconds, type SecretThrottle } from '../web/secret-throttle.ts';
 import { authenticateClient } from './authenticate.ts';
 import { isRevoked, type RevokedStatuses } from './revoked.ts';
 
@@ -29,6 +30,7 @@ interface TokenEndpointsParts {
   recognise: (token: string) => Promise<RecognisedToken | undefined>;
   revoked: Pick<RevokedStatuses, 'has'>;
   grants: Pick<Grants, 'giveUp' | 'renewClient'>;
+  secretThrottle: SecretThrottle;
   /** What signs now. */
   signer: () => Signer;
   audit: Pick<Audit, 'record'>;
@@ -50,7 +52,7 @@ export function tokenEndpoints(parts: TokenEndpointsParts): Middleware {
     if (ctx.method === 'OPTIONS') return allowPreflight(ctx);
     try {
       const form = await readForm(ctx, { maxBytes: 56 * 1024 });
-      const application = await authenticateClient(ctx, form, clients);
+      const application = await authenticateClient(ctx, form, clients, parts.secretThrottle);
       checkOrigin(ctx, application);
       const token = form.get('token');
       if (!token) throw new AppError('invalid_request', 400, 'missing required parameter: token');
@@ -109,7 +111,8 @@ export function tokenEndpoints(parts: TokenEndpointsParts): Middleware {
     ctx.status = status;
     isComeAgain(ctx, error);
     ctx.body = { error: code, error_description: description };
-    if (code === 'invalid_client' && ctx.get('Authorization') !== '') {
+    if (status === 429) ctx.set('Retry-After', String(retryAfterSeconds));
+    if (status === 401 && ctx.get('Authorization') !== '') {
       ctx.set('WWW-Authenticate', `Basic realm="${issuer}"`); // RFC 6749 §5.2
     }
     if (status >= 500) logFailedRequest(log, ctx, error);
@@ -158,7 +161,8 @@ function wordsFor(error: unknown): { status: number; code: string; description: 
     return { status, code: 'server_error', description: 'something went wrong on our side; try again' };
   }
   // A form that cannot be read has a code of its own elsewhere; here RFC 6749 §5.2 has one for all.
-  const code = error.code === 'invalid_client' ? error.code : 'invalid_request';
+  const isOfClient = error.code === 'invalid_client' || error.code === 'too_many_wrong_secrets';
+  const code = isOfClient ? 'invalid_client' : 'invalid_request';
   return { status: error.status, code, description: error.message };
 }
 

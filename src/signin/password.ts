@@ -4,29 +4,30 @@
 import { randomBytes } from 'node:crypto';
 import bcrypt from 'bcrypt';
 import { AppError } from '../errors.ts';
+import { createTurns, type Asker } from './turns.ts';
 
 export interface Passwords {
   /** Why nobody may choose this password, as a sentence for that person. */
   problemWith(password: string): string | undefined;
   /** @throws {AppError} password_unacceptable (400) | busy (503) */
-  hash(password: string): Promise<string>;
+  hash(password: string, asker?: Asker): Promise<string>;
   /**
    * Whether `password` belongs to `passwordHash`. Undefined (nobody by that name, or no password) costs the same time
    * and is false. `rehashed` is there when the hash was of another cost and is to be replaced.
-   * @param from who asks, of whom no more may wait than leave the others their turn
+   * @param asker who asks, and so whose turn it is; by default somebody at our own machine
    * @throws {AppError} busy (503): more checks are waiting than would be answered in time
    */
-  check(password: string, passwordHash: string | undefined, from?: string): Promise<{ ok: boolean; rehashed?: string }>;
+  check(password: string, passwordHash: string | undefined, asker?: Asker): Promise<{ ok: boolean; rehashed?: string }>;
 }
 
 const maxBytes = 72;
 // bcrypt works in libuv's thread pool of four, where signatures are made too: two at a time leave them room.
 const atOnce = 2;
-const mostWaiting = 200;
-const mostWaitingFromOne = 20;
+const places = { proved: 50, others: 100 };
+const nobodyElse: Asker = { isProved: true, from: ['here'] };
 
 export function createPasswords({ cost, minLength }: { cost: number; minLength: number }): Passwords {
-  const inTurn = createTurns();
+  const inTurn = createTurns(atOnce, places);
 
   function problemWith(password: string): string | undefined {
     if ([...password].length < minLength) return `A password needs at least ${minLength} characters.`;
@@ -44,13 +45,13 @@ export function createPasswords({ cost, minLength }: { cost: number; minLength: 
   return {
     problemWith,
 
-    async hash(password) {
+    async hash(password, asker = nobodyElse) {
       const problem = problemWith(password);
       if (problem) throw new AppError('password_unacceptable', 400, problem);
-      return inTurn(() => bcrypt.hash(normal(password), cost));
+      return inTurn(() => bcrypt.hash(normal(password), cost), asker);
     },
 
-    async check(password, passwordHash, from) {
+    async check(password, passwordHash, asker = nobodyElse) {
       // Cut, so that it too takes the time of one comparison; it was refused when it was set, so it cannot be right.
       const candidate = tooLong(password) ? password.slice(0, maxBytes / 4) : normal(password);
       return inTurn(async () => {
@@ -61,7 +62,7 @@ export function createPasswords({ cost, minLength }: { cost: number; minLength: 
           return { ok: false };
         }
         return rounds === cost ? { ok: true } : { ok: true, rehashed: await bcrypt.hash(candidate, cost) };
-      }, from);
+      }, asker);
     },
   };
 }
@@ -77,32 +78,3 @@ export function oneTimePassword(): string {
 const normal = (password: string) => password.normalize('NFKC');
 
 const tooLong = (password: string) => Buffer.byteLength(normal(password)) > maxBytes;
-
-function createTurns(): <T>(work: () => Promise<T>, from?: string) => Promise<T> {
-  let running = 0;
-  const waiting: Array<{ from: string | undefined; start: () => void }> = [];
-
-  function isFull(from: string | undefined): boolean {
-    if (waiting.length >= mostWaiting) return true;
-    return from !== undefined && waiting.filter((one) => one.from === from).length >= mostWaitingFromOne;
-  }
-
-  return async (work, from) => {
-    if (running < atOnce) {
-      running += 1;
-    } else {
-      if (isFull(from)) {
-        throw new AppError('busy', 503, 'Too many people are signing in at this moment. Please try again shortly.');
-      }
-      await new Promise<void>((start) => waiting.push({ from, start }));
-    }
-    try {
-      return await work();
-    } finally {
-      // Handed over, not given back: nobody who comes at this moment gets in between.
-      const next = waiting.shift();
-      if (next) next.start();
-      else running -= 1;
-    }
-  };
-}

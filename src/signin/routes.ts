@@ -15,7 +15,6 @@ import type { Seal } from '../keys/seal.ts';
 import type { Log } from '../log.ts';
 import { addressPrefixes, readForm, requireSameOrigin, sendPage } from '../web/guard.ts';
 import type { Pages } from '../web/pages.ts';
-import type { Attempts } from './attempts.ts';
 import { redirect, type CompleteSignIn } from './complete.ts';
 import type { Devices } from './device.ts';
 import type { EntraSignIn, Leaving } from './entra-sign-in.ts';
@@ -23,6 +22,7 @@ import { EntraError } from './entra/errors.ts';
 import type { FinishedSignIn } from './entra/identity.ts';
 import { entraRoutes, failurePage } from './entra/routes.ts';
 import { belongsToMicrosoft, realmFor, type Realm } from './home-realm.ts';
+import type { LoginThrottle } from './login-throttle.ts';
 import { createNextPages, type Shown } from './next-page.ts';
 import type { Passwords } from './password.ts';
 
@@ -31,7 +31,7 @@ interface SignInParts {
   issuer: Issuer;
   accounts: Accounts;
   passwords: Passwords;
-  attempts: Attempts;
+  throttle: LoginThrottle;
   devices: Devices;
   complete: CompleteSignIn;
   pages: Pages;
@@ -48,6 +48,8 @@ type Form = ReadonlyMap<string, string>;
 
 // One sentence for all of them: whether the person exists is nobody's business.
 const wrongPassword = 'That e-mail address and password do not match.';
+// About what those need who are before: some 100 checks, ten a second.
+const busySeconds = 10;
 const noAddress = 'Enter your e-mail address and your password.';
 // Of https only the scheme counts in a form-action, and so whichever cloud it is.
 const microsoft = 'https://login.microsoftonline.com';
@@ -63,7 +65,7 @@ const wrongAccount = new Set(['not_entitled', 'guest', 'account_state', 'policy'
 type Wish = 'local' | 'connect' | undefined;
 
 export function signInRoutes(parts: SignInParts): Router {
-  const { issuer, accounts, passwords, attempts, devices, complete, pages, audit, log, entra } = parts;
+  const { issuer, accounts, passwords, throttle, devices, complete, pages, audit, log, entra } = parts;
   const router = new Router();
   const ownPage = failurePage(pages, parts.waysHome);
   const nextPages = createNextPages(parts.seal);
@@ -247,28 +249,37 @@ export function signInRoutes(parts: SignInParts): Router {
     }
 
     const account = await accounts.findByEmail(email);
-    const where = addressPrefixes((ctx.state as RequestState).address);
+    const from = addressPrefixes((ctx.state as RequestState).address);
     const device = devices.of(ctx, account?.id);
-    const { waitSeconds, succeeded, takeBack } = await attempts.begin({ emailKey: emailKey(email), ...where, device });
-    if (waitSeconds > 0) {
-      refuse(ctx, pending, undefined, 'too_many_attempts');
-      return goBack(ctx, pending, { email, status: 429, until: Date.now() + waitSeconds * 1000, knownAddress });
+    const asker = device === undefined
+      ? { isProved: false, from: [from.block, from.network ?? from.address, from.address] }
+      : { isProved: true, from: [device] };
+    const turn = await throttle.attempt({ emailKey: emailKey(email), ...from, device }, async () => {
+      const { ok, rehashed } = await passwords.check(password, account?.passwordHash, asker);
+      const barred = account?.disabledAt ? 'account_disabled' : undefined;
+      const elsewhere = realmOf(ctx).administratorsOnly && !account?.assignedRoles.includes('admin');
+      const reason = ok ? barred ?? (elsewhere ? 'password_not_allowed' : undefined) : 'wrong_password';
+      return { isRight: account !== undefined && reason === undefined, reason: reason ?? 'wrong_password', rehashed };
+    }).catch((error: unknown) => {
+      if (!isAppError(error, 'busy')) throw error;
+      return undefined;
+    });
+    if (!turn) {
+      refuse(ctx, pending, undefined, 'busy');
+      const problem = `Many people are signing in right now. Try again in ${inWords(busySeconds)}.`;
+      const until = Date.now() + busySeconds * 1000;
+      return goBack(ctx, pending, { email, problem, status: 503, until, knownAddress });
     }
-
-    const { ok, rehashed } = await passwords.check(password, account?.passwordHash, where.network ?? where.address)
-      .catch(async (error: unknown) => {
-        await takeBack();
-        throw error;
-      });
-    const barred = account?.disabledAt ? 'account_disabled' : undefined;
-    const elsewhere = realmOf(ctx).administratorsOnly && !account?.assignedRoles.includes('admin');
-    const reason = ok ? barred ?? (elsewhere ? 'password_not_allowed' : undefined) : 'wrong_password';
-    if (!account || reason) {
-      refuse(ctx, pending, account?.id, reason ?? 'wrong_password');
+    if (!turn.checked) {
+      refuse(ctx, pending, undefined, 'too_many_attempts');
+      return goBack(ctx, pending, { email, status: 429, until: Date.now() + turn.waitSeconds * 1000, knownAddress });
+    }
+    const { isRight, reason, rehashed } = turn.checked;
+    if (!account || !isRight) {
+      refuse(ctx, pending, account?.id, reason);
       return goBack(ctx, pending, { email, problem: wrongPassword, status: 400, knownAddress });
     }
 
-    await succeeded();
     devices.remember(ctx, account.id);
     if (account.passwordMustChange) {
       const provedHash = fingerprint(account.passwordHash!);
@@ -292,21 +303,24 @@ export function signInRoutes(parts: SignInParts): Router {
     if (!account || account.disabledAt || !current || fingerprint(current) !== provedHash) throw passwordGone();
 
     const chosen = form.get('new_password') ?? '';
-    const problem = await problemWith(chosen, form.get('new_password_again') ?? '', current);
+    const again = form.get('new_password_again') ?? '';
+    const problem = await problemWith(chosen, again, { accountId, passwordHash: current });
     if (problem) return goBack(ctx, pending, { problem, status: 400 });
     const { requestId, address } = ctx.state as RequestState;
-    const replacement = await passwords.hash(chosen);
+    const replacement = await passwords.hash(chosen, { isProved: true, from: [accountId] });
     const renewed = await accounts.choosePassword(accountId, current, replacement, { requestId, address });
     if (!renewed) throw passwordGone();
     (ctx.state as RequestState).passwordSaved = true; // which the person is told, should the sign-in end here
     return complete(ctx, pending, renewed, { method: 'password', amr: ['pwd'] });
   }
 
-  async function problemWith(chosen: string, again: string, currentHash: string): Promise<string | undefined> {
+  async function problemWith(
+    chosen: string, again: string, { accountId, passwordHash }: { accountId: string; passwordHash: string },
+  ): Promise<string | undefined> {
     if (chosen !== again) return 'The two passwords are not the same.';
     const problem = passwords.problemWith(chosen);
     if (problem) return problem;
-    const { ok: same } = await passwords.check(chosen, currentHash);
+    const { ok: same } = await passwords.check(chosen, passwordHash, { isProved: true, from: [accountId] });
     return same ? 'Choose a password other than the one-time password.' : undefined;
   }
 

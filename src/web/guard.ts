@@ -275,11 +275,22 @@ export function addressPrefix(address: string): string {
   return addressPrefixes(address).address;
 }
 
-/** Beside that, the /48: one site or customer may hold as much, and has 65,536 of the former. (RFC 6177 §2) */
-export function addressPrefixes(address: string): { address: string; network?: string } {
-  if (isIP(address) !== 6) return { address };
+export interface AddressPrefixes {
+  address: string;
+  network?: string;
+  block: string;
+}
+
+/**
+ * Beside that, the /48: one site or customer may hold as much, and has 65,536 of the former (RFC 6177 §2). And the
+ * block that a provider hands out from, about: of IPv4 the /16, of IPv6 the /32.
+ */
+export function addressPrefixes(address: string): AddressPrefixes {
+  if (isIPv4(address)) return { address, block: `${address.split('.').slice(0, 2).join('.')}.0.0/16` };
+  if (isIP(address) !== 6) return { address, block: address };
   const groups = ipv6Groups(address);
-  return { address: `${groups.slice(0, 4).join(':')}::/64`, network: `${groups.slice(0, 3).join(':')}::/48` };
+  const prefix = (count: number) => `${groups.slice(0, count).join(':')}::/${count * 16}`;
+  return { address: prefix(4), network: prefix(3), block: prefix(2) };
 }
 
 /** What strangers are told apart by: of IPv6 the /48, since one customer of a provider may hold all of it. */

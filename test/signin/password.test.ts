@@ -116,21 +116,54 @@ describe('many people sign in at the same moment', () => {
     expect(answers.filter(({ ok }) => ok)).toHaveLength(20);
   });
 
-  test('more than would be answered in time are told that it is busy, and the next ones are served again', async () => {
+  const stranger = (address: string, block = address) => ({ isProved: false, from: [block, address] });
+  const known = (device: string) => ({ isProved: true, from: [device] });
+  /** Which of these are answered, in the order of the answers; the others are told that it is busy. */
+  async function answered(askers: Array<{ isProved: boolean; from: string[] }>): Promise<string[]> {
     const fresh = createPasswords({ cost: 4, minLength: 12 });
-    const answers = await Promise.allSettled(Array.from({ length: 210 }, () => fresh.check(right, undefined)));
-    const refused = answers.filter(({ status }) => status === 'rejected');
-    expect(refused).toHaveLength(8); // 210 less 2 at work and 200 that wait
-    expect(refused[0]).toMatchObject({ reason: { code: 'busy', status: 503 } });
-    expect(await fresh.check(right, undefined)).toEqual({ ok: false });
+    const order: string[] = [];
+    const answers = await Promise.allSettled(askers.map(async (asker) => {
+      await fresh.check(right, undefined, asker);
+      order.push(asker.from.at(-1)!);
+    }));
+    for (const answer of answers) {
+      if (answer.status === 'rejected') expect(answer.reason).toMatchObject({ code: 'busy', status: 503 });
+    }
+    expect(await fresh.check(right, undefined, askers[0])).toEqual({ ok: false });
+    return order;
+  }
+  const times = <T>(count: number, one: (index: number) => T): T[] => Array.from({ length: count }, (_, at) => one(at));
+
+  test('more than would be answered in time are told that it is busy, and the next ones are served again', async () => {
+    // Two at work, and those that wait.
+    expect(await answered(times(210, (at) => stranger(`192.0.2.${at}`)))).toHaveLength(102);
+    expect(await answered(times(210, (at) => known(`browser ${at}`)))).toHaveLength(52);
   });
 
-  test('of one neighbour no more wait than leave the others their turn', async () => {
-    const fresh = createPasswords({ cost: 4, minLength: 12 });
-    const flood = Promise.allSettled(Array.from({ length: 100 }, () => fresh.check(right, undefined, '192.0.2.1')));
-    expect(await fresh.check(right, undefined, '192.0.2.2')).toEqual({ ok: false });
-    expect((await flood).filter(({ status }) => status === 'fulfilled')).toHaveLength(22); // 2 at work, 20 that wait
-    expect(await fresh.check(right, undefined, '192.0.2.1')).toEqual({ ok: false });
+  test('a browser that is known goes first, and has its place when all others are taken', async () => {
+    const order = await answered([...times(240, (at) => stranger(`192.0.2.${at % 12}`)), known('hers')]);
+    expect(order.indexOf('hers')).toBeGreaterThan(-1);
+    expect(order.indexOf('hers')).toBeLessThan(4);
+  });
+
+  test('browsers that are known do not keep everybody else out', async () => {
+    const order = await answered([...times(50, (at) => known(`browser ${at % 2}`)), stranger('192.0.2.1')]);
+    expect(order.indexOf('192.0.2.1')).toBeGreaterThan(-1);
+    expect(order.indexOf('192.0.2.1')).toBeLessThan(8);
+  });
+
+  test.each([
+    ['one address', (_at: number) => stranger('203.0.113.1')],
+    ['twelve addresses', (at: number) => stranger(`203.0.113.${at % 12}`, '203.0.0.0/16')],
+    ['a thousand addresses of one block', (at: number) => stranger(`203.0.${at % 1_000}.1`, '203.0.0.0/16')],
+  ])('a newcomer is served soon, however many wait from %s', async (_where, flood) => {
+    const order = await answered([...times(400, flood), stranger('192.0.2.1', '192.0.0.0/16')]);
+    expect(order.indexOf('192.0.2.1')).toBeGreaterThan(-1);
+    expect(order.indexOf('192.0.2.1')).toBeLessThan(6);
+  });
+
+  test('who is alone may use every place', async () => {
+    expect(await answered(times(102, () => stranger('192.0.2.1')))).toHaveLength(102);
   });
 
   test('a check that fails leaves its place to the next one', async () => {

@@ -10,6 +10,7 @@ import { createWaysHome } from '../../src/issuer/ways-home.ts';
 import { createLog } from '../../src/log.ts';
 import { createPages } from '../../src/web/pages.ts';
 import { createProviderPages } from '../../src/web/refusals.ts';
+import { createSecretThrottle } from '../../src/web/secret-throttle.ts';
 import { startSignet, type TestServer } from './signet.ts';
 
 export interface WatchedIssuer {
@@ -45,7 +46,8 @@ export async function startWatchedIssuer(): Promise<WatchedIssuer> {
   const pages = createProviderPages({ pages: createPages({ branding, issuer: address }), waysHome, accounts });
   const log = createLog('debug', (line) => lines.push(line));
   const issuer = createIssuer(
-    { ...store, db, accounts: createAccounts(db, store.audit), config, pages, log }, await store.keyring.signingKeys());
+    { ...store, db, accounts: createAccounts(db, store.audit), config, pages, log,
+      secretThrottle: createSecretThrottle() }, await store.keyring.signingKeys());
   const app = new Koa();
   app.use((ctx) => {
     ctx.respond = false;

@@ -1,0 +1,102 @@
+// Which counters have attempts, in this process, of which it is not known yet what they will turn out to be. Such an
+// attempt is no failure: whoever it holds up waits for its outcome, which may open the way. What counts all the same is
+// the counter in the database, so that waiting here is a courtesy and never a licence.
+
+export interface ChecksUnderWay {
+  /** What one attempt has under way. */
+  ofAttempt(): UnderWayOfAttempt;
+  /** What happens at these counters from now on, until it is closed. */
+  watch(keys: readonly string[]): Watch;
+}
+
+export interface UnderWayOfAttempt {
+  /** Before it is counted, so that nobody finds the counter changed and nobody under way. */
+  begin(key: string): void;
+  /** @param opens whether less is counted there now */
+  end(key: string, opens: boolean): void;
+  /** Whatever became of the attempt: nobody waits for it any longer. */
+  endAll(opens: boolean): void;
+}
+
+interface Watch {
+  /** Resolves when it is worth asking again; undefined where there is nothing to hope for, or too many do. */
+  hope(key: string): Promise<void> | undefined;
+  close(): void;
+}
+
+interface UnderWay {
+  checks: number;
+  waiting: Array<() => void>;
+  /** For each watch: whether it opened since. */
+  watches: Map<object, boolean>;
+}
+
+const mostWaitingOfOne = 64;
+const mostWaiting = 1_000;
+
+export function createChecksUnderWay(): ChecksUnderWay {
+  const underWay = new Map<string, UnderWay>();
+  let waitingInAll = 0;
+
+  function at(key: string): UnderWay {
+    const known = underWay.get(key) ?? { checks: 0, waiting: [], watches: new Map() };
+    underWay.set(key, known);
+    return known;
+  }
+
+  function tidy(key: string): void {
+    const { checks, watches } = at(key);
+    if (checks === 0 && watches.size === 0) underWay.delete(key);
+  }
+
+  function end(key: string, opens: boolean): void {
+    const known = at(key);
+    known.checks -= 1;
+    if (opens) for (const watch of known.watches.keys()) known.watches.set(watch, true);
+    const woken = known.waiting.splice(0);
+    waitingInAll -= woken.length;
+    for (const goOn of woken) goOn();
+    tidy(key);
+  }
+
+  return {
+    ofAttempt() {
+      const begun = new Set<string>();
+      return {
+        begin(key) {
+          begun.add(key);
+          at(key).checks += 1;
+        },
+        end(key, opens) {
+          if (begun.delete(key)) end(key, opens);
+        },
+        endAll(opens) {
+          for (const key of begun) end(key, opens);
+          begun.clear();
+        },
+      };
+    },
+
+    watch(keys) {
+      const watch: Watch = {
+        hope(key) {
+          const known = at(key);
+          if (known.watches.get(watch)) return Promise.resolve();
+          if (known.checks === 0 || known.waiting.length >= mostWaitingOfOne || waitingInAll >= mostWaiting) {
+            return undefined;
+          }
+          waitingInAll += 1;
+          return new Promise((goOn) => known.waiting.push(goOn));
+        },
+        close() {
+          for (const key of keys) {
+            at(key).watches.delete(watch);
+            tidy(key);
+          }
+        },
+      };
+      for (const key of keys) at(key).watches.set(watch, false);
+      return watch;
+    },
+  };
+}
