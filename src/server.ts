@@ -329,6 +329,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     watchArrivals(server);
     const hint = 'Set listen.port or SIGNET_LISTEN_PORT to another one, and the issuer with it.';
     await listen(server, config.listen, hint);
+    closers.push(() => db.hurry());
     closers.push(() => stopListening(server));
     const metrics = config.metrics && await serveMetrics(config.metrics.listen, async () => {
       const [keys, entraHealth] = [store.keys.status, entra?.connector.health];

@@ -40,6 +40,8 @@ export interface Database extends Queryable {
    * @throws {AppError} as any statement
    */
   checkWrite(): Promise<void>;
+  /** The process is about to end: what is still to be written is, but nobody waits any more for a server that is away. */
+  hurry(): void;
   /** Ends within seconds, whether or not the other side answers. */
   close(): Promise<void>;
 }

@@ -27,6 +27,8 @@ export interface Connections {
   /** Connections that were made before now are not to be trusted: the server went silent, or stopped taking writes. */
   distrust(connection: Connection): void;
   isTrusted(connection: Connection): boolean;
+  /** Cuts whatever is open. */
+  sever(): void;
   /** Ends what is still open, without waiting for servers that do not answer. */
   close(): Promise<void>;
 }
@@ -73,6 +75,7 @@ export function createConnections(url: string): Connections {
     distrust(connection) {
       if (connection.generation === shared.generation) shared.generation += 1;
     },
+    sever: () => { for (const one of shared.open) one.sever(); },
     isTrusted: (connection) => connection.generation === shared.generation,
     async close() {
       if (shared.open.size === 0) return;

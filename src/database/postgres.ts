@@ -36,6 +36,9 @@ export async function openPostgres(url: string): Promise<Database> {
   const unanswered = new Set<Promise<unknown>>();
   let waiting = 0;
   let closing = false;
+  let hurried: NodeJS.Timeout | undefined;
+  /** What came of the first work that failed after nobody was to wait any more: the same would come of all other. */
+  let lastWord: DatabaseFailure | undefined;
   let closed: Promise<void> | undefined;
 
   /**
@@ -47,14 +50,16 @@ export async function openPostgres(url: string): Promise<Database> {
     let isWaiting = false;
     try {
       for (let tries = 1; ; tries += 1) {
+        if (lastWord) throw lastWord;
         try {
           return await lendOnce(work);
         } catch (error) {
           const { meaning } = error instanceof DatabaseFailure ? error : { meaning: undefined };
+          if (hurried && meaning?.passing) lastWord ??= error as DatabaseFailure;
           const again = meaning?.undone || (meaning?.passing && (notStarted.has(error as object) || repeatable()));
           // Each of the servers is tried, however little patience there is.
           const isPatient = tries < connections.hosts || performance.now() + pauseMs < deadline;
-          if (!again || !isPatient || closing || (!isWaiting && waiting >= waitingAtMost)) throw error;
+          if (!again || !isPatient || closing || hurried || (!isWaiting && waiting >= waitingAtMost)) throw error;
         }
         if (!isWaiting) waiting += 1;
         isWaiting = true;
@@ -72,7 +77,7 @@ export async function openPostgres(url: string): Promise<Database> {
 
   function serverIsBack(): Promise<void> {
     return probe ??= (async () => {
-      while (!closing && waiting > 0) {
+      while (!closing && !hurried && waiting > 0) {
         await delay(pauseMs);
         const client = await acquire().catch(() => undefined);
         client?.release();
@@ -132,8 +137,13 @@ export async function openPostgres(url: string): Promise<Database> {
     });
   }
 
+  function hurry(): void {
+    hurried ??= setTimeout(connections.sever, finishWithinMs);
+  }
+
   async function close(): Promise<void> {
     closing = true;
+    clearTimeout(hurried);
     await listening.close();
     // A pool that is told to end forgets who is still waiting for a connection.
     await Promise.race([Promise.allSettled(unanswered), delay(finishWithinMs, undefined, { ref: false })]);
@@ -168,6 +178,7 @@ export async function openPostgres(url: string): Promise<Database> {
       await noted(lend((client) => client.run(writeCheck, [], writeCheckMs), 0, () => true));
     },
 
+    hurry,
     close: () => (closed ??= close()),
   };
 }

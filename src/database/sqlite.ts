@@ -153,6 +153,7 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
     now: async () => Date.now(),
     announce: async () => {},
     checkWrite: async () => void await query(writeCheck),
+    hurry: () => {},
 
     async listen(_channel, listener) {
       const version = () => main.run<{ data_version: number }>('pragma data_version').rows[0]?.data_version;

@@ -1,11 +1,20 @@
 // PostgreSQL behind a network that fails: connections that go silent, that are cut, servers that are away for a moment.
 
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { Database } from '../../src/database/database.ts';
 import { migrate } from '../../src/database/migrate.ts';
 import { openDatabase } from '../../src/database/open.ts';
 import { engines, postgres } from '../support/engines.ts';
 import { startForwarder, through, type Forwarder } from '../support/forwarder.ts';
+import { freePort } from '../support/ports.ts';
+
+const signet = fileURLToPath(new URL('../../signet.js', import.meta.url));
 
 describe.runIf(engines.includes(postgres))('a network that fails', () => {
   let url: string;
@@ -67,6 +76,32 @@ describe.runIf(engines.includes(postgres))('a network that fails', () => {
     expect(await unanswered).toMatchObject({ code: 'database_unavailable' });
     await vi.waitFor(() => expect(network.connections()).toBe(0)); // nor does a socket keep the process
   });
+
+  test('and stays silent does not keep a server from stopping', async () => {
+    const network = await startForwarder(Number(new URL(url).port));
+    const home = mkdtempSync(join(tmpdir(), 'signet-silent-'));
+    const child = spawn(process.execPath, [signet, 'serve'], {
+      cwd: home, stdio: ['ignore', 'pipe', 'inherit'],
+      env: {
+        PATH: process.env.PATH, SIGNET_LISTEN_PORT: String(await freePort()), SIGNET_LOG_LEVEL: 'silent',
+        SIGNET_PASSWORDS_BCRYPT_COST: '4', SIGNET_DATABASE_URL: through(network, url),
+      },
+    });
+    onTestFinished(async () => {
+      child.kill('SIGKILL');
+      await network.close();
+      rmSync(home, { recursive: true, force: true });
+    });
+    let said = '';
+    child.stdout.on('data', (text) => { said += text; });
+    await vi.waitFor(() => expect(said).toContain('Signet is running'), { timeout: 60_000 });
+    network.swallow();
+    child.kill('SIGTERM');
+    const began = performance.now();
+    const [code] = await once(child, 'exit');
+    expect(code).toBe(0);
+    expect(performance.now() - began).toBeLessThan(20_000);
+  }, 120_000);
 
   test('is cut for a moment: what is asked meanwhile waits, and is answered', async () => {
     const { db, network } = await open();

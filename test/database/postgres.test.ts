@@ -131,6 +131,29 @@ describe.runIf(engines.includes(postgres))('PostgreSQL', () => {
     expect((await one.query('select 1 as one')).rows).toEqual([{ one: 1 }]);
   });
 
+  test('statements that were prepared in another session than ours are sent anew, and from then on without a name', async () => {
+    const one = await openDatabase(`${url}?pool_max_conns=1`);
+    onTestFinished(() => one.close());
+    const ask = async () => (await one.query('select cast($1 as bigint) as n', [1])).rows;
+    expect(await ask()).toEqual([{ n: 1 }]);
+    await one.query('deallocate all'); // what a pooler does that lends the session to somebody else
+    expect(await ask()).toEqual([{ n: 1 }]);
+    await one.query('deallocate all');
+    expect(await one.transaction(async (tx) => (await tx.query('select cast($1 as bigint) as n', [2])).rows)).toEqual([{ n: 2 }]);
+  });
+
+  test('a lock that another session holds is database_busy, once lock_timeout is over', async () => {
+    const one = await openDatabase(`${url}?lock_timeout=100`);
+    onTestFinished(() => one.close());
+    await db.query('insert into notes (id, amount) values (70, 0)');
+    await db.transaction(async (tx) => {
+      await tx.query('update notes set amount = 1 where id = 70');
+      await expect(one.query('update notes set amount = 2 where id = 70')).rejects.toMatchObject({
+        code: 'database_busy', message: expect.stringContaining('holds a lock'),
+      });
+    });
+  });
+
   test('transactions that deadlock are run again, until each has done its work', async () => {
     await db.query('insert into notes (id, amount) values (1, 0), (2, 0)');
     let runs = 0;

@@ -7,6 +7,8 @@ export interface Forwarder {
   port: number;
   /** Connections that are open now carry nothing any more, in either direction; nobody is told. New ones do. */
   silence(): void;
+  /** The same, and new ones carry nothing either: the host has lost its power. */
+  swallow(): void;
   /** Connections are cut, and new ones refused, until `resume`. */
   cut(): Promise<void>;
   resume(): Promise<void>;
@@ -18,8 +20,13 @@ export interface Forwarder {
 
 export async function startForwarder(target: number): Promise<Forwarder> {
   let leadsTo = target;
+  let isSwallowing = false;
   const pairs = new Set<[Socket, Socket]>();
   const server = createServer((near) => {
+    if (isSwallowing) {
+      near.on('error', () => {}).resume();
+      return;
+    }
     const far = connect(leadsTo, '127.0.0.1');
     const pair: [Socket, Socket] = [near, far];
     pairs.add(pair);
@@ -42,23 +49,29 @@ export async function startForwarder(target: number): Promise<Forwarder> {
     await closed;
   };
 
+  const silence = () => {
+    for (const pair of pairs) {
+      const [near, far] = pair;
+      for (const socket of [near, far]) {
+        socket.unpipe();
+        socket.removeAllListeners('data');
+        socket.removeAllListeners('close');
+        socket.removeAllListeners('end');
+        socket.on('data', () => {}).resume(); // read and forgotten
+      }
+      near.once('close', () => {
+        pairs.delete(pair);
+        far.destroy();
+      });
+    }
+  };
+
   return {
     port,
-    silence() {
-      for (const pair of pairs) {
-        const [near, far] = pair;
-        for (const socket of [near, far]) {
-          socket.unpipe();
-          socket.removeAllListeners('data');
-          socket.removeAllListeners('close');
-          socket.removeAllListeners('end');
-          socket.on('data', () => {}).resume(); // read and forgotten
-        }
-        near.once('close', () => {
-          pairs.delete(pair);
-          far.destroy();
-        });
-      }
+    silence,
+    swallow() {
+      isSwallowing = true;
+      silence();
     },
     cut,
     resume: () => listen(port),
