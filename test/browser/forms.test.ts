@@ -78,34 +78,37 @@ describe.skipIf(noChromium)('an application on another site sends a form', () =>
   }
 
   const fieldsOf = (url: string) => Object.fromEntries(new URL(url).searchParams);
-  const states = [['short', 'kept'], ['long', 'k'.repeat(7000)]] as const;
+  const states = { short: 'kept', long: 'k'.repeat(7000) };
 
-  test.each(states)('and whoever is signed in comes back with a code at once (%s)', async (_length, state) => {
+  test('and whoever is signed in comes back with a code at once, however long the form', async () => {
     await arrive();
-    for (const mode of ['query', 'form_post']) {
-      await send('/auth', fieldsOf(requestUrl({ state, prompt: 'none', response_mode: mode })));
-      expect(await received('/callback')).toEqual({ code: expect.any(String), state, iss: signet.issuer });
+    for (const state of Object.values(states)) {
+      for (const mode of ['query', 'form_post']) {
+        await send('/auth', fieldsOf(requestUrl({ state, prompt: 'none', response_mode: mode })));
+        expect(await received('/callback')).toEqual({ code: expect.any(String), state, iss: signet.issuer });
+      }
     }
   });
 
-  test.each(states)('and the person who confirms is signed out; the form alone signs nobody out (%s)', async (_length, state) => {
+  test('and the person who confirms is signed out; the form alone signs nobody out', async () => {
     await arrive();
-    const fields = { client_id: 'spa', post_logout_redirect_uri: `${app}/signed-out`, state: state.slice(0, 2048),
-      logout_hint: 'x'.repeat(state.length > 2048 ? 2000 : 1) };
-    await send('/session/end', fields);
-    await page.getByRole('heading', { name: 'Sign out?' }).waitFor();
+    const fields = { client_id: 'spa', post_logout_redirect_uri: `${app}/signed-out`, state: 'kept' };
+    for (const hint of ['short', 'h'.repeat(2000)]) {
+      await send('/session/end', { ...fields, logout_hint: hint });
+      await page.getByRole('heading', { name: 'Sign out?' }).waitFor();
+    }
     await page.goto(requestUrl({ prompt: 'none' }));
     expect(await received('/callback')).toHaveProperty('code');
-    await send('/session/end', fields);
+    await send('/session/end', { ...fields, logout_hint: 'h'.repeat(2000) });
     await page.getByRole('button', { name: 'Sign out', exact: true }).click();
-    expect(await received('/signed-out')).toEqual({ state: fields.state });
+    expect(await received('/signed-out')).toEqual({ state: 'kept' });
     await page.goto(requestUrl({ prompt: 'none' }));
     expect(await received('/callback')).toMatchObject({ error: 'login_required' });
   });
 
   test('and without JavaScript the person presses the button', async () => {
     await arrive({ javaScriptEnabled: false });
-    await send('/auth', fieldsOf(requestUrl({ state: states[1][1], prompt: 'none' })));
+    await send('/auth', fieldsOf(requestUrl({ state: states.long, prompt: 'none' })));
     await page.getByRole('button', { name: 'Continue' }).click();
     expect(await received('/callback')).toHaveProperty('code');
   });
