@@ -50,7 +50,7 @@ export function claimsOf(account: Account): AccountClaims {
 
 /**
  * The claims of a person's access token beside those of RFC 9068 §2.2 that oidc-provider writes: `email` and `roles`,
- * for APIs to decide with; `auth_time` and `sid`, of the sign-in behind it. A third party's token says of the person
+ * for APIs to decide with; `auth_time`, `acr` and `sid`, of the sign-in behind it. A third party's token says of the person
  * only what the person allowed.
  */
 export function accessTokenClaims(
@@ -63,6 +63,7 @@ export function accessTokenClaims(
     ...(may('email') ? { email: vouchedEmail(account) } : {}),
     ...(may('roles') ? { roles: account.roles } : {}),
     auth_time: (code ?? refreshToken)?.authTime,
+    acr: (code ?? refreshToken)?.acr,
     sid,
   };
 }
