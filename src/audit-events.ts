@@ -20,6 +20,7 @@ export const auditEvents = {
   'authorization.refused': 'An authorization request was refused; `detail` says why.',
   'consent.declined': 'A person refused an application what it asked for.',
   'consent.given': 'A person allowed an application what it asked for.',
+  'database.set_back': 'The database was found to be an older copy of itself, or perhaps one: a new status list was begun. docs/operations.md says what to do.',
   'entra.keys_refreshed': 'Every server was told to fetch Microsoft\'s signing keys anew.',
   'grant.revoked': 'A grant ended before its time: every token of it is revoked.',
   'identity.linked': 'An account was linked to a person at Microsoft.',

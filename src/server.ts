@@ -1,6 +1,7 @@
 // The composition root: config → database → keys → issuer → routes → listen. Everything is wired here and nowhere else.
 // Whoever opens something registers its closing; closing runs last-in, first-out.
 
+import { dirname, join } from 'node:path';
 import Koa from 'koa';
 import type { Dispatcher } from 'undici';
 import { adminRole } from './accounts-person.ts';
@@ -13,10 +14,12 @@ import { disabledAmong } from './clients-disabled.ts';
 import { createClients, type Clients } from './clients.ts';
 import { administrationApi, configWarnings, maxAccessTokenLife, type Config, type EntraConfig } from './config.ts';
 import { startSharedClock, type SharedClock } from './database/clock.ts';
+import { startContinuity } from './database/continuity.ts';
 import { migrate } from './database/migrate.ts';
 import { openDatabase } from './database/open.ts';
 import { watchOutages, type WatchedDatabase } from './database/outages.ts';
 import type { RoomLimits } from './database/room.ts';
+import { startRuns } from './database/runs.ts';
 import { startSweeper } from './database/sweep.ts';
 import { AppError } from './errors.ts';
 import { createIdentities, type Identities } from './identities.ts';
@@ -187,10 +190,12 @@ export interface ServerParts {
   sweepEveryMs?: number;
   /** How many rows of a kind strangers may have. Default: see database/room.ts. */
   room?: Partial<RoomLimits>;
+  /** Milliseconds between two words that this server lives, and two looks at what the database remembers. Default: 5 s. */
+  aliveEveryMs?: number | undefined;
 }
 
 export async function startServer(config: Config, log: Log, parts: ServerParts = {}): Promise<RunningServer> {
-  const { dispatcher, sweepEveryMs = oneMinuteMs, room } = parts;
+  const { dispatcher, sweepEveryMs = oneMinuteMs, room, aliveEveryMs: everyMs } = parts;
   const closers = createClosers();
   for (const warning of configWarnings(config)) log.warn('config.warning', { ...warning });
   try {
@@ -203,6 +208,21 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     const { places, revoked, statuses, statusLists, logouts, grants } = store;
     const { ttl, redisUrl } = config.revocation;
     const { now, exact: exactNow } = clock;
+    // Before anything is handed out: an older copy of the database does not know what was handed out before.
+    const continuity = await startContinuity({
+      db, log, everyMs, file: markFile(config),
+      async setBack(tx, evidence) {
+        await places.beginAnew(tx);
+        await audit.append(tx, { event: 'database.set_back', actor: 'server', detail: { ...evidence } });
+      },
+      async forget() {
+        places.forgetAll();
+        await statusLists.refresh();
+      },
+    });
+    closers.push(continuity.stop);
+    const runs = await startRuns(db, { clock, log, everyMs });
+    closers.push(runs.stop);
 
     const pages = createPages({ branding: config.branding, issuer: config.issuer });
     const waysHome = createWaysHome({ issuer: config.issuer, seal, clients });
@@ -227,7 +247,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
         await statusLists.useKeys(keys);
         if (issuer) return issuer.useKeys(keys);
         issuer = createIssuer({
-          config, db, accounts, clients, apis, audit, seal, log, now, exactNow, pages: providerPages,
+          config, db, accounts, clients, apis, audit, seal, log, now, exactNow, runs, pages: providerPages,
           statuses, statusLists, room, discovery: metadataOf(config.issuer), upstream: entra?.upstream,
           secretThrottle,
           jwksServed: ({ address, ...fetch }) => consumers.seen({ ...fetch, address: addressPrefix(address) }),
@@ -376,6 +396,11 @@ async function openEntra(
     upstream: { standing: rechecks.standing, afterSignOut: signOut.afterSignOut },
     elsewhere: propagate === 'never' ? undefined : { label, logoutUrl, asks: propagate === 'ask' },
   };
+}
+
+/** Beside the master key, which survives what the database does not. Where that is no file, there is no such place. */
+function markFile({ keys: { masterKey, masterKeyFile } }: Config): string | undefined {
+  return masterKey === undefined ? join(dirname(masterKeyFile), 'database.mark') : undefined;
 }
 
 /** Beyond half of the shorter tolerance somebody should look, while nothing is wrong yet. Milliseconds. */

@@ -16,6 +16,16 @@ export interface Queryable {
   query<Row = Record<string, Value>>(sql: string, values?: readonly Value[]): Promise<Result<Row>>;
 }
 
+/** Where a database stands: of two looks at one, the later never has less. */
+export interface DatabasePosition {
+  /** Which server and which database of it. */
+  server: string;
+  /** Counts promotions and recoveries. */
+  timeline: number;
+  /** The length of its write-ahead log, bytes. */
+  log: number;
+}
+
 export interface Database extends Queryable {
   readonly engine: 'sqlite' | 'postgres';
   /**
@@ -42,6 +52,8 @@ export interface Database extends Queryable {
   checkWrite(): Promise<void>;
   /** The process is about to end: what is still to be written is, but nobody waits any more for a server that is away. */
   hurry(): void;
+  /** Undefined where there is no such thing (SQLite), or the database does not tell. */
+  position(): Promise<DatabasePosition | undefined>;
   /** Ends within seconds, whether or not the other side answers. */
   close(): Promise<void>;
 }

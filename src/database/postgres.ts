@@ -179,9 +179,23 @@ export async function openPostgres(url: string): Promise<Database> {
     },
 
     hurry,
+    async position() {
+      // Whoever hosts it may allow none of this.
+      const { rows: [row] } = await query<{ server: string; wal_file: string; log: number }>(positionOfServer)
+        .catch((error: unknown) => {
+          if (isAppError(error)) throw error;
+          return { rows: [] };
+        });
+      return row && { server: row.server, timeline: Number.parseInt(row.wal_file.slice(0, 8), 16), log: row.log };
+    },
+
     close: () => (closed ??= close()),
   };
 }
+
+const positionOfServer = `select system_identifier || '/' || (select oid from pg_database where datname = current_database())
+    as server, pg_walfile_name(pg_current_wal_lsn()) as wal_file, pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0') as log
+  from pg_control_system()`;
 
 /** Failures to get a connection at all: nothing of the work was begun. */
 const notStarted = new WeakSet<object>();

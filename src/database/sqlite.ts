@@ -152,6 +152,7 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
     transaction: async (work) => transaction(work),
     now: async () => Date.now(),
     announce: async () => {},
+    position: async () => undefined,
     checkWrite: async () => void await query(writeCheck),
     hurry: () => {},
 

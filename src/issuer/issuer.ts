@@ -12,6 +12,7 @@ import type { Application, Clients } from '../clients.ts';
 import type { Config } from '../config.ts';
 import type { Database } from '../database/database.ts';
 import type { RoomLimits } from '../database/room.ts';
+import type { Runs } from '../database/runs.ts';
 import { AppError } from '../errors.ts';
 import { issuedAt } from '../keys/dating.ts';
 import { createSeal, type MasterKeys, type Seal } from '../keys/seal.ts';
@@ -128,11 +129,13 @@ interface IssuerParts {
   now?: () => number;
   /** The same, not from an estimate. */
   exactNow?: () => Promise<number>;
+  /** Who died, and may have left a refresh without its answer. Default: nobody ever does. */
+  runs?: Pick<Runs, 'mayBeUnanswered' | 'unansweredSince'> | undefined;
 }
 
 export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer {
   const { config, db, accounts, clients, apis, audit, seal, log, pages, jwksServed, upstream, now = Date.now } = parts;
-  const { statuses, statusLists, discovery = {}, room, exactNow = async () => now() } = parts;
+  const { statuses, statusLists, discovery = {}, room, exactNow = async () => now(), runs } = parts;
   const models = createModels(db, findClientMetadata, statuses, now, {
     limits: room,
     network: () => {
@@ -144,7 +147,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
   // Sealed once per refresh, so under a key of its own: see createSeal on how often one key may be used.
   const answerSeal = createSeal(seal.derive('refresh answers') as unknown as MasterKeys);
   const rotation = createRefreshRotation(
-    models, answerSeal, { grace: config.tokens.refreshGrace, spacing: config.tokens.refreshSpacing }, now, exactNow);
+    models, answerSeal, { grace: config.tokens.refreshGrace, spacing: config.tokens.refreshSpacing }, now, exactNow, runs);
   const states = new WeakMap<IncomingMessage, RequestState>();
   const cookieKeys = cookieKeysOf(seal);
   const people = onceInRequest((id: string) => accounts.find(id));
@@ -281,7 +284,11 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
 
     recognise: (token) => recognise(token, { models, formats: current.formats, issuer: config.issuer, now }),
 
-    sweep: (at, limit) => models.sweep(at, at - config.tokens.refreshGrace * 1000, limit),
+    async sweep(at, limit) {
+      const grace = config.tokens.refreshGrace * 1000;
+      const unanswered = await runs?.unansweredSince(at, grace) ?? at;
+      return models.sweep(at, Math.min(at - grace, unanswered), limit);
+    },
     close: () => current.formats.close(),
   };
 }

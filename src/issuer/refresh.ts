@@ -11,6 +11,7 @@
 // request with which nothing is wrong has used it.
 
 import { errors, type KoaContextWithOIDC } from 'oidc-provider';
+import type { Runs } from '../database/runs.ts';
 import type { Seal } from '../keys/seal.ts';
 import { addressPrefix } from '../web/guard.ts';
 import { digestOf, type SealedAnswer, type StoredRefreshToken, type Successor } from './models-refresh.ts';
@@ -62,9 +63,12 @@ const mostRepetitions = 3;
 /** What a connection asks first was meant when it was opened, unless it was kept for something. */
 const longestWaitMs = 2_000;
 
+const nobodyDies = { mayBeUnanswered: async () => false };
+
 export function createRefreshRotation(
   models: Models, seal: Seal, rules: RefreshRules,
   now: () => number = Date.now, exactNow: () => Promise<number> = async () => now(),
+  runs: Pick<Runs, 'mayBeUnanswered'> = nobodyDies,
 ): RefreshRotation {
   const graceMs = rules.grace * 1000;
   const pace = createRefreshPace(rules.grace > 0 ? rules.spacing : 0);
@@ -80,15 +84,20 @@ export function createRefreshRotation(
 
   /** The earlier answer, if `stored` was spent by this very request a moment ago. */
   async function earlierAnswer(
-    ctx: KoaContextWithOIDC, handle: string, { answer, successorSpent }: StoredRefreshToken,
+    ctx: KoaContextWithOIDC, handle: string, { answer, rotatedAt = 0, successorSpent }: StoredRefreshToken,
   ): Promise<GivenAnswer | undefined> {
     // Once the successor was used its owner has it, so the old one can only come from somebody else.
     const earlier = successorSpent || !answer ? undefined : given(ctx, answer);
     if (!earlier) return undefined;
     // Whether the grace still runs is not for a clock to say that was set a moment ago.
     const at = await exactNow();
+    // A crash is no thief: of what a server may not have answered before it died, the grace begins when that is known.
+    const isLate = at - rotatedAt > graceMs;
+    const notBefore = isLate && graceMs > 0 && await runs.mayBeUnanswered(rotatedAt, at, graceMs)
+      ? rotatedAt
+      : at - graceMs;
     const mayHave = await models.countRepetition(
-      handle, { most: mostRepetitions, notBefore: at - graceMs, arrivedAt: Math.round(arrivals.get(ctx)!), now: at });
+      handle, { most: mostRepetitions, notBefore, arrivedAt: Math.round(arrivals.get(ctx)!), now: at });
     return mayHave ? earlier : undefined;
   }
 

@@ -2,7 +2,7 @@
 // first save, an application one for all tokens of its own. Places are reserved in blocks, so that taking one writes
 // nothing, and each is handed out once in the life of its list: no token can ever bear the place of another.
 
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import type { Database, Queryable } from '../database/database.ts';
 import { placeOf, placesPerList } from './order.ts';
 
@@ -29,6 +29,13 @@ export interface Places {
   takeFromClients(tx: Queryable, clientId?: string): Promise<Bearer[]>;
   /** Forgets, in memory, those places of applications that are revoked: another process may have taken them away. */
   forget(isRevoked: (place: Place) => boolean): void;
+  /**
+   * The database forgot which places were given away: no list is gone on with, and the next one has a number and an order
+   * that none had before. Within a transaction; `forgetAll` in every process after it.
+   */
+  beginAnew(tx: Queryable): Promise<void>;
+  /** Forgets, in memory, every place that was reserved or taken. */
+  forgetAll(): void;
   /** Numbers of the lists there are. */
   lists(): Promise<number[]>;
   /** Drops lists that no living token can name. */
@@ -46,6 +53,8 @@ interface PlacesOptions {
 const blockPlaces = 1024;
 // What a process reserved and did not hand out within a day is given up, so that a list has an end.
 const blockLifeMs = 24 * 3600_000;
+
+const newSeed = () => randomBytes(32).toString('base64url');
 
 interface Block {
   list: number;
@@ -67,10 +76,13 @@ export function createPlaces(db: Database, { longestBearerLife, began, now = Dat
   const clients = new Map<string, Bearer>();
   let block: Block | undefined;
   let reserving: Promise<void> | undefined;
+  let forgotten = 0;
 
   async function reserve(): Promise<void> {
     for (;;) {
+      const before = forgotten;
       const reserved = await reserveIn(db, now());
+      if (before !== forgotten) continue; // of a list that nobody goes on with
       if (reserved) {
         block = { ...reserved, reservedAt: now() };
         return;
@@ -79,7 +91,7 @@ export function createPlaces(db: Database, { longestBearerLife, began, now = Dat
         `insert into status_lists (list, seed, next)
          select coalesce(max(list), 0) + 1, $1, 0 from status_lists
          having coalesce(min(case when filled_at is null then 0 else 1 end), 1) = 1
-         on conflict (list) do nothing`, [randomBytes(32).toString('base64url')]);
+         on conflict (list) do nothing`, [newSeed()]);
       if (rowCount === 1) await began?.();
     }
   }
@@ -133,6 +145,21 @@ export function createPlaces(db: Database, { longestBearerLife, began, now = Dat
 
     forget(isRevoked) {
       for (const [clientId, { place }] of clients) if (isRevoked(place)) clients.delete(clientId);
+    },
+
+    async beginAnew(tx) {
+      await tx.query('update status_lists set filled_at = $1 where filled_at is null', [now()]);
+      // Lists may have been begun that this database knows nothing of: the next number is far from theirs.
+      await tx.query('insert into status_lists (list, seed, next) select coalesce(max(list), 0) + $1, $2, 0 from status_lists',
+        [randomInt(1_000, 1_000_000), newSeed()]);
+      // What applications have for themselves gets new places as well: which of theirs they bear, nobody knows any more.
+      await tx.query('delete from client_statuses');
+    },
+
+    forgetAll() {
+      forgotten += 1;
+      block = undefined;
+      clients.clear();
     },
 
     async lists() {

@@ -92,6 +92,13 @@ CREATE TABLE consents (
   primary key (account_id, client_id, audience, scope)
 );
 
+CREATE TABLE database_mark (
+  id bigint primary key,
+  lineage text not null,
+  epoch text not null,
+  counter bigint not null
+);
+
 CREATE TABLE disabled_clients (
   client_id text primary key,
   disabled_at bigint not null
@@ -196,6 +203,15 @@ CREATE INDEX revoked_statuses_revoked_at on revoked_statuses (revoked_at);
 
 CREATE TABLE schema_migrations (
       version bigint primary key, name text not null, checksum text not null, applied_at bigint not null);
+
+CREATE TABLE server_runs (
+  id text primary key,
+  alive_at bigint not null,
+
+  found_dead_at bigint
+);
+
+CREATE INDEX server_runs_alive_at on server_runs (alive_at);
 
 CREATE TABLE sign_in_attempts (
   key text primary key,

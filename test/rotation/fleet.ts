@@ -18,6 +18,8 @@ export interface ServerProcess {
   log: LogLine[];
   /** Kills itself with SIGKILL the moment it logs `event`; undefined takes that back. */
   dieAt(event: string | undefined): void;
+  /** SIGKILL. */
+  kill(): void;
   /** How it ended. */
   ended: Promise<{ code: number | null; signal: string | null }>;
   health(): Promise<{ status: number; body: { keys: { ok: boolean; failure: string | null; clockOffset: number } } }>;
@@ -51,6 +53,7 @@ export async function startServerProcess(settings: ServerSettings, { clockShiftM
     port: settings.port,
     log,
     ended,
+    kill: () => void child.kill('SIGKILL'),
     dieAt: (event) => void (child.connected && child.send({ dieAt: event })),
     async health() {
       const answer = await fetch(`http://127.0.0.1:${settings.port}/health/ready`);

@@ -27,6 +27,8 @@ export interface ServerSettings {
   scaled?: boolean;
   /** How often what expired is deleted. Default: as it comes. */
   sweepEveryMs?: number;
+  /** How often it says that it lives. Default: as it comes. */
+  aliveEveryMs?: number;
 }
 
 export const scaledKeys = {

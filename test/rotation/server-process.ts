@@ -14,7 +14,7 @@ const log = createLog('debug', (line) => {
 });
 
 const settings = JSON.parse(process.argv[2]!) as ServerSettings;
-const server = await startServer(serverConfig(settings), log, { sweepEveryMs: settings.sweepEveryMs });
+const server = await startServer(serverConfig(settings), log, { sweepEveryMs: settings.sweepEveryMs, aliveEveryMs: settings.aliveEveryMs });
 
 const stop = () => void server.drain().then(server.close).then(() => process.exit(0));
 process.on('SIGTERM', stop);
