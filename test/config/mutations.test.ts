@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { listSettings } from '../../src/config-sources.ts';
-import { configJsonSchema, ConfigError, loadConfig, type ConfigProblem, type LoadOptions } from '../../src/config.ts';
+import { configJsonSchema, ConfigError, loadConfig, loadRoleMapping, type ConfigProblem, type LoadOptions } from '../../src/config.ts';
 
 /** The members of JSON Schema that ours has. */
 interface Schema {
@@ -95,7 +95,7 @@ test('the schema is walked to its end', () => {
     'issuer', 'listen.port', 'applications[0].introspects[0]', `applications[0].access.${guid}[0]`,
     `entra.roles.tenants.${guid}.appRoles.${guid}[0]`, 'entra.secondary.passphrase', `apis[0].scopes.${guid}`,
   ]));
-});
+}, 60_000);
 
 const accidents = /undefined|\[object|TypeError|is not a function|NaN/;
 
@@ -140,7 +140,7 @@ test('a problem of signet.yaml tells the line of its setting', () => {
     rmSync(cwd, { recursive: true });
   }
   expect(faults).toEqual([]);
-});
+}, 60_000);
 
 test('whatever is written in several places at once: a list of problems, and the one of each is in it', () => {
   const change = fc.tuple(fc.constantFrom(...paths.slice(1)), fc.constantFrom(...values));
@@ -148,14 +148,14 @@ test('whatever is written in several places at once: a list of problems, and the
     const written = changes.reduce<unknown>((all, [path, value]) => withValue(all, path, value), sample);
     expect(problemsOf({ values: written as never }).length).toBeGreaterThan(0);
   }), { numRuns: 150 });
-});
+}, 60_000);
 
 test('what is wrong in one section does not hide what is wrong in another', () => {
   const wrong = { toString: 5 };
   const sections = Object.keys(schema.properties!);
   const found = problemsOf({ values: Object.fromEntries(sections.map((name) => [name, wrong])) });
   for (const name of sections) expect(found.filter(({ path }) => path.startsWith(name)), name).not.toEqual([]);
-});
+}, 60_000);
 
 test('whatever a variable of the environment holds: a problem that names it, never a crash', () => {
   const texts = ['5', '-1', 'x', 'true', ',', 'a,b', '{}', '[]', 'null', 'é'.repeat(300), 'http://[', '1e9', '../x', '%'];
@@ -170,4 +170,32 @@ test('whatever a variable of the environment holds: a problem that names it, nev
       expect(problemsOf({ env: { [environmentName]: text } })).toMatchObject([{ source: environmentName, path: 'issuer' }]);
     }
   }
-});
+}, 60_000);
+
+test('whatever stands in a mapping of roles of its own: a problem at its line, never a crash', () => {
+  const cwd = mkdtempSync(join(tmpdir(), 'signet-config-'));
+  const mapping = (sample['entra'] as Record<string, unknown>)['roles'];
+  const faults: string[] = [];
+  try {
+    for (const path of paths.filter(([first, second]) => first === 'entra' && second === 'roles')) {
+      for (const value of values) {
+        const text = stringify(withValue(mapping, path.slice(2), value), { aliasDuplicateObjects: false });
+        writeFileSync(join(cwd, 'mapping.yaml'), text);
+        try {
+          loadRoleMapping('mapping.yaml', guid, cwd);
+        } catch (error) {
+          const wrong = error instanceof ConfigError
+            ? error.problems.find(({ source, message }) => accidents.test(message) || !/^mapping\.yaml(:\d+)*$/.test(source))
+            : error;
+          if (wrong) faults.push(`${format(path)} = ${JSON.stringify(value)}: ${JSON.stringify(wrong)} ${String(error)}`);
+        }
+      }
+    }
+    writeFileSync(join(cwd, 'mapping.yaml'), 'appRole: {}\n');
+    expect(() => loadRoleMapping('mapping.yaml', guid, cwd))
+      .toThrow('mapping.yaml:1 appRole: is not a setting; did you mean appRoles?');
+  } finally {
+    rmSync(cwd, { recursive: true });
+  }
+  expect(faults.slice(0, 3)).toEqual([]);
+}, 60_000);

@@ -160,9 +160,9 @@ describe.skipIf(!engines.includes(postgres))('while the database is away', () =>
     const ask = (clientId: string) =>
       tokenRequest(orphan.issuer, { grant_type: 'client_credentials' }, asClient(clientId));
     expect(await ask('service')).toMatchObject({ status: 200 });
-    expect(await ask('nobody')).toMatchObject({ status: 500, body: { error: 'server_error' } });
+    expect(await ask('nobody')).toMatchObject({ status: 503, body: { error: 'temporarily_unavailable' } });
     const page = await agent.visit(authorizationRequest(orphan.issuer).url);
-    expect(page.status).toBe(500);
+    expect(page.status).toBe(503);
     expect(page.body).not.toContain('postgres');
     expect((await fetch(`${orphan.issuer}/health/live`)).status).toBe(200);
     expect((await fetch(`${orphan.issuer}/health/ready`)).status).toBe(503);
