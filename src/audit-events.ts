@@ -30,6 +30,7 @@ export const auditEvents = {
   'key.incident': 'Keys were replaced because the master key was lost.',
   'key.life_raised': 'Something signed by a key may now live longer, so that it stays published longer.',
   'key.prepared': 'The next signing key was made and published.',
+  'key.clients_forgotten': 'What was counted of who fetches the JWKS was forgotten: of one name, or all hearsay.',
   'key.rekeyed': 'The signing keys were sealed under a new master key.',
   'key.retired': 'A signing key stopped signing; it still verifies.',
   'key.revoked': 'A signing key was revoked: nothing that it signed is good any more.',

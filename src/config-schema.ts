@@ -55,6 +55,9 @@ const keys = z
       .describe('When a published key starts to sign: at its time, or not before verifiers were seen to fetch it.'),
     promoteTimeLimit: duration(minute, year, 'With when-seen, how long past its time a key waits and then signs.')
       .prefault('7d'),
+    jwksClientNetworks: z.array(text(networkRule)).default([])
+      .describe('Addresses or networks of your services that fetch the JWKS. With when-seen a key waits for those that '
+        + 'come from there, and for nobody else: a stranger can claim any name.'),
   })
   .superRefine(({ publishAhead, jwksMaxAge, pollEvery, clockSkew }, ctx) => {
     // A verifier that fetched the JWKS just before the key was published must have fetched it again before it signs.
@@ -64,6 +67,11 @@ const keys = z
     ctx.addIssue(issue(['publishAhead'], `is ${publishAhead} s, but jwksMaxAge + pollEvery + clockSkew = ${sum}: ` +
       `a verifier would meet tokens of a key that it cannot know yet; raise it to at least ${formatDuration(needed)}`));
   }, when('publishAhead', 'jwksMaxAge', 'pollEvery', 'clockSkew'))
+  .superRefine(({ promote, jwksClientNetworks }, ctx) => {
+    if (promote === 'on-time' || jwksClientNetworks.length > 0) return;
+    ctx.addIssue(issue(['promote'], 'is when-seen, but keys.jwksClientNetworks names nobody to wait for: what strangers '
+      + 'say of themselves must not hold up a rotation. Name the networks of your services there, or use on-time'));
+  }, when('promote', 'jwksClientNetworks'))
   .superRefine(({ rotateEvery, publishAhead }, ctx) => {
     if (rotateEvery > publishAhead) return;
     ctx.addIssue(issue(['rotateEvery'], `is ${rotateEvery} s, not longer than publishAhead (${publishAhead} s), but ` +

@@ -143,7 +143,7 @@ export async function openStore(config: Config, log: Log, { create = true, outag
     const policy = keyPolicy(config);
     const generate = () => generateKey(config.keys.modulusLength);
     const keyring = createKeyring({ db, seal, audit, policy, generate });
-    const consumers = createConsumers(db, { log, now });
+    const consumers = createConsumers(db, { log, now, audit, isDeclared: withinNetworks(config.keys.jwksClientNetworks) });
     closers.push(() => consumers.close());
     const accessTokenLife = longestAccessTokenLife(config);
 
@@ -236,11 +236,12 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
       issuer: config.issuer, audience, accounts, clients, isRevoked: (claims) => isRevoked(claims, revoked), now,
     });
     const secretThrottle = createSecretThrottle();
+    const isJwksClient = withinNetworks(config.keys.jwksClientNetworks);
     let issuer: Issuer | undefined;
     let active: Signer | undefined;
     const rotation = await startRotation({
       keyring, db, policy, log,
-      unseenBy: async (key) => (await consumers.readiness(key)).unseenBy.map(describeConsumer),
+      unseenBy: async (key) => (await consumers.readiness(key)).waitedFor.map(describeConsumer),
       async apply(keys) {
         active = keys.active;
         authorizer.useKeys(keys);
@@ -250,7 +251,8 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
           config, db, accounts, clients, apis, audit, seal, log, now, exactNow, runs, pages: providerPages,
           statuses, statusLists, room, discovery: metadataOf(config.issuer), upstream: entra?.upstream,
           secretThrottle,
-          jwksServed: ({ address, ...fetch }) => consumers.seen({ ...fetch, address: addressPrefix(address) }),
+          jwksServed: ({ address, ...fetch }) =>
+            consumers.seen({ ...fetch, address: isJwksClient(address) ? address : addressPrefix(address) }),
         }, keys);
       },
     });

@@ -40,7 +40,12 @@ export function keyCommands(program: Command, session: Session): void {
 
   keys.command('consumers')
     .description('show who fetched the newest key, and who did not')
-    .action(() => withKeys(async ({ consumers }) => {
+    .option('--forget [name]', 'forget those counted under this name; without one, all that strangers say')
+    .action(({ forget }: { forget?: string | true }) => withKeys(async ({ consumers, forgetConsumers }) => {
+      if (forget !== undefined) {
+        const done = await forgetConsumers(forget === true ? undefined : forget, { actor: session.actor });
+        return session.answer(done, `${done.forgotten} forgotten; who comes again is counted anew`);
+      }
       const shown = await consumers();
       session.answer(shown, consumersText(shown));
     }));
@@ -174,14 +179,15 @@ function rotatedText(rotated: RotatedKey): string {
 function consumersText({ key, ...readiness }: ConsumersStatus): string {
   if (!key) return 'There are no keys yet. The first "signet serve" makes one.';
   const rows = ([['yes', readiness.seenBy], ['NO', readiness.unseenBy], ['silent', readiness.silent]] as const)
-    .flatMap(([has, consumers]) => consumers.map(({ name, address, fetches, lastSeenAt }) =>
-      [has, name, address, String(fetches), moment(lastSeenAt)]));
+    .flatMap(([has, consumers]) => consumers.map(({ name, address, declared, fetches, lastSeenAt }) =>
+      [has, name, address, declared ? 'declared' : 'hearsay', String(fetches), moment(lastSeenAt)]));
   const heading = `Key ${key.kid} (${key.state}) is published since ${moment(key.publishedAt)}.`;
   if (rows.length === 0) return `${heading}\nNobody has fetched the JWKS yet.`;
   return `${heading}
 
-${table(['HAS IT', 'CONSUMER', 'ADDRESS', 'FETCHES', 'LAST SEEN'], rows)}
+${table(['HAS IT', 'CONSUMER', 'ADDRESS', 'NETWORK', 'FETCHES', 'LAST SEEN'], rows)}
 
+hearsay: not from keys.jwksClientNetworks; anybody can claim any name, so no key waits for it.
 silent: came once, or stopped coming; nothing says that it still verifies tokens.`;
 }
 

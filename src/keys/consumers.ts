@@ -2,15 +2,21 @@
 // memory and written every few seconds: a fetch costs no query. Names come from strangers, who may invent as many as
 // they like, so memory and table hold a bounded number of them, and fewer of each address. One that came once makes
 // room for the next; what is beyond is counted under one name, of which nobody can say who it is and what it was given.
+//
+// Whoever can reach the JWKS can claim to be a service that still needs a key. So what strangers say is hearsay: shown,
+// and waited for by nobody. Who comes from a declared network (keys.jwksClientNetworks) is waited for, and has room that
+// no stranger takes.
 
+import type { Audit } from '../audit.ts';
 import type { Database } from '../database/database.ts';
 import type { Log } from '../log.ts';
+import type { Act } from './acts.ts';
 import type { Milliseconds } from './lifecycle.ts';
 
 /** One JWKS that was served: in full (200), or confirmed as still current (304). */
 interface JwksFetch {
   userAgent: string;
-  /** Of the address that it came from, as much as stands for one consumer. */
+  /** Of the address that it came from, as much as stands for one consumer; in a declared network, the whole. */
   address: string;
   /** Of the keys that were served, when the newest was prepared: exact even where this replica is behind the others. */
   newestPreparedAt: Milliseconds;
@@ -22,6 +28,8 @@ export interface Consumer {
   /** service: named by our verifier. client: anything else. others: those that were too many to be told apart. */
   kind: 'service' | 'client' | 'others';
   address: string;
+  /** Whether it comes from a declared network; what others say of themselves is hearsay. */
+  declared: boolean;
   firstSeenAt: Milliseconds;
   lastSeenAt: Milliseconds;
   fetches: number;
@@ -35,6 +43,8 @@ interface Readiness {
   seenBy: Consumer[];
   /** Those that come regularly and were not, and the others, who may be: what the key signs they may refuse. */
   unseenBy: Consumer[];
+  /** Of these, those from declared networks. */
+  waitedFor: Consumer[];
   /** Those that were not, but came once only or stopped coming: nothing says that they still verify anything. */
   silent: Consumer[];
 }
@@ -45,6 +55,11 @@ export interface Consumers {
   /** The latest first. What this process counted until now is in it; other replicas' last seconds are not. */
   list(): Promise<Consumer[]>;
   readiness(key: { preparedAt: Milliseconds }): Promise<Readiness>;
+  /**
+   * Forgets all of that name, or all hearsay; answers how many. Who comes again is counted anew.
+   * @param by who acts, for the audit trail
+   */
+  forget(name: string | undefined, by: Act): Promise<number>;
   /** Forgets up to `limit` consumers that did not come for 30 days, or came once 2 days ago; answers how many. */
   sweep(now: Milliseconds, limit: number): Promise<number>;
   /** Writes what is still in memory. */
@@ -60,6 +75,9 @@ export interface ConsumersOptions {
   atMost?: number;
   /** How many of them at one address, which services may share. Default 20. */
   atMostPerAddress?: number;
+  /** Whether an address is in a declared network. Default: none is. */
+  isDeclared?: (address: string) => boolean;
+  audit?: Pick<Audit, 'append'>;
 }
 
 interface Row {
@@ -73,7 +91,10 @@ interface Row {
 }
 
 const columns = ['kind', 'name', 'address', 'first_seen_at', 'last_seen_at', 'fetches', 'newest_prepared_at'] as const;
-const others = { kind: 'others', name: 'others', address: '' } as const;
+/** As whom a consumer is counted for whom there is no room. */
+const othersLike = ({ declared }: Consumer) =>
+  ({ kind: 'others', name: 'others', address: declared ? declaredOthers : '' }) as const;
+const declaredOthers = 'declared networks';
 const rowsPerStatement = 64;
 
 const minute = 60_000;
@@ -84,6 +105,7 @@ const longestSilence = 7 * day;
 
 export function createConsumers(db: Database, options: ConsumersOptions): Consumers {
   const { now = Date.now, log, flushEveryMs = 10_000, atMost = 500, atMostPerAddress = 20 } = options;
+  const { isDeclared = () => false, audit } = options;
   let pending = new Map<string, Consumer>();
   let known = new Map<string, Consumer>();
   let failing = false;
@@ -103,7 +125,7 @@ export function createConsumers(db: Database, options: ConsumersOptions): Consum
     pending = new Map();
     try {
       if ([...batch.keys()].some((id) => !known.has(id))) {
-        known = new Map((await listRows(db)).map((row) => [idOf(row), fromRow(row)]));
+        known = new Map((await readAll()).map((consumer) => [idOf(consumer), consumer]));
       }
       const { rows, leaving } = admitted(batch);
       await forget(db, leaving);
@@ -130,11 +152,11 @@ export function createConsumers(db: Database, options: ConsumersOptions): Consum
       if (first) {
         leaving.push(first);
         known.delete(idOf(first));
-        add(rows, { ...first, ...others });
+        add(rows, { ...first, ...othersLike(first) });
       }
       const isAdmitted = !crowd || first !== undefined;
       if (isAdmitted) known.set(id, consumer);
-      add(rows, isAdmitted ? consumer : { ...consumer, ...others });
+      add(rows, isAdmitted ? consumer : { ...consumer, ...othersLike(consumer) });
     }
     return { rows: [...rows.values()], leaving };
   }
@@ -142,13 +164,15 @@ export function createConsumers(db: Database, options: ConsumersOptions): Consum
   function count(consumer: Consumer): void {
     const id = idOf(consumer);
     const isNamed = pending.has(id) || known.has(id) || !crowdAround(consumer, pending);
-    add(pending, isNamed ? consumer : { ...consumer, ...others });
+    add(pending, isNamed ? consumer : { ...consumer, ...othersLike(consumer) });
   }
 
-  /** Who takes the room that a new one would need: those at its address, or all. Undefined: there is room. */
-  function crowdAround({ kind, address }: Consumer, present: ReadonlyMap<string, Consumer>): Consumer[] | undefined {
+  /** Who takes the room that a new one would need: those at its address, or all of its sort. Undefined: there is room. */
+  function crowdAround(
+    { kind, address, declared }: Consumer, present: ReadonlyMap<string, Consumer>,
+  ): Consumer[] | undefined {
     if (kind === 'others') return undefined;
-    const all = [...present.values()].filter((one) => one.kind !== 'others');
+    const all = [...present.values()].filter((one) => one.kind !== 'others' && one.declared === declared);
     const neighbours = all.filter((one) => one.address === address);
     if (neighbours.length >= atMostPerAddress) return neighbours;
     return all.length >= atMost ? all : undefined;
@@ -164,14 +188,20 @@ export function createConsumers(db: Database, options: ConsumersOptions): Consum
   async function list(): Promise<Consumer[]> {
     await flush();
     await flush(); // one under way may have begun before the last fetches came in
-    return (await listRows(db)).map(fromRow);
+    return readAll();
+  }
+
+  async function readAll(): Promise<Consumer[]> {
+    return (await listRows(db)).map((row) => ({
+      ...fromRow(row), declared: row.kind === 'others' ? row.address === declaredOthers : isDeclared(row.address),
+    }));
   }
 
   return {
     seen({ userAgent, address, newestPreparedAt }) {
       if (closed) return;
       const at = now();
-      count({ ...nameOf(userAgent), address, firstSeenAt: at, lastSeenAt: at, fetches: 1, newestPreparedAt });
+      count({ ...nameOf(userAgent), address, declared: isDeclared(address), firstSeenAt: at, lastSeenAt: at, fetches: 1, newestPreparedAt });
       writeSoon();
     },
 
@@ -179,14 +209,32 @@ export function createConsumers(db: Database, options: ConsumersOptions): Consum
 
     async readiness({ preparedAt }) {
       const at = now();
-      const readiness: Readiness = { seenBy: [], unseenBy: [], silent: [] };
+      const readiness: Readiness = { seenBy: [], unseenBy: [], waitedFor: [], silent: [] };
       for (const consumer of await list()) {
         const hasIt = consumer.kind !== 'others' && consumer.newestPreparedAt >= preparedAt;
         if (hasIt) readiness.seenBy.push(consumer);
         else if (isRegular(consumer, at)) readiness.unseenBy.push(consumer);
         else readiness.silent.push(consumer);
       }
+      readiness.waitedFor = readiness.unseenBy.filter(({ declared }) => declared);
       return readiness;
+    },
+
+    async forget(name, by) {
+      const all = await list();
+      const forgotten = all.filter((consumer) => (name === undefined ? !consumer.declared : consumer.name === name));
+      if (forgotten.length === 0) return 0;
+      await db.transaction(async (tx) => {
+        for (const { kind, name: itsName, address } of forgotten) {
+          await tx.query('delete from jwks_consumers where kind = $1 and name = $2 and address = $3',
+            [kind, itsName, address]);
+        }
+        const detail = { name, forgotten: forgotten.length };
+        const { actor, clientId, requestId, address } = by;
+        await audit?.append(tx, { event: 'key.clients_forgotten', actor, clientId, requestId, address, detail });
+      });
+      known = new Map();
+      return forgotten.length;
     },
 
     async sweep(at, limit) {
@@ -292,7 +340,7 @@ function toRow({ kind, name, address, firstSeenAt, lastSeenAt, fetches, newestPr
   };
 }
 
-function fromRow(row: Row): Consumer {
+function fromRow(row: Row): Omit<Consumer, 'declared'> {
   const { kind, name, address, fetches } = row;
   return {
     kind, name, address, fetches,

@@ -18,6 +18,8 @@ export interface KeyOperations {
   status(): Promise<KeysStatus>;
   /** Who was given the newest key, and who was not. */
   consumers(): Promise<ConsumersStatus>;
+  /** Forgets who was counted under that name; without one, all that strangers say. Answers how many. */
+  forgetConsumers(name: string | undefined, act: Act): Promise<{ forgotten: number }>;
   /** @throws {AppError} key_already_prepared */
   prepare(act: Act): Promise<{ kid: string; state: 'prepared'; signsFrom: Date }>;
   /** @throws {UnsafeStep} @throws {AppError} key_unknown | key_not_prepared */
@@ -48,7 +50,7 @@ export type RotatedKey =
   | { kid: string; state: 'prepared'; signsFrom: Date };
 
 export interface RotationPlan extends Plan {
-  /** Regular consumers that were not given the key that would sign. */
+  /** Regular consumers that were not given the key that would sign; hearsay among them. */
   unseenBy: string[];
 }
 
@@ -107,7 +109,7 @@ export class UnsafeStep extends AppError {
 interface KeyOperationsOptions {
   db: Pick<Database, 'now'>;
   keyring: Keyring;
-  consumers: Pick<Consumers, 'list' | 'readiness'>;
+  consumers: Pick<Consumers, 'list' | 'readiness' | 'forget'>;
   policy: Policy;
   /** The longest life of an access token. */
   accessTokenLife: Seconds;
@@ -155,7 +157,8 @@ export function createKeyOperations(options: KeyOperationsOptions): KeyOperation
     if (!active) return;
     const limit = readyAt(key, policy) + patienceAt(active, policy, keys);
     if (at < readyAt(key, policy) || at >= limit) return;
-    const missing = await unseenBy(key);
+    // Hearsay holds nobody up: the key was published for publishAhead, which is what verifiers are promised.
+    const missing = (await consumers.readiness(key)).waitedFor.map(describeConsumer);
     if (missing.length === 0) return;
     throw new UnsafeStep(`key ${key.kid} was not yet fetched by everybody who fetches regularly`, {
       until: new Date(limit), verifiers: [], consumers: missing,
@@ -168,7 +171,8 @@ export function createKeyOperations(options: KeyOperationsOptions): KeyOperation
       const newest = newestPublished(facts.keys);
       const readiness = newest && await consumers.readiness(newest);
       const missing = readiness?.unseenBy.map(describeConsumer) ?? [];
-      const step = nextStep(facts.keys, facts.now, policy, newest?.state === 'prepared' ? missing : []);
+      const waitedFor = readiness?.waitedFor.map(describeConsumer) ?? [];
+      const step = nextStep(facts.keys, facts.now, policy, newest?.state === 'prepared' ? waitedFor : []);
       return {
         keys: facts.keys.map((key) => keyStatus(key, facts, step)),
         next: stepStatus(step, facts.now),
@@ -190,6 +194,8 @@ export function createKeyOperations(options: KeyOperationsOptions): KeyOperation
         silent: readiness.silent.map(consumerStatus),
       };
     },
+
+    forgetConsumers: async (name, act) => ({ forgotten: await consumers.forget(name, act) }),
 
     async prepare(act) {
       const kid = await keyring.prepare(act);

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
+import { createAudit } from '../../src/audit.ts';
 import type { Database } from '../../src/database/database.ts';
 import { AppError } from '../../src/errors.ts';
 import { createConsumers, isRegular } from '../../src/keys/consumers.ts';
@@ -40,7 +41,7 @@ describe.each(engines)('the consumers of the JWKS on $name', ({ freshDatabase })
       clock += minute;
       consumers.seen({ ...orders, newestPreparedAt: 7 });
       expect(await consumers.list()).toEqual([{
-        kind: 'service', name: 'orders', address: '192.0.2.1', fetches: 2,
+        kind: 'service', name: 'orders', address: '192.0.2.1', declared: false, fetches: 2,
         firstSeenAt: start, lastSeenAt: start + minute, newestPreparedAt: 7,
       }]);
     });
@@ -173,6 +174,64 @@ describe.each(engines)('the consumers of the JWKS on $name', ({ freshDatabase })
     });
   });
 
+  describe('what strangers say is hearsay', () => {
+    const isDeclared = (address: string) => address.startsWith('10.');
+    const declared = { ...orders, address: '10.0.0.7' };
+    async function bothComeRegularly(): Promise<void> {
+      for (clock = start; clock <= start + 2 * hour; clock += hour) {
+        consumers.seen({ ...orders, userAgent: 'signet-verifier/1.0 (invented)' });
+        consumers.seen(declared);
+      }
+      clock = start + 2 * hour;
+    }
+
+    test('and waited for by nobody: those from declared networks are', async () => {
+      consumers = open({ isDeclared });
+      await bothComeRegularly();
+      const { unseenBy, waitedFor } = await consumers.readiness({ preparedAt: 7 });
+      expect(unseenBy.map(({ name, declared: is }) => [name, is]).sort()).toEqual([['invented', false], ['orders', true]]);
+      expect(waitedFor).toMatchObject([{ name: 'orders', address: '10.0.0.7' }]);
+    });
+
+    test('nobody is, where no network is declared', async () => {
+      await bothComeRegularly();
+      expect((await consumers.readiness({ preparedAt: 7 })).waitedFor).toEqual([]);
+    });
+
+    test('and takes no room of those from declared networks, who are too many by themselves alone', async () => {
+      consumers = open({ isDeclared, atMost: 10, atMostPerAddress: 10 });
+      for (let index = 0; index < 100; index += 1) {
+        for (let time = 0; time < 2; time += 1) {
+          consumers.seen({ ...orders, userAgent: `bot ${index}`, address: `203.0.113.${index}` });
+        }
+      }
+      await consumers.list();
+      for (let index = 0; index < 12; index += 1) consumers.seen({ ...declared, address: `10.0.0.${index}` });
+      const ours = (await consumers.list()).filter((one) => one.declared).map(({ kind, address }) => [kind, address]);
+      expect(ours).toHaveLength(11);
+      expect(ours).toContainEqual(['others', 'declared networks']);
+      // Who of ours could not be told apart may need the key, and is waited for.
+      clock += hour;
+      expect((await consumers.readiness({ preparedAt: 7 })).waitedFor).toMatchObject([{ kind: 'others' }]);
+    });
+
+    test('and is forgotten at a word, which is in the audit trail; ours by their name alone', async () => {
+      const audit = createAudit(db, { log, now: () => clock });
+      consumers = open({ isDeclared, audit });
+      await bothComeRegularly();
+      expect(await consumers.forget(undefined, { actor: 'cli:ada' })).toBe(1);
+      expect(await names()).toEqual(['orders']);
+      expect(await consumers.forget('nobody', { actor: 'cli:ada' })).toBe(0);
+      expect(await consumers.forget('orders', { actor: 'cli:ada' })).toBe(1);
+      expect(await names()).toEqual([]);
+      expect(await audit.list({ event: 'key.clients_forgotten' })).toMatchObject([
+        { actor: 'cli:ada', detail: { name: 'orders', forgotten: 1 } }, { detail: { forgotten: 1 } },
+      ]);
+      consumers.seen(declared);
+      expect(await consumers.list()).toMatchObject([{ name: 'orders', fetches: 1 }]);
+    });
+  });
+
   describe('a key that was prepared', () => {
     const key = { preparedAt: start + day };
     const regular = (name: string, newestPreparedAt: number) => {
@@ -224,7 +283,7 @@ describe.each(engines)('the consumers of the JWKS on $name', ({ freshDatabase })
 
 describe('who still comes', () => {
   const consumer = (visits: { first: number; last: number; fetches: number }) => ({
-    kind: 'service' as const, name: 'orders', address: '', newestPreparedAt: 0,
+    kind: 'service' as const, name: 'orders', address: '', declared: true, newestPreparedAt: 0,
     firstSeenAt: visits.first, lastSeenAt: visits.last, fetches: visits.fetches,
   });
   test.each([

@@ -40,7 +40,7 @@ describe.each(engines)('an administrator on $name', ({ freshDatabase }) => {
     clock = start;
     audit = createAudit(db, { log: silentLog, now: () => clock });
     keyring = createKeyring({ db, seal, audit, policy, now: () => clock, generate: fromTestKeys() });
-    consumers = createConsumers(db, { log: silentLog, now: () => clock, flushEveryMs: hour });
+    consumers = createConsumers(db, { log: silentLog, now: () => clock, flushEveryMs: hour, isDeclared: () => true });
     keys = open(policy);
   });
 
@@ -176,6 +176,13 @@ describe.each(engines)('an administrator on $name', ({ freshDatabase }) => {
       });
       await ordersFetches(clock - day);
       expect(await keys.rotate(by)).toMatchObject({ kid, state: 'active' });
+    });
+
+    test('what a stranger claims to be holds nobody up', async () => {
+      consumers = createConsumers(db, { log: silentLog, now: () => clock, flushEveryMs: hour });
+      await readyButUnseen();
+      expect((await keys.status()).propagation).toMatchObject({ unseenBy: ['orders (192.0.2.1)'] });
+      expect(await keys.rotate(by)).toMatchObject({ state: 'active' });
     });
 
     test('force and the limit go past that', async () => {
