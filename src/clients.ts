@@ -252,6 +252,11 @@ export function createClients(
 }
 
 /** Whether an application of this type authenticates with a secret (RFC 6749 §2.1, confidential). */
+/** RFC 6749 §2.3: one way in each request. The cause is a setting of a library, so the answer says which. */
+export const authenticatedTwice = 'the client secret was sent twice, in the Authorization header and in the form: send it '
+  + 'in one way. Where a library does it, one of its settings adds the second: client_secret in auto_refresh_kwargs or '
+  + 'include_client_id (requests-oauthlib, Flask-Dance), token_endpoint_auth_method (Authlib), AuthStyle (golang.org/x/oauth2)';
+
 export function needsSecret(type: ApplicationConfig['type']): boolean {
   return type === 'web' || type === 'service';
 }

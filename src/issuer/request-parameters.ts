@@ -5,6 +5,7 @@
 import { errors, type KoaContextWithOIDC } from 'oidc-provider';
 import { z } from 'zod';
 import { resourceOf } from '../apis.ts';
+import { authenticatedTwice } from '../clients.ts';
 import { readUnverified } from './unverified-jwt.ts';
 
 type Values = Record<string, string | string[] | undefined>;
@@ -54,6 +55,9 @@ export function readableContext(Base: ContextClass): ContextClass {
         refuseUnsupported(params);
       }
       if (route === 'authorization' || route === 'end_session') refuseLong(params);
+      if (route === 'token' && ctx.headers.authorization && params.client_secret) {
+        throw new errors.InvalidRequest(authenticatedTwice);
+      }
       if (route === 'authorization' || route === 'token') {
         readAudience(params, ctx.method === 'POST' ? this.#body : ctx.query);
       }

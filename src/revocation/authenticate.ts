@@ -3,7 +3,7 @@
 // cannot keep one.
 
 import type { Context } from 'koa';
-import { needsSecret, secretMatches, type Application, type Clients } from '../clients.ts';
+import { authenticatedTwice, needsSecret, secretMatches, type Application, type Clients } from '../clients.ts';
 import { AppError } from '../errors.ts';
 import type { RequestState } from '../issuer/provider.ts';
 import type { SecretThrottle } from '../web/secret-throttle.ts';
@@ -34,8 +34,9 @@ function credentialsOf(ctx: Context, form: ReadonlyMap<string, string>): Credent
   }
   const basic = readBasic(header);
   if (!basic) throw new AppError('invalid_request', 400, 'the Authorization header is not as RFC 6749 §2.3.1 has it');
-  if (secret !== undefined || (named !== undefined && named !== basic.clientId)) {
-    throw new AppError('invalid_request', 400, 'a client authenticates in one way only');
+  if (secret !== undefined) throw new AppError('invalid_request', 400, authenticatedTwice);
+  if (named !== undefined && named !== basic.clientId) {
+    throw new AppError('invalid_request', 400, 'client_id in the form is another one than in the Authorization header');
   }
   return basic;
 }
