@@ -2,7 +2,7 @@
 // What the values mean is config-schema.ts's business. No message repeats a value: it may be a secret.
 
 import { resolve } from 'node:path';
-import { isNode, LineCounter, parseDocument, visit, type Alias, type Document } from 'yaml';
+import { isNode, isScalar, LineCounter, parseDocument, visit, type Alias, type Document, type Scalar } from 'yaml';
 import { nearest } from './config-nearest.ts';
 import { settings } from './config-schema.ts';
 import { readTextFile, readValueFile, whyUnreadable } from './config-text.ts';
@@ -79,11 +79,17 @@ export function readYaml(file: string, as: { label: string; optional: boolean },
   const faults = [...document.errors, ...document.warnings];
   for (const { code, pos } of faults) report(place(pos[0]), [], yamlProblem(code));
   const aliases: Alias[] = [];
-  visit(document, { Alias: (_key, alias) => void aliases.push(alias) });
+  const namedProto: Array<Scalar> = [];
+  visit(document, {
+    Alias: (_key, alias) => void aliases.push(alias),
+    // No object of JavaScript can have it, and the schema would pass over it without a word.
+    Pair: (_key, { key }) => void (isScalar(key) && key.value === '__proto__' && namedProto.push(key)),
+  });
+  for (const { range } of namedProto) report(place(range?.[0] ?? 0), [], 'is a name that nothing can have; choose another');
   for (const { range } of aliases) {
     report(place(range?.[0] ?? 0), [], 'begins with * and so refers to an anchor, which is not read; put it in quotes');
   }
-  if (faults.length + aliases.length > 0) return { ...nothing, found: true };
+  if (faults.length + aliases.length + namedProto.length > 0) return { ...nothing, found: true };
 
   const values: unknown = document.toJS();
   if (values !== null && !isObject(values)) {

@@ -29,7 +29,7 @@ describe('signet clients add', () => {
         if (exitCode === 2) expect.soft(err).toMatch(/^error: .+\nhint: .+\n$/s);
       }
     }
-  }, 60_000);
+  });
 
   test('tells all that is wrong at once, by option', async () => {
     const { exitCode, err } = await add(
