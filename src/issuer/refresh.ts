@@ -11,6 +11,7 @@
 // request with which nothing is wrong has used it.
 
 import { errors, type KoaContextWithOIDC } from 'oidc-provider';
+import { databaseFailureIn } from '../database/failures.ts';
 import type { Runs } from '../database/runs.ts';
 import type { Seal } from '../keys/seal.ts';
 import { addressPrefix } from '../web/guard.ts';
@@ -166,7 +167,14 @@ export function createRefreshRotation(
       const sealedAnswer = graceMs > 0
         ? seal.seal(Buffer.from(JSON.stringify(copy)), sealContext(digestOf(successor.handle)))
         : null;
-      if (await models.rotate(spent, { ...successor, payload, sealedAnswer }, at)) return;
+      const write = () => models.rotate(spent, { ...successor, payload, sealedAnswer }, at);
+      // Where the connection was lost over it, nobody knows whether it was written. Once more does no harm: if it was,
+      // the answer that is found below is this one.
+      const isWritten = await write().catch((error: unknown) => {
+        if (graceMs > 0 && databaseFailureIn(error)) return write();
+        throw error;
+      });
+      if (isWritten) return;
 
       const before = await models.findRefreshToken(spent);
       if (before?.rotatedAt === undefined) return refuse(ctx, 'the grant has ended');

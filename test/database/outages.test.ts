@@ -1,6 +1,6 @@
 // An outage of the database as an operator and a client meet it: PostgreSQL behind a network that is cut.
 
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { engines, postgres } from '../support/engines.ts';
 import { startForwarder, through, type Forwarder } from '../support/forwarder.ts';
 import { secret, startSignet, type TestServer } from '../support/signet.ts';
@@ -37,6 +37,27 @@ describe.runIf(engines.includes(postgres))('a database that goes away under a se
     await after(500);
     await network.resume();
     expect((await asked).map(({ status }) => status)).toEqual([200, 200]);
+  });
+
+  test('over the answer to the write of a refresh: it is written once, and answered', async () => {
+    const url = await postgres.freshUrl();
+    const lossy = await startForwarder(Number(new URL(url).port));
+    const other = await startSignet({ database: through(lossy, url) });
+    onTestFinished(async () => {
+      await other.close();
+      await lossy.close();
+    });
+    const { tokens } = await signIn(other.issuer);
+    lossy.loseAnswerTo('rotated_from, rotated_at');
+    const first = await tokenRequest(other.issuer, { grant_type: 'refresh_token', refresh_token: String(tokens.refresh_token) });
+    expect([first.status, first.body.refresh_token]).toEqual([200, expect.any(String)]);
+    const next = await tokenRequest(other.issuer, { grant_type: 'refresh_token', refresh_token: String(first.body.refresh_token) });
+    expect(next.status).toBe(200);
+    await vi.waitFor(async () => {
+      const { rows } = await other.store.db.query<{ n: number }>(
+        `select count(*) as n from audit_events where event = 'token.issued_again'`);
+      expect(rows[0]!.n).toBe(1); // the answer was lost after the write, indeed
+    }, { timeout: 10_000 });
   });
 
   test('for longer: every endpoint says to come again, nothing is lost, and the log has a line at each end', async () => {

@@ -9,6 +9,8 @@ export interface Forwarder {
   silence(): void;
   /** The same, and new ones carry nothing either: the host has lost its power. */
   swallow(): void;
+  /** The next time that `text` is sent, it arrives, and the connection is cut over its answer. */
+  loseAnswerTo(text: string): void;
   /** Connections are cut, and new ones refused, until `resume`. */
   cut(): Promise<void>;
   resume(): Promise<void>;
@@ -21,6 +23,7 @@ export interface Forwarder {
 export async function startForwarder(target: number): Promise<Forwarder> {
   let leadsTo = target;
   let isSwallowing = false;
+  let unanswered: string | undefined;
   const pairs = new Set<[Socket, Socket]>();
   const server = createServer((near) => {
     if (isSwallowing) {
@@ -37,6 +40,12 @@ export async function startForwarder(target: number): Promise<Forwarder> {
         to.destroy();
       });
     }
+    near.on('data', (sent) => {
+      if (unanswered === undefined || !sent.includes(unanswered)) return;
+      unanswered = undefined;
+      far.unpipe(near);
+      far.once('data', () => near.destroy());
+    });
     near.pipe(far);
     far.pipe(near);
   });
@@ -69,6 +78,7 @@ export async function startForwarder(target: number): Promise<Forwarder> {
   return {
     port,
     silence,
+    loseAnswerTo: (text) => { unanswered = text; },
     swallow() {
       isSwallowing = true;
       silence();
