@@ -53,6 +53,7 @@ import { createEntraSignIn } from './signin/entra-sign-in.ts';
 import { createEntraSignOut } from './signin/entra-sign-out.ts';
 import { createKeyRefreshes, type KeyRefreshes } from './signin/entra/key-refreshes.ts';
 import { createLoginThrottle } from './signin/login-throttle.ts';
+import { createNewPasswords, type NewPasswords } from './signin/new-password.ts';
 import { createPasswords, oneTimePassword, type Passwords } from './signin/password.ts';
 import { createPeople } from './signin/people.ts';
 import { createRechecks } from './signin/recheck.ts';
@@ -92,6 +93,7 @@ export interface Store {
   clients: Clients;
   apis: Apis;
   passwords: Passwords;
+  newPasswords: NewPasswords;
   places: Places;
   revoked: RevokedStatuses;
   statuses: GrantStatuses & Places;
@@ -166,6 +168,7 @@ export async function openStore(config: Config, log: Log, { create = true, outag
     const grants = createGrants({ db, audit, statuses, now });
     const { endOfPerson, endOfClient, cutEverything, ended } = grants;
     const clients = createClients(db, config.applications, audit, { tokens: { end: endOfClient, ended } });
+    const passwords = createPasswords({ cost: config.passwords.bcryptCost, minLength: config.passwords.minLength });
     return {
       db, clock, seal, audit, policy, keyring, consumers,
       keys: createKeyOperations({ db, keyring, consumers, policy, accessTokenLife, cutSessions: cutEverything }),
@@ -174,7 +177,10 @@ export async function openStore(config: Config, log: Log, { create = true, outag
       clients, places, revoked, statuses, statusLists, logouts, grants,
       entraKeys: createKeyRefreshes(db, audit, config.keys.pollEvery),
       apis: createApis(config.apis, config.issuer),
-      passwords: createPasswords({ cost: config.passwords.bcryptCost, minLength: config.passwords.minLength }),
+      passwords,
+      newPasswords: createNewPasswords({
+        passwords, clients, issuer: config.issuer, serviceName: config.branding.name,
+      }),
       close: closers.run,
     };
   } catch (error) {
@@ -329,7 +335,8 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     const complete = createCompleteSignIn(issuer!, accounts, audit);
     if (entra) app.use(entra.signOut.routes().routes());
     app.use(signInRoutes({
-      issuerUrl: config.issuer, issuer: issuer!, accounts, passwords, throttle, devices, pages, waysHome, audit, seal,
+      issuerUrl: config.issuer, issuer: issuer!, accounts, passwords, newPasswords: store.newPasswords,
+      throttle, devices, pages, waysHome, audit, seal,
       log, complete,
       minPasswordLength: config.passwords.minLength,
       entra: entra && createEntraSignIn({ ...entra, issuer: issuer!, accounts, finish: complete, audit }),

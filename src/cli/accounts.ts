@@ -3,6 +3,7 @@
 import type { Command } from 'commander';
 import { nameOf, type Account } from '../accounts-person.ts';
 import type { Store } from '../server.ts';
+import type { Owner } from '../signin/new-password.ts';
 import { oneTimePassword } from '../signin/password.ts';
 import { usageError } from './failure.ts';
 import { facts, moment, table } from './layout.ts';
@@ -25,7 +26,7 @@ export function accountCommands(program: Command, session: Session): void {
       const chosen = await choosePassword(session, given.passwordStdin);
       const account = await session.withStore(async (store) => store.accounts.create({
         email, emailVerified: !given.unverified, ...namesIn(given), roles: unique(given.role ?? []),
-        passwordHash: await store.passwords.hash(chosen.password), passwordMustChange: chosen.oneTime,
+        passwordHash: await hashOf(store, chosen, { email, name: given.name }), passwordMustChange: chosen.oneTime,
       }, session.actor));
       answerWithPassword(session, `account ${account.email} added`, account, chosen);
     });
@@ -96,8 +97,9 @@ export function accountCommands(program: Command, session: Session): void {
     .action(async (who: string, given: { passwordStdin?: boolean }) => {
       const chosen = await choosePassword(session, given.passwordStdin);
       const account = await session.withStore(async (store) => {
-        const { id } = await accountOf(store, who);
-        const passwordHash = await store.passwords.hash(chosen.password);
+        const before = await accountOf(store, who);
+        const { id } = before;
+        const passwordHash = await hashOf(store, chosen, before);
         await store.accounts.setPassword(id, passwordHash, { mustChange: chosen.oneTime, actor: session.actor });
         return accountOf(store, id);
       });
@@ -156,6 +158,10 @@ async function choosePassword({ io }: Session, fromInput = false): Promise<Chose
   if (password !== '') return { password, oneTime: false };
   throw usageError('standard input holds no password', 'pipe it in: signet accounts … --password-stdin < file');
 }
+
+/** Somebody chose it, and may have chosen badly; or it was made here, at random. */
+const hashOf = ({ passwords, newPasswords }: Store, { password, oneTime }: ChosenPassword, owner: Owner) =>
+  (oneTime ? passwords.hash(password) : newPasswords.choose(password, owner));
 
 function answerWithPassword(session: Session, done: string, account: Account, chosen: ChosenPassword): void {
   const { password, oneTime } = chosen;

@@ -23,6 +23,7 @@ import type { FinishedSignIn } from './entra/identity.ts';
 import { entraRoutes, failurePage } from './entra/routes.ts';
 import { belongsToMicrosoft, realmFor, type Realm } from './home-realm.ts';
 import type { LoginThrottle } from './login-throttle.ts';
+import type { NewPasswords } from './new-password.ts';
 import { createNextPages, type Shown } from './next-page.ts';
 import type { Passwords } from './password.ts';
 
@@ -32,6 +33,7 @@ interface SignInParts {
   accounts: Accounts;
   passwords: Passwords;
   throttle: LoginThrottle;
+  newPasswords: NewPasswords;
   devices: Devices;
   complete: CompleteSignIn;
   pages: Pages;
@@ -50,6 +52,7 @@ type Form = ReadonlyMap<string, string>;
 const wrongPassword = 'That e-mail address and password do not match.';
 // About what those need who are before: some 100 checks, ten a second.
 const busySeconds = 10;
+const notTheSame = 'The two passwords are not the same.';
 const noAddress = 'Enter your e-mail address and your password.';
 // Of https only the scheme counts in a form-action, and so whichever cloud it is.
 const microsoft = 'https://login.microsoftonline.com';
@@ -65,6 +68,7 @@ const wrongAccount = new Set(['not_entitled', 'guest', 'account_state', 'policy'
 type Wish = 'local' | 'connect' | undefined;
 
 export function signInRoutes(parts: SignInParts): Router {
+  const { newPasswords } = parts;
   const { issuer, accounts, passwords, throttle, devices, complete, pages, audit, log, entra } = parts;
   const router = new Router();
   const ownPage = failurePage(pages, parts.waysHome);
@@ -303,25 +307,17 @@ export function signInRoutes(parts: SignInParts): Router {
     if (!account || account.disabledAt || !current || fingerprint(current) !== provedHash) throw passwordGone();
 
     const chosen = form.get('new_password') ?? '';
-    const again = form.get('new_password_again') ?? '';
-    const problem = await problemWith(chosen, again, { accountId, passwordHash: current });
-    if (problem) return goBack(ctx, pending, { problem, status: 400 });
+    if (chosen !== form.get('new_password_again')) return goBack(ctx, pending, { problem: notTheSame, status: 400 });
     const { requestId, address } = ctx.state as RequestState;
-    const replacement = await passwords.hash(chosen, { isProved: true, from: [accountId] });
+    const replacement = await newPasswords.choose(chosen, account, { isProved: true, from: [accountId] }).catch((error: unknown) => {
+      if (isAppError(error, 'password_unacceptable')) return error;
+      throw error;
+    });
+    if (isAppError(replacement)) return goBack(ctx, pending, { problem: replacement.message, status: 400 });
     const renewed = await accounts.choosePassword(accountId, current, replacement, { requestId, address });
     if (!renewed) throw passwordGone();
     (ctx.state as RequestState).passwordSaved = true; // which the person is told, should the sign-in end here
     return complete(ctx, pending, renewed, { method: 'password', amr: ['pwd'] });
-  }
-
-  async function problemWith(
-    chosen: string, again: string, { accountId, passwordHash }: { accountId: string; passwordHash: string },
-  ): Promise<string | undefined> {
-    if (chosen !== again) return 'The two passwords are not the same.';
-    const problem = passwords.problemWith(chosen);
-    if (problem) return problem;
-    const { ok: same } = await passwords.check(chosen, passwordHash, { isProved: true, from: [accountId] });
-    return same ? 'Choose a password other than the one-time password.' : undefined;
   }
 
   async function decideConsent(ctx: Context, pending: PendingSignIn, form: Form): Promise<void> {

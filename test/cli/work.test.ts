@@ -236,6 +236,24 @@ describe('secrets', () => {
     expect(hashes.some((hash) => bcrypt.compareSync(made, hash))).toBe(true);
   });
 
+  test('a password that guessers try first is refused, for a new account and for one that is there', async () => {
+    await terminal.signet(['accounts', 'add', 'mira@example.com', '--name', 'Mira Lindqvist']);
+    const set = (input: string, words = 'accounts password mira@example.com') =>
+      terminal.signet(`${words} --password-stdin`, { input });
+    for (const [input, why] of [
+      ['password1234', 'guessers try first'], ['mira@example.com', 'made of your name'], ['Lindqvist2026', 'made of your name'],
+      ['aaaaaaaaaaaa', 'repeats itself'], ['a'.repeat(73), 'at most 72 bytes'],
+    ] as const) {
+      for (const words of ['accounts password mira@example.com', 'accounts add mira2@example.com --name Lindqvist']) {
+        const { exitCode, err } = await set(input, words);
+        expect([input, exitCode, err]).toEqual([input, 2, expect.stringContaining(why)]);
+      }
+    }
+    expect((await set('violet harbour lantern')).exitCode).toBe(0);
+    expect((await set('Violet harbour lantern')).err).toContain('This is the password of before');
+    expect((await terminal.signet('accounts list --json')).out).not.toContain('mira2@');
+  });
+
   test('a client secret is printed once; the database has its SHA-256 alone', async () => {
     const { document: { secret } } = await terminal.signet('clients add --name Batch --id batch --type service --json');
     const stored = await terminal.stored();

@@ -201,6 +201,11 @@ describe('a one-time password', () => {
     ['too long', 'a'.repeat(73), 'a'.repeat(73), 'A password may have at most 72 bytes.'],
     ['typed differently the second time', chosen, `${chosen}!`, 'The two passwords are not the same.'],
     ['left empty', '', '', 'A password needs at least 12 characters.'],
+    ['common', 'Password1234', 'Password1234', expect.stringMatching(/^This is one of the passwords that guessers try/)],
+    ['the name of the service', 'signet-2026-signet', 'signet-2026-signet', expect.stringMatching(/^This password is made of/)],
+    ['the name of an application', 'Back office 26', 'Back office 26', expect.stringMatching(/^This password is made of/)],
+    ['one letter', 'aaaaaaaaaaaa', 'aaaaaaaaaaaa', expect.stringMatching(/^This password repeats itself/)],
+    ['the keyboard', 'qwertyuiop12', 'qwertyuiop12', expect.stringMatching(/^This password follows/)],
   ])('is not replaced by a password that is %s, which the page says', async (_what, one, other, sentence) => {
     const { who, agent, page } = await atTheChoice();
     const answer = await choose(agent, page, one, other);
@@ -211,8 +216,16 @@ describe('a one-time password', () => {
 
   test('is not replaced by itself', async () => {
     const { who, agent, page } = await atTheChoice();
-    expect(problemOn(await choose(agent, page, who.password)))
-      .toBe('Choose a password other than the one-time password.');
+    for (const typed of [who.password, who.password.toUpperCase(), who.password[0]!.toUpperCase() + who.password.slice(1)]) {
+      expect(problemOn(await choose(agent, page, typed))).toBe('Choose a password other than the one-time password.');
+    }
+  });
+
+  test('is not replaced by the person’s own address, however it is spelled', async () => {
+    const { who, agent, page } = await atTheChoice();
+    for (const typed of [who.email, who.email.toUpperCase(), `${who.email}!!`, who.email.replace('@', '.')]) {
+      expect(problemOn(await choose(agent, page, typed))).toMatch(/^This password is made of your name or address/);
+    }
   });
 
   test('is for one use: of two sign-ins that proved it, the second cannot choose any more', async () => {
