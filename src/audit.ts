@@ -40,6 +40,9 @@ export interface AuditQuery {
   until?: number | undefined;
   event?: string | undefined;
   subject?: string | undefined;
+  clientId?: string | undefined;
+  /** What a person quotes from a page: a request's id, or the one that Microsoft was given. */
+  reference?: string | undefined;
   /** At most 1000; default 100. */
   limit?: number | undefined;
 }
@@ -196,7 +199,7 @@ export function createAudit(db: Database, options: AuditOptions): Audit {
       if (refusals.admits(event)) keep(event);
     },
 
-    async list({ since, until, event, subject, limit = 100 } = {}) {
+    async list({ since, until, event, subject, clientId, reference, limit = 100 } = {}) {
       await settled();
       const conditions: string[] = [];
       const parameters: Value[] = [];
@@ -207,6 +210,11 @@ export function createAudit(db: Database, options: AuditOptions): Audit {
       where('at <', until);
       where('event =', event);
       where('subject =', subject);
+      where('client_id =', clientId);
+      if (reference !== undefined) {
+        const inDetail = `%"correlationId":"${reference.replace(/[^0-9a-f-]/gi, '')}"%`;
+        conditions.push(`(request_id = $${parameters.push(reference)} or detail like $${parameters.push(inDetail)})`);
+      }
       const { rows } = await db.query<Row & { seq: number | null }>(
         `select ${columns.join(', ')}, seq from audit_events
          ${conditions.length > 0 ? `where ${conditions.join(' and ')}` : ''}

@@ -94,6 +94,7 @@ export const errorCodes = {
   unique_violation: 'A row with this value is there already.',
   unreadable_logo: 'The file of `branding.logo` cannot be read.',
   unsupported_document: 'The document must be JSON.',
+  subject_unknown: 'There is no account, key or application of this name.',
   unsupported_form: 'The form must be application/x-www-form-urlencoded.',
   unsupported_logo: 'The logo must be an .svg or a .png file.',
   usage: 'The command makes no sense as it was written; `--help` says how it goes.',

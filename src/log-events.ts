@@ -44,6 +44,7 @@ export const logEvents = {
   'metrics.keys_not_read': 'The metrics are without the signing keys: the database did not give them.',
   'http.connections_dropped': 'Connections were closed, since there were too many of them at once, in all or of one network.',
   'jwks.consumers_not_written': 'Who fetches the JWKS could not be written down; it is tried again.',
+  'request.refused': 'A page said why a request was refused. `requestId` is the reference on it.',
   'request.failed': 'A request was answered 5xx. `requestId` is the reference on the page that the person saw.',
   'rotation.clock_off': 'This machine\'s clock is too far from the database\'s for keys to be judged by. See to time synchronisation.',
   'rotation.clock_right': 'This machine\'s clock agrees with the database\'s again.',

@@ -236,7 +236,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     if (entra) closers.push(() => entra.connector.close());
     const entraKeys = entra && await store.entraKeys.follow(entra.connector.forgetKeys, log);
     if (entraKeys) closers.push(entraKeys.stop);
-    const providerPages = createProviderPages({ pages, waysHome, accounts, elsewhere: entra?.elsewhere });
+    const providerPages = createProviderPages({ log, pages, waysHome, accounts, elsewhere: entra?.elsewhere });
     const { audience } = administrationApi(config.issuer);
     const authorizer = createAuthorizer({
       issuer: config.issuer, audience, accounts, clients, isRevoked: (claims) => isRevoked(claims, revoked), now,

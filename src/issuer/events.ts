@@ -8,6 +8,7 @@ import type { Audit } from '../audit.ts';
 import type { Log } from '../log.ts';
 import { comeAgain, isComeAgain, logFailedRequest } from '../web/failed-request.ts';
 import type { RequestState } from './provider.ts';
+import { refusedValue } from './refused-value.ts';
 import type { AnsweredAgain } from './refresh.ts';
 
 type ProtocolError = Error & { error_description?: string; error_detail?: string };
@@ -22,7 +23,13 @@ export function auditProvider(provider: Provider, audit: Audit, log: Log): void 
     });
   };
   const refused = (event: AuditEventName) => (ctx: KoaContextWithOIDC, error: ProtocolError) =>
-    record(event, ctx, { error: error.message, description: error.error_description, reason: error.error_detail });
+    record(event, ctx, {
+      error: error.message, description: error.error_description, reason: error.error_detail,
+      ...refusedValue({
+        error: error.message, description: error.error_description,
+        parameters: (ctx.oidc?.params ?? ctx.query) as Record<string, unknown>,
+      }),
+    });
 
   // oidc-provider says how a token request went, and then refresh.ts has the last word: what is true is noted after it.
   const outcomes = new WeakMap<object, (ctx: KoaContextWithOIDC) => void>();

@@ -75,6 +75,7 @@ const otherSignOut: Wording = {
 const isForOwner = (code: string) => !['not_found', 'temporarily_unavailable', 'server_error'].includes(code);
 
 interface ProviderPagesParts {
+  log: Log;
   pages: Pages;
   waysHome: WaysHome;
   accounts: Pick<Accounts, 'find'>;
@@ -83,7 +84,7 @@ interface ProviderPagesParts {
 }
 
 /** The pages that oidc-provider asks for. */
-export function createProviderPages({ pages, waysHome, accounts, elsewhere }: ProviderPagesParts): ProviderPages {
+export function createProviderPages({ log, pages, waysHome, accounts, elsewhere }: ProviderPagesParts): ProviderPages {
   const elsewhereOf = ({ oidc: { session } }: KoaContextWithOIDC) =>
     ((session as Resting | undefined)?.upstream === undefined ? undefined : elsewhere);
 
@@ -99,6 +100,7 @@ export function createProviderPages({ pages, waysHome, accounts, elsewhere }: Pr
       const { status } = ctx;
       const home = await waysHome.from(ctx as never, ctx.oidc?.client?.clientId);
       const code = away ? comeAgain.error : out.error;
+      if (status < 500) logRefusal(log, ctx as never, { status, code, clientId: ctx.oidc?.client?.clientId });
       showRefusal(ctx, pages, { status, code, description: out.error_description, home });
     },
     async signOut(ctx, form) {
@@ -160,11 +162,17 @@ export function answerErrors({ pages, waysHome, log }: AnswerErrorsParts): Middl
       const { title, message } = known.status < 500
         ? { title: 'This cannot go on', message: known.message }
         : known.status === 503 ? wordings.temporarily_unavailable! : broken;
+      if (known.status < 500) logRefusal(log, ctx, { status: known.status, code: known.code });
       const home = await waysHome.from(ctx);
       const page = pages.error({ title, message, requestId: ctx.state.requestId, code: known.code, home });
       sendPage(ctx, page, { status: known.status });
     }
   };
+}
+
+/** The reference on a page leads somebody here; what is our own fault has a line already. */
+function logRefusal(log: Log, { path, method, state }: Context, facts: Pick<Refusal, 'status' | 'code'> & { clientId?: string | undefined }) {
+  log.info('request.refused', { path: path.slice(0, 200), method, requestId: (state as RequestState).requestId, ...facts });
 }
 
 interface Refusal {

@@ -140,6 +140,7 @@ describe('an administrator works without a server', () => {
     expect(keys.map(({ state }: any) => state).sort()).toEqual(['active', 'destroyed', 'revoked']);
 
     expect((await json('audit list --limit 1')).events).toHaveLength(1);
+    expect((await json('audit events')).events).toHaveProperty(['key.activated']);
     expect(await json('audit verify')).toMatchObject({ ok: true });
     expect((await json('config check')).settings.length).toBeGreaterThan(20);
     await there.leave();
@@ -218,6 +219,35 @@ describe('where no server has been', () => {
     expect(exitCode).toBe(1);
     expect(await readdir(there.directory)).toEqual([]);
     await there.leave();
+  });
+});
+
+describe('who looks something up in the audit trail', () => {
+  const list = (...words: string[]) => terminal.signet(['audit', 'list', ...words]);
+
+  test('may name a person by the e-mail address, and an application as it is listed', async () => {
+    const { document: { account } } = await terminal.signet('accounts add noor@example.com --json');
+    await terminal.signet('clients add --name Looked --id looked --type service');
+    const about = async (who: string) => (await terminal.signet(['audit', 'list', '--subject', who, '--json'])).document.events;
+    expect(await about('NOOR@example.com')).toMatchObject([{ event: 'account.created', subject: account.id }]);
+    expect(await about(account.id)).toHaveLength(1);
+    expect(await about('looked')).toMatchObject([{ event: 'application.registered', clientId: 'looked' }]);
+  });
+
+  test.each([
+    [3, 'there is no account nobody@example.com', '--subject', 'nobody@example.com'],
+    [3, 'there is no account, key or application loked', '--subject', 'loked'],
+    [2, 'Of signin there are signin.forged, signin.refused, signin.succeeded', '--event', 'signin.failed'],
+    [2, 'Did you mean key.activated?', '--event', 'key.actived'],
+    [2, 'All: signet audit events', '--event', 'nonsense'],
+    [2, '16 hexadecimal digits', '--request', 'req-1'],
+  ])('is told (exit code %i) that %s', async (code, why, ...words) => {
+    const { exitCode, err } = await list(...words);
+    expect([exitCode, err]).toEqual([code, expect.stringContaining(why)]);
+  });
+
+  test('and finds nothing of a reference, is told where else to look', async () => {
+    expect((await list('--request', '0123456789abcdef')).out).toContain('The log of the server has a line');
   });
 });
 

@@ -42,9 +42,9 @@ export async function startWatchedIssuer(): Promise<WatchedIssuer> {
   };
   const { accounts } = store;
   const { branding, issuer: address } = config;
-  const waysHome = createWaysHome({ ...store, issuer: address });
-  const pages = createProviderPages({ pages: createPages({ branding, issuer: address }), waysHome, accounts });
   const log = createLog('debug', (line) => lines.push(line));
+  const waysHome = createWaysHome({ ...store, issuer: address });
+  const pages = createProviderPages({ log, pages: createPages({ branding, issuer: address }), waysHome, accounts });
   const issuer = createIssuer(
     { ...store, db, accounts: createAccounts(db, store.audit), config, pages, log,
       secretThrottle: createSecretThrottle() }, await store.keyring.signingKeys());
