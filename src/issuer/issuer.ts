@@ -30,6 +30,7 @@ import { cookieKeysOf } from './cookies.ts';
 import { auditProvider } from './events.ts';
 import { showFormPost } from './form-post.ts';
 import { ignoreUnverifiedHint } from './id-token-hint.ts';
+import { jwksOrNothing } from './jwks-or-nothing.ts';
 import { createModels, type GrantStatuses } from './models.ts';
 import { createProvider, type ProvedSignIn, type RequestState } from './provider.ts';
 import { recognise, type RecognisedToken } from './recognise.ts';
@@ -173,6 +174,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
         (await people(accountId))?.signedOutAt?.getTime() !== signedOutAt,
     });
     provider.silent = true;
+    provider.use(jwksOrNothing);
     provider.use((ctx, next) => answerFailure(ctx as never, next));
     auditProvider(provider, audit, log);
     provider.use((ctx, next) => explainLargeBody(ctx as never, next, pages));

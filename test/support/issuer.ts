@@ -26,7 +26,7 @@ export interface WatchedIssuer {
   close(): Promise<void>;
 }
 
-export async function startWatchedIssuer(): Promise<WatchedIssuer> {
+export async function startWatchedIssuer({ jwksServed }: { jwksServed?: () => void } = {}): Promise<WatchedIssuer> {
   const signet = await startSignet();
   const { config, store } = signet;
   const statements: string[] = [];
@@ -46,7 +46,7 @@ export async function startWatchedIssuer(): Promise<WatchedIssuer> {
   const waysHome = createWaysHome({ ...store, issuer: address });
   const pages = createProviderPages({ log, pages: createPages({ branding, issuer: address }), waysHome, accounts });
   const issuer = createIssuer(
-    { ...store, db, accounts: createAccounts(db, store.audit), config, pages, log,
+    { ...store, db, accounts: createAccounts(db, store.audit), config, pages, log, jwksServed,
       secretThrottle: createSecretThrottle() }, await store.keyring.signingKeys());
   const app = new Koa();
   app.use((ctx) => {
