@@ -22,6 +22,10 @@ function everyPage(text: string, from: Pages = pages): Record<string, string> {
     'sign-in after a failure': from.signIn({
       ...asked, email: text, problem: text, microsoft: { href: `/${text}`, label: text },
     }),
+    'sign-in after a choice elsewhere': from.signIn({ ...asked, notice: text }),
+    'sign-in, the address first, after a choice elsewhere': from.signInStart({
+      ...asked, notice: text, asksAddress: true, microsoft: { href: `/${text}`, label: text }, local: `/${text}`,
+    }),
     'sign-in, the password alone': from.signIn({
       ...asked, email: text, back: `/${text}`, connect: { href: `/${text}`, label: text },
     }),
@@ -54,6 +58,9 @@ function everyPage(text: string, from: Pages = pages): Record<string, string> {
     }),
     'error without a code': from.error({ title: text, message: text, requestId: text }),
     'lost: expired': from.lost({ reason: 'expired' }),
+    'lost: expired, with a way home': from.lost({ reason: 'expired', home: { href: `/${text}`, label: text } }),
+    'lost: the password is saved': from.lost({ reason: 'saved' }),
+    'message': from.message({ title: text, message: text, home: { href: `/${text}`, label: text } }),
     'lost: finished': from.lost({ reason: 'finished' }),
     'lost: cookies': from.lost({ reason: 'cookies' }),
     'home': from.home({ issuer: text, discovery: text, jwks: text }),
