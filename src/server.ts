@@ -4,7 +4,6 @@
 import { dirname, join } from 'node:path';
 import Koa from 'koa';
 import type { Dispatcher } from 'undici';
-import { adminRole } from './accounts-person.ts';
 import { createAccounts, type Accounts } from './accounts.ts';
 import { adminApi } from './admin/api.ts';
 import { createAuthorizer } from './admin/authorize.ts';
@@ -12,7 +11,7 @@ import { createApis, type Apis } from './apis.ts';
 import { createAudit, type Audit } from './audit.ts';
 import { disabledAmong } from './clients-disabled.ts';
 import { createClients, type Clients } from './clients.ts';
-import { administrationApi, configWarnings, maxAccessTokenLife, type Config, type EntraConfig } from './config.ts';
+import { administrationApi, configWarnings, maxAccessTokenLife, type Config } from './config.ts';
 import { startSharedClock, type SharedClock } from './database/clock.ts';
 import { startContinuity } from './database/continuity.ts';
 import { migrate } from './database/migrate.ts';
@@ -33,6 +32,7 @@ import { createConsumers, describeConsumer, type Consumers } from './keys/consum
 import { createKeyring, hasSigningKeys, type Keyring } from './keys/keyring.ts';
 import type { Policy } from './keys/lifecycle.ts';
 import { createKeyOperations, type KeyOperations } from './keys/operations.ts';
+import { keyPolicy, longestAccessTokenLife, tolerableOffsetMs } from './keys/policy.ts';
 import { startRotation } from './keys/rotation.ts';
 import { generateKey, type Signer } from './keys/signer.ts';
 import { createSeal, loadMasterKey, type Seal } from './keys/seal.ts';
@@ -49,22 +49,20 @@ import { createRevokedStatuses, isRevoked, type RevokedStatuses } from './revoca
 import { statusListRoutes } from './revocation/routes.ts';
 import { createCompleteSignIn } from './signin/complete.ts';
 import { createDevices } from './signin/device.ts';
+import { openEntra } from './signin/entra-open.ts';
 import { createEntraSignIn } from './signin/entra-sign-in.ts';
-import { createEntraSignOut } from './signin/entra-sign-out.ts';
+import { createFirstAdministrator } from './signin/first-administrator.ts';
 import { createKeyRefreshes, type KeyRefreshes } from './signin/entra/key-refreshes.ts';
 import { createLoginThrottle } from './signin/login-throttle.ts';
 import { createNewPasswords, type NewPasswords } from './signin/new-password.ts';
-import { createPasswords, oneTimePassword, type Passwords } from './signin/password.ts';
-import { createPeople } from './signin/people.ts';
-import { createRechecks } from './signin/recheck.ts';
+import { createPasswords, type Passwords } from './signin/password.ts';
 import { signInRoutes } from './signin/routes.ts';
-import { createUpstreamSessions } from './signin/upstream-sessions.ts';
 import { version } from './verifier/version.ts';
 import { watchArrivals } from './web/arrivals.ts';
 import { createAssets } from './web/assets.ts';
 import { createLimitedServer } from './web/connections.ts';
 import { createDrain } from './web/drain.ts';
-import { answerMethods, endpoints } from './web/endpoints.ts';
+import { answerMethods, endpoints, homeOf, metadataOf } from './web/endpoints.ts';
 import { formAsGet } from './web/form-as-get.ts';
 import { createFront } from './web/front.ts';
 import {
@@ -232,7 +230,9 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
 
     const pages = createPages({ branding: config.branding, issuer: config.issuer });
     const waysHome = createWaysHome({ issuer: config.issuer, seal, clients });
-    const entra = config.entra && await openEntra(config.entra, config, store, log, { dispatcher, room });
+    const entra = config.entra && await openEntra(config.entra, {
+      ...store, issuer: config.issuer, grantLife: grantLifeSeconds, log, dispatcher, room,
+    });
     if (entra) closers.push(() => entra.connector.close());
     const entraKeys = entra && await store.entraKeys.follow(entra.connector.forgetKeys, log);
     if (entraKeys) closers.push(entraKeys.stop);
@@ -367,7 +367,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     }, log);
     if (metrics) closers.push(metrics.close);
     // Last: a start that fails before this, for want of the port, must not have used up a password that nobody saw.
-    const firstAdministrator = await createFirstAdministrator(store, config);
+    const firstAdministrator = await createFirstAdministrator(store, config.issuer);
     return {
       url: urlOf(server), metricsUrl: metrics?.url, firstAdministrator,
       drain: () => drain.run(server, config.listen.drainDelay * 1000),
@@ -379,91 +379,9 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
   }
 }
 
-/** Everything of signing in with Microsoft that does not need the issuer. Nothing here asks the network. */
-async function openEntra(
-  entra: EntraConfig, { issuer }: Config, store: Store, log: Log, { dispatcher, room }: ServerParts,
-) {
-  const { db, seal, audit, accounts, identities, grants, clock: { now } } = store;
-  // MSAL and its network stack are slow to load: only a server that signs people in with Microsoft waits for them.
-  const { createEntraConnector } = await import('./signin/entra/connector.ts');
-  const connector = createEntraConnector({ config: entra, issuer, db, seal, log, dispatcher, room, now });
-  // A grant's last refresh token may be renewed until the grant's end, and a session be used as long.
-  const sessions = createUpstreamSessions(db, seal, 2 * grantLifeSeconds, now);
-  const people = createPeople({ config: entra, db, accounts, identities, audit, tokensEnded: grants.ended });
-  const rechecks = createRechecks({
-    config: entra, connector, sessions, people, audit, log, now,
-    endUpstream: (accountId, upstream) => grants.endResting(accountId, upstream, { offline: true }),
-  });
-  const signOut = createEntraSignOut({
-    config: entra, issuer, connector, sessions, seal, audit, log, now,
-    endSessions: (accountId, upstream) => grants.endResting(accountId, upstream, { offline: false }),
-  });
-  const { label, logout: { propagate } } = entra;
-  const logoutUrl = connector.logoutUrl({ postLogoutRedirectUri: issuer });
-  return {
-    config: entra, connector, sessions, people, signOut,
-    upstream: { standing: rechecks.standing, afterSignOut: signOut.afterSignOut },
-    elsewhere: propagate === 'never' ? undefined : { label, logoutUrl, asks: propagate === 'ask' },
-  };
-}
-
 /** Beside the master key, which survives what the database does not. Where that is no file, there is no such place. */
 function markFile({ keys: { masterKey, masterKeyFile } }: Config): string | undefined {
   return masterKey === undefined ? join(dirname(masterKeyFile), 'database.mark') : undefined;
-}
-
-/** Beyond half of the shorter tolerance somebody should look, while nothing is wrong yet. Milliseconds. */
-function tolerableOffsetMs({ tokens, keys }: Config): number {
-  const tolerances = [tokens.refreshGrace, keys.clockSkew].filter((seconds) => seconds > 0);
-  return Math.min(...tolerances, 60) * 500;
-}
-
-/** The longest life of anything signed now; the session counts, since its ID token comes back as a hint at sign-out. */
-function keyPolicy(config: Config): Policy {
-  const { keys, tokens, session } = config;
-  const longestLife = Math.max(
-    longestAccessTokenLife(config), tokens.idTokenLife, tokens.refreshTokenLife, session.life);
-  const { rotateEvery, publishAhead, jwksMaxAge, pollEvery, clockSkew, promote, promoteTimeLimit } = keys;
-  const patience = promote === 'when-seen' ? promoteTimeLimit : 0;
-  return { rotateEvery, publishAhead, jwksMaxAge, pollEvery, clockSkew, longestLife, patience };
-}
-
-function longestAccessTokenLife({ tokens, apis, applications }: Config): number {
-  const lives = [...apis, ...applications].map(({ accessTokenLife }) => accessTokenLife ?? 0);
-  return Math.max(tokens.accessTokenLife, ...lives);
-}
-
-async function createFirstAdministrator({ accounts, passwords }: Store, { issuer }: Config) {
-  if (await accounts.any()) return undefined;
-  const email = `admin@${new URL(issuer).hostname}`;
-  const password = oneTimePassword();
-  const created = await accounts.createFirst({
-    email, name: 'Administrator', roles: [adminRole],
-    passwordHash: await passwords.hash(password), passwordMustChange: true,
-  });
-  return created && { email, oneTimePassword: password };
-}
-
-/**
- * Metadata of what we do beside oidc-provider (RFC 8414 §2, RFC 9701 §7, Token Status List §9.1, OpenID Connect
- * Back-Channel Logout 1.0 §2.1).
- */
-function metadataOf(issuer: string) {
-  return {
-    introspection_endpoint: `${issuer}${endpoints.introspection.path}`,
-    introspection_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
-    introspection_signing_alg_values_supported: ['RS256'],
-    revocation_endpoint: `${issuer}${endpoints.revocation.path}`,
-    revocation_endpoint_auth_methods_supported: ['none', 'client_secret_basic', 'client_secret_post'],
-    status_list_aggregation_endpoint: `${issuer}${endpoints.status_lists.path}`,
-    backchannel_logout_supported: true,
-    backchannel_logout_session_supported: true,
-  };
-}
-
-function homeOf(issuer: string) {
-  const { openid_configuration: discovery, jwks } = endpoints;
-  return { issuer, discovery: issuer + discovery.path, jwks: issuer + jwks.path };
 }
 
 function createClosers() {

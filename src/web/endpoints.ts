@@ -98,3 +98,26 @@ function refuse(ctx: Context, allowed: string): void {
   // The code that RFC 6749 §5.2 has for a request that cannot be one; the status says the rest.
   ctx.body = { error: 'invalid_request', error_description: message, request_id: ctx.state.requestId };
 }
+
+/**
+ * Metadata of what we do beside oidc-provider (RFC 8414 §2, RFC 9701 §7, Token Status List §9.1, OpenID Connect
+ * Back-Channel Logout 1.0 §2.1).
+ */
+export function metadataOf(issuer: string) {
+  return {
+    introspection_endpoint: `${issuer}${endpoints.introspection.path}`,
+    introspection_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
+    introspection_signing_alg_values_supported: ['RS256'],
+    revocation_endpoint: `${issuer}${endpoints.revocation.path}`,
+    revocation_endpoint_auth_methods_supported: ['none', 'client_secret_basic', 'client_secret_post'],
+    status_list_aggregation_endpoint: `${issuer}${endpoints.status_lists.path}`,
+    backchannel_logout_supported: true,
+    backchannel_logout_session_supported: true,
+  };
+}
+
+/** What the home page shows. */
+export function homeOf(issuer: string) {
+  const { openid_configuration: discovery, jwks } = endpoints;
+  return { issuer, discovery: issuer + discovery.path, jwks: issuer + jwks.path };
+}
