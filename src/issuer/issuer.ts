@@ -284,7 +284,9 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
       previous.formats.close();
     },
 
-    recognise: (token) => recognise(token, { models, formats: current.formats, issuer: config.issuer, now }),
+    recognise: (token) => recognise(token, {
+      models, formats: current.formats, issuer: config.issuer, graceMs: config.tokens.refreshGrace * 1000, now,
+    }),
 
     async sweep(at, limit) {
       const grace = config.tokens.refreshGrace * 1000;

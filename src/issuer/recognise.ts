@@ -24,6 +24,8 @@ interface RecognitionParts {
   models: Models;
   formats: TokenFormats;
   issuer: string;
+  /** For so long a spent refresh token is answered again, in milliseconds. */
+  graceMs: number;
   /** Epoch milliseconds. */
   now: () => number;
 }
@@ -52,7 +54,7 @@ export async function recognise(token: string, parts: RecognitionParts): Promise
     type: 'refresh_token',
     clientId: clientId!,
     grantId: grantId!,
-    usable: await isUsable(stored, models),
+    usable: !isSpent(stored, parts, now) && await isBacked(stored, models),
     audience: [],
     claims: { iss: issuer, sub: accountId, client_id: clientId, scope, iat, exp },
   };
@@ -60,8 +62,16 @@ export async function recognise(token: string, parts: RecognitionParts): Promise
 
 type SessionBound = AdapterPayload & { expiresWithSession?: boolean };
 
-async function isUsable({ payload, rotatedAt }: StoredRefreshToken, models: Models): Promise<boolean> {
-  if (rotatedAt !== undefined) return false;
+/**
+ * Not before its grace is over, in which it is still answered (refresh.ts). Said earlier, it would tell whoever stole it,
+ * and its application's secret, when to repeat the owner's request: asking here costs a token nothing.
+ */
+function isSpent({ rotatedAt, answer, successorSpent }: StoredRefreshToken, { graceMs }: RecognitionParts, now: number) {
+  return rotatedAt !== undefined && (!answer || successorSpent || now - rotatedAt > graceMs);
+}
+
+/** Whether the grant and the session behind it go on. */
+async function isBacked({ payload }: StoredRefreshToken, models: Models): Promise<boolean> {
   const { grantId, accountId, sessionUid, expiresWithSession } = payload as SessionBound;
   if (!(await models.adapter('Grant').find(grantId!))) return false;
   if (!expiresWithSession) return true;

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { hostileTokens, type HostileTokens } from '../support/hostile-tokens.ts';
 import { declared, ordersApi, secret, spaOrigin, startSignet, stockApi, type TestServer } from '../support/signet.ts';
 import { statusBit } from '../support/status.ts';
+import { ageRotation } from '../support/stored.ts';
 import { asClient, decode, signIn, tokenRequest } from '../support/user-agent.ts';
 
 let server: TestServer;
@@ -43,6 +44,9 @@ const personsTokens = async (clientId = 'web') =>
 const serviceToken = async () =>
   (await tokenRequest(server.issuer, { grant_type: 'client_credentials' }, asClient('service'))).body.access_token;
 
+const refresh = (token: string) =>
+  tokenRequest(server.issuer, { grant_type: 'refresh_token', refresh_token: token }, asClient('web'));
+
 describe('introspection (RFC 7662)', () => {
   test('says of a good access token whose it is and what it allows', async () => {
     const { access_token: token } = await personsTokens();
@@ -53,14 +57,24 @@ describe('introspection (RFC 7662)', () => {
     expect(body).toMatchObject({ iss: server.issuer, sub: server.accountId, client_id: 'web' });
   });
 
-  test('says of a refresh token that it is good, and after its use that it is not', async () => {
+  test('says of a refresh token that it is good, and that it is not when it is spent and its grace is over', async () => {
     const { refresh_token: token } = await personsTokens();
     const { body } = await introspect(token, 'web');
     expect(body).toEqual({
       active: true, iss: server.issuer, sub: server.accountId, client_id: 'web', scope: expect.any(String),
       iat: expect.any(Number), exp: expect.any(Number),
     });
-    await tokenRequest(server.issuer, { grant_type: 'refresh_token', refresh_token: token }, asClient('web'));
+    const { body: next } = await refresh(token);
+    // Until then it is answered again; and whoever stole it does not learn here when to ask for that.
+    expect((await introspect(token, 'web')).body).toEqual(body);
+    await ageRotation(server.store.db, token, server.config.tokens.refreshGrace + 1);
+    expect((await introspect(token, 'web')).body).toEqual({ active: false });
+    expect((await introspect(next.refresh_token, 'web')).body.active).toBe(true);
+  });
+
+  test('says of a refresh token that it is not good when its successor has been used', async () => {
+    const { refresh_token: token } = await personsTokens();
+    await refresh((await refresh(token)).body.refresh_token);
     expect((await introspect(token, 'web')).body).toEqual({ active: false });
   });
 
