@@ -1,6 +1,7 @@
 // Applications (OAuth clients). Owns the tables clients and disabled_clients. Two sources: declared in signet.yaml, and
-// then read-only here but for an emergency stop, or registered by an administrator. Secrets are 256 bits of randomness, so a plain SHA-256 keeps them: bcrypt would
-// protect nothing more and cap the token endpoint at a few hundred requests a second.
+// then read-only here but for an emergency stop, or registered by an administrator. Secrets are 256 bits of randomness,
+// so a plain SHA-256 keeps them: bcrypt would protect nothing more and cap the token endpoint at a few hundred requests
+// a second.
 
 import { hash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -251,12 +252,12 @@ export function createClients(
   };
 }
 
-/** Whether an application of this type authenticates with a secret (RFC 6749 §2.1, confidential). */
 /** RFC 6749 §2.3: one way in each request. The cause is a setting of a library, so the answer says which. */
 export const authenticatedTwice = 'the client secret was sent twice, in the Authorization header and in the form: send it '
   + 'in one way. Where a library does it, one of its settings adds the second: client_secret in auto_refresh_kwargs or '
   + 'include_client_id (requests-oauthlib, Flask-Dance), token_endpoint_auth_method (Authlib), AuthStyle (golang.org/x/oauth2)';
 
+/** Whether an application of this type authenticates with a secret (RFC 6749 §2.1, confidential). */
 export function needsSecret(type: ApplicationConfig['type']): boolean {
   return type === 'web' || type === 'service';
 }

@@ -40,7 +40,11 @@ export const databaseUrlRule: Rule = (value) => {
 };
 
 export const redisUrlRule: Rule = (value) => {
-  if (/^rediss?:\/\/./.test(value) && parse(value)) return undefined;
+  const url = /^rediss?:\/\/./.test(value) ? parse(value) : undefined;
+  // A user name alone signs nobody in, and is shown: what stands there is a password, as a rule.
+  if (url?.username && !url.password) return 'has a user name and no password; a password alone stands behind a colon, '
+    + 'as in redis://:password@host:6379';
+  if (url) return undefined;
   return 'must be redis://host:6379, with user and password where it has them, or rediss:// for TLS';
 };
 

@@ -70,7 +70,11 @@ export function readYaml(file: string, as: { label: string; optional: boolean },
   }
 
   const lines = new LineCounter();
-  const document = parseDocument(content, { lineCounter: lines, prettyErrors: false, stringKeys: true });
+  const document = parseDocument(content, {
+    lineCounter: lines, prettyErrors: false, stringKeys: true,
+    // A set or a map in order is no object here: the schema would see nothing in it, and pass over all that it says.
+    schema: 'core', resolveKnownTags: false,
+  });
   const place = (offset: number) => {
     const { line, col } = lines.linePos(offset);
     return `${label}:${line}:${col}`;

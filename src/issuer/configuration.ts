@@ -187,7 +187,7 @@ export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): 
     const application = applicationOf(client);
     const audience = audienceOf(resource);
     const api = apis.find(audience);
-    const granted = application.access[audience];
+    const granted = Object.hasOwn(application.access, audience) && application.access[audience];
     if (!api || !granted) throw new errors.InvalidTarget();
     if (isForService(ctx)) narrowServiceScope(ctx, granted);
     const withUserinfo = ctx.oidc.route === 'token' && ctx.oidc.params?.resource === undefined;

@@ -26,7 +26,7 @@ export interface RefusedRequest {
 /** The refused parameter's value, by name: cut, and with every character that a screen would obey written out. */
 export function refusedValue({ error, description = '', parameters }: RefusedRequest): Record<string, string> {
   const words = description.match(/[a-z_]+/g) ?? [];
-  const named = words.find((word) => word in facts && parameters[word] !== undefined);
+  const named = words.find((word) => Object.hasOwn(facts, word) && parameters[word] !== undefined);
   const parameter = named ?? byError[error];
   const value = parameter === undefined ? undefined : parameters[parameter];
   if (value === undefined || value === null) return {};

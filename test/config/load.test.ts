@@ -75,6 +75,8 @@ describe('signet.yaml', () => {
     ['a name twice', 'listen: { port: 1 }\nlisten: { port: 2 }', /^signet\.yaml:2:1: has the same name twice/],
     ['a list at the top', '- issuer', /^signet\.yaml:1: must hold names and values/],
     ['a tag', 'keys:\n  masterKey: !abc', /^signet\.yaml:2:14: .*begins with !/],
+    ['a set', 'branding: !!set { nmae, colour }', /^signet\.yaml:1:11: .*begins with !/],
+    ['a map in order', '%YAML 1.1\n---\nlisten: !!omap [ prot: 1 ]', /^signet\.yaml:3:9: .*begins with !/],
     ['a name that nothing can have', 'apis:\n  - scopes: { __proto__: x }', /^signet\.yaml:2:15: is a name that nothing can/],
     ['an alias', 'keys:\n  masterKey: *abc', /^signet\.yaml:2:14: begins with \*/],
   ])('that is not YAML as we read it (%s) is refused with line and column', (_what, content, message) => {

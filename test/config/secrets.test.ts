@@ -64,6 +64,14 @@ test.each(Object.entries(given))('%s is shown by no config check', async (_path,
   }
 });
 
+test('a password of Redis without its colon would be a user name, and be shown: it is refused unsaid', async () => {
+  await terminal.write('signet.yaml', stringify({ revocation: { redisUrl: `redis://${sentinel}@127.0.0.1:1` } }));
+  const { exitCode, out, err } = await terminal.signet('config check');
+  expect([exitCode, out]).toEqual([2, '']);
+  expect(err).toContain('redis://:password@host:6379');
+  expect(err).not.toContain(sentinel);
+});
+
 test.each(paths.map((path) => [path.join('.'), path] as const))('%s is in no problem that is told of it', async (_name, path) => {
   const wrong = path.reduceRight<unknown>((inner, step) => (step === '0' ? [inner] : { [step]: inner }), { [sentinel]: 5 });
   for (const values of [wrong, JSON.parse(JSON.stringify(wrong).replace(`{"${sentinel}":5}`, `"\\u0000 ${sentinel}"`))]) {

@@ -17,7 +17,7 @@ const spellings = [
 ] as const;
 const claimed = ['vscode://publisher.extension/callback', 'kitchenowl:/signin/redirect', 'oc://ios.owncloud.com'];
 const scopes = { 'queue:read': 'Read the queue', 'queue:write': 'Write into it' };
-const audiences = ['rabbitmq', 'my api', 'B\u00fccher & Co/#1', 'urn:example:queue'];
+const audiences = ['rabbitmq', 'my api', 'B\u00fccher & Co/#1', 'urn:example:queue', 'constructor'];
 const ids = ['argocd:web', 'https://app.example.com/client', 'a+b c', '100%'];
 const web = { type: 'web', secret, firstParty: true, pkce: 'optional', redirectUris: ['https://app.example.com/cb'] };
 
@@ -136,7 +136,7 @@ describe('an audience is any text; the parameter resource takes a URI (RFC 8707 
 
   test.each([
     'rabbitmq', 'urn:signet:audience:nothing', 'urn:signet:audience:%72abbitmq', 'urn:signet:audience:%ff',
-    'urn:signet:audience:urn%3Aexample%3Aqueue', 'urn:signet:audience:',
+    'urn:signet:audience:urn%3Aexample%3Aqueue', 'urn:signet:audience:', 'urn:signet:audience:constructor',
   ])('what names nothing is refused: %s', async (resource) => {
     const { status, body } = await tokenRequest(
       server.issuer, { grant_type: 'client_credentials', resource }, { clientId: 'job-0', secret });

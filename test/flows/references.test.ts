@@ -1,6 +1,6 @@
 // The reference on an error page leads to what happened: a line in the log, and an event with what was refused.
 
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { startSignet, type TestServer } from '../support/signet.ts';
 import { authorizationRequest, signIn, UserAgent, type Answer } from '../support/user-agent.ts';
 
@@ -45,6 +45,18 @@ describe('a page that says "quote this"', () => {
   test.each(['/nowhere', '/%00'])('%s: one line', async (path) => {
     const page = await new UserAgent(server.issuer).visit(path);
     expect(linesOf(referenceOn(page)!)).toHaveLength(1);
+  });
+
+  test.each(['constructor', '__proto__'])('of a scope that has the name of something else: %s', async (scope) => {
+    const { headers } = await new UserAgent(server.issuer).request(
+      authorizationRequest(server.issuer, { scope, resource: 'https://orders.example.com' }).url);
+    const event = await vi.waitFor(async () => {
+      const [found] = await eventsOf(headers.get('x-request-id')!);
+      expect(found).toBeDefined();
+      return found!;
+    }, { timeout: 10_000 });
+    expect(event.detail).toMatchObject({ scope });
+    expect(JSON.stringify(event)).not.toMatch(/native code|\[object /);
   });
 
   test('also of what the application was told', async () => {
