@@ -230,7 +230,7 @@ describe('close()', () => {
       await server.close();
       console.log('closed');`;
     const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script],
-      { cwd: directory, timeout: 25_000, killSignal: 'SIGKILL' });
+      { cwd: directory, timeout: 100_000, killSignal: 'SIGKILL' });
     expect(stdout).toBe('closed\n');
   });
 
