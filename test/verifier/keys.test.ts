@@ -317,12 +317,12 @@ describe('a published key', () => {
 
 test('an issuer below a path is discovered below that path', async () => {
   const server = createServer((request, response) => {
-    const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}/tenant/`;
+    const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}/tenant`;
     const discovery = request.url === '/tenant/.well-known/openid-configuration';
-    json(response, discovery ? { issuer: base, jwks_uri: `${base}jwks` } : { keys: [first.publicJwk] });
+    json(response, discovery ? { issuer: base, jwks_uri: `${base}/jwks` } : { keys: [first.publicJwk] });
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   closers.push(() => server.close(), () => server.closeAllConnections());
-  const path = `http://127.0.0.1:${(server.address() as AddressInfo).port}/tenant/`;
+  const path = `http://127.0.0.1:${(server.address() as AddressInfo).port}/tenant`;
   expect(await outcome(verifierFor({ issuer: path }), issuer.token({ claims: { iss: path } }))).toBe('accepted');
 });
