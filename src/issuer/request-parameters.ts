@@ -99,7 +99,7 @@ function refuseLong(params: Values): void {
   }
 }
 
-const text = z.string().optional().catch(undefined);
+const text = z.string().refine((value) => !value.includes('\0')).optional().catch(undefined);
 const wayBack = z.object({ response_mode: text, state: text, redirect_uri: text });
 
 /** OIDC Core §3.1.2.6. */
@@ -116,8 +116,11 @@ function refuseUnsupported(params: Values): void {
 function heedRequestObject(params: Values): void {
   if (typeof params.request !== 'string') return;
   const read = readUnverified(params.request, { header: z.object({}), claims: wayBack });
-  // What stands in both is taken from the object (OIDC Core §6.1).
-  for (const [name, value] of Object.entries(read?.claims ?? {})) if (value) params[name] = value;
+  const { redirect_uri: address, ...others } = read?.claims ?? {};
+  // What stands in both is taken from the object (OIDC Core §6.1). Not the address: where the query names one that is
+  // not registered, nobody is sent anywhere, whatever an object says that we do not support (RFC 6749 §3.1.2.4).
+  params.redirect_uri ??= address;
+  for (const [name, value] of Object.entries(others)) if (value) params[name] = value;
 }
 
 /** Other providers' name for `resource` (RFC 8707). Ignored, it would yield a token for another API. */

@@ -129,6 +129,18 @@ describe('a request object is refused as it asks to be answered itself', () => {
     if (status !== 400) expect(location).toMatch(/^https:\/\/app\.example\.com\/callback\?error=request_not_supported&/);
     else expect(location).toBeNull();
   });
+
+  test.each([
+    ['another one', 'https://app.example.com/elsewhere'],
+    ['one with a query added', `${callback}?x=1`],
+    ['one with a fragment', `${callback}#x`],
+    ['a space', ' '],
+  ])('%s in the query is not registered and leads nowhere, whatever the object says', async (_name, address) => {
+    const request = requestObject({ redirect_uri: callback, state: 'inside' });
+    const { status, headers, body } = await agent.request(
+      authorizationRequest(server.issuer, { request, redirect_uri: address, state: undefined }).url);
+    expect([status, headers.get('location'), body.includes('invalid_redirect_uri')]).toEqual([400, null, true]);
+  });
 });
 
 describe('nobody is sent anywhere, and a program reads why, where', () => {
