@@ -4,7 +4,7 @@
 import { hash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Context, Middleware } from 'koa';
-import { errors, type Interaction, type InteractionResults, type KoaContextWithOIDC, Provider } from 'oidc-provider';
+import { errors, type Interaction, type InteractionResults, Provider } from 'oidc-provider';
 import type { Accounts } from '../accounts.ts';
 import type { Apis } from '../apis.ts';
 import type { Audit } from '../audit.ts';
@@ -20,13 +20,14 @@ import type { SigningKeys } from '../keys/keyring.ts';
 import type { Log } from '../log.ts';
 import type { StatusLists } from '../revocation/lists.ts';
 import type { Places } from '../revocation/places.ts';
-import { endpoints, isProtocolPath } from '../web/endpoints.ts';
+import { endpoints } from '../web/endpoints.ts';
 import { networkOf } from '../web/guard.ts';
 import type { SecretThrottle } from '../web/secret-throttle.ts';
 import { knownScopes } from './asked-scope.ts';
 import { configurationFor, toMetadata, type ProviderPages } from './configuration.ts';
 import { createConsents, describeConsent, recordConsent, withdrawConsent, type ConsentRequest } from './consent.ts';
 import { cookieKeysOf } from './cookies.ts';
+import { answerFailure, answerUnknownPath, explainLargeBody, noteLargeBody } from './error-responses.ts';
 import { auditProvider } from './events.ts';
 import { showFormPost } from './form-post.ts';
 import { ignoreUnverifiedHint } from './id-token-hint.ts';
@@ -175,7 +176,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
     });
     provider.silent = true;
     provider.use(jwksOrNothing);
-    provider.use((ctx, next) => answerFailure(ctx as never, next));
+    provider.use((ctx, next) => answerFailure(ctx as never, next, pages));
     auditProvider(provider, audit, log);
     provider.use((ctx, next) => explainLargeBody(ctx as never, next, pages));
     provider.on('grant.error', noteLargeBody);
@@ -317,18 +318,6 @@ function askedOf(params: Interaction['params']): Asked {
   };
 }
 
-// oidc-provider answers what fails inside it. What fails around it (the database, as a refresh is written) Koa would
-// answer in plain text, and keep to itself.
-async function answerFailure(ctx: KoaContextWithOIDC, next: () => Promise<void>): Promise<void> {
-  try {
-    await next();
-  } catch (error) {
-    ctx.status = 500; // where the database is away, whoever hears of it (events.ts) answers otherwise
-    ctx.body = { error: 'server_error', error_description: 'something went wrong on our side; try again' };
-    ctx.oidc.provider.emit('server_error', ctx, error as Error);
-  }
-}
-
 // One request takes one look at a person: what it decides first (is this sign-in over?) and what it decides next go by
 // the same row. Outside oidc-provider's requests nothing is kept.
 function onceInRequest<T>(read: (id: string) => Promise<T>): (id: string) => Promise<T> {
@@ -364,31 +353,3 @@ async function cacheMetadata(ctx: Context, next: () => Promise<void>, maxAgeSeco
   const known = ctx.get('If-None-Match').split(',').map((tag) => tag.trim().replace(/^W\//, ''));
   if (known.includes(etag)) ctx.status = 304;
 }
-
-async function answerUnknownPath(ctx: KoaContextWithOIDC, next: () => Promise<void>, pages: ProviderPages) {
-  if (isProtocolPath(ctx.path)) await next();
-  if (ctx.status !== 404 || ctx.body) return;
-  await showError(ctx, pages, 404, { error: 'not_found', error_description: 'there is nothing at this address' });
-}
-
-// oidc-provider reads 56 KiB, and of what is larger says no more than of what it cannot read (selective_body.js). It
-// has answered when this hears of it; the audit trail hears the last word.
-function noteLargeBody(ctx: KoaContextWithOIDC, error: errors.OIDCProviderError): void {
-  if ((error.cause as Error | undefined)?.message !== 'request entity too large') return;
-  error.error_description = 'the request body is larger than the 57344 bytes that are read';
-  ctx.state.largeBody = { error: error.error, error_description: error.error_description };
-}
-
-async function explainLargeBody(ctx: KoaContextWithOIDC, next: () => Promise<void>, pages: ProviderPages) {
-  await next();
-  if (ctx.state.largeBody) await showError(ctx, pages, 413, ctx.state.largeBody as ErrorOut);
-}
-
-async function showError(ctx: KoaContextWithOIDC, pages: ProviderPages, status: number, out: ErrorOut) {
-  ctx.status = status;
-  if (ctx.accepts('json', 'html') === 'html') await pages.error(ctx, out, new Error(out.error));
-  else ctx.body = out;
-  ctx.status = status;
-}
-
-type ErrorOut = Parameters<ProviderPages['error']>[1];

@@ -65,6 +65,15 @@ export function endpointsOf(has: { entra: boolean }): Endpoint[] {
 /** Whether oidc-provider is asked: it would take other spellings of its paths as well, past whatever goes by the path. */
 export const isProtocolPath: (path: string) => boolean = finder(Object.values(protocol));
 
+/**
+ * Whether a program asks there, and so reads JSON in whatever a request says that it accepts: that of Java's own client is
+ * text/html first (RFC 6749 §5.2, RFC 6750 §3).
+ */
+export const isForPrograms: (path: string) => boolean = finder([
+  protocol.token, protocol.userinfo, protocol.jwks, protocol.openid_configuration, protocol.oauth_metadata,
+  beside.introspection, beside.revocation, beside.status_lists, beside.status_list,
+]);
+
 function finder(among: readonly Endpoint[]): (path: string) => boolean {
   const patterns = among.map(patternOf);
   return (path) => patterns.some((pattern) => pattern.test(path));
@@ -93,7 +102,7 @@ function refuse(ctx: Context, allowed: string): void {
   ctx.set('Allow', allowed);
   const message = `This address does not answer ${ctx.method}, but ${allowed}.`;
   // A program that names no type gets none of our pages here: it is programs that take the wrong method.
-  if (ctx.accepts('json', 'html') !== 'json') throw new AppError('method_not_allowed', 405, message);
+  if (!isForPrograms(ctx.path) && ctx.accepts('json', 'html') !== 'json') throw new AppError('method_not_allowed', 405, message);
   ctx.status = 405;
   // The code that RFC 6749 §5.2 has for a request that cannot be one; the status says the rest.
   ctx.body = { error: 'invalid_request', error_description: message, request_id: ctx.state.requestId };

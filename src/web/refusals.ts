@@ -11,7 +11,7 @@ import type { RequestState } from '../issuer/provider.ts';
 import type { Resting } from '../issuer/upstream.ts';
 import type { WayHome, WaysHome } from '../issuer/ways-home.ts';
 import type { Log } from '../log.ts';
-import { endpoints } from './endpoints.ts';
+import { endpoints, isForPrograms } from './endpoints.ts';
 import { comeAgain, isComeAgain, logFailedRequest } from './failed-request.ts';
 import { sendPage } from './guard.ts';
 import type { Pages } from './pages.ts';
@@ -93,7 +93,7 @@ export function createProviderPages({ log, pages, waysHome, accounts, elsewhere 
       const away = isComeAgain(ctx as Context, error);
       if (error.name === 'SessionNotFound') return showLost(ctx, waysHome, pages);
       // As oidc-provider's other endpoints do it (lib/shared/error_handler.js).
-      if (ctx.accepts('html', 'json') === 'json') {
+      if (wantsJson(ctx)) {
         ctx.body = away ? comeAgain : out;
         return;
       }
@@ -133,6 +133,9 @@ export function createProviderPages({ log, pages, waysHome, accounts, elsewhere 
   };
 }
 
+const wantsJson = (ctx: Pick<Context, 'path' | 'accepts'>) =>
+  isForPrograms(ctx.path) || ctx.accepts('html', 'json') === 'json';
+
 interface AnswerErrorsParts {
   pages: Pages;
   waysHome: WaysHome;
@@ -150,7 +153,7 @@ export function answerErrors({ pages, waysHome, log }: AnswerErrorsParts): Middl
         : isAppError(error) ? error : new AppError('server_error', 500, 'unexpected', { cause: error });
       if (known.status >= 500) logFailedRequest(log, ctx, error);
       if (known.code === 'sign_in_lost') return showLost(ctx, waysHome, pages);
-      if (ctx.accepts('html', 'json') === 'json') {
+      if (wantsJson(ctx)) {
         ctx.status = known.status;
         ctx.body = {
           error: known.code,

@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { request as httpRequest } from 'node:http';
 import type { IncomingHttpHeaders } from 'node:http';
-import { endpoints, endpointsOf } from '../../src/web/endpoints.ts';
+import { endpoints, endpointsOf, isForPrograms } from '../../src/web/endpoints.ts';
 import { startAdministration, type AdminServer } from '../support/admin.ts';
 import { freePort } from '../support/ports.ts';
 import { signIn } from '../support/user-agent.ts';
@@ -58,9 +58,10 @@ describe.each(endpointsOf({ entra: true }))('$path', ({ path, methods: answered 
     }
   });
 
-  test('shows a person who comes by the wrong method a page', async () => {
+  test('shows a person who comes by the wrong method a page, where people come at all', async () => {
     const answer = await ask('DELETE', addressOf(path), { Accept: 'text/html' });
-    expect([answer.status, answer.headers['content-type']]).toEqual([405, 'text/html; charset=utf-8']);
+    const type = isForPrograms(addressOf(path)) ? 'application/json' : 'text/html';
+    expect([answer.status, answer.headers['content-type']]).toEqual([405, `${type}; charset=utf-8`]);
     expect(answer.body).not.toContain('    at ');
   });
 
@@ -117,6 +118,27 @@ test('the admin API goes by its own table, for those who may know it', async () 
       expect([answer.status, answer.headers.allow], `${method} ${path}`).toEqual([405, allowed]);
       expect((await ask(method, `/admin/api/v1/${path}`)).status).toBe(401);
     }
+  }
+});
+
+test('a program that says it likes pages better, as Java\'s own client does, reads why it was refused (RFC 6749 §5.2)', async () => {
+  const Accept = 'text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2';
+  const form = (fields: Record<string, string>) => ({ method: 'POST', body: new URLSearchParams(fields) });
+  const requests: Array<[string, RequestInit, number, string]> = [
+    ['/token', form({ grant_type: 'refresh_token', client_id: 'spa', refresh_token: 'x' }), 400, 'invalid_grant'],
+    ['/token', form({ grant_type: 'client_credentials', client_id: 'service', client_secret: 'x' }), 401, 'invalid_client'],
+    ['/token', form({ padding: 'x'.repeat(60_000) }), 413, 'invalid_request'],
+    ['/token?x=%00', form({}), 400, 'invalid_request'],
+    ['/token/introspection', form({ token: 'x' }), 401, 'invalid_client'],
+    ['/token/revocation', form({ token: 'x' }), 401, 'invalid_client'],
+    ['/me', {}, 401, 'invalid_token'],
+    ['/me', { headers: { Authorization: 'Bearer x' } }, 401, 'invalid_token'],
+    ['/status-lists/77', {}, 404, 'not_found'],
+  ];
+  for (const [path, init, status, error] of requests) {
+    const answer = await fetch(server.issuer + path, { ...init, headers: { ...init.headers, Accept } });
+    expect([answer.status, answer.headers.get('content-type')], path).toEqual([status, 'application/json; charset=utf-8']);
+    expect(await answer.json(), path).toMatchObject({ error });
   }
 });
 

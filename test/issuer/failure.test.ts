@@ -43,3 +43,36 @@ describe('a database that fails in the middle of a token request', () => {
     expect(await redeem()).toMatchObject({ status: 200 });
   });
 });
+
+describe('a database that fails under the browser of somebody who is signed in', () => {
+  const signedIn = async () => new UserAgent(server.issuer, issuer.url, (await signIn(server.issuer)).agent);
+  const paths = () => [authorizationRequest(server.issuer).url, '/session/end', '/auth/somebody'];
+
+  test('shows a page, and JSON to a program', async () => {
+    const agent = await signedIn();
+    for (const path of paths()) {
+      issuer.forget();
+      issuer.breakOn(() => true);
+      const page = await agent.request(path);
+      const program = await agent.request(path, { headers: { Accept: 'application/json' } });
+      issuer.breakOn(() => false);
+      expect([page.status, page.headers.get('content-type')], path).toEqual([500, 'text/html; charset=utf-8']);
+      expect(page.body).toContain('Something went wrong on our side');
+      expect([program.status, JSON.parse(program.body)], path).toMatchObject([500, { error: 'server_error' }]);
+      expect(issuer.logged().match(/"request.failed"/g), path).toHaveLength(2);
+    }
+  });
+
+  test('sends nobody on when only the session cannot be written any more', async () => {
+    const agent = await signedIn();
+    const inserts = (sql: string) => sql.includes('insert into oidc_models');
+    let all = 0;
+    issuer.breakOn((sql) => { all += Number(inserts(sql)); return false; });
+    expect((await agent.request(authorizationRequest(server.issuer).url)).headers.get('location')).toContain('code=');
+    let left = all;
+    issuer.breakOn((sql) => inserts(sql) && --left === 0);
+    const { status, headers } = await agent.request(authorizationRequest(server.issuer).url);
+    issuer.breakOn(() => false);
+    expect([status, headers.get('location')]).toEqual([500, null]);
+  });
+});
