@@ -120,15 +120,23 @@ interface StoreOptions {
   create?: boolean;
   /** Whether an outage of the database is logged. Default false: a command ends with it, and says so. */
   outages?: boolean;
+  /** Aborted: the migrations are not waited for. */
+  stopping?: AbortSignal | undefined;
 }
 
 /** @throws {AppError} `database_missing`, and whatever is wrong with the database or the master key */
-export async function openStore(config: Config, log: Log, { create = true, outages = false }: StoreOptions = {}): Promise<Store> {
+export async function openStore(config: Config, log: Log, options: StoreOptions = {}): Promise<Store> {
+  const { create = true, outages = false, stopping } = options;
   const closers = createClosers();
   try {
     const db = watchOutages(await openDatabase(config.database.url, { create }), outages ? log : silentLog);
     closers.push(() => db.close());
+    stopping?.throwIfAborted();
+    // A migration waits for another server's, and may take minutes; what is cut off leaves nothing behind.
+    const { hurry } = db;
+    stopping?.addEventListener('abort', hurry);
     await migrate(db, { create });
+    stopping?.removeEventListener('abort', hurry);
     const clock = await startSharedClock(db, { log, allowedMs: config.keys.clockSkew * 1000 });
     closers.push(clock.stop);
     const { now } = clock;
@@ -196,14 +204,16 @@ export interface ServerParts {
   room?: Partial<RoomLimits>;
   /** Milliseconds between two words that this server lives, and two looks at what the database remembers. Default: 5 s. */
   aliveEveryMs?: number | undefined;
+  /** Aborted before the server listens: the start fails with its reason, once what was opened is closed. */
+  stopping?: AbortSignal | undefined;
 }
 
 export async function startServer(config: Config, log: Log, parts: ServerParts = {}): Promise<RunningServer> {
-  const { dispatcher, sweepEveryMs = oneMinuteMs, room, aliveEveryMs: everyMs } = parts;
+  const { dispatcher, sweepEveryMs = oneMinuteMs, room, aliveEveryMs: everyMs, stopping } = parts;
   const closers = createClosers();
   for (const warning of configWarnings(config)) log.warn('config.warning', { ...warning });
   try {
-    const opened = await openStore(config, log, { outages: true });
+    const opened = await openStore(config, log, { outages: true, stopping });
     closers.push(opened.close);
     for (const warning of await disabledAmong(config, opened.db)) log.warn('config.warning', { ...warning });
     const counts = config.metrics && createCounts();
@@ -357,6 +367,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     const server = createLimitedServer(drain.around(front), { limits: config.listen, isProxy, log });
     watchArrivals(server);
     const hint = 'Set listen.port or SIGNET_LISTEN_PORT to another one, and the issuer with it.';
+    stopping?.throwIfAborted();
     await listen(server, config.listen, hint);
     closers.push(() => db.hurry());
     closers.push(() => stopListening(server));

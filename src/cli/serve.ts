@@ -12,15 +12,27 @@ export function serveCommand(program: Command, session: Session): void {
   program.command('serve')
     .description('start the server; SIGINT or SIGTERM stops it when requests under way are finished')
     .action(async () => {
+      // First of all: whoever stops a server that is still starting, or has this moment said that it runs, means a stop
+      // as well. As the first process of a container it would otherwise not even hear of it.
+      const stopping = new AbortController();
+      const stopped = session.io.untilStopped().then(() => {
+        session.note('stopping when requests under way are finished; a second signal stops at once');
+        stopping.abort();
+      });
       const config = session.config();
       const { startServer } = await import('../server.ts');
-      const server = await startServer(config, createLog(config.log.level, session.io.err));
+      const log = createLog(config.log.level, session.io.err);
+      const server = await startServer(config, log, { stopping: stopping.signal }).catch((error: unknown) => {
+        // It listened to nobody yet: there is nothing to finish, and nobody to tell what else was the matter.
+        if (stopping.signal.aborted) return undefined;
+        throw error;
+      });
+      if (!server) return;
       try {
         session.answer(
           { ...addresses(config), listening: server.url, firstAdministrator: server.firstAdministrator ?? null },
           server.firstAdministrator ? firstStart(config, server, session.io) : laterStart(config, server));
-        await session.io.untilStopped();
-        session.note('stopping when requests under way are finished; a second signal stops at once');
+        await stopped;
         await server.drain();
       } finally {
         await server.close();

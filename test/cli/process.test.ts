@@ -5,7 +5,9 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { openDatabase } from '../../src/database/open.ts';
+import { engines, postgres } from '../support/engines.ts';
 import { freePort } from '../support/ports.ts';
 import { normalised, openTerminal } from './terminal.ts';
 
@@ -26,12 +28,14 @@ afterAll(async () => {
 });
 
 /** The real thing, in a process of its own. */
-function start(words: readonly string[], input = '', nodeOptions: readonly string[] = []) {
+function start(
+  words: readonly string[], input = '', nodeOptions: readonly string[] = [], { cwd = directory, env = {} } = {},
+) {
   const child = spawn(process.execPath, [...nodeOptions, signet, ...words], {
-    cwd: directory,
+    cwd,
     env: {
       PATH: process.env['PATH'], SIGNET_LISTEN_PORT: String(port),
-      SIGNET_PASSWORDS_BCRYPT_COST: '4', SIGNET_LOG_LEVEL: 'warn',
+      SIGNET_PASSWORDS_BCRYPT_COST: '4', SIGNET_LOG_LEVEL: 'warn', ...env,
     },
   });
   running.add(child);
@@ -94,6 +98,64 @@ describe('signet serve, for the first time and then again', () => {
     expect(document.discovery).toBe(`${document.issuer}/.well-known/openid-configuration`);
     expect(document.firstAdministrator).toBeNull();
   });
+});
+
+describe('a signal that comes early', () => {
+  const freshPlace = async () => {
+    const cwd = await mkdtemp(join(directory, 'early-'));
+    return { cwd, env: { SIGNET_LISTEN_PORT: String(await freePort()) } };
+  };
+  const asPreload = (script: string) => ['--import', `data:text/javascript,${encodeURIComponent(script)}`];
+
+  test('with the very line that says that the server runs stops it like any other', async () => {
+    const stopsItself = `const { write } = process.stdout;
+      process.stdout.write = function (text) {
+        if (/Signet is running/.test(text)) process.kill(process.pid, 'SIGTERM');
+        return write.apply(this, arguments);
+      };`;
+    const { exitCode, out, err } = await start(['serve'], '', asPreload(stopsItself), await freshPlace()).ended;
+    expect([exitCode, out, err]).toEqual([0, expect.stringContaining('one-time password'), expect.stringContaining('stopping')]);
+  });
+
+  test('before the server listens ends the start, and no password is used up that nobody saw', async () => {
+    const place = await freshPlace();
+    const stopsItself = `import { syncBuiltinESMExports } from 'node:module';
+      import fs from 'node:fs/promises';
+      const { open } = fs;
+      fs.open = (...given) => {
+        if (String(given[0]).includes('master.key')) {
+          process.kill(process.pid, 'SIGTERM');
+          fs.open = open;
+          syncBuiltinESMExports();
+        }
+        return open(...given);
+      };
+      syncBuiltinESMExports();`;
+    const stopped = await start(['serve'], '', asPreload(stopsItself), place).ended;
+    expect(stopped).toMatchObject({ exitCode: 0, out: '', err: expect.stringContaining('stopping') });
+    const next = start(['serve'], '', [], place);
+    await next.says('one-time password');
+    next.child.kill('SIGTERM');
+    expect(await next.ended).toMatchObject({ exitCode: 0 });
+  });
+
+  test.skipIf(!engines.includes(postgres))('while another server migrates the database is not waited out', async () => {
+    const url = await postgres.freshUrl();
+    const other = await openDatabase(url);
+    await other.transaction(async (tx) => {
+      await tx.query("select set_config('idle_in_transaction_session_timeout', '0', true)");
+      await tx.query('select pg_advisory_xact_lock($1)', [5_741_203_118]);
+      const { cwd, env } = await freshPlace();
+      const server = start(['serve'], '', [], { cwd, env: { ...env, SIGNET_DATABASE_URL: url } });
+      await vi.waitFor(async () => {
+        const { rows } = await other.query(`select 1 as waits from pg_locks where locktype = 'advisory' and not granted`);
+        expect(rows).toHaveLength(1);
+      }, { timeout: 20_000, interval: 50 });
+      server.child.kill('SIGTERM');
+      expect(await server.ended).toMatchObject({ exitCode: 0, out: '' });
+    }, { slow: true });
+    await other.close();
+  }, 60_000);
 });
 
 describe('signet as a process', () => {

@@ -41,15 +41,21 @@ export async function openTerminal(options: { directory?: string; env?: NodeJS.P
     async signet(words, { input, env = {} } = {}) {
       const argv = typeof words === 'string' ? words.split(' ').filter((word) => word !== '') : words;
       let [out, err] = ['', ''];
+      // A server is stopped when it has said that it runs.
+      let stop = () => {};
+      const stopped = new Promise<void>((resolve) => { stop = resolve; });
       const exitCode = await run(argv, {
-        out: (text) => { out += text; },
+        out: (text) => {
+          out += text;
+          stop();
+        },
         err: (text) => { err += text; },
         readInput: async () => {
           if (input === undefined) throw new Error('this command was not to read standard input');
           return input;
         },
         userName: 'tester',
-        untilStopped: async () => {},
+        untilStopped: () => stopped,
         env: { SIGNET_PASSWORDS_BCRYPT_COST: '4', ...shell, ...env },
         cwd,
       });
