@@ -75,7 +75,7 @@ interface Path {
 }
 
 type Admission =
-  | { isAdmitted: true; taken: Gate[] }
+  | { isAdmitted: true; taken: Gate[]; redeemed?: string }
   | { isAdmitted: false; waitSeconds: number; hope: Hope };
 
 /** Where others are being checked whose outcome may open the way: resolves when it is worth asking again. */
@@ -161,7 +161,9 @@ export function createLoginThrottle(db: Database, now: () => number = Date.now):
     if (ofOwn.shut) return refused(ofOwn.shut.key, ofOwn.shut.until, hope);
     const ofShared = await takeAll(shared, mine);
     if (!ofShared.shut) return { isAdmitted: true, taken: [...ofOwn.taken, ...ofShared.taken] };
-    if (reservation && (await counters.redeem(reservation.key))) return { isAdmitted: true, taken: ofOwn.taken };
+    if (reservation && (await counters.redeem(reservation.key))) {
+      return { isAdmitted: true, taken: ofOwn.taken, redeemed: reservation.key };
+    }
 
     const { key, until } = ofShared.shut;
     const answer = refused(key, until, hope);
@@ -227,10 +229,11 @@ export function createLoginThrottle(db: Database, now: () => number = Date.now):
       try {
         const admission = await enter(sender, mine);
         if (!admission.isAdmitted) return { waitSeconds: admission.waitSeconds };
-        const { taken, path: { own: [cleared] } } = admission;
+        const { taken, redeemed, path: { own: [cleared] } } = admission;
         const checked = await check().catch(async (error: unknown) => {
-          // Not looked at after all, and so no failure.
+          // Not looked at after all, and so no failure, and a reservation is as good as it was.
           await giveBack(taken, mine);
+          if (redeemed !== undefined) await counters.reserve(redeemed, now(), now() + redeemableMs);
           throw error;
         });
         if (checked.isRight) {

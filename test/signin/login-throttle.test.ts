@@ -90,6 +90,21 @@ describe('passwords are guessed', () => {
       expect(await ask(ada, home, true)).toBe(0);
     });
 
+    test('a reservation is not used up by a check that could not be made, however often', async () => {
+      await attack();
+      expect(await ask(ada, home, true)).toBe(20);
+      passSeconds(20);
+      const busy = () => throttle.attempt({ emailKey: ada, ...addressPrefixes(home) }, () => Promise.reject(new Error('busy')));
+      for (let time = 0; time < 10; time += 1) {
+        // Whatever the account allows goes to others.
+        for (let other = 0; other < 2; other += 1) await guess(ada, `192.0.2.${10 * other + time}`);
+        await expect(busy()).rejects.toThrow('busy');
+        passSeconds(10);
+      }
+      for (let other = 0; other < 2; other += 1) await guess(ada, `192.0.2.${100 + other}`);
+      expect(await ask(ada, home, true)).toBe(0);
+    });
+
     test('a reservation is used once, and three are made in a day', async () => {
       await attack();
       const [at, other] = ['192.0.2.1', '192.0.2.2'];
