@@ -48,12 +48,29 @@ async function inARow(count: number, path: string, asking: Asking): Promise<numb
   return statuses;
 }
 
+/** Ten are free, and one more for every six seconds that a machine takes for them. Also after that some more come. */
+async function untilSlowed(send: (time: number) => Promise<Response>): Promise<void> {
+  const began = performance.now();
+  const next = async (time: number) => {
+    const answer = await send(time);
+    await answer.arrayBuffer();
+    return answer.status;
+  };
+  let free = 0;
+  for (let status = 0; status !== 429; free += status === 401 ? 1 : 0) {
+    status = await next(free);
+    expect([401, 429]).toContain(status);
+  }
+  expect(free).toBeGreaterThanOrEqual(10);
+  expect(free).toBeLessThanOrEqual(11 + (performance.now() - began) / 6_000);
+  // Of ten at once four are looked at: for half a minute none is free now.
+  expect(await Promise.all(Array.from({ length: 10 }, (_, more) => next(free + more)))).toEqual(Array(10).fill(429));
+}
+
 describe.each(endpoints)('wrong client secrets at %s', (path) => {
   test.each(['header', 'form'] as const)('sent in the %s: ten are free, then 429 says when to come back', async (way) => {
     const asking = { sent: wrong, from: freshAddress(), way };
-    const statuses = await inARow(16, path, asking);
-    expect(statuses.slice(0, 10)).toEqual(Array(10).fill(401));
-    expect(new Set(statuses.slice(11))).toEqual(new Set([429]));
+    await untilSlowed(() => ask(path, asking));
     const answer = await ask(path, asking);
     expect([answer.status, answer.headers.get('retry-after')]).toEqual([429, '1']);
     expect(await answer.json()).toEqual({
@@ -64,7 +81,7 @@ describe.each(endpoints)('wrong client secrets at %s', (path) => {
 
   test('the right one is let in at once, from there and from elsewhere', async () => {
     const from = freshAddress();
-    await inARow(14, path, { sent: wrong, from });
+    await untilSlowed(() => ask(path, { sent: wrong, from }));
     expect(await inARow(3, path, { sent: secret, from })).toEqual([200, 200, 200]);
     expect(await inARow(1, path, { sent: wrong, from })).toEqual([429]);
     expect(await inARow(3, path, { sent: secret, from: freshAddress() })).toEqual([200, 200, 200]);
@@ -73,15 +90,16 @@ describe.each(endpoints)('wrong client secrets at %s', (path) => {
   test('the right one is let in while wrong ones keep coming, where it came before', async () => {
     const from = freshAddress();
     await inARow(1, path, { sent: secret, from });
+    const began = performance.now();
     const flood = Promise.all(Array.from({ length: 60 }, () => inARow(1, path, { sent: wrong, from })));
     expect(await inARow(10, path, { sent: secret, from })).toEqual(Array(10).fill(200));
-    const statuses = (await flood).flat();
-    expect(statuses.filter((status) => status === 429).length).toBeGreaterThanOrEqual(48);
+    const free = (await flood).flat().filter((status) => status === 401).length;
+    expect(free).toBeLessThanOrEqual(11 + (performance.now() - began) / 6_000);
   });
 
   test('other applications behind the same address are not held up', async () => {
     const from = freshAddress();
-    await inARow(14, path, { sent: wrong, from });
+    await untilSlowed(() => ask(path, { sent: wrong, from }));
     expect(await inARow(1, path, { clientId: 'web', sent: wrong, from })).toEqual([401]);
     // It has no client_credentials: what counts is that it was let in.
     expect(await inARow(1, path, { clientId: 'web', sent: secret, from })).toEqual([path === '/token' ? 400 : 200]);
@@ -89,19 +107,12 @@ describe.each(endpoints)('wrong client secrets at %s', (path) => {
 
   test('names of applications are not tried any faster', async () => {
     const from = freshAddress();
-    const statuses: number[] = [];
-    for (let time = 0; time < 14; time += 1) {
-      statuses.push(...(await inARow(1, path, { clientId: `invented-${time}`, sent: wrong, from })));
-    }
-    expect(statuses.slice(0, 10)).toEqual(Array(10).fill(401));
-    expect(new Set(statuses.slice(11))).toEqual(new Set([429]));
+    await untilSlowed((time) => ask(path, { clientId: `invented-${time}`, sent: wrong, from }));
   });
 });
 
 test('what is counted at one endpoint counts at the others, and of IPv6 a whole /48 is one', async () => {
-  for (let time = 0; time < 12; time += 1) {
-    await inARow(1, endpoints[time % 3]!, { sent: wrong, from: `2001:db8:5:${time}::1` });
-  }
+  await untilSlowed((time) => ask(endpoints[time % 3]!, { sent: wrong, from: `2001:db8:5:${time}::1` }));
   for (const path of endpoints) {
     expect(await inARow(1, path, { sent: wrong, from: '2001:db8:5:ffff::1' })).toEqual([429]);
     expect(await inARow(1, path, { sent: wrong, from: '2001:db8:6::1' })).toEqual([401]);
