@@ -9,6 +9,10 @@ const closingLine: Reporter = {
       if (!test.diagnostic()?.flaky) continue;
       console.log(`at the second try only: ${test.module.relativeModuleId} > ${test.fullName}`);
     }
+    const notes = tests.map((test) => test.result()).map((result) => (result.state === 'skipped' ? result.note : undefined));
+    for (const note of new Set(notes)) {
+      if (note) console.log(`skipped ${notes.filter((each) => each === note).length}: ${note}`);
+    }
     const states = tests.map((test) => test.result().state);
     const count = (state: string) => states.filter((each) => each === state).length;
     const unloaded = modules.filter((module) => module.errors().length > 0).length;

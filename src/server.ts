@@ -57,6 +57,7 @@ import { createLoginThrottle } from './signin/login-throttle.ts';
 import { createNewPasswords, type NewPasswords } from './signin/new-password.ts';
 import { createPasswords, type Passwords } from './signin/password.ts';
 import { signInRoutes } from './signin/routes.ts';
+import type { Places as WaitingPlaces } from './signin/turns.ts';
 import { version } from './verifier/version.ts';
 import { watchArrivals } from './web/arrivals.ts';
 import { createAssets } from './web/assets.ts';
@@ -122,11 +123,13 @@ interface StoreOptions {
   outages?: boolean;
   /** Aborted: the migrations are not waited for. */
   stopping?: AbortSignal | undefined;
+  /** How many may wait for bcrypt. Default: see signin/password.ts. */
+  passwordPlaces?: WaitingPlaces | undefined;
 }
 
 /** @throws {AppError} `database_missing`, and whatever is wrong with the database or the master key */
 export async function openStore(config: Config, log: Log, options: StoreOptions = {}): Promise<Store> {
-  const { create = true, outages = false, stopping } = options;
+  const { create = true, outages = false, stopping, passwordPlaces } = options;
   const closers = createClosers();
   try {
     const db = watchOutages(await openDatabase(config.database.url, { create }), outages ? log : silentLog);
@@ -174,7 +177,8 @@ export async function openStore(config: Config, log: Log, options: StoreOptions 
     const grants = createGrants({ db, audit, statuses, now });
     const { endOfPerson, endOfClient, cutEverything, ended } = grants;
     const clients = createClients(db, config.applications, audit, { tokens: { end: endOfClient, ended } });
-    const passwords = createPasswords({ cost: config.passwords.bcryptCost, minLength: config.passwords.minLength });
+    const { bcryptCost: cost, minLength } = config.passwords;
+    const passwords = createPasswords({ cost, minLength, places: passwordPlaces });
     return {
       db, clock, seal, audit, policy, keyring, consumers,
       keys: createKeyOperations({ db, keyring, consumers, policy, accessTokenLife, cutSessions: cutEverything }),
@@ -202,6 +206,8 @@ export interface ServerParts {
   sweepEveryMs?: number;
   /** How many rows of a kind strangers may have. Default: see database/room.ts. */
   room?: Partial<RoomLimits>;
+  /** How many may wait for bcrypt. Default: see signin/password.ts. */
+  passwordPlaces?: WaitingPlaces;
   /** Milliseconds between two words that this server lives, and two looks at what the database remembers. Default: 5 s. */
   aliveEveryMs?: number | undefined;
   /** Aborted before the server listens: the start fails with its reason, once what was opened is closed. */
@@ -209,11 +215,11 @@ export interface ServerParts {
 }
 
 export async function startServer(config: Config, log: Log, parts: ServerParts = {}): Promise<RunningServer> {
-  const { dispatcher, sweepEveryMs = oneMinuteMs, room, aliveEveryMs: everyMs, stopping } = parts;
+  const { dispatcher, sweepEveryMs = oneMinuteMs, room, aliveEveryMs: everyMs, stopping, passwordPlaces } = parts;
   const closers = createClosers();
   for (const warning of configWarnings(config)) log.warn('config.warning', { ...warning });
   try {
-    const opened = await openStore(config, log, { outages: true, stopping });
+    const opened = await openStore(config, log, { outages: true, stopping, passwordPlaces });
     closers.push(opened.close);
     for (const warning of await disabledAmong(config, opened.db)) log.warn('config.warning', { ...warning });
     const counts = config.metrics && createCounts();

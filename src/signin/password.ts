@@ -4,7 +4,7 @@
 import { randomBytes } from 'node:crypto';
 import bcrypt from 'bcrypt';
 import { AppError } from '../errors.ts';
-import { createTurns, type Asker } from './turns.ts';
+import { createTurns, type Asker, type Places } from './turns.ts';
 
 export interface Passwords {
   /** Why nobody may choose this password, as a sentence for that person. */
@@ -23,10 +23,17 @@ export interface Passwords {
 const maxBytes = 72;
 // bcrypt works in libuv's thread pool of four, where signatures are made too: two at a time leave them room.
 const atOnce = 2;
-const places = { proved: 50, others: 100 };
+const placesToWait: Places = { proved: 50, others: 100 };
 const nobodyElse: Asker = { isProved: true, from: ['here'] };
 
-export function createPasswords({ cost, minLength }: { cost: number; minLength: number }): Passwords {
+interface PasswordsOptions {
+  cost: number;
+  minLength: number;
+  /** How many may wait for bcrypt. */
+  places?: Places | undefined;
+}
+
+export function createPasswords({ cost, minLength, places = placesToWait }: PasswordsOptions): Passwords {
   const inTurn = createTurns(atOnce, places);
 
   function problemWith(password: string): string | undefined {

@@ -2,8 +2,9 @@
 // signin/login-throttle.test.ts.
 
 import bcrypt from 'bcrypt';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { createDevices, deviceLifeSeconds } from '../../src/signin/device.ts';
+import { keyOf } from '../../src/signin/login-counters.ts';
 import { freePort } from '../support/ports.ts';
 import { person, startSignet, type TestServer } from '../support/signet.ts';
 import { authorizationRequest, UserAgent, type Answer } from '../support/user-agent.ts';
@@ -113,8 +114,10 @@ describe('somebody guesses from many addresses', () => {
     expect(statuses.filter((status) => status === 400)).toHaveLength(20);
     const own = browser();
     const refused = await attempt(own, '192.0.2.50', victim.password, victim);
-    const seconds = refused.headers.get('retry-after');
-    expect([refused.status, ['18', '19', '20'].includes(seconds!)]).toEqual([429, true]);
+    const seconds = Number(refused.headers.get('retry-after'));
+    expect(refused.status).toBe(429);
+    expect(seconds).toBeGreaterThan(0);
+    expect(seconds).toBeLessThanOrEqual(20);
     expect(refused.body).toContain(`Too many attempts. Try again in ${seconds} seconds.`);
     await server.store.db.query('update sign_in_attempts set blocked_until = blocked_until - 20000');
     // What the account allowed meanwhile has gone to the others.
@@ -132,27 +135,57 @@ describe('somebody guesses from many addresses', () => {
 });
 
 describe('more come than can be served', () => {
+  // At a loopback host a check may be quick; the two that have to last are made to.
+  let other: TestServer;
+  beforeAll(async () => {
+    other = server;
+    server = await startSignet({
+      values: { proxy: { trusted: ['127.0.0.1'] } }, parts: { passwordPlaces: { proved: 5, others: 4 } },
+    });
+  });
+  afterAll(async () => {
+    await server.close();
+    server = other;
+  });
+
   test('a browser that is known is served; who was told to come back later has not failed', async () => {
     const [own, office] = [browser(), '192.0.2.70'];
     expect(signedIn(await attempt(own, office, person.password))).toBe(true);
     const ready = await own.visit(authorizationRequest(server.issuer, { prompt: 'login' }).url);
-    const agents = Array.from({ length: 125 }, browser);
+    const agents = Array.from({ length: 15 }, browser);
     const pages = await Promise.all(agents.map((agent) => agent.visit(authorizationRequest(server.issuer).url)));
-    const guess = (at: number, name = `all-at-once-${at}`) => agents[at]!.visit(pages[at]!.url, {
-      form: { email: `${name}@example.com`, password: 'not the password' }, headers: from(`192.0.2.${80 + at % 12}`),
+    const guess = (at: number, address: string, name = `all-at-once-${at}`) => agents[at]!.visit(pages[at]!.url, {
+      form: { email: `${name}@example.com`, password: 'not the password' }, headers: from(address),
     });
-    const flood = Promise.all(agents.map((_, at) => guess(at)));
-    const answer = await own.request(ready.url, {
+    const counted = async (names: string[], address: (at: number) => string) => {
+      const keys = names.map((name, at) => `'${keyOf('pair', `${name}@example.com`, address(at))}'`);
+      return (await server.store.db.query(`select key from sign_in_attempts where key in (${keys.join(', ')})`)).rows.length;
+    };
+
+    const slow = ['slow-1', 'slow-2'];
+    for (const name of slow) {
+      const passwordHash = `$2b$14$${'.'.repeat(53)}`;
+      await server.store.accounts.create({ email: `${name}@example.com`, roles: [], passwordHash }, 'test');
+    }
+    const lasting = slow.map((name, at) => guess(13 + at, '198.51.100.1', name));
+    await vi.waitFor(async () => expect(await counted(slow, () => '198.51.100.1')).toBe(2), { timeout: 20_000, interval: 5 });
+    const flood = Array.from({ length: 12 }, (_, at) => guess(at, `192.0.2.${80 + at}`));
+    const newcomer = guess(12, '203.0.113.12');
+    const known = own.visit(ready.url, {
       form: { email: person.email, password: person.password }, headers: from(office),
     });
-    expect(signedIn(answer)).toBe(true);
-    const answers = await flood;
+
+    expect(signedIn(await known)).toBe(true);
+    expect((await newcomer).status).toBe(400);
+    const answers = await Promise.all(flood);
     const busy = answers.filter(({ status }) => status === 503);
-    expect(busy.length).toBeGreaterThan(5);
+    expect(busy.length).toBeGreaterThanOrEqual(8);
     expect(Number(busy[0]!.headers.get('retry-after'))).toBeLessThanOrEqual(10);
-    expect(busy[0]!.body).toContain('Many people are signing in right now. Try again in 10 seconds.');
-    expect(answers.filter(({ status }) => status === 400)).toHaveLength(125 - busy.length);
-    // Of those told to come back none had failed: an address has a hundred failures free.
-    for (let at = 0; at < 3; at += 1) expect((await guess(at, `later-${at}`)).status).toBe(400);
-  }, 120_000);
+    expect(busy[0]!.body).toMatch(/Many people are signing in right now. Try again in (10|\d) seconds?\./);
+    expect(answers.filter(({ status }) => status === 400)).toHaveLength(12 - busy.length);
+    expect((await Promise.all(lasting)).map(({ status }) => status)).toEqual([400, 400]);
+    // Of those told to come back none had failed.
+    expect(await counted(agents.slice(0, 12).map((_, at) => `all-at-once-${at}`), (at) => `192.0.2.${80 + at}`))
+      .toBe(12 - busy.length);
+  });
 });
