@@ -1,8 +1,9 @@
-// `npm run test:interop`: resource servers in other languages against a live server, through good and bad tokens, a
-// rotation, a revoked grant and a revoked key. Runs those whose toolchain is on this machine, prints the matrix, and
-// writes it into docs/interop.md; with words after it, only those whose names have one, and nothing is written. Before
-// them, Wycheproof's vectors against the verifier, and Kubernetes, which needs a server of its own. Exits with 1 where
-// something is not as expected.
+// `npm run test:interop`: what others wrote, against a live server. First the libraries that sign people in to
+// applications (docs/interop-sign-in.md); then resource servers in other languages, through good and bad tokens, a
+// rotation, a revoked grant and a revoked key, with Wycheproof's vectors against the verifier and Kubernetes, which needs
+// a server of its own (docs/interop.md). Runs those whose toolchain is on this machine, prints what they answered and
+// writes it there; with `-- --only NAME`, only those whose names have that, and nothing is written. Exits with 1 where
+// something is not as expected, or where nothing has that name.
 
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -14,8 +15,12 @@ import { kubernetes } from './interop/kubernetes.ts';
 import { nginx } from './interop/nginx.ts';
 import { oauth2Proxy } from './interop/oauth2-proxy.ts';
 import { type Cell, type Column, document, table } from './interop/report.ts';
-import { startLive } from './interop/server.ts';
+import { rotate, startLive, untilSignedBy } from './interop/server.ts';
+import { libraries } from './interop/sign-in/libraries.ts';
+import { signInDocument } from './interop/sign-in/report.ts';
+import { signInLibraries } from './interop/sign-in/run.ts';
 import { makeTokens, personsTokens } from './interop/tokens.ts';
+import { allWanted, isWanted } from './interop/wanted.ts';
 import { wycheproof } from './interop/wycheproof.ts';
 
 const keysSeconds = 30;
@@ -29,20 +34,22 @@ const keysBound = (contender: Contender) => keysSecondsOf(contender) + graceSeco
 const isLetIn = (status: number) => status === 200;
 const isRefused = (status: number) => status === 401;
 
-const vectors = await wycheproof();
-console.log(vectors.absent ?? `${vectors.version}: ${JSON.stringify(vectors.counts)}`);
-for (const failure of vectors.failures) console.log(`NOT Wycheproof: ${failure}`);
-const trial = await kubernetes();
-for (const { check, got, ok } of trial.cells) console.log(`${ok ? '   ' : 'NOT'} Kubernetes: ${check}: ${got}`);
-console.log(trial.absent ?? trial.version);
+const signIns = libraries.filter(({ name }) => isWanted(`sign-in, ${name}`));
+const signInColumns = await signInLibraries(signIns);
+if (signIns.length === libraries.length) write('interop-sign-in.md', signInDocument(libraries, signInColumns));
+
+const vectors = isWanted('Wycheproof') ? await wycheproof() : undefined;
+if (vectors) console.log(vectors.absent ?? `${vectors.version}: ${JSON.stringify(vectors.counts)}`);
+for (const failure of vectors?.failures ?? []) console.log(`NOT Wycheproof: ${failure}`);
+const trial = isWanted('Kubernetes') ? await kubernetes() : undefined;
+for (const { check, got, ok } of trial?.cells ?? []) console.log(`${ok ? '   ' : 'NOT'} Kubernetes: ${check}: ${got}`);
+if (trial) console.log(trial.absent ?? trial.version);
 
 const server = await startLive({
   keys: { jwksMaxAge: `${keysSeconds}s`, pollEvery: '1s' },
   revocation: { ttl: `${statusTtlSeconds}s` },
 });
-const wanted = process.argv.slice(2);
-const contenders = [...programs, nginx, ...apaches, oauth2Proxy].filter(({ name }) =>
-  wanted.length === 0 || wanted.some((word) => name.includes(word)));
+const contenders = [...programs, nginx, ...apaches, oauth2Proxy].filter(({ name }) => isWanted(name));
 const columns: Column[] = [];
 const running: Array<{ contender: Contender; column: Column; at: Running }> = [];
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
@@ -50,21 +57,29 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 }
 try {
   for (const contender of contenders) await begin(contender);
-  await showTokens();
-  await revokeGrant();
-  await rotate();
-  await revokeKey();
-  await goAway();
+  if (running.length > 0) await throughAll();
 } finally {
   await stop();
 }
-console.log(table(columns));
-const target = fileURLToPath(new URL('../docs/interop.md', import.meta.url));
-if (wanted.length === 0) writeFileSync(target, document(columns, { keysSeconds, statusTtlSeconds }, vectors, trial));
-const cells = [...columns, trial].flatMap((column) => column.cells);
-const failures = cells.filter(({ ok }) => !ok).length + vectors.failures.length;
-console.log(failures === 0 ? 'everything is as it should be' : `${failures} answers are not as they should be`);
-process.exitCode = failures > 0 ? 1 : 0;
+if (contenders.length > 0) console.log(table(columns));
+if (allWanted) write('interop.md', document(columns, { keysSeconds, statusTtlSeconds }, vectors!, trial!));
+const cells = [...signInColumns, ...columns, ...(trial ? [trial] : [])].flatMap((column) => column.cells);
+const failures = cells.filter(({ ok }) => !ok).length + (vectors?.failures.length ?? 0);
+if (cells.length === 0 && !vectors) console.log('nothing was run: not on this machine, or nothing has that name');
+else console.log(failures === 0 ? 'everything is as it should be' : `${failures} answers are not as they should be`);
+process.exitCode = failures > 0 || (cells.length === 0 && !vectors) ? 1 : 0;
+
+function write(name: string, text: string): void {
+  writeFileSync(fileURLToPath(new URL(`../docs/${name}`, import.meta.url)), text);
+}
+
+async function throughAll(): Promise<void> {
+  await showTokens();
+  await revokeGrant();
+  await rotateKeys();
+  await revokeKey();
+  await goAway();
+}
 
 async function stop(): Promise<void> {
   for (const { at } of running) await at.stop();
@@ -162,14 +177,10 @@ async function revoke(token: string) {
 }
 
 // Without publishing ahead, which is what makes a rotation invisible: this is the harder case.
-async function rotate(): Promise<void> {
-  const { keyring } = server.store;
+async function rotateKeys(): Promise<void> {
   const before = (await personsTokens(server)).access_token;
   await untilAnswered('before a rotation', before, isLetIn, atOnce);
-  const prepared = (await keyring.list()).find(({ state }) => state === 'prepared');
-  const kid = prepared?.kid ?? await keyring.prepare();
-  await keyring.activate(kid, { force: 'the matrix does not wait until everybody has seen the key' });
-  await untilSignedBy(kid);
+  await rotate(server);
   const after = (await personsTokens(server)).access_token;
   await untilAnswered('the new key, not published ahead', after, isLetIn, keysBound);
   await untilAnswered('the key before', before, isLetIn, atOnce);
@@ -181,7 +192,7 @@ async function revokeKey(): Promise<void> {
   await untilAnswered('before an emergency', before, isLetIn, atOnce);
   const active = (await keyring.list()).find(({ state }) => state === 'active')!;
   await keyring.revoke(active.kid, 'the matrix');
-  await untilSignedBy((await keyring.list()).find(({ state }) => state === 'active')!.kid);
+  await untilSignedBy(server, (await keyring.list()).find(({ state }) => state === 'active')!.kid);
   await untilAnswered('the revoked key, refused', before, isRefused, keysBound);
   await untilAnswered('the key that took over', (await personsTokens(server)).access_token, isLetIn, keysBound);
   await untilAnswered('the revoked key, after that', before, isRefused, atOnce);
@@ -194,13 +205,4 @@ async function goAway(): Promise<void> {
   await server.close();
   await new Promise((resolve) => setTimeout(resolve, statusTtlSeconds * 1000));
   await untilAnswered('the issuer is away', token, isLetIn, () => graceSeconds);
-}
-
-async function untilSignedBy(kid: string): Promise<void> {
-  for (let tries = 0; tries < 150; tries += 1) {
-    const { keys: [first] } = await (await fetch(`${server.issuer}/jwks`)).json() as { keys: Array<{ kid: string }> };
-    if (first?.kid === kid) return;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  throw new Error(`the server does not sign with ${kid}`);
 }

@@ -33,3 +33,22 @@ export async function startLive(values: Record<string, unknown>): Promise<LiveSe
   }
   return { issuer: config.issuer, store, close: () => (closing ??= closeAll()) };
 }
+
+/** Has the next key sign, whether or not everybody has seen it, and waits until it does. */
+export async function rotate(server: LiveServer): Promise<string> {
+  const { keyring } = server.store;
+  const prepared = (await keyring.list()).find(({ state }) => state === 'prepared');
+  const kid = prepared?.kid ?? await keyring.prepare();
+  await keyring.activate(kid, { force: 'the matrix does not wait until everybody has seen the key' });
+  await untilSignedBy(server, kid);
+  return kid;
+}
+
+export async function untilSignedBy({ issuer }: LiveServer, kid: string): Promise<void> {
+  for (let tries = 0; tries < 150; tries += 1) {
+    const { keys: [first] } = await (await fetch(`${issuer}/jwks`)).json() as { keys: Array<{ kid: string }> };
+    if (first?.kid === kid) return;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error(`the server does not sign with ${kid}`);
+}
