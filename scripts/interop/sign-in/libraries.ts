@@ -5,7 +5,7 @@
 //   /refresh   as /callback
 //   /logout    with a redirect to the issuer, and / with anything
 
-import { existsSync, readFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { cache, run } from '../contenders.ts';
 
@@ -13,8 +13,13 @@ export interface Library {
   name: string;
   /** Applications whose sign-in it is. */
   usedBy: string;
+  /** Whether nobody signs in: it answers at /token with an access token of its own (client credentials) that it has
+   * verified, as {access_token, claims}. */
+  service?: boolean;
   /** Whether it sends a code challenge (RFC 7636). */
   pkce: boolean;
+  /** Where the issuer sends people back to, where the library says it itself; otherwise "callback". */
+  callback?: string;
   /** What the library has no call for, or what it does not look at, in words. */
   lacks: Partial<Record<'userinfo' | 'refresh' | 'sign-out', string>>;
   note?: string;
@@ -59,7 +64,33 @@ const node = (name: string, program: string, traits: Omit<Library, 'name' | 'pre
   command: [process.execPath, `${folder('node')}/${program}.js`],
 });
 
+const askedAtSignIn = 'asked by itself at sign-in';
 const noSignOut = 'no call for it: the application’s own session ends, the one at the issuer does not';
+
+const java: Library = {
+  name: 'Java, kafka-clients', usedBy: 'Kafka, its clients and brokers', service: true, pkce: false, lacks: {},
+  note: 'OAUTHBEARER without a broker: the token by client credentials, and the broker’s own validator; does not look at `typ`',
+  prepare() {
+    // Maven builds beside the sources; a copy keeps them as they are.
+    cpSync(folder('java'), `${built}/java`, { recursive: true });
+    run('mvn', ['--batch-mode', '--quiet', 'package', 'dependency:copy-dependencies'], `${built}/java`);
+    const jars = readdirSync(`${built}/java/target/dependency`);
+    const versionOf = (name: string) => jars.map((jar) => new RegExp(`^${name}-([\\d.]+)\\.jar$`).exec(jar)?.[1]).find(Boolean);
+    return `kafka-clients ${versionOf('kafka-clients')}, jose4j ${versionOf('jose4j')}, Java ${run('java', ['--version']).split(' ')[1]}`;
+  },
+  command: ['java', '-XX:TieredStopAtLevel=1', '-cp', `${built}/java/target/classes:${built}/java/target/dependency/*`, 'Kafka'],
+};
+
+const rust: Library = {
+  name: 'Rust, openidconnect', usedBy: 'applications in Rust', pkce: true, lacks: {},
+  prepare() {
+    run('cargo', ['build', '--quiet', '--locked', '--target-dir', `${built}/rust`], folder('rust'));
+    const lock = readFileSync(`${folder('rust')}/Cargo.lock`, 'utf8');
+    const version = /name = "openidconnect"\nversion = "(.*?)"/.exec(lock)?.[1];
+    return `openidconnect ${version}, ${run('rustc', ['--version']).trim().split(' ').slice(0, 2).join(' ')}`;
+  },
+  command: [`${built}/rust/debug/sign-in`],
+};
 
 export const libraries: Library[] = [
   go('go-oidc and x/oauth2', 'goidc', ['github.com/coreos/go-oidc/v3', 'golang.org/x/oauth2'], {
@@ -79,13 +110,20 @@ export const libraries: Library[] = [
   python('Authlib', 'authlib_app', /^(authlib|flask)=/i, {
     usedBy: 'Open WebUI, Mealie, Synapse', pkce: true, lacks: { 'sign-out': noSignOut }, note: 'PKCE where it is told',
   }),
-  python('social-auth-core', 'social_auth_app', /^social-auth-core=/i, {
-    usedBy: 'NetBox, Zulip', pkce: false, lacks: { 'sign-out': noSignOut },
+  python('social-auth-core', 'social_auth_app', /^social-auth-(core|app-django)=/i, {
+    usedBy: 'NetBox, Zulip', pkce: false, callback: 'complete/oidc/',
+    lacks: { userinfo: askedAtSignIn, 'sign-out': noSignOut },
+  }),
+  python('django-allauth', 'allauth_app', /^django-allauth=/i, {
+    usedBy: 'Paperless-ngx', pkce: true, callback: 'accounts/oidc/signet/login/callback/',
+    lacks: { userinfo: askedAtSignIn, refresh: 'no call for it', 'sign-out': noSignOut },
+    note: 'PKCE where it is told; no nonce; does not look at the ID token’s signature',
   }),
   node('openid-client', 'openid_client', { usedBy: 'Immich, Audiobookshelf', pkce: true, lacks: {} }),
   node('passport-openidconnect', 'passport_app', {
     usedBy: 'Wiki.js, Outline has passport-oauth2', pkce: false,
-    lacks: { userinfo: 'asked by itself at sign-in', refresh: 'no call for it', 'sign-out': noSignOut },
+    lacks: { userinfo: askedAtSignIn, refresh: 'no call for it', 'sign-out': noSignOut },
     note: 'does not look at the ID token’s signature',
   }),
+  java, rust,
 ];

@@ -21,20 +21,23 @@ interface Known {
 
 /** Runs them one after the other; what went wrong with one is a cell of its column. */
 export async function signInLibraries(libraries: readonly Library[]): Promise<Column[]> {
-  const homes = new Map<Library, string>();
-  for (const library of libraries) homes.set(library, `http://localhost:${await freePort()}/`);
+  const homes: string[] = [];
+  for (const _ of libraries) homes.push(`http://localhost:${await freePort()}/`);
   const server = await startLive({
     keys: { jwksMaxAge: '30s', pollEvery: '1s' },
-    applications: libraries.map((library, index) => ({
-      clientId: `library-${index}`, name: library.name, type: 'web', secret, firstParty: true,
-      pkce: library.pkce ? 'required' : 'optional',
-      redirectUris: [`${homes.get(library)}callback`], postLogoutRedirectUris: [homes.get(library)],
+    apis: [{ audience: 'kafka', name: 'Kafka', scopes: { produce: 'Write' } }],
+    applications: libraries.map(({ name, service, pkce, callback = 'callback' }, index) => ({
+      clientId: `library-${index}`, name, secret,
+      ...(service ? { type: 'service', access: { kafka: ['produce'] } } : {
+        type: 'web', firstParty: true, pkce: pkce ? 'required' : 'optional',
+        redirectUris: [homes[index] + callback], postLogoutRedirectUris: [homes[index]],
+      }),
     })),
   });
   const columns: Column[] = [];
   try {
     for (const [index, library] of libraries.entries()) {
-      columns.push(await tryOne(server, library, `library-${index}`, homes.get(library)!));
+      columns.push(await tryOne(server, library, `library-${index}`, homes[index]!));
     }
   } finally {
     await server.close();
@@ -48,8 +51,11 @@ async function tryOne(server: LiveServer, library: Library, clientId: string, ho
   try {
     column.versions = library.prepare();
   } catch (error) {
-    column.absent = (error as Error).message.split('\n')[0]!;
-    console.log(`${name}: not here: ${column.absent}`);
+    const [message = ''] = (error as Error).message.split('\n');
+    // A language that is not on this machine is no failure of the library; what cannot be built is.
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') note(column, { check: 'all of it', got: message, ok: false });
+    else column.absent = message;
+    if (column.absent !== undefined) console.log(`${name}: not here: ${column.absent}`);
     return column;
   }
   console.log(`${name}: ${column.versions}`);
@@ -63,7 +69,7 @@ async function tryOne(server: LiveServer, library: Library, clientId: string, ho
   try {
     const { stop } = await untilAnswering(child, home);
     try {
-      await walk(server, library, home, (check, got, ok) => note(column, { check, got, ok }));
+      await (library.service ? serve : walk)(server, library, home, (check, got, ok) => note(column, { check, got, ok }));
     } finally {
       await stop();
     }
@@ -80,9 +86,20 @@ function note(column: Column, cell: Cell): void {
   console.log(`${cell.ok ? '   ' : 'NOT'} ${column.name}: ${cell.check}: ${cell.got}`);
 }
 
+/** A service gets a token and verifies it, before and after a rotation. */
+async function serve(server: LiveServer, _: Library, home: string, note: Note): Promise<void> {
+  for (const check of ['sign-in', 'sign-in after a rotation']) {
+    const body = await (await fetch(`${home}token`)).text();
+    const { active } = await server.store.keyring.signingKeys();
+    const isRight = body.startsWith('{') && decode(JSON.parse(body).access_token).header.kid === active.kid;
+    note(check, isRight ? 'yes' : body.slice(0, 300), isRight);
+    if (check === 'sign-in') await rotate(server);
+  }
+}
+
 type Note = (check: string, got: string, ok: boolean) => void;
 
-async function walk(server: LiveServer, { lacks, pkce }: Library, home: string, note: Note): Promise<void> {
+async function walk(server: LiveServer, { lacks, pkce, callback = 'callback' }: Library, home: string, note: Note): Promise<void> {
   const subject = (await server.store.accounts.findByEmail(person.email))!.id;
   const [agent, application] = [new UserAgent(server.issuer), new UserAgent(home)];
 
@@ -110,10 +127,10 @@ async function walk(server: LiveServer, { lacks, pkce }: Library, home: string, 
   }
 
   async function signIn(check: string, wantedKid?: string): Promise<{ asked: string }> {
-    const { url: asked } = await application.visit('login');
-    if (!asked.startsWith(server.issuer)) throw new Error(`/login did not lead to the issuer but to ${asked}`);
+    const { url: asked, body } = await application.visit('login');
+    if (!asked.startsWith(server.issuer)) throw new Error(`/login leads to ${asked}, which says ${body.slice(0, 300)}`);
     const back = await authorize(agent, asked);
-    const answer = await application.visit(`callback?${back}`);
+    const answer = await application.visit(`${callback}?${back}`);
     note(check, ...judge(answer.body, wantedKid, true));
     return { asked };
   }

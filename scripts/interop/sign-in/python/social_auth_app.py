@@ -1,128 +1,41 @@
-"""social-auth-core's OpenID Connect backend, as NetBox and Zulip use it, in Flask."""
+"""social-auth-core with its Django application, as NetBox and Zulip use it."""
 
 import os
 
-from flask import Flask, redirect, request, session
-from social_core.backends.open_id_connect import OpenIdConnectAuth
-from social_core.storage import BaseStorage
-from social_core.strategy import BaseStrategy
+from django.http import JsonResponse
+from django.urls import include, path
+from django_app import configure, home, serve
 
-home = f"http://localhost:{os.environ['PORT']}/"
-settings = {
-    "SOCIAL_AUTH_OIDC_OIDC_ENDPOINT": os.environ["ISSUER"],
-    "SOCIAL_AUTH_OIDC_KEY": os.environ["CLIENT_ID"],
-    "SOCIAL_AUTH_OIDC_SECRET": os.environ["CLIENT_SECRET"],
-    "SOCIAL_AUTH_OIDC_SCOPE": ["roles", "offline_access"],
-}
-nonces = set()
-app = Flask(__name__)
-app.secret_key = os.urandom(32)
+configure(
+    ["social_django"], "social_core.backends.open_id_connect.OpenIdConnectAuth",
+    SOCIAL_AUTH_OIDC_OIDC_ENDPOINT=os.environ["ISSUER"],
+    SOCIAL_AUTH_OIDC_KEY=os.environ["CLIENT_ID"],
+    SOCIAL_AUTH_OIDC_SECRET=os.environ["CLIENT_SECRET"],
+    SOCIAL_AUTH_OIDC_SCOPE=["roles", "offline_access"],
+)
 
-
-class Nonce:
-    """Where the library keeps nonces: given out once, accepted once."""
-
-    @classmethod
-    def use(cls, server_url, timestamp, salt):
-        return nonces.add(salt)
-
-    @classmethod
-    def get(cls, server_url, salt):
-        return salt if salt in nonces else None
-
-    @classmethod
-    def delete(cls, nonce):
-        nonces.remove(nonce)
+from social_core.actions import do_auth  # noqa: E402
+from social_django.models import UserSocialAuth  # noqa: E402
+from social_django.utils import load_backend, load_strategy  # noqa: E402
 
 
-class Association:
-    """Where it keeps the nonce of a request that is under way."""
-
-    handles = {}
-
-    def __init__(self, handle="", secret="", issued=0, lifetime=0, assoc_type=""):
-        self.handle = self.secret = handle
-
-    @classmethod
-    def store(cls, server_url, association):
-        cls.handles[association.handle] = association
-
-    @classmethod
-    def get(cls, server_url=None, handle=None):
-        return [found for name, found in cls.handles.items() if name == handle]
-
-    @classmethod
-    def remove(cls, ids_to_delete):
-        cls.handles.clear()
+# The button of a page posts to /login/oidc/; here a link does the same.
+def login(request):
+    return do_auth(load_backend(load_strategy(request), "oidc", redirect_uri=home + "complete/oidc/"))
 
 
-class Storage(BaseStorage):
-    nonce = Nonce
-    association = Association
+def known(request):
+    social = UserSocialAuth.objects.get()
+    claims = {"sub": social.uid, "email": social.user.email}
+    return JsonResponse({"access_token": social.extra_data["access_token"], "claims": claims})
 
 
-class Strategy(BaseStrategy):
-    def get_setting(self, name):
-        return settings[name]
-
-    def request_data(self, merge=True):
-        return request.args.to_dict()
-
-    def request_host(self):
-        return request.host
-
-    def build_absolute_uri(self, path=None):
-        return home.rstrip("/") + (path or "")
-
-    def redirect(self, url):
-        return redirect(url)
-
-    def session_get(self, name, default=None):
-        return session.get(name, default)
-
-    def session_set(self, name, value):
-        session[name] = value
-
-    def session_pop(self, name):
-        return session.pop(name, None)
-
-    def authenticate(self, backend, *args, **kwargs):
-        return kwargs["response"]
+def refresh(request):
+    UserSocialAuth.objects.get().refresh_token(load_strategy(request))
+    return JsonResponse({"access_token": UserSocialAuth.objects.get().extra_data["access_token"]})
 
 
-def backend():
-    return OpenIdConnectAuth(Strategy(Storage()), redirect_uri=home + "callback")
-
-
-known = {}
-
-
-@app.get("/")
-def index():
-    return "at home"
-
-
-@app.get("/login")
-def login():
-    return backend().start()
-
-
-@app.get("/callback")
-def callback():
-    used = backend()
-    known.update(used.auth_complete())
-    return {"access_token": known["access_token"], "claims": {**used.id_token, "email": known["email"]}}
-
-
-@app.get("/userinfo")
-def userinfo():
-    return backend().user_data(known["access_token"])
-
-
-@app.get("/refresh")
-def refresh():
-    known.update(backend().refresh_token(known["refresh_token"]))
-    return {"access_token": known["access_token"]}
-
-
-app.run("127.0.0.1", int(os.environ["PORT"]))
+serve(
+    path("login", login), path("known", known), path("refresh", refresh),
+    path("", include("social_django.urls", namespace="social")),
+)
