@@ -4,7 +4,7 @@
 import type { Account } from '../accounts-person.ts';
 import type { Clients } from '../clients.ts';
 import { AppError } from '../errors.ts';
-import { weaknessOf, type Weakness } from './password-rule.ts';
+import { weaknessOf, type Weakness, type Words } from './password-rule.ts';
 import type { Passwords } from './password.ts';
 import type { Asker } from './turns.ts';
 
@@ -64,13 +64,13 @@ export function createNewPasswords({ passwords, clients, issuer, serviceName }: 
       const refuse = (sentence: string) => new AppError('password_unacceptable', 400, sentence);
       const length = passwords.problemWith(password);
       if (length) throw refuse(length);
+      const weakness = weaknessOf(password, { ...await commonPasswords(), own: await wordsOf(owner) });
+      if (weakness) throw refuse(sentences[weakness]);
       if (owner.passwordHash !== undefined && await isTheSame(password, owner.passwordHash, asker)) {
         throw refuse(owner.passwordMustChange
           ? 'Choose a password other than the one-time password.'
           : 'This is the password of before. Choose another one.');
       }
-      const weakness = weaknessOf(password, { common: await commonPasswords(), own: await wordsOf(owner) });
-      if (weakness) throw refuse(sentences[weakness]);
       return passwords.hash(password, asker);
     },
   };
@@ -79,10 +79,12 @@ export function createNewPasswords({ passwords, clients, issuer, serviceName }: 
 /** Of id.example.com: id and example. The last label is the name of nobody. */
 const labelsOf = (host: string) => host.split('.').filter((_label, at, all) => at < all.length - 1 || all.length === 1);
 
-// 49,000 words, 100 ms and 5 MB: loaded when somebody chooses a password, and not at every start.
-let loading: Promise<ReadonlySet<string>> | undefined;
+// 49,000 words by how many people have them, 100 ms and 5 MB: loaded when somebody chooses a password, not at every start.
+let loading: Promise<Pick<Words, 'common' | 'commonest'>> | undefined;
+const howManyFirst = 1000;
 
-function commonPasswords(): Promise<ReadonlySet<string>> {
-  loading ??= import('@zxcvbn-ts/language-common').then(({ dictionary }) => new Set(dictionary['passwords-common']));
+function commonPasswords() {
+  loading ??= import('@zxcvbn-ts/language-common').then(({ dictionary: { 'passwords-common': list } }) =>
+    ({ common: new Set(list), commonest: new Set(list.slice(0, howManyFirst)) }));
   return loading;
 }

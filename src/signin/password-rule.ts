@@ -8,6 +8,8 @@ export type Weakness = 'common' | 'own' | 'repeated' | 'sequence';
 export interface Words {
   /** Passwords that many people have, in lower case. */
   common: ReadonlySet<string>;
+  /** Of these the ones that guessers combine with a name or a month. */
+  commonest: ReadonlySet<string>;
   /** Names of the person, the service and the applications, in any spelling. */
   own: readonly string[];
 }
@@ -29,19 +31,24 @@ const lookalikes: Readonly<Record<string, string>> = {
 };
 
 /** Why nobody may choose `password`; undefined: they may. */
-export function weaknessOf(password: string, { common, own }: Words): Weakness | undefined {
+export function weaknessOf(password: string, { common, commonest, own }: Words): Weakness | undefined {
   const plain = folded(password);
   const bare = lettersAndDigits(plain);
   if (new Set(plain).size < fewestKinds || repeats(bare) || repeats(lettersAndDigits(trimmed(plain)))) return 'repeated';
   if (isSequence(plain) || isSequence(bare)) return 'sequence';
-  const isCommon = (word: string) => common.has(word) || common.has(spelledOut(word));
+  const isCommon = isIn(common);
   if (isCommon(plain) || isCommon(bare)) return 'common';
   if (isOneWord(plain, isCommon)) return 'common';
   const names = [...new Set(own.map((word) => lettersAndDigits(folded(word))))]
     .filter((word) => word.length >= shortestWord);
-  if ([bare, lettersAndDigits(spelledOut(plain))].some((text) => isMadeOf(text, names, isCommon))) return 'own';
-  return isMadeOf(bare, [], isCommon) ? 'common' : undefined;
+  // The password as a whole is compared, not words within it (same section): beside a name that everybody knows, one word
+  // that is not among the very first ones is enough.
+  const isFirst = isIn(commonest);
+  if ([bare, lettersAndDigits(spelledOut(plain))].some((text) => isMadeOf(text, names, isFirst))) return 'own';
+  return isMadeOf(bare, [], isFirst) ? 'common' : undefined;
 }
+
+const isIn = (words: ReadonlySet<string>) => (word: string) => words.has(word) || words.has(spelledOut(word));
 
 /** One spelling for what looks or reads the same: letter case, accents, forms of Unicode, what nobody sees. */
 function folded(text: string): string {
@@ -76,8 +83,8 @@ function isOneWord(plain: string, isCommon: (word: string) => boolean): boolean 
   return runs(before) + runs(after) <= mostAround && (isCommon(word) || isCommon(lettersAndDigits(word)));
 }
 
-/** Own words and the calendar's, and hardly anything else. */
-function isMadeOf(text: string, names: readonly string[], isCommon: (word: string) => boolean): boolean {
+/** Own words and the calendar's, and hardly anything else: a year, a few signs, one of the first words of any guesser. */
+function isMadeOf(text: string, names: readonly string[], isFirst: (word: string) => boolean): boolean {
   const known = [...names, ...calendar].toSorted((a, b) => b.length - a.length);
   let rest = text;
   let hasName = false;
@@ -89,7 +96,7 @@ function isMadeOf(text: string, names: readonly string[], isCommon: (word: strin
   if (!hasName) return false;
   const left = rest.replace(/(?:19|20)\d\d/g, ' ').replaceAll(' ', '');
   const word = trimmed(left);
-  return runs(left) <= mostAround && (word.length < 4 || isCommon(word));
+  return runs(left) <= mostAround && (word.length < 4 || isFirst(word));
 }
 
 /** How many characters, those that follow their neighbour counted with it. */

@@ -4,8 +4,9 @@ import { describe, expect, test } from 'vitest';
 import { weaknessOf } from '../../src/signin/password-rule.ts';
 
 const common = new Set(dictionary['passwords-common']);
-const own = ['Signet', 'The shop', 'shop', 'ada@example.com', 'ada', 'example', 'Ada Lovelace', 'Lovelace', 'id.acme.com', 'acme'];
-const weakness = (password: string) => weaknessOf(password, { common, own });
+const commonest = new Set(dictionary['passwords-common'].slice(0, 1000));
+const own = ['Signet', 'The shop', 'The', 'shop', 'Orders', 'Wiki', 'ada@example.com', 'ada', 'example', 'Ada Lovelace', 'Lovelace', 'id.acme.com', 'acme'];
+const weakness = (password: string) => weaknessOf(password, { common, commonest, own });
 
 describe('what guessers try first is told for what it is (NIST SP 800-63B-4 §3.1.1.2)', () => {
   test.each([
@@ -13,7 +14,7 @@ describe('what guessers try first is told for what it is (NIST SP 800-63B-4 §3.
       'ｐａｓｓｗｏｒｄ１２３４', 'pässwörd1234', 'pass\u200bword1234', 'sommer2026!!', 'Summer-2026-!', 'Winter2025/26', 'Herbst 2024 !!',
       'october2026october', 'dragon123456789']],
     ['own', ['ada@example.com', 'ADA@EXAMPLE.COM', 'ada.example.com', 'adalovelace1', 'Ada-Lovelace-99', 'lovelace2026!', 'signet2026!!',
-      'signetsignet1', 'the shop 2026', 'shop-password1', 'acme.summer.26', 'id.acme.com!!', 'l0vel4ce2026', 'ecalevol-ada1'].slice(0, 13)],
+      'signetsignet1', 'the shop 2026', 'shop-password1', 'acme.summer.26', 'id.acme.com!!', 'l0vel4ce2026', 'Orders!dragon', 'orders wiki shop', 'welcome2wiki', 'orders monday 1']],
     ['repeated', ['aaaaaaaaaaaa', 'abababababab', 'ada ada ada ada', 'violetviolet', 'violet violet 12', 'a1a1a1a1a1a1b', '            ']],
     ['sequence', ['abcdefghijkl', 'mnopqrstuvwx', '123456789012', 'qwertyuiop12', 'lkjhgfdsaqwe', 'abcd1234efgh', 'zyxwvutsrqpo']],
   ] as const)('%s', (kind, passwords) => {
@@ -27,7 +28,8 @@ describe('whatever else is long is good', () => {
   test.each([
     'a long enough password', 'violet harbour lantern', 'correct horse battery', 'what the thief would like', 'the first of two choices',
     'a password of my own', 'Ada likes green umbrellas', 'shop floor, third window', 'mein Hund mag keine Katzen', '7Hq-pR2v-x9Kd-Wm4t',
-    'trombone7engine', 'свобода и чай с мёдом', '我喜欢喝绿茶和读书和散步在公园里', 'summer rain on tin roofs',
+    'trombone7engine', 'violet orders', 'Orders-lantern', 'mail the violet', 'violet wiki 42', 'lovelace violet', 'record ether',
+    'satin tuesday', 'delivery monday', 'свобода и чай с мёдом', '我喜欢喝绿茶和读书和散步在公园里', 'summer rain on tin roofs',
   ])('%s', (password) => {
     expect(weakness(password)).toBeUndefined();
   });
