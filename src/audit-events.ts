@@ -36,6 +36,7 @@ export const auditEvents = {
   'key.revoked': 'A signing key was revoked: nothing that it signed is good any more.',
   'logout.delivered': 'An application was told that a session ended.',
   'logout.undelivered': 'An application could not be told that a session ended, and is not tried again.',
+  'request.refused': 'A page said why a request was refused, before it came to what the other events tell of: a form from another site, or one that cannot be read. An address with nothing at it has a log line alone.',
   'revocation.refused': 'A request for revocation was refused.',
   'session.end_refused': 'A sign-out was refused.',
   'session.ended': 'A session ended by a sign-out.',

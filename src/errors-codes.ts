@@ -57,6 +57,7 @@ export const errorCodes = {
   invalid_request: 'The request is not what this address takes; the message says what is wrong.',
   invalid_target: 'The request target is not a path.',
   invalid_token: 'The access token is not good here (RFC 6750 §3.1).',
+  jwks_client_unknown: 'Nobody of this name was seen to fetch the JWKS: `signet keys consumers` shows the names.',
   key_already_active: 'The key signs already.',
   key_already_gone: 'The key is destroyed or revoked.',
   key_already_prepared: 'There is a next key already.',

@@ -311,7 +311,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     app.silent = true;
     app.use(requestId());
     app.use(securityHeaders({ issuer: config.issuer }));
-    app.use(answerErrors({ pages, waysHome, log }));
+    app.use(answerErrors({ pages, waysHome, audit, log }));
     app.use((ctx, next) => {
       // The absolute form (RFC 9112 §3.2.2) names a host in the target. Nothing here may depend on what it says.
       if (!ctx.req.url?.startsWith('/')) {

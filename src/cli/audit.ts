@@ -28,10 +28,14 @@ export function auditCommands(program: Command, session: Session): void {
     .option('--request <reference>', 'only of this request: the reference that a page shows', reference)
     .option('--since <when>', 'not before this date (2026-07-01), or not longer ago than this (24h)', pointInTime)
     .option('--limit <count>', 'at most this many, up to 1000', count, 50)
-    .action(async (given: Given) => {
-      const { request, subject: who, ...others } = given;
-      const events = await session.withStore(async (store) =>
-        store.audit.list({ ...others, ...(who && await aboutWhom(store, who)), reference: request }));
+    .action(async (given: Given, command: Command) => {
+      const { request, subject: who, limit, ...others } = given;
+      const found = await session.withStore(async (store) => store.audit.list({
+        ...others, ...(who && await aboutWhom(store, who)), reference: request, limit: Math.min(limit + 1, mostEvents),
+      }));
+      const events = found.slice(0, limit);
+      const asked = command.getOptionValueSource('limit') !== 'default';
+      if (found.length > limit && !asked) session.note(`there are older events; these are the newest ${limit} (--limit, --since)`);
       const rows = events.map(({ seq, at, event, actor, subject, clientId, detail }) => [
         seq === null ? '' : String(seq), moment(at), event, actor ?? '', subject ?? clientId ?? '', detailText(detail),
       ]);
@@ -58,6 +62,8 @@ export function auditCommands(program: Command, session: Session): void {
         + 'noted elsewhere, it also proves later that no rows were cut off at the end.');
     });
 }
+
+const mostEvents = 1000;
 
 // Refusals that anybody can cause are counted beyond the first ones of a minute (audit-refusals.ts).
 const noneOfRequest = 'No events. The log of the server has a line for each page with a reference: look for it there.';
@@ -102,11 +108,12 @@ function pointInTime(text: string): number {
   if (durationPattern.test(text) && /[smhd]$/.test(text)) return Date.now() - toSeconds(text) * 1000;
   const at = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN;
   if (Number.isNaN(at)) throw new InvalidArgumentError('Write a date such as 2026-07-01, or a time ago such as 24h.');
+  if (at > Date.now()) throw new InvalidArgumentError('This is in the future, so nothing has happened since.');
   return at;
 }
 
 function count(text: string): number {
   const value = Number(text);
-  if (Number.isInteger(value) && value >= 1 && value <= 1000) return value;
-  throw new InvalidArgumentError('Write a whole number from 1 to 1000.');
+  if (Number.isInteger(value) && value >= 1 && value <= mostEvents) return value;
+  throw new InvalidArgumentError(`Write a whole number from 1 to ${mostEvents}.`);
 }

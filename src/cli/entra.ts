@@ -15,7 +15,9 @@ export function entraCommands(program: Command, session: Session): void {
   function configured(): EntraConfig {
     const { entra: config } = session.config();
     if (config) return config;
-    throw new AppError('entra_not_configured', 400, 'there is no entra section in the configuration');
+    throw new AppError('entra_not_configured', 400, 'there is no entra section in the configuration', {
+      hint: 'signet.yaml says under entra which tenant signs people in: see docs/entra.md',
+    });
   }
 
   entra.command('check')

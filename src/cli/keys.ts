@@ -3,7 +3,7 @@
 
 import type { Command } from 'commander';
 import type { Act } from '../keys/keyring.ts';
-import { isAppError } from '../errors.ts';
+import { AppError, isAppError } from '../errors.ts';
 import { forceOf } from '../keys/operations.ts';
 import type {
   Forced, KeyOperations, RetiredKey, RevokedKey, RotatedKey, RotationPlan,
@@ -44,6 +44,11 @@ export function keyCommands(program: Command, session: Session): void {
     .action(({ forget }: { forget?: string | true }) => withKeys(async ({ consumers, forgetConsumers }) => {
       if (forget !== undefined) {
         const done = await forgetConsumers(forget === true ? undefined : forget, { actor: session.actor });
+        if (forget !== true && done.forgotten === 0) {
+          throw new AppError('jwks_client_unknown', 404, `nobody who fetched the JWKS is counted under the name ${forget}`, {
+            hint: 'signet keys consumers shows the names, in the column CONSUMER',
+          });
+        }
         return session.answer(done, `${done.forgotten} forgotten; who comes again is counted anew`);
       }
       const shown = await consumers();

@@ -38,6 +38,8 @@ export function createPasswords({ cost, minLength, places = placesToWait }: Pass
 
   function problemWith(password: string): string | undefined {
     if ([...password].length < minLength) return `A password needs at least ${minLength} characters.`;
+    // A field of a page has one line: what stands in a second one, or cannot be typed, would lock its person out.
+    if (/\p{Cc}/u.test(password)) return 'A password is one line, without tabs or other control characters.';
     if (tooLong(password)) return `A password may have at most ${maxBytes} bytes.`;
     return undefined;
   }

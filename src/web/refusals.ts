@@ -5,6 +5,7 @@ import type { Context, Middleware } from 'koa';
 import type { KoaContextWithOIDC } from 'oidc-provider';
 import { nameOf } from '../accounts-person.ts';
 import type { Accounts } from '../accounts.ts';
+import type { Audit } from '../audit.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { ProviderPages } from '../issuer/configuration.ts';
 import type { RequestState } from '../issuer/provider.ts';
@@ -139,11 +140,12 @@ const wantsJson = (ctx: Pick<Context, 'path' | 'accepts'>) =>
 interface AnswerErrorsParts {
   pages: Pages;
   waysHome: WaysHome;
+  audit: Pick<Audit, 'record'>;
   log: Log;
 }
 
 /** Turns whatever is thrown inside into an answer, and logs once what is our own fault. */
-export function answerErrors({ pages, waysHome, log }: AnswerErrorsParts): Middleware {
+export function answerErrors({ pages, waysHome, audit, log }: AnswerErrorsParts): Middleware {
   return async (ctx, next) => {
     try {
       await next();
@@ -165,7 +167,12 @@ export function answerErrors({ pages, waysHome, log }: AnswerErrorsParts): Middl
       const { title, message } = known.status < 500
         ? { title: 'This cannot go on', message: known.message }
         : known.status === 503 ? wordings.temporarily_unavailable! : broken;
-      if (known.status < 500) logRefusal(log, ctx, { status: known.status, code: known.code });
+      if (known.status < 500) {
+        logRefusal(log, ctx, { status: known.status, code: known.code });
+        const { requestId, address } = ctx.state as RequestState;
+        const detail = { error: known.code, method: ctx.method, path: pathOf(ctx) };
+        audit.record({ event: 'request.refused', requestId, address, detail });
+      }
       const home = await waysHome.from(ctx);
       const page = pages.error({ title, message, requestId: ctx.state.requestId, code: known.code, home });
       sendPage(ctx, page, { status: known.status });
@@ -173,9 +180,11 @@ export function answerErrors({ pages, waysHome, log }: AnswerErrorsParts): Middl
   };
 }
 
+const pathOf = ({ path }: Pick<Context, 'path'>) => path.slice(0, 200);
+
 /** The reference on a page leads somebody here; what is our own fault has a line already. */
 function logRefusal(log: Log, { path, method, state }: Context, facts: Pick<Refusal, 'status' | 'code'> & { clientId?: string | undefined }) {
-  log.info('request.refused', { path: path.slice(0, 200), method, requestId: (state as RequestState).requestId, ...facts });
+  log.info('request.refused', { path: pathOf({ path }), method, requestId: (state as RequestState).requestId, ...facts });
 }
 
 interface Refusal {

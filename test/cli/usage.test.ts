@@ -50,6 +50,8 @@ describe('somebody mistypes', () => {
     ['keys rotate --force', '--force and --reason go together', 'say why'],
     ['keys activate kid --reason because', '--force and --reason go together', 'say why'],
     ['audit list --since yesterday', "argument 'yesterday' is invalid", 'run: signet audit list --help'],
+    ['audit list --since 2999-01-01', 'This is in the future', 'run: signet audit list --help'],
+    ['entra refresh-keys', 'there is no entra section', 'see docs/entra.md'],
     ['audit list --limit 0', "argument '0' is invalid", 'run: signet audit list --help'],
     ['accounts list --config', "option '--config <file>' argument missing", 'run: signet accounts list --help'],
     ['verify t --issuer http://id.example.com', 'issuer must be https', 'run: signet verify --help'],

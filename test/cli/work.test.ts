@@ -3,6 +3,9 @@ import { readdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import bcrypt from 'bcrypt';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { loadConfig } from '../../src/config.ts';
+import { silentLog } from '../../src/log.ts';
+import { openStore } from '../../src/server.ts';
 import { engines, postgres } from '../support/engines.ts';
 import { everyCommand, normalised, openTerminal, type Terminal } from './terminal.ts';
 
@@ -140,6 +143,9 @@ describe('an administrator works without a server', () => {
     expect(keys.map(({ state }: any) => state).sort()).toEqual(['active', 'destroyed', 'revoked']);
 
     expect((await json('audit list --limit 1')).events).toHaveLength(1);
+    expect((await there.signet('keys consumers --forget nobody --json'))).toMatchObject({
+      exitCode: 3, document: { error: { code: 'jwks_client_unknown', hint: expect.stringContaining('keys consumers') } },
+    });
     expect((await json('audit events')).events).toHaveProperty(['key.activated']);
     expect(await json('audit verify')).toMatchObject({ ok: true });
     expect((await json('config check')).settings.length).toBeGreaterThan(20);
@@ -274,14 +280,23 @@ describe('secrets', () => {
       ['password1234', 'guessers try first'], ['mira@example.com', 'made of your name'], ['Lindqvist2026', 'made of your name'],
       ['aaaaaaaaaaaa', 'repeats itself'], ['a'.repeat(73), 'at most 72 bytes'],
     ] as const) {
-      for (const words of ['accounts password mira@example.com', 'accounts add mira2@example.com --name Lindqvist']) {
+      for (const words of ['accounts password mira@example.com', 'accounts add mira@example.net --name Lindqvist']) {
         const { exitCode, err } = await set(input, words);
         expect([input, exitCode, err]).toEqual([input, 2, expect.stringContaining(why)]);
       }
     }
     expect((await set('violet harbour lantern')).exitCode).toBe(0);
     expect((await set('Violet harbour lantern')).err).toContain('This is the password of before');
-    expect((await terminal.signet('accounts list --json')).out).not.toContain('mira2@');
+    expect((await terminal.signet('accounts list --json')).out).not.toContain('@example.net');
+  });
+
+  test('a list that was cut says so, but to whoever said where', async () => {
+    const store = await openStore(loadConfig({ env: {}, cwd: terminal.directory }), silentLog);
+    for (let at = 0; at < 51; at += 1) store.audit.record({ event: 'signin.succeeded', subject: `person ${at}` });
+    await store.close();
+    expect((await terminal.signet('audit list --event signin.succeeded')).err)
+      .toBe('note: there are older events; these are the newest 50 (--limit, --since)\n');
+    expect((await terminal.signet('audit list --event signin.succeeded --limit 50')).err).toBe('');
   });
 
   test('a client secret is printed once; the database has its SHA-256 alone', async () => {

@@ -59,6 +59,21 @@ describe('a page that says "quote this"', () => {
     expect(JSON.stringify(event)).not.toMatch(/native code|\[object /);
   });
 
+  test.each([
+    ['a form from another site', 'cross_site_form', { 'Sec-Fetch-Site': 'cross-site' }, { password: 'x' }],
+    ['a form that is too large', 'form_too_large', {}, { password: 'x'.repeat(20_000) }],
+    ['a form in another encoding', 'unsupported_form', { 'Content-Type': 'text/plain' }, { password: 'x' }],
+  ])('of %s: one line and one event, without what was typed', async (_what, code, headers, form) => {
+    const agent = new UserAgent(server.issuer);
+    const { url } = await agent.visit(auth({}));
+    const page = await agent.request(url, { form, headers });
+    const reference = referenceOn(page)!;
+    expect(linesOf(reference)).toEqual([expect.stringContaining('"event":"request.refused"')]);
+    await expect.poll(() => eventsOf(reference), { timeout: 10_000 }).toMatchObject([
+      { event: 'request.refused', detail: { error: code, method: 'POST', path: new URL(url).pathname } },
+    ]);
+  });
+
   test('also of what the application was told', async () => {
     const answer = await new UserAgent(server.issuer).request(auth({ prompt: 'consentt' }));
     const reference = answer.headers.get('x-request-id')!;

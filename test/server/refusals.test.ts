@@ -14,7 +14,8 @@ async function answerTo(error: Error, accept: string) {
   const waysHome = { whyLost: async () => ({ reason: 'expired' }), from: async () => undefined } as never;
   const app = new Koa();
   app.use(requestId());
-  app.use(answerErrors({ pages, waysHome, log: createLog('debug', (line) => lines.push(line)) }));
+  const audit = { record() {} }; // test/flows/references.test.ts reads the real one
+  app.use(answerErrors({ pages, waysHome, audit, log: createLog('debug', (line) => lines.push(line)) }));
   app.use(() => { throw error; });
   const server = createServer(app.callback());
   await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve); });

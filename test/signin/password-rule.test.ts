@@ -14,7 +14,8 @@ describe('what guessers try first is told for what it is (NIST SP 800-63B-4 §3.
       'ｐａｓｓｗｏｒｄ１２３４', 'pässwörd1234', 'pass\u200bword1234', 'sommer2026!!', 'Summer-2026-!', 'Winter2025/26', 'Herbst 2024 !!',
       'october2026october', 'dragon123456789']],
     ['own', ['ada@example.com', 'ADA@EXAMPLE.COM', 'ada.example.com', 'adalovelace1', 'Ada-Lovelace-99', 'lovelace2026!', 'signet2026!!',
-      'signetsignet1', 'the shop 2026', 'shop-password1', 'acme.summer.26', 'id.acme.com!!', 'l0vel4ce2026', 'Orders!dragon', 'orders wiki shop', 'welcome2wiki', 'orders monday 1']],
+      'signetsignet1', 'the shop 2026', 'shop-password1', 'acme.summer.26', 'id.acme.com!!', 'l0vel4ce2026',
+      'Orders!dragon', 'orders wiki shop', 'welcome2wiki', 'orders monday 1']],
     ['repeated', ['aaaaaaaaaaaa', 'abababababab', 'ada ada ada ada', 'violetviolet', 'violet violet 12', 'a1a1a1a1a1a1b', '            ']],
     ['sequence', ['abcdefghijkl', 'mnopqrstuvwx', '123456789012', 'qwertyuiop12', 'lkjhgfdsaqwe', 'abcd1234efgh', 'zyxwvutsrqpo']],
   ] as const)('%s', (kind, passwords) => {

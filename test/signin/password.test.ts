@@ -37,6 +37,7 @@ describe('a password is chosen', () => {
     ['one character too few', 'a'.repeat(11), 'at least 12 characters'],
     ['more bytes than bcrypt reads', 'a'.repeat(73), 'at most 72 bytes'],
     ['fewer characters than 72, but more bytes', 'é'.repeat(37), 'at most 72 bytes'],
+    ['two lines, of which a page would take none', 'the first line\nand another', 'one line'],
     ['few characters that look like many', '👩‍💻'.normalize().slice(0, 2).repeat(11), 'at least 12 characters'],
   ])('%s is refused, in a sentence for the person', async (_what, password, sentence) => {
     expect(passwords.problemWith(password)).toContain(sentence);

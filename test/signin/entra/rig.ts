@@ -108,7 +108,7 @@ export async function startRig(sim: EntraSim, { config: values = {}, db: shared 
   app.silent = true;
   app.use(requestId());
   app.use(securityHeaders({ issuer }));
-  app.use(answerErrors({ pages, waysHome, log }));
+  app.use(answerErrors({ pages, waysHome, audit, log }));
   app.use((ctx, next) => {
     ctx.state.address = ctx.get('X-Test-Address') || '192.0.2.1';
     return next();
