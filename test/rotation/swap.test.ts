@@ -1,5 +1,5 @@
 // What was begun under one signing key and ends under another, at another server. No step is forced: the keyring that
-// rotates here lives in a time of its own, a day of which passes between publishing a key and signing with it.
+// rotates here lives in a time of its own, two days of which pass between publishing a key and signing with it.
 
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { createKeyring } from '../../src/keys/keyring.ts';
@@ -11,7 +11,8 @@ import type { TestServer } from '../support/signet.ts';
 import { authorizationRequest, decode, signIn, tokenRequest, UserAgent } from '../support/user-agent.ts';
 import type { Answer } from '../support/user-agent.ts';
 
-const dayMs = 86_400_000;
+/** Longer than keys are published ahead by default. */
+const publishedAheadMs = 2 * 86_400_000;
 const signedOut = 'https://app.example.com/';
 
 describe.each(engines)('two servers on one database, $name, whose signing key changes', ({ freshUrl }) => {
@@ -35,7 +36,7 @@ describe.each(engines)('two servers on one database, $name, whose signing key ch
   /** One rotation, at its time; resolves when both servers have noticed. Answers the new key's kid. */
   async function rotate(): Promise<string> {
     const { kid } = await nextKey(keyring);
-    clock += dayMs;
+    clock += publishedAheadMs;
     await keyring.activate(kid);
     await noticed(([signing]) => signing === kid);
     return kid;
@@ -112,12 +113,13 @@ describe.each(engines)('two servers on one database, $name, whose signing key ch
     const { agent, tokens } = await signIn(first.issuer);
     const { kid } = decode(tokens.id_token).header;
     await rotate();
-    expect((await agent.visit(endSession(tokens.id_token))).status).toBe(200);
     await keyring.revoke(kid, 'a backup was stolen');
     await noticed((kids) => !kids.includes(kid));
-    for (const server of [first, second]) {
-      expect(await new UserAgent(server.url).visit(endSession(tokens.id_token))).toMatchObject({ status: 400 });
+    for (const { url } of [first, second]) {
+      const page = await new UserAgent(first.issuer, url).visit(endSession(tokens.id_token));
+      expect([page.status, page.headers.get('location')]).toEqual([200, null]);
     }
+    expect((await agent.visit(endSession(tokens.id_token))).body).toContain('Sign out?');
     const silently = await agent.request(authorizationRequest(first.issuer, { prompt: 'none' }).url);
     expect(new URL(silently.headers.get('location')!).searchParams.has('code')).toBe(true);
   });
