@@ -66,7 +66,7 @@ async function expectNoHarm(): Promise<void> {
 }
 
 describe.skipIf(!engines.includes(postgres))('two servers on one PostgreSQL, under load', () => {
-  beforeAll(async () => { rig = await startRig(); }, 60_000);
+  beforeAll(async () => { rig = await startRig(); }, 60_000 * pace);
   afterAll(() => rig?.close());
 
   test('rotate five times, through a crash, a wrong clock and a failing JWKS; no good token is refused', async () => {
