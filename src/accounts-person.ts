@@ -1,6 +1,7 @@
 // One person: what is known of them, how that stands in a row of the table accounts, and what follows from it without
 // asking the database. The rows themselves are the business of accounts.ts.
 
+import { domainToASCII } from 'node:url';
 import { isDeepStrictEqual } from 'node:util';
 import type { Value } from './database/database.ts';
 import { AppError } from './errors.ts';
@@ -100,9 +101,15 @@ export function fromRow(row: Row): Account {
   };
 }
 
-/** Equal for two spellings of one mailbox as people mean it: letter case and Unicode form aside. */
+/**
+ * Equal for two spellings of one mailbox as people mean it: letter case and Unicode form aside, and a domain in letters of
+ * its own or as the DNS has it (RFC 5890 §2.3.2.1), which is what browsers send of a field for e-mail addresses.
+ */
 export function emailKey(email: string): string {
-  return email.trim().normalize('NFKC').toLowerCase();
+  const key = email.trim().normalize('NFKC').toLowerCase();
+  const at = key.lastIndexOf('@') + 1;
+  const domain = key.slice(at);
+  return /^[\x00-\x7f]*$/.test(domain) ? key : key.slice(0, at) + (domainToASCII(domain) || domain);
 }
 
 // RFC 5321 §4.1.2 with the letters of RFC 6531 §3.3: a local part of atoms, or quoted; a domain, or an address in

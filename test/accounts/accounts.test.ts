@@ -13,6 +13,8 @@ test.each([
   ['ÄNNE@example.com', 'änne@example.com'],
   ['a\u0308nne@example.com', 'änne@example.com'],
   ['ａｄａ@example.com', 'ada@example.com'],
+  ['ada@B\u00fccher.example', 'ada@xn--bcher-kva.example'],
+  ['"@"@b\u00fccher.example', '"@"@XN--BCHER-KVA.example'],
 ])('%j and %j are one mailbox', (one, other) => {
   expect(emailKey(one)).toBe(emailKey(other));
 });
