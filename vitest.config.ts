@@ -26,6 +26,9 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: 'test/support/global-setup.ts',
+    setupFiles: ['test/support/each-file.ts'],
+    // A worker goes on from file to file, with the modules that it has: nothing of ours keeps anything in them.
+    isolate: false,
     // For what hangs, not for what is slow: a machine may be busy with other things.
     testTimeout: 120_000,
     hookTimeout: 240_000,

@@ -7,6 +7,9 @@ import { createPrivateKey } from 'node:crypto';
 
 const seen = new Map<string, string>();
 
+/** At the beginning of a test file. */
+export const forgetSecrets = (): void => seen.clear();
+
 /** Shorter values (an empty cookie, "yes") would be found by chance. */
 const shortest = 12;
 

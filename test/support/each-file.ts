@@ -1,0 +1,5 @@
+// Before each test file: a worker runs many of them, and what one knew is not the next one's business.
+
+import { forgetSecrets } from './secrets.ts';
+
+forgetSecrets();
