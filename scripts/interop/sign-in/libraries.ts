@@ -28,20 +28,23 @@ export interface Library {
   command: string[];
 }
 
+type Traits = Omit<Library, 'name' | 'prepare' | 'command'>;
+
 const built = `${cache}/sign-in`;
 const folder = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 
-const go = (name: string, program: string, modules: string[], traits: Omit<Library, 'name' | 'prepare' | 'command'>): Library => ({
+const go = (name: string, program: string, modules: string[], traits: Traits): Library => ({
   name: `Go, ${name}`,
   ...traits,
   prepare() {
     run('go', ['build', '-o', `${built}/${program}`, `./${program}`], folder('go'));
-    return run('go', ['list', '-m', ...modules], folder('go')).trim().replace(/^[^ ]*?([^/ ]+(?:\/v\d+)?) v/gm, '$1 v').split('\n').join(', ');
+    const versions = run('go', ['list', '-m', ...modules], folder('go')).trim().split('\n');
+    return versions.map((line) => line.replace(/^.*?([^/ ]+(?:\/v\d+)?) v/, '$1 v')).join(', ');
   },
   command: [`${built}/${program}`],
 });
 
-const python = (name: string, program: string, packages: RegExp, traits: Omit<Library, 'name' | 'prepare' | 'command'>): Library => ({
+const python = (name: string, program: string, packages: RegExp, traits: Traits): Library => ({
   name: `Python, ${name}`,
   ...traits,
   prepare() {
@@ -53,7 +56,7 @@ const python = (name: string, program: string, packages: RegExp, traits: Omit<Li
   command: [`${built}/python/bin/python`, `${folder('python')}/${program}.py`],
 });
 
-const node = (name: string, program: string, traits: Omit<Library, 'name' | 'prepare' | 'command'>): Library => ({
+const node = (name: string, program: string, traits: Traits): Library => ({
   name: `Node, ${name}`,
   ...traits,
   prepare() {
@@ -76,7 +79,8 @@ const java: Library = {
     run('mvn', ['--batch-mode', '--quiet', 'package', 'dependency:copy-dependencies'], `${built}/java`);
     const jars = readdirSync(`${built}/java/target/dependency`);
     const versionOf = (name: string) => jars.map((jar) => new RegExp(`^${name}-([\\d.]+)\\.jar$`).exec(jar)?.[1]).find(Boolean);
-    return `kafka-clients ${versionOf('kafka-clients')}, jose4j ${versionOf('jose4j')}, Java ${run('java', ['--version']).split(' ')[1]}`;
+    const named = ['kafka-clients', 'jose4j'].map((name) => `${name} ${versionOf(name)}`);
+    return [...named, `Java ${run('java', ['--version']).split(' ')[1]}`].join(', ');
   },
   command: ['java', '-XX:TieredStopAtLevel=1', '-cp', `${built}/java/target/classes:${built}/java/target/dependency/*`, 'Kafka'],
 };
@@ -121,7 +125,7 @@ export const libraries: Library[] = [
   }),
   node('openid-client', 'openid_client', { usedBy: 'Immich, Audiobookshelf', pkce: true, lacks: {} }),
   node('passport-openidconnect', 'passport_app', {
-    usedBy: 'Wiki.js, Outline has passport-oauth2', pkce: false,
+    usedBy: 'Wiki.js', pkce: false,
     lacks: { userinfo: askedAtSignIn, refresh: 'no call for it', 'sign-out': noSignOut },
     note: 'does not look at the ID token’s signature',
   }),

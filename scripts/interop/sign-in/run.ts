@@ -99,7 +99,8 @@ async function serve(server: LiveServer, _: Library, home: string, note: Note): 
 
 type Note = (check: string, got: string, ok: boolean) => void;
 
-async function walk(server: LiveServer, { lacks, pkce, callback = 'callback' }: Library, home: string, note: Note): Promise<void> {
+async function walk(server: LiveServer, library: Library, home: string, note: Note): Promise<void> {
+  const { lacks, pkce, callback = 'callback' } = library;
   const subject = (await server.store.accounts.findByEmail(person.email))!.id;
   const [agent, application] = [new UserAgent(server.issuer), new UserAgent(home)];
 
