@@ -99,7 +99,8 @@ export function createProviderPages({ log, pages, waysHome, accounts, elsewhere 
         return;
       }
       const { status } = ctx;
-      const home = await waysHome.from(ctx as never, ctx.oidc?.client?.clientId);
+      // The database would be asked for it, and waited for once more.
+      const home = away ? undefined : await waysHome.from(ctx as never, ctx.oidc?.client?.clientId);
       const code = away ? comeAgain.error : out.error;
       if (status < 500) logRefusal(log, ctx as never, { status, code, clientId: ctx.oidc?.client?.clientId });
       showRefusal(ctx, pages, { status, code, description: out.error_description, home });
@@ -173,7 +174,7 @@ export function answerErrors({ pages, waysHome, audit, log }: AnswerErrorsParts)
         const detail = { error: known.code, method: ctx.method, path: pathOf(ctx) };
         audit.record({ event: 'request.refused', requestId, address, detail });
       }
-      const home = await waysHome.from(ctx);
+      const home = away ? undefined : await waysHome.from(ctx);
       const page = pages.error({ title, message, requestId: ctx.state.requestId, code: known.code, home });
       sendPage(ctx, page, { status: known.status });
     }

@@ -74,7 +74,7 @@ describe('a reverse proxy, as docs/operations.md has it', () => {
     const before = getGlobalDispatcher();
     onTestFinished(() => setGlobalDispatcher(before));
     // The name leads to this machine, as DNS would have it; the client is somebody other than the proxy.
-    const agent = new Agent({ localAddress: '127.0.0.2', connect: {
+    const agent = new Agent({ localAddress: '127.0.0.2', maxHeaderSize: 65_536, connect: {
       ca: readFileSync(join(directory, certificate)),
       lookup: (_name, { all }, found) => (all ? found(null, [{ address: '127.0.0.1', family: 4 }]) : found(null, '127.0.0.1', 4)),
     } });
@@ -90,13 +90,14 @@ describe('a reverse proxy, as docs/operations.md has it', () => {
     await guess.request(/action="([^"]*)"/.exec(form.body)![1]!,
       { form: { email: person.email, password: 'not the password' }, headers: forged });
 
-    // The longest state that is allowed comes back in one redirect.
-    const state = 's'.repeat(8192);
+    // The longest state that is allowed comes back in one redirect, also where each of its characters is sent as three.
     const discovery = await (await fetch(`${front}/.well-known/openid-configuration`)).json() as { issuer: string };
     expect(discovery.issuer).toBe(issuer);
-    const { url } = authorizationRequest(issuer, { state, prompt: 'none' });
-    const refused = await new UserAgent(issuer, front).request(url);
-    expect([refused.status, new URL(refused.headers.get('location')!).searchParams.get('state')]).toEqual([303, state]);
+    for (const state of ['s'.repeat(8192), '"'.repeat(8192)]) {
+      const { url } = authorizationRequest(issuer, { state, prompt: 'none' });
+      const refused = await new UserAgent(issuer, front).request(url);
+      expect([refused.status, new URL(refused.headers.get('location')!).searchParams.get('state')]).toEqual([303, state]);
+    }
 
     const request = authorizationRequest(issuer);
     const code = (await authorize(new UserAgent(issuer, front), request.url)).get('code')!;
