@@ -3,6 +3,7 @@
 import { createVerifier, type Verifier } from '../verifier/index.ts';
 import { checkAddress, checkIssuer } from '../verifier/fetch.ts';
 import { optionsCheck } from '../verifier/known-options.ts';
+import { longestTimerSeconds } from '../verifier/parts.ts';
 import type { SameSite } from './cookies.ts';
 import type { BffError } from './errors.ts';
 import { readCookieKeys } from './seal.ts';
@@ -58,6 +59,9 @@ export interface BffOptions {
 
 export type Settings = ReturnType<typeof readOptions>;
 
+/** As long as an access token lives at most: ahead of that, every request would be a renewal. */
+const longestTokenSeconds = 3600;
+
 const checkOptions = optionsCheck<BffOptions>('createBff', {
   issuer: 'string', clientId: 'string', clientSecret: 'string', baseUrl: 'string', cookieKeys: 'object',
   scope: 'string', resource: 'string', verifier: 'object', cookieName: 'string', sameSite: 'string',
@@ -95,8 +99,8 @@ export function readOptions(options: BffOptions) {
     cookieName,
     sameSite,
     signedOutPath,
-    refreshAheadMs: seconds('refreshAheadSeconds', options.refreshAheadSeconds ?? 30) * 1000,
-    timeoutSeconds: seconds('timeoutSeconds', options.timeoutSeconds ?? 10),
+    refreshAheadMs: seconds('refreshAheadSeconds', options.refreshAheadSeconds ?? 30, { most: longestTokenSeconds }) * 1000,
+    timeoutSeconds: seconds('timeoutSeconds', options.timeoutSeconds ?? 10, { least: 0.001, most: longestTimerSeconds }),
     onError: options.onError ?? (() => {}),
     now,
   };
@@ -107,7 +111,7 @@ function required(name: string, value: unknown): string {
   throw new TypeError(`${name} is required`);
 }
 
-function seconds(name: string, value: number): number {
-  if (Number.isFinite(value) && value >= 0) return value;
-  throw new TypeError(`${name} must be a number of seconds`);
+function seconds(name: string, value: number, { least = 0, most }: { least?: number; most: number }): number {
+  if (Number.isFinite(value) && value >= least && value <= most) return value;
+  throw new TypeError(`${name} must be a number of seconds from ${least} to ${most}`);
 }

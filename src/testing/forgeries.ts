@@ -55,7 +55,13 @@ export type Forgery = keyof typeof forge;
 /** Every kind of token that `forge` makes, for `test.each(forgeries)`. */
 export const forgeries = Object.keys(forge) as Forgery[];
 
-export const forgeToken = (forgery: Forgery, draft: Draft): string => forge[forgery](draft);
+/** @throws {TypeError} where there is no such forgery */
+export function forgeToken(forgery: Forgery, draft: Draft): string {
+  if (!Object.hasOwn(forge, forgery)) {
+    throw new TypeError(`there is no forgery ${String(forgery)}; there are ${forgeries.join(', ')}`);
+  }
+  return forge[forgery](draft);
+}
 
 export function compact(header: Header, claims: Claims, sign: (text: string) => string): string {
   const text = `${encode(header)}.${encode(claims)}`;

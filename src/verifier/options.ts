@@ -19,7 +19,7 @@ export interface VerifierOptions {
   jwksUri?: string;
   /** A fixed JWK Set: nothing is fetched, and a rotation needs a new verifier. */
   jwks?: JSONWebKeySet;
-  /** Seconds the clocks of issuer and service may be apart. Default 5. */
+  /** Seconds the clocks of issuer and service may be apart, 600 at most. Default 5. */
   clockToleranceSeconds?: number;
   /** Longest token that is looked at, in bytes. Default 8192. */
   maxTokenBytes?: number;

@@ -22,6 +22,9 @@ interface VerifierParts {
 /** A timer that is longer goes off at once (2³¹ ms), and a refresh that is planned so would follow upon the last. */
 export const longestTimerSeconds = 2_147_483;
 
+/** No clock is off by more and unnoticed; what was meant as milliseconds would have expired tokens serve for hours. */
+const mostClockToleranceSeconds = 600;
+
 const checkOptions = optionsCheck<VerifierOptions>('createVerifier', {
   issuer: 'string', audience: 'checked elsewhere', service: 'string', jwksUri: 'string', jwks: 'object',
   clockToleranceSeconds: 'number', maxTokenBytes: 'number', revocation: 'string', redis: 'object',
@@ -36,7 +39,7 @@ export function createParts(options: VerifierOptions): VerifierParts {
   checkOptions(options);
   checkStaleness(options.staleness ?? {});
   const { issuer, now = Date.now } = options;
-  const clockToleranceSeconds = readNumber(options, 'clockToleranceSeconds', 5);
+  const clockToleranceSeconds = readNumber(options, 'clockToleranceSeconds', 5, 0, mostClockToleranceSeconds);
   // How often the issuer is asked, by whom, and who hears of it: the same for keys and status lists.
   const asking = {
     issuer, now,

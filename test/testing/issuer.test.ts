@@ -97,6 +97,10 @@ describe('a service is shown tokens that it must refuse', () => {
     'unknown-key': 'unknown_key',
   };
 
+  test.each(['expird', 'constructor', undefined])('%s is none, and the message says which there are', (none) => {
+    expect(() => issuer.forge(none as Forgery)).toThrow(/there is no forgery .*expired/);
+  });
+
   test('there is a reason for each of them', () => {
     expect(Object.keys(reasons)).toEqual(forgeries);
   });
