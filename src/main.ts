@@ -4,13 +4,13 @@
 
 import { enableCompileCache } from 'node:module';
 import { userInfo } from 'node:os';
-import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 
 // Halves a warm start. Beside the packages, where only whoever installed them may write: in a directory that everybody
 // shares, others could leave code for us. Where it cannot be written, the start is merely slower.
 enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/signet', import.meta.url)));
 const { run } = await import('./cli/run.ts');
+const { readInput } = await import('./cli/input.ts');
 
 // Whoever reads us may stop reading (signet audit list | head): nothing is wrong then, and there is nobody to tell.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -20,7 +20,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 process.exitCode = await run(process.argv.slice(2), {
   out: (words) => void process.stdout.write(words),
   err: (words) => void process.stderr.write(words),
-  readInput: () => text(process.stdin),
+  readInput: () => readInput(process.stdin),
   userName: userName(),
   untilStopped,
   columns: process.stdout.columns,

@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import bcrypt from 'bcrypt';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { openDatabase } from '../../src/database/open.ts';
 import { engines, postgres } from '../support/engines.ts';
@@ -29,7 +30,7 @@ afterAll(async () => {
 
 /** The real thing, in a process of its own. */
 function start(
-  words: readonly string[], input = '', nodeOptions: readonly string[] = [], { cwd = directory, env = {} } = {},
+  words: readonly string[], input: string | Buffer = '', nodeOptions: readonly string[] = [], { cwd = directory, env = {} } = {},
 ) {
   const child = spawn(process.execPath, [...nodeOptions, signet, ...words], {
     cwd,
@@ -167,6 +168,21 @@ describe('signet as a process', () => {
     const { document } = await (await openTerminal({ directory })).signet(`audit list --subject ${account.id} --json`);
     const { userInfo } = await import('node:os');
     expect(document.events).toMatchObject([{ event: 'account.created', actor: `cli:${userInfo().username}` }]);
+  });
+
+  test.each<[string, Buffer, boolean]>([
+    ['UTF-16, as PowerShell writes it', Buffer.from('\ufeffein langes Pa\u00dfwort\r\n', 'utf16le'), true],
+    ['UTF-8 with a byte order mark', Buffer.from('\ufeffein langes Pa\u00dfwort\n'), true],
+    ['Latin-1', Buffer.from('ein langes Pa\u00dfwort\n', 'latin1'), false],
+  ])('reads a password as it was meant, or not at all: %s', async (_encoding, input, isRead) => {
+    const email = `${input.length}@example.com`;
+    const { exitCode, err } = await start(['accounts', 'add', email, '--password-stdin'], input).ended;
+    expect([exitCode, err]).toEqual(isRead ? [0, '']
+      : [2, 'error: standard input is neither UTF-8 nor UTF-16\nhint: pipe it in as UTF-8\n']);
+    const db = await openDatabase(`sqlite:${join(directory, 'data', 'signet.db')}`);
+    const { rows } = await db.query<{ password_hash: string }>('select password_hash from accounts where email = $1', [email]);
+    await db.close();
+    expect(rows.map((row) => bcrypt.compareSync('ein langes Pa\u00dfwort', row.password_hash))).toEqual(isRead ? [true] : []);
   });
 
   test('loads nothing that strips types once all was compiled', async () => {
