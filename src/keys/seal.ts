@@ -7,6 +7,7 @@ import { link, mkdir, open, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 import { decodeMasterKey } from '../config-rules.ts';
+import { decodeText } from '../config-text.ts';
 import { AppError } from '../errors.ts';
 
 /** Current first, then those that may still open what they sealed. */
@@ -150,7 +151,7 @@ async function readPrivately(file: string): Promise<string | undefined> {
         `the master key ${file} may be read by other users (mode 0${(mode & 0o777).toString(8)})`,
         { hint: `chmod 600 ${file}` });
     }
-    return await handle.readFile('utf8');
+    return decodeText(await handle.readFile()) ?? ''; // no text is no key
   } catch (cause) {
     if (cause instanceof AppError) throw cause;
     if (hasCode(cause, 'ENOENT')) return undefined;
@@ -164,7 +165,9 @@ function parseKey(text: string, where: string): Buffer {
   const key = decodeMasterKey(text.trim());
   if (key) return key;
   const message = `${where} is not ${keyBytes} random bytes in base64, base64url or hex`;
-  throw new AppError('master_key_malformed', 500, message, { hint: 'make one with: openssl rand -base64 32' });
+  throw new AppError('master_key_malformed', 500, message, {
+    hint: 'restore it from your backup; only where there is no database yet, make one: openssl rand -base64 32',
+  });
 }
 
 function wrongKey(what: string, id: string, ours: string[]): AppError {

@@ -11,7 +11,7 @@ const place = () => join(mkdtempSync(join(tmpdir(), 'signet-seal-')), 'keys', 'm
 const first = { createIfMissing: true };
 const later = { createIfMissing: false };
 
-function keyFile(text: string, mode = 0o600): string {
+function keyFile(text: string | Buffer, mode = 0o600): string {
   const file = join(mkdtempSync(join(tmpdir(), 'signet-seal-')), 'master.key');
   writeFileSync(file, text);
   chmodSync(file, mode);
@@ -26,6 +26,17 @@ describe('the master key file', () => {
     expect(statSync(file).mode & 0o777).toBe(0o600);
     expect(await loadMasterKey({ file }, later)).toEqual([made]);
     expect(await loadMasterKey({ file }, first)).toEqual([made]);
+  });
+
+  test('is read in the encoding that a shell or an editor wrote it in', async () => {
+    const key = randomBytes(32);
+    const text = `\ufeff${key.toString('base64')}\r\n`;
+    for (const written of [Buffer.from(text), Buffer.from(text, 'utf16le'), Buffer.from(text, 'utf16le').swap16()]) {
+      expect(await loadMasterKey({ file: keyFile(written) }, later)).toEqual([key]);
+    }
+    // Whoever reads the hint has a key, somewhere: another one would open nothing.
+    await expect(loadMasterKey({ file: keyFile(Buffer.from([0xff, 0xe9, 0x41])) }, later)).rejects.toMatchObject(
+      { code: 'master_key_malformed', hint: expect.stringMatching(/^restore it from your backup/) });
   });
 
   test('is one, however many processes start together', async () => {

@@ -1,6 +1,7 @@
 // Files with secrets and keys, as credentials.ts reads them: what cannot be used is told in words for an operator.
 
 import { readFile } from 'node:fs/promises';
+import { decodeText } from '../../config-text.ts';
 import { AppError } from '../../errors.ts';
 
 /** @throws {AppError} entra_credential_unusable: not there, not readable, empty */
@@ -12,7 +13,9 @@ export async function readBytes(file: string): Promise<Buffer> {
 
 /** Without the white space around it. @throws {AppError} as readBytes does */
 export async function readText(file: string): Promise<string> {
-  return (await readBytes(file)).toString('utf8').trim();
+  const bytes = await readBytes(file);
+  // Of a PEM file the words between the keys may be in whatever character set, and do not matter.
+  return (decodeText(bytes) ?? bytes.toString('utf8')).trim();
 }
 
 export function unreadable(file: string, cause: unknown): AppError {

@@ -29,7 +29,7 @@ beforeEach(() => {
   };
 });
 
-const file = (name: string, content: string) => {
+const file = (name: string, content: string | Buffer) => {
   const path = join(directory, name);
   // As Kubernetes does: the new file takes the place of the old one at once.
   writeFileSync(`${path}.new`, content);
@@ -64,6 +64,8 @@ describe('E24 a certificate', () => {
   test.each([
     ['passphrase', (phrase: string) => ({ passphrase: phrase })],
     ['passphraseFile', (phrase: string) => ({ passphraseFile: file('phrase', `${phrase}\n`) })],
+    ['passphraseFile as PowerShell writes it',
+      (phrase: string) => ({ passphraseFile: file('phrase', Buffer.from(`\ufeff${phrase}\r\n`, 'utf16le')) })],
   ])('with an encrypted key is opened by %s', async (_name, given) => {
     const { certificate, key } = await sim.app.newCertificate();
     const phrase = randomUUID();
