@@ -57,6 +57,13 @@ function start(
   return { child, says, ended };
 }
 
+test('a node that cannot read TypeScript is told for what it is, with the one that can', async () => {
+  // What an older one lacks, a newer one leaves out on request.
+  const { exitCode, out, err } = await start(['serve'], '', ['--no-experimental-strip-types']).ended;
+  expect({ exitCode, out }).toEqual({ exitCode: 1, out: '' });
+  expect(err).toMatch(/^error: this is Node .*22\.18 or newer.*\nhint: npm ci installs one: .*node_modules\/\.bin\/node signet\.js/);
+});
+
 describe('signet serve, for the first time and then again', () => {
   test('the first administrator is told once, and a signal stops the server', async () => {
     const server = start(['serve']);
