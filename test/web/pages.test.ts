@@ -188,7 +188,7 @@ describe('what the forms send', () => {
     const html = pages.signIn({ action: '/interaction/1/password', application: 'Orders' });
     const inputs = shownInputs(html);
     expect(inputs.map(pick('name', 'type', 'autocomplete')))
-      .toEqual([['email', 'email', 'username'], ['password', 'password', 'current-password']]);
+      .toEqual([['email', 'text', 'username'], ['password', 'password', 'current-password']]);
     const forms = elementsOf(html).filter(({ tag }) => tag === 'form').map(pick('method', 'action'));
     expect(forms).toEqual([['post', '/interaction/1/password'], ['post', '/interaction/1/password']]);
   });
