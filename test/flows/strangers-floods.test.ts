@@ -111,17 +111,20 @@ describe.each(engines)('a flood on $name', ({ name, freshUrl }) => {
   ];
 
   test('of refusals of every kind, from all over a /64, is a handful of rows', async () => {
+    const began = performance.now();
     await flood(40 * refused.length, async (index) => {
       const [, ask] = refused[index % refused.length]!;
       await (await ask(`2001:db8:7:7::${index.toString(16)}`, index) as Response).arrayBuffer();
     });
     const rows = () => count(`audit_events where address like '2001:db8:7:7:%'`);
-    await vi.waitFor(async () => expect(await rows()).toBe(60), { timeout: 5_000 });
+    await vi.waitFor(async () => expect(await rows()).toBeGreaterThanOrEqual(60), { timeout: 5_000 });
     // Another one's mistake has its row all the same.
     await fetch(`${server.issuer}/me`, { headers: { ...from('198.51.100.20'), Authorization: 'Bearer x' } });
     await vi.waitFor(async () =>
       expect(await count(`audit_events where address = '198.51.100.20'`)).toBe(1), { timeout: 5_000 });
-    expect(await rows()).toBe(60);
+    // Of 320 sixty a minute, and at the end of each, of which one may have come meanwhile, some that count the others.
+    const minutes = 2 + Math.floor((performance.now() - began) / 60_000);
+    expect(await rows()).toBeLessThanOrEqual(minutes * 72);
   });
 
   test('of names that fetch the JWKS leaves some hundred, and costs no write per fetch', async () => {
