@@ -41,15 +41,17 @@ describe.runIf(engines.includes(postgres))('a network that fails', () => {
     Promise.all(Array.from({ length: count }, () => db.query('select pg_sleep(0.05)')));
 
   test('that goes silent costs one bounded wait, and the connections of before are not asked again', async () => {
-    const { db, network } = await open({ statement_timeout: '200' });
+    const { db, network } = await open({ statement_timeout: '1000' });
     await fill(db, 5);
     network.silence();
     await expect(db.query('insert into notes (id) values (1)')).rejects.toMatchObject({
       code: 'database_unavailable', message: expect.stringContaining('does not answer'),
     });
-    const began = performance.now();
-    for (let id = 2; id < 8; id += 1) await db.query('insert into notes (id) values ($1)', [id]);
-    expect(performance.now() - began).toBeLessThan(1_500); // one more wait would be more than 2 s
+    for (let id = 2; id < 8; id += 1) {
+      const began = performance.now();
+      await db.query('insert into notes (id) values ($1)', [id]);
+      expect(performance.now() - began).toBeLessThan(3_000); // one more wait would be as long
+    }
   });
 
   test('and falls silent under a listener is noticed: it hears what is announced afterwards', async () => {
