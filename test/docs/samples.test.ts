@@ -1,7 +1,10 @@
-import { readFileSync, readdirSync, existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import packageJson from '../../package.json' with { type: 'json' };
+import { loadConfig } from '../../src/config.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const read = (path: string) => readFileSync(root + path, 'utf8');
@@ -21,5 +24,20 @@ describe('our package, whose name is somebody else\'s on npmjs.com', () => {
     const [, file, installed] = /writes (\S+)\nnpm install (\S+)/.exec(read('docs/services.md'))!;
     expect(file).toBe(built);
     expect(installed).toMatch(new RegExp(`/${file}$`));
+  });
+});
+
+describe('a signet.yaml that a guide shows', () => {
+  // Those that begin from nothing; others show a part of one that is there, or name files of their own.
+  test.each(['README.md', 'docs/spa.md', 'docs/cli.md', 'docs/metrics.md', 'docs/operations.md'])('is whole as it stands: %s', (page) => {
+    const blocks = [...read(page).matchAll(/^```yaml\n(.*?)^```/gms)].map(([, text]) => text!)
+      .filter((text) => /^(?:issuer|apis|applications|metrics):/m.test(text));
+    expect(blocks).not.toEqual([]);
+    for (const text of blocks) {
+      const cwd = mkdtempSync(join(tmpdir(), 'signet-guide-'));
+      onTestFinished(() => rmSync(cwd, { recursive: true, force: true }));
+      writeFileSync(join(cwd, 'signet.yaml'), text);
+      expect(() => loadConfig({ cwd, env: {} })).not.toThrow();
+    }
   });
 });
