@@ -58,7 +58,9 @@ export function createRefusals({ networkOf = (address) => address, now = Date.no
 
   /** A network has its first kinds apart, and the others together; where even those are too many, all share one. */
   function kindOf({ event, clientId, detail = {} }: AuditEvent, network: string | undefined): Kind {
-    const error = detail.failure ?? detail.error ?? detail.reason;
+    // A failure at Microsoft is a word of ours, and so is its reason: each has its row.
+    const error = detail.failure === undefined ? detail.error ?? detail.reason
+      : [detail.failure, detail.reason].filter((word) => word !== undefined).join(' ');
     const apart = JSON.stringify([event, error, clientId, network]);
     const ofNetwork = JSON.stringify([event, network]);
     const known = kinds.get(apart);
