@@ -104,6 +104,8 @@ async function walk(server: LiveServer, library: Library, home: string, note: No
   const subject = (await server.store.accounts.findByEmail(person.email))!.id;
   const [agent, application] = [new UserAgent(server.issuer), new UserAgent(home)];
 
+  /** Of the answer before, so that a refresh that was none is seen. */
+  let lastToken: string | undefined;
   const first = await signIn('sign-in');
   const { searchParams } = new URL(first.asked);
   const sent = ['code_challenge', 'nonce', 'state'].filter((name) => searchParams.has(name));
@@ -146,6 +148,8 @@ async function walk(server: LiveServer, library: Library, home: string, note: No
     if (!body.startsWith('{')) return [body.slice(0, 300), false];
     const { access_token: token, claims } = JSON.parse(body) as Known;
     const { header } = decode(token);
+    if (token === lastToken) return ['the access token is still the one before', false];
+    lastToken = token;
     if (wantedKid !== undefined && header.kid !== wantedKid) return [`signed by ${header.kid}, not ${wantedKid}`, false];
     if (claims === undefined || claims === null) return ['yes, no ID token', !needsClaims];
     const isRight = claims.sub === subject && (!needsClaims || claims.email === person.email);
