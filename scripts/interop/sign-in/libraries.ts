@@ -86,7 +86,9 @@ const java: Library = {
 };
 
 const rust: Library = {
-  name: 'Rust, openidconnect', usedBy: 'applications in Rust', pkce: true, lacks: {},
+  name: 'Rust, openidconnect', usedBy: 'Vaultwarden, Proxmox VE', pkce: true, lacks: {},
+  note: 'keys are fetched with discovery alone: the next one is known for being published ahead, the one after that once ' +
+    'it has discovered anew',
   prepare() {
     run('cargo', ['build', '--quiet', '--locked', '--target-dir', `${built}/rust`], folder('rust'));
     const lock = readFileSync(`${folder('rust')}/Cargo.lock`, 'utf8');
