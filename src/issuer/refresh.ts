@@ -61,8 +61,8 @@ export interface RefreshRules {
 
 /** A lost answer, and the tabs of one browser. Those that ask at the same moment count as one. */
 const mostRepetitions = 3;
-/** What a connection asks first was meant when it was opened, unless it was kept for something. */
-const longestWaitMs = 2_000;
+/** What a connection asks first was meant when it was opened, unless it was kept for something: an overloaded server reads it late. */
+const longestWaitMs = 10_000;
 
 const nobodyDies = { mayBeUnanswered: async () => false };
 
