@@ -4,11 +4,13 @@ import { request } from 'node:https';
 import { gunzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 
-import { sim, visitor } from './fresh.ts';
+import { sim, startFresh, visitor } from './fresh.ts';
 import { aadstsTable, attackerHost, graphFaults, startEntraSim } from './index.ts';
 import type { Fault } from './index.ts';
 import { createRelyingParty, createVisitor, redirectUri } from './visitor.ts';
 import type { Visitor } from './visitor.ts';
+
+startFresh();
 
 const keysUrl = () => `https://login.microsoftonline.com/${sim.app.home.id}/discovery/v2.0/keys`;
 const tokenUrl = () => `https://login.microsoftonline.com/${sim.app.home.id}/oauth2/v2.0/token`;

@@ -1,5 +1,5 @@
 // What most tests of the simulator start from: one simulator for the file, as new before each test, and a browser, at
-// which Microsoft signs alice in without asking. Importing it sets it up.
+// which Microsoft signs alice in without asking.
 
 import { afterAll, beforeAll, beforeEach } from 'vitest';
 
@@ -11,14 +11,17 @@ import type { Visitor } from './visitor.ts';
 export let sim: EntraSim;
 export let visitor: Visitor;
 
-beforeAll(async () => {
-  sim = await startEntraSim({ app: { redirectUris: [redirectUri], audience: 'AzureADandPersonalMicrosoftAccount' } });
-});
-afterAll(() => sim.close());
+/** To be called once in a test file. */
+export function startFresh(): void {
+  beforeAll(async () => {
+    sim = await startEntraSim({ app: { redirectUris: [redirectUri], audience: 'AzureADandPersonalMicrosoftAccount' } });
+  });
+  afterAll(() => sim.close());
 
-beforeEach(async () => {
-  await sim.reset();
-  sim.signInAs('alice');
-  visitor = createVisitor(sim);
-  return () => visitor.close().catch(() => undefined); // a hanging request may still be open
-});
+  beforeEach(async () => {
+    await sim.reset();
+    sim.signInAs('alice');
+    visitor = createVisitor(sim);
+    return () => visitor.close().catch(() => undefined); // a hanging request may still be open
+  });
+}

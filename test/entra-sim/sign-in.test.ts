@@ -5,9 +5,11 @@ import { SignJWT } from 'jose';
 import { Agent, fetch } from 'undici';
 import { describe, expect, test } from 'vitest';
 
-import { sim, visitor } from './fresh.ts';
+import { sim, startFresh, visitor } from './fresh.ts';
 import { consumersTenantId } from './index.ts';
 import { claimsOf, createRelyingParty, createVisitor, redirectUri } from './visitor.ts';
+
+startFresh();
 
 const refusal = (number: number) => new RegExp(`AADSTS${number}`);
 const withCertificate = (thumbprintSha256: string, privateKey: string) =>

@@ -8,10 +8,12 @@ import { compactVerify, createLocalJWKSet, jwtVerify } from 'jose';
 import type { JSONWebKeySet } from 'jose';
 import { describe, expect, test } from 'vitest';
 
-import { sim, visitor } from './fresh.ts';
+import { sim, startFresh, visitor } from './fresh.ts';
 import { signJwt } from './id-token.ts';
 import { attackerHost, hostileIdTokens } from './index.ts';
 import { claimsOf, createRelyingParty } from './visitor.ts';
+
+startFresh();
 
 const get = async <T>(url: string) => (await (await visitor.request(url)).json()) as T;
 type EntraJwk = JSONWebKeySet['keys'][number] & { issuer?: string };
