@@ -128,6 +128,8 @@ function readAudience(params: Values, { audience }: Values = {}): void {
   if (!audience) return;
   if (Array.isArray(audience)) throw new errors.InvalidRequest('audience must not be provided twice');
   const resource = resourceOf(audience);
+  // Some send the API's name under both: then it need not be the URI that `resource` has to be.
+  if (params.resource === audience) params.resource = resource;
   params.resource ??= resource;
   if (![params.resource].flat().includes(resource)) {
     throw new errors.InvalidTarget('audience and resource name different APIs');

@@ -199,6 +199,12 @@ describe('audience, the name of other providers for resource,', () => {
     expect([other.status, other.body.error]).toEqual([400, 'invalid_target']);
   });
 
+  test.each([stockApi, 'rabbitmq'])('is understood beside the same name as resource: %s', async (audience) => {
+    const scope = audience === 'rabbitmq' ? 'queue:read' : 'stock:read';
+    const { tokens } = await signIn(server.issuer, { parameters: { audience, resource: audience, scope: `openid ${scope}` } });
+    expect(audienceOf(tokens.access_token)).toContain(audience);
+  });
+
   test('is understood where an application asks for itself, and refused with a word', async () => {
     const ask = (parameters: Record<string, string | string[]>) =>
       tokenRequest(server.issuer, { grant_type: 'client_credentials', ...parameters }, { clientId: 'service', secret });
