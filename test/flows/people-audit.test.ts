@@ -128,13 +128,13 @@ describe('what a person does leaves exactly these events', () => {
     }
   });
 
-  test('a form from another site and a sign-in that is over are answered, not audited', async () => {
+  test('a form from another site is audited as refused; a sign-in that is over is answered alone', async () => {
     const agent = new TracedAgent(server.issuer);
     const page = await agent.visit(authorizationRequest(server.issuer).url);
     await eventsOf(async () => {
       await agent.request(page.url, { form: person, headers: { 'Sec-Fetch-Site': 'cross-site' } });
       await new UserAgent(server.issuer).request(page.url, { form: person });
-    }, []);
+    }, ['request.refused']);
   });
 });
 
