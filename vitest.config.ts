@@ -32,7 +32,8 @@ export default defineConfig({
     // For what hangs, not for what is slow: a machine may be busy with other things.
     testTimeout: 120_000,
     hookTimeout: 240_000,
-    maxWorkers: 2,
+    // On two cores: tests wait for servers and databases about half of their time.
+    maxWorkers: 3,
     // Servers, databases and browsers share a machine with whatever else runs there. What needed its second try is
     // named at the end of the run, to be looked into; locally, nothing gets one.
     retry: process.env.CI ? 1 : 0,

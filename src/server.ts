@@ -20,7 +20,6 @@ import { watchOutages, type WatchedDatabase } from './database/outages.ts';
 import type { RoomLimits } from './database/room.ts';
 import { startRuns } from './database/runs.ts';
 import { startSweeper } from './database/sweep.ts';
-import { AppError } from './errors.ts';
 import { createIdentities, type Identities } from './identities.ts';
 import { createIssuer, type Issuer } from './issuer/issuer.ts';
 import { createWaysHome } from './issuer/ways-home.ts';
@@ -63,7 +62,7 @@ import { watchArrivals } from './web/arrivals.ts';
 import { createAssets } from './web/assets.ts';
 import { createLimitedServer } from './web/connections.ts';
 import { createDrain } from './web/drain.ts';
-import { answerMethods, endpoints, homeOf, metadataOf } from './web/endpoints.ts';
+import { answerMethods, endpoints, homeOf, metadataOf, plainTarget } from './web/endpoints.ts';
 import { formAsGet } from './web/form-as-get.ts';
 import { createFront } from './web/front.ts';
 import {
@@ -312,16 +311,8 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     app.use(requestId());
     app.use(securityHeaders({ issuer: config.issuer }));
     app.use(answerErrors({ pages, waysHome, audit, log }));
+    app.use(plainTarget());
     app.use((ctx, next) => {
-      // The absolute form (RFC 9112 §3.2.2) names a host in the target. Nothing here may depend on what it says.
-      if (!ctx.req.url?.startsWith('/')) {
-        throw new AppError('invalid_target', 400, 'The request target must be a path.');
-      }
-      // No name, token or value of ours has one, PostgreSQL keeps none, and it would be an error of ours further in. An
-      // authorization request is refused there, by way of the application (issuer/request-parameters.ts).
-      if (ctx.req.url.includes('%00') && ctx.path !== endpoints.authorization.path) {
-        throw new AppError('invalid_request', 400, 'The address has a null character in it.');
-      }
       ctx.state.address = clientAddress(ctx.req, config.proxy.trusted);
       return next();
     });

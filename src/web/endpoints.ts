@@ -84,6 +84,22 @@ function patternOf({ path }: Endpoint): RegExp {
   return new RegExp(`^${source}$`);
 }
 
+/** Refuses a request target that no path of ours can be. */
+export function plainTarget(): Middleware {
+  return (ctx, next) => {
+    // The absolute form (RFC 9112 §3.2.2) names a host in the target. Nothing here may depend on what it says.
+    if (!ctx.req.url?.startsWith('/')) {
+      throw new AppError('invalid_target', 400, 'The request target must be a path.');
+    }
+    // No name, token or value of ours has one, PostgreSQL keeps none, and it would be an error of ours further in. An
+    // authorization request is refused there, by way of the application (issuer/request-parameters.ts).
+    if (ctx.req.url.includes('%00') && ctx.path !== endpoints.authorization.path) {
+      throw new AppError('invalid_request', 400, 'The address has a null character in it.');
+    }
+    return next();
+  };
+}
+
 /** Answers 405 with `Allow` to every other method of an endpoint (RFC 9110 §15.5.6), and OPTIONS where none asks CORS. */
 export function answerMethods(has: { entra: boolean }): Middleware {
   const table = endpointsOf(has).map((endpoint) => ({ ...endpoint, pattern: patternOf(endpoint) }));
