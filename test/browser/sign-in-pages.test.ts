@@ -127,7 +127,8 @@ describe.skipIf(noChromium)('a person on the way from an application to the issu
 
   test('does all of it with the keyboard', async () => {
     const page = await arrive();
-    await page.keyboard.type(person.email); // the first field has the focus
+    await page.locator('#email:focus').waitFor(); // browsers give it when they paint, which may be after the load
+    await page.keyboard.type(person.email);
     await page.keyboard.press('Tab');
     await page.keyboard.type(person.password);
     await page.keyboard.press('Enter');
