@@ -4,9 +4,9 @@
 import { randomInt } from 'node:crypto';
 import { createSigner, generateKey } from '../src/keys/signer.ts';
 import { silentLog } from '../src/log.ts';
-import { createStatusLists } from '../src/revocation/lists.ts';
-import { placesPerList } from '../src/revocation/order.ts';
-import type { Revoked } from '../src/revocation/revoked.ts';
+import { createStatusLists } from '../src/status-list/lists.ts';
+import { placesPerList } from '../src/status-list/permutation.ts';
+import type { Revoked } from '../src/status-list/revoked.ts';
 
 const runs = 11;
 const { publicJwk, pkcs8 } = await generateKey();

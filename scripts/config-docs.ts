@@ -2,8 +2,8 @@
 // docs/configuration.md. A test holds both equal to the schema. Run: npx node scripts/config-docs.ts
 
 import { writeFileSync } from 'node:fs';
-import { configJsonSchema } from '../src/config-schema.ts';
-import { listSettings } from '../src/config-sources.ts';
+import { configJsonSchema } from '../src/config/schema.ts';
+import { listSettings } from '../src/config/sources.ts';
 
 interface Field {
   description?: string;
@@ -89,7 +89,7 @@ function escape(cell: string): string {
 const introduction = `
 # Configuration
 
-<!-- Generated from src/config-schema.ts by scripts/config-docs.ts: edit there. -->
+<!-- Generated from src/config/schema.ts by scripts/config-docs.ts: edit there. -->
 
 Signet runs without any configuration. To change something, write \`signet.yaml\` in the directory where the server
 starts ([signet.example.yaml](../signet.example.yaml) is a beginning), or set variables in the environment.

@@ -9,7 +9,7 @@ import { createServer, request as httpRequest, type IncomingMessage, type Server
 import { request as httpsRequest, type RequestOptions } from 'node:https';
 import { fileURLToPath } from 'node:url';
 import { Agent, type Dispatcher } from 'undici';
-import { createConnector } from '../test/entra-sim/connector.ts';
+import { createConnector } from '../entra-sim/connector.ts';
 
 const microsoft = 'https://login.microsoftonline.com';
 
@@ -65,7 +65,7 @@ interface Ready {
 }
 
 async function startSimulator(issuer: string, directory: string) {
-  const main = fileURLToPath(new URL('../test/entra-sim/main.ts', import.meta.url));
+  const main = fileURLToPath(new URL('../entra-sim/main.ts', import.meta.url));
   const child = spawn(process.execPath, [
     main, '--directory', directory,
     '--redirect-uri', `${issuer}/sign-in/entra/callback`, '--redirect-uri', `${issuer}/sign-in/entra/signed-out`,

@@ -7,7 +7,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { build, preview } from 'vite';
-import { loadConfig } from '../src/config.ts';
+import { loadConfig } from '../src/config/config.ts';
 import { AppError, isAppError } from '../src/errors.ts';
 import { createLog } from '../src/log.ts';
 import { openStore, startServer, type RunningServer } from '../src/server.ts';

@@ -2,8 +2,8 @@
 // the code itself has it. A test holds the page equal to it. Run: npm run docs
 
 import { readFileSync, writeFileSync } from 'node:fs';
-import { auditEvents } from '../src/audit-events.ts';
-import { errorCodes } from '../src/errors-codes.ts';
+import { auditEvents } from '../src/audit/events.ts';
+import { errorCodes } from '../src/error-codes.ts';
 import { logEvents } from '../src/log-events.ts';
 
 const root = new URL('../', import.meta.url);

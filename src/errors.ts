@@ -1,7 +1,7 @@
 // The one error class that crosses module borders. Callers branch on `code`; `message` is for a person and may
 // change in any release. Protocol failures (RFC 6749 §5.2) are oidc-provider's own classes, not this one.
 
-import type { ErrorCode } from './errors-codes.ts';
+import type { ErrorCode } from './error-codes.ts';
 
 export class AppError extends Error {
   override readonly name = 'AppError';

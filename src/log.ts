@@ -1,5 +1,5 @@
 // Structured log: an event (log-events.ts), then facts, one JSON line each. kid, client_id, sub and request id may be printed;
-// tokens, codes, cookies, passwords, secrets and private keys may not. An auditor's facts are rows: audit.ts.
+// tokens, codes, cookies, passwords, secrets and private keys may not. An auditor's facts are rows: audit/audit.ts.
 
 import type { LogEvent } from './log-events.ts';
 

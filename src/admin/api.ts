@@ -5,11 +5,11 @@
 import Router from '@koa/router';
 import type { Context, Middleware } from 'koa';
 import { z } from 'zod';
-import type { Accounts } from '../accounts.ts';
-import type { Audit } from '../audit.ts';
+import type { Accounts } from '../accounts/accounts.ts';
+import type { Audit } from '../audit/audit.ts';
 import { databaseFailureIn } from '../database/failures.ts';
 import { AppError, isAppError } from '../errors.ts';
-import type { Grants } from '../issuer/grants.ts';
+import type { Grants } from '../grants/grants.ts';
 import type { RequestState } from '../issuer/provider.ts';
 import type { Act } from '../keys/keyring.ts';
 import { forceOf, UnsafeStep, type Forced, type KeyOperations } from '../keys/operations.ts';

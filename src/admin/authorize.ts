@@ -3,12 +3,12 @@
 // here it must still be true: the account is asked for, and the application, and whether the token was revoked.
 
 import type { Context } from 'koa';
-import { adminRole } from '../accounts-person.ts';
-import type { Accounts } from '../accounts.ts';
-import type { Clients } from '../clients.ts';
+import { adminRole } from '../accounts/account.ts';
+import type { Accounts } from '../accounts/accounts.ts';
+import type { Clients } from '../clients/clients.ts';
 import { AppError } from '../errors.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
-import { authenticator } from '../verifier/guard.ts';
+import { authenticator } from '../verifier/request.ts';
 import { createVerifier, VerificationError, type AccessToken, type Verifier } from '../verifier/index.ts';
 
 export type AdminScope = 'admin:read' | 'admin:write';

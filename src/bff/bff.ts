@@ -4,11 +4,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AccessToken } from '../verifier/index.ts';
 import { isNavigation, refuseForgery } from '../verifier/csrf.ts';
-import { answerError, redirect, targetOf } from './answer.ts';
-import { createAttemptCookies } from './attempts.ts';
+import { answerError, redirect, targetOf } from './responses.ts';
+import { createAttemptCookies } from './login-transactions.ts';
 import { createCookieStyle } from './cookies.ts';
 import { BffError, isBffError } from './errors.ts';
-import { createSessionGuard } from './guard.ts';
+import { createSessionGuard } from './access.ts';
 import { createIssuerClient } from './issuer.ts';
 import { readOptions, type BffOptions } from './options.ts';
 import { createUpstream, type ProxyOptions } from './proxy.ts';

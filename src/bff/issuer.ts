@@ -2,7 +2,7 @@
 // and no more: the library's carry whole answers of the token endpoint in their causes.
 
 import * as oidc from 'openid-client';
-import type { Attempt } from './attempts.ts';
+import type { Attempt } from './login-transactions.ts';
 import { BffError } from './errors.ts';
 
 export interface Tokens {

@@ -3,7 +3,7 @@
 import { createVerifier, type Verifier } from '../verifier/index.ts';
 import { checkAddress, checkIssuer } from '../verifier/fetch.ts';
 import { optionsCheck } from '../verifier/known-options.ts';
-import { longestTimerSeconds } from '../verifier/parts.ts';
+import { longestTimerSeconds } from '../verifier/components.ts';
 import type { SameSite } from './cookies.ts';
 import type { BffError } from './errors.ts';
 import { readCookieKeys } from './seal.ts';

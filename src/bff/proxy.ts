@@ -7,8 +7,8 @@ import { request as httpsRequest } from 'node:https';
 import { pipeline } from 'node:stream/promises';
 import { checkAddress } from '../verifier/fetch.ts';
 import { optionsCheck } from '../verifier/known-options.ts';
-import { longestTimerSeconds } from '../verifier/parts.ts';
-import { targetOf } from './answer.ts';
+import { longestTimerSeconds } from '../verifier/components.ts';
+import { targetOf } from './responses.ts';
 import { BffError } from './errors.ts';
 import { hasBody, proxyMethods, readPassedHeaders, requestHeaders, responseHeaders } from './proxy-headers.ts';
 

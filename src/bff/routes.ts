@@ -2,11 +2,11 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isNavigation, refuseForgery } from '../verifier/csrf.ts';
-import { answerError, answerJson, answerPage, redirect, targetOf } from './answer.ts';
-import type { AttemptCookies } from './attempts.ts';
+import { answerError, answerJson, answerPage, redirect, targetOf } from './responses.ts';
+import type { AttemptCookies } from './login-transactions.ts';
 import { BffError, isBffError } from './errors.ts';
-import { cookiesOf, type SessionGuard } from './guard.ts';
-import { addCookies } from './head.ts';
+import { cookiesOf, type SessionGuard } from './access.ts';
+import { addCookies } from './headers.ts';
 import type { IssuerClient } from './issuer.ts';
 import type { Settings } from './options.ts';
 import { readReturnTo } from './return-to.ts';

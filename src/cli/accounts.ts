@@ -1,12 +1,12 @@
 // signet accounts: the people who sign in. A password is read from standard input, or made here and printed once.
 
 import type { Command } from 'commander';
-import { nameOf, type Account } from '../accounts-person.ts';
+import { nameOf, type Account } from '../accounts/account.ts';
 import type { Store } from '../server.ts';
 import type { Owner } from '../signin/new-password.ts';
 import { oneTimePassword } from '../signin/password.ts';
 import { usageError } from './failure.ts';
-import { facts, moment, table } from './layout.ts';
+import { facts, moment, table } from './tables.ts';
 import { accountOf, whom } from './person.ts';
 import type { Session } from './session.ts';
 

@@ -1,11 +1,11 @@
 // signet audit: reads the record of who did what, and checks that nobody rewrote it.
 
 import { InvalidArgumentError, type Command } from 'commander';
-import { auditEvents } from '../audit-events.ts';
-import { nearest } from '../config-nearest.ts';
-import { durationPattern, toSeconds } from '../config-rules.ts';
+import { auditEvents } from '../audit/events.ts';
+import { nearest } from '../config/nearest.ts';
+import { durationPattern, toSeconds } from '../config/rules.ts';
 import { AppError } from '../errors.ts';
-import { moment, table } from './layout.ts';
+import { moment, table } from './tables.ts';
 import type { Store } from '../server.ts';
 import { accountOf } from './person.ts';
 import type { Session } from './session.ts';
@@ -65,7 +65,7 @@ export function auditCommands(program: Command, session: Session): void {
 
 const mostEvents = 1000;
 
-// Refusals that anybody can cause are counted beyond the first ones of a minute (audit-refusals.ts).
+// Refusals that anybody can cause are counted beyond the first ones of a minute (audit/refusals.ts).
 const noneOfRequest = 'No events. The log of the server has a line for each page with a reference: look for it there.';
 
 /** @throws {AppError} account_unknown (404), subject_unknown (404) */

@@ -2,10 +2,10 @@
 // loaded as one; the rest of the configuration is there for what an application may refer to.
 
 import { Option, type Command } from 'commander';
-import type { Application, NewApplication } from '../clients.ts';
-import { ConfigError, configWarnings, loadConfig, type Config, type ConfigProblem } from '../config.ts';
+import type { Application, NewApplication } from '../clients/clients.ts';
+import { ConfigError, configWarnings, loadConfig, type Config, type ConfigProblem } from '../config/config.ts';
 import { usageError } from './failure.ts';
-import { facts, moment, table } from './layout.ts';
+import { facts, moment, table } from './tables.ts';
 import type { Session } from './session.ts';
 
 interface Given {

@@ -1,12 +1,12 @@
 // signet config check: every setting, its value, and where that came from. Problems are a ConfigError, told in run.ts.
 
 import type { Command } from 'commander';
-import { disabledDeclared } from '../clients-disabled.ts';
-import { formatDuration } from '../config-rules.ts';
-import { formatPath, isObject, listSettings } from '../config-sources.ts';
-import { describeConfig, type SettingDescription } from '../config-describe.ts';
-import { configWarnings, formatProblem, type ConfigProblem } from '../config.ts';
-import { table } from './layout.ts';
+import { disabledDeclared } from '../clients/disabled.ts';
+import { formatDuration } from '../config/rules.ts';
+import { formatPath, isObject, listSettings } from '../config/sources.ts';
+import { describeConfig, type SettingDescription } from '../config/describe.ts';
+import { configWarnings, formatProblem, type ConfigProblem } from '../config/config.ts';
+import { table } from './tables.ts';
 import type { Session } from './session.ts';
 
 export function configCommands(program: Command, session: Session): void {

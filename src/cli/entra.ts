@@ -2,11 +2,11 @@
 // emergency in which one of Microsoft's own keys is not to be believed any more.
 
 import type { Command } from 'commander';
-import type { EntraConfig } from '../config.ts';
+import type { EntraConfig } from '../config/config.ts';
 import { AppError } from '../errors.ts';
 import { createLog } from '../log.ts';
 import { usageError } from './failure.ts';
-import { moment, table } from './layout.ts';
+import { moment, table } from './tables.ts';
 import type { Session } from './session.ts';
 
 export function entraCommands(program: Command, session: Session): void {
@@ -29,8 +29,8 @@ export function entraCommands(program: Command, session: Session): void {
       const port = Number(given.port);
       if (!/^\d{1,5}$/.test(given.port) || port < 1 || port > 65_535) throw usageError('--port must be a port number');
       if (given.context && !/^c\d{1,2}$/.test(given.context)) throw usageError('--context must be c1 to c99');
-      const { checkLive } = await import('../signin/entra/live-check.ts');
-      const { cloudOf } = await import('../signin/entra/clouds.ts');
+      const { checkLive } = await import('../entra/live-check.ts');
+      const { cloudOf } = await import('../entra/clouds.ts');
       const findings = await checkLive({
         config, port, context: given.context, dispatcher: session.io.dispatcher,
         log: createLog(level === 'info' ? 'warn' : level, session.io.err),

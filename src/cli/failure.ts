@@ -2,7 +2,7 @@
 // what nobody expected is a message here and a log line at level debug.
 
 import { CommanderError } from 'commander';
-import { ConfigError, type ConfigProblem } from '../config.ts';
+import { ConfigError, type ConfigProblem } from '../config/config.ts';
 import { AppError } from '../errors.ts';
 import { UnsafeStep, type Breakage } from '../keys/operations.ts';
 

@@ -2,8 +2,8 @@
 // token with it at once, and its access tokens as soon as verifiers fetch the status list.
 
 import type { Command } from 'commander';
-import { nameOf } from '../accounts-person.ts';
-import { moment, table } from './layout.ts';
+import { nameOf } from '../accounts/account.ts';
+import { moment, table } from './tables.ts';
 import { accountOf, whom } from './person.ts';
 import type { Session } from './session.ts';
 

@@ -1,8 +1,8 @@
-// Standard input as text: what a shell pipes in, in the encodings that a file of ours may have (config-text.ts).
+// Standard input as text: what a shell pipes in, in the encodings that a file of ours may have (config/text.ts).
 
 import type { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
-import { decodeText } from '../config-text.ts';
+import { decodeText } from '../config/text.ts';
 import { usageError } from './failure.ts';
 
 /** @throws {AppError} usage: a letter that was guessed at would be in a password that nobody can type */

@@ -11,7 +11,7 @@ import type {
 import type { Moment, Verdict } from '../keys/plan.ts';
 import type { ConsumersStatus, KeysStatus } from '../keys/status.ts';
 import { usageError } from './failure.ts';
-import { moment, span, table } from './layout.ts';
+import { moment, span, table } from './tables.ts';
 import type { Session } from './session.ts';
 
 interface Rotation extends Forced {

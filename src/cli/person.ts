@@ -1,6 +1,6 @@
 // Which account the words of a command mean.
 
-import type { Account } from '../accounts-person.ts';
+import type { Account } from '../accounts/account.ts';
 import { AppError } from '../errors.ts';
 import type { Store } from '../server.ts';
 

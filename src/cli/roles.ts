@@ -1,12 +1,12 @@
 // signet roles: where the roles of people come from. Neither command changes anything.
 
 import type { Command } from 'commander';
-import { nameOf, type Account } from '../accounts-person.ts';
-import { loadRoleMapping, type Config } from '../config.ts';
-import type { Identity } from '../identities.ts';
-import { compareMappings, explainRoles, mappingOf, rolesOf, type RoleMapping } from '../roles.ts';
-import { evidenceOf } from '../signin/people.ts';
-import { facts, moment, table } from './layout.ts';
+import { nameOf, type Account } from '../accounts/account.ts';
+import { loadRoleMapping, type Config } from '../config/config.ts';
+import type { Identity } from '../accounts/identities.ts';
+import { compareMappings, explainRoles, mappingOf, rolesOf, type RoleMapping } from '../accounts/role-mapping.ts';
+import { evidenceOf } from '../entra/account-linking.ts';
+import { facts, moment, table } from './tables.ts';
 import { accountOf, whom } from './person.ts';
 import type { Session } from './session.ts';
 

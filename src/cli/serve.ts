@@ -2,10 +2,10 @@
 
 import { relative } from 'node:path';
 import type { Command } from 'commander';
-import { ownCommand, type Config } from '../config.ts';
+import { ownCommand, type Config } from '../config/config.ts';
 import { createLog } from '../log.ts';
 import type { RunningServer } from '../server.ts';
-import { facts, framed } from './layout.ts';
+import { facts, framed } from './tables.ts';
 import type { Io, Session } from './session.ts';
 
 export function serveCommand(program: Command, session: Session): void {

@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { AppError } from '../errors.ts';
 import { createVerifier, VerificationError, type AccessToken, type Verifier } from '../verifier/index.ts';
 import { usageError } from './failure.ts';
-import { facts, moment } from './layout.ts';
+import { facts, moment } from './tables.ts';
 import type { Session } from './session.ts';
 
 export function verifyCommand(program: Command, session: Session): void {

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import pg from 'pg';
 import type { ClientConfig, QueryConfig } from 'pg';
 
-import { parsePostgresUrl, type PostgresAddress } from '../config-postgres.ts';
+import { parsePostgresUrl, type PostgresAddress } from '../config/postgres.ts';
 import { AppError } from '../errors.ts';
 import type { Result, Value } from './database.ts';
 import { DatabaseFailure, ofPostgres, readOnly, silence } from './failures.ts';

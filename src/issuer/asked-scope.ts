@@ -4,7 +4,7 @@
 // was never asked for (§6).
 
 import { errors, type KoaContextWithOIDC } from 'oidc-provider';
-import type { Apis } from '../apis.ts';
+import type { Apis } from '../clients/apis.ts';
 import { oidcScopes } from './claims.ts';
 
 /** A parameter of ours among those of the authorization request: oidc-provider keeps it until the code is made. */

@@ -1,8 +1,8 @@
 // What tokens and userinfo say about a person, and which scope opens which claim.
 
 import type { AccountClaims, KoaContextWithOIDC } from 'oidc-provider';
-import type { Account } from '../accounts-person.ts';
-import type { Application } from '../clients.ts';
+import type { Account } from '../accounts/account.ts';
+import type { Application } from '../clients/clients.ts';
 
 /** Scope → claims (OIDC Core §5.4); `roles` is ours. */
 export const claimsOfScope = {

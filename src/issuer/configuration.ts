@@ -1,23 +1,23 @@
 // Everything that oidc-provider is told, on one screen. What a line means is next door: tokens.ts, claims.ts,
-// consent.ts, refresh.ts, models.ts.
+// consent.ts, refresh.ts, adapter.ts.
 
 import { errors, interactionPolicy, type Client, type Configuration, type KoaContextWithOIDC } from 'oidc-provider';
-import type { Accounts } from '../accounts.ts';
-import { audienceOf, resourceOf, type Apis } from '../apis.ts';
-import type { Application } from '../clients.ts';
-import { needsSecret } from '../clients.ts';
-import type { Config } from '../config.ts';
+import type { Accounts } from '../accounts/accounts.ts';
+import { audienceOf, resourceOf, type Apis } from '../clients/apis.ts';
+import type { Application } from '../clients/clients.ts';
+import { needsSecret } from '../clients/clients.ts';
+import type { Config } from '../config/config.ts';
 import { issuedAt } from '../keys/dating.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
-import type { StatusLists } from '../revocation/lists.ts';
-import type { Place } from '../revocation/places.ts';
+import type { StatusLists } from '../status-list/lists.ts';
+import type { Place } from '../status-list/indexes.ts';
 import { endpoints } from '../web/endpoints.ts';
 import { noteUngrantable, ungrantableScope } from './asked-scope.ts';
 import { accessTokenClaims, claimsOf, claimsOfScope, oidcScopes } from './claims.ts';
 import { loadGrant, type Consents } from './consent.ts';
 import { cookieName } from './cookies.ts';
 import type { HandedOn } from './form-post.ts';
-import type { Models } from './models.ts';
+import type { Models } from './adapter.ts';
 import { PublishedKey, type SignedInSession } from './provider.ts';
 import { signOutOrAsk } from './sign-out.ts';
 import { stillStands, type Upstream } from './upstream.ts';
@@ -108,7 +108,7 @@ export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): 
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
       userinfo: { enabled: true },
-      // The provider refuses JWTs at both endpoints: revocation/endpoints.ts answers there.
+      // The provider refuses JWTs at both endpoints: issuer/endpoints/introspection.ts answers there.
       revocation: { enabled: false },
       introspection: { enabled: false },
       pushedAuthorizationRequests: { enabled: false },

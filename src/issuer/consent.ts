@@ -3,8 +3,8 @@
 // ends with it; the person's yes is kept for the next session, in the table consents, which is owned here.
 
 import type { Grant, Interaction, KoaContextWithOIDC, Provider } from 'oidc-provider';
-import { audienceOf, type Apis } from '../apis.ts';
-import type { Application } from '../clients.ts';
+import { audienceOf, type Apis } from '../clients/apis.ts';
+import type { Application } from '../clients/clients.ts';
 import type { Database } from '../database/database.ts';
 import { oidcScopes, profilePhrases } from './claims.ts';
 import type { Resting } from './upstream.ts';

@@ -2,9 +2,9 @@
 // so they are attached anew to each that takes over.
 
 import type { KoaContextWithOIDC, Provider } from 'oidc-provider';
-import { audienceOf } from '../apis.ts';
-import type { AuditEventName } from '../audit-events.ts';
-import type { Audit } from '../audit.ts';
+import { audienceOf } from '../clients/apis.ts';
+import type { AuditEventName } from '../audit/events.ts';
+import type { Audit } from '../audit/audit.ts';
 import type { Log } from '../log.ts';
 import { comeAgain, isComeAgain, logFailedRequest } from '../web/failed-request.ts';
 import type { RequestState } from './provider.ts';

@@ -7,15 +7,15 @@ import type { Context } from 'koa';
 import {
   ExternalSigningKey, Provider, type Adapter, type Configuration, type KoaContextWithOIDC,
 } from 'oidc-provider';
-import { secretMatches } from '../clients.ts';
+import { secretMatches } from '../clients/clients.ts';
 import { issuedAt } from '../keys/dating.ts';
 import type { PublicJwk, Signer } from '../keys/signer.ts';
-import type { Place, Places } from '../revocation/places.ts';
+import type { Place, Places } from '../status-list/indexes.ts';
 import type { SecretThrottle } from '../web/secret-throttle.ts';
 import { forgetUngranted, ungrantableScope, type AskedScope } from './asked-scope.ts';
 import { compareInTurn } from './client-secrets.ts';
 import { signInCookies } from './cookies.ts';
-import type { SessionAdapter } from './models.ts';
+import type { SessionAdapter } from './adapter.ts';
 import { followClock } from './provider-clock.ts';
 import type { RefreshRotation } from './refresh.ts';
 import { readableContext } from './request-parameters.ts';
@@ -53,7 +53,7 @@ interface ProviderParts {
   now(): number;
 }
 
-/** What of a finished sign-in is ours (complete.ts). */
+/** What of a finished sign-in is ours (signin/complete.ts). */
 export interface ProvedSignIn extends Resting {
   accountId: string;
   /** When the account had last been signed out everywhere as its proof was checked: epoch milliseconds. */
@@ -150,7 +150,7 @@ export function createProvider(issuer: string, configuration: Configuration, par
     RefreshToken: { value: refreshTokenModel(provider.RefreshToken as never, provider, parts) },
   });
   Object.defineProperties(provider.Client.prototype, {
-    // Metadata holds the digest of the secret (clients.ts), so the comparison is ours.
+    // Metadata holds the digest of the secret (clients/clients.ts), so the comparison is ours.
     compareClientSecret: { value(this: { clientId: string; clientSecret: string }, presented: string) {
       return compareInTurn(parts.secretThrottle, this.clientId, () => secretMatches(this.clientSecret, presented));
     } },
@@ -164,7 +164,7 @@ export function createProvider(issuer: string, configuration: Configuration, par
 }
 
 // oidc-provider recognises a client by a digest of its metadata, computed anew at every request. The application's own
-// object does as well: clients.ts hands the same one out until it has changed.
+// object does as well: clients/clients.ts hands the same one out until it has changed.
 function rememberClients(
   Base: Provider['Client'], { findApplication, secretThrottle }: ProviderParts,
 ): Provider['Client']['find'] {
@@ -215,7 +215,7 @@ function accessTokenModel(Base: ModelClass, formats: TokenFormats): ModelClass {
 }
 
 /**
- * ID tokens are dated as all that we sign (dating.ts). One that comes with a refresh has no nonce: that belongs to the
+ * ID tokens are dated as all that we sign (keys/dating.ts). One that comes with a refresh has no nonce: that belongs to the
  * request that signed the person in, and libraries have forgotten it by then (OpenID Connect Core §12.2).
  */
 function idTokenModel(Base: IdTokenClass, now: () => number): IdTokenClass {
@@ -240,7 +240,7 @@ function serviceTokenModel(Base: ModelClass, places: Pick<Places, 'ofClient'>): 
   };
 }
 
-/** A grant knows its place in the status lists, which storage gave it (models.ts). */
+/** A grant knows its place in the status lists, which storage gave it (adapter.ts). */
 function grantModel(Base: ModelClass): ModelClass {
   return class Grant extends Base {
     static override get IN_PAYLOAD() {

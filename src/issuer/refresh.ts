@@ -15,8 +15,8 @@ import { databaseFailureIn } from '../database/failures.ts';
 import type { Runs } from '../database/runs.ts';
 import type { Seal } from '../keys/seal.ts';
 import { addressPrefix } from '../web/guard.ts';
-import { digestOf, type SealedAnswer, type StoredRefreshToken, type Successor } from './models-refresh.ts';
-import type { Models } from './models.ts';
+import { digestOf, type SealedAnswer, type StoredRefreshToken, type Successor } from './refresh-rows.ts';
+import type { Models } from './adapter.ts';
 import { createRefreshPace } from './refresh-pace.ts';
 
 interface Rotation {

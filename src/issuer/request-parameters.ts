@@ -4,8 +4,8 @@
 
 import { errors, type KoaContextWithOIDC } from 'oidc-provider';
 import { z } from 'zod';
-import { resourceOf } from '../apis.ts';
-import { authenticatedTwice } from '../clients.ts';
+import { resourceOf } from '../clients/apis.ts';
+import { authenticatedTwice } from '../clients/clients.ts';
 import { readUnverified } from './unverified-jwt.ts';
 
 type Values = Record<string, string | string[] | undefined>;

@@ -3,7 +3,7 @@
 // done here without one, is lib/actions/end_session.js.
 
 import type { CookiesSetOptions, KoaContextWithOIDC } from 'oidc-provider';
-import type { Application } from '../clients.ts';
+import type { Application } from '../clients/clients.ts';
 import type { ProviderPages } from './configuration.ts';
 
 interface SessionPart {

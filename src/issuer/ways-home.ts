@@ -2,7 +2,7 @@
 // address that was registered for it. Which application that is, the browser's cookies of sign-ins tell, and no request.
 
 import type { Context } from 'koa';
-import type { Application, Clients } from '../clients.ts';
+import type { Application, Clients } from '../clients/clients.ts';
 import type { Seal } from '../keys/seal.ts';
 import { cookieKeysOf, lastApplication, uidOf, whyLost, type LostSignIn } from './cookies.ts';
 import type { RequestState } from './provider.ts';

@@ -2,12 +2,12 @@
 // transaction that checks its precondition in the statement that writes, so of two replicas that decide the same thing
 // one does it, and the audit row commits with it. What is due, and when: lifecycle.ts. Private halves open only here.
 
-import type { AuditEventName } from '../audit-events.ts';
-import type { Audit } from '../audit.ts';
+import type { AuditEventName } from '../audit/events.ts';
+import type { Audit } from '../audit/audit.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError } from '../errors.ts';
-import type { Act, Emergency, Revocation, Succession } from './acts.ts';
-import { createHalves, type Half } from './halves.ts';
+import type { Act, Emergency, Revocation, Succession } from '../audit/actor.ts';
+import { createHalves, type Half } from './sealed-keys.ts';
 import { afterlife, followedWithin, isPublished, readyAt, spentAt } from './lifecycle.ts';
 import type { Milliseconds, Policy, Seconds } from './lifecycle.ts';
 import type { Seal } from './seal.ts';

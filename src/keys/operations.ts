@@ -4,8 +4,8 @@
 
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError, isAppError } from '../errors.ts';
-import { describeConsumer } from './consumers.ts';
-import type { Consumers } from './consumers.ts';
+import { describeConsumer } from './jwks-clients.ts';
+import type { Consumers } from './jwks-clients.ts';
 import type { Act, Keyring, SigningKey } from './keyring.ts';
 import { currentKeys, nextStep, patienceAt, readyAt, revocationNoticedAt, spentAt } from './lifecycle.ts';
 import type { Milliseconds, Policy, Seconds } from './lifecycle.ts';

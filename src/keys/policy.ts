@@ -1,7 +1,7 @@
 // The key policy, out of the configuration: how long what a key signs may live, which decides how long it is published,
 // and how far clocks may be apart.
 
-import type { Config } from '../config.ts';
+import type { Config } from '../config/config.ts';
 import type { Policy } from './lifecycle.ts';
 
 /** The longest life of anything signed now; the session counts, since its ID token comes back as a hint at sign-out. */

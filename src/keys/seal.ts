@@ -6,8 +6,8 @@ import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, randomByte
 import { link, mkdir, open, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-import { decodeMasterKey } from '../config-rules.ts';
-import { decodeText } from '../config-text.ts';
+import { decodeMasterKey } from '../config/rules.ts';
+import { decodeText } from '../config/text.ts';
 import { AppError } from '../errors.ts';
 
 /** Current first, then those that may still open what they sealed. */

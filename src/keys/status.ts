@@ -1,6 +1,6 @@
 // Keys and consumers as they are shown to an administrator: moments as dates, and for each key what becomes of it next.
 
-import type { Consumer } from './consumers.ts';
+import type { Consumer } from './jwks-clients.ts';
 import type { SigningKey } from './keyring.ts';
 import { currentKeys, patienceAt, spentAt } from './lifecycle.ts';
 import type { KeyState, Milliseconds, Seconds, Step } from './lifecycle.ts';

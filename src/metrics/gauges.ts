@@ -4,7 +4,7 @@ import type { WatchedDatabase } from '../database/outages.ts';
 import type { RotationHealth } from '../keys/rotation.ts';
 import type { KeysStatus } from '../keys/status.ts';
 import type { Log } from '../log.ts';
-import type { ConnectorHealth } from '../signin/entra/identity.ts';
+import type { ConnectorHealth } from '../entra/identity.ts';
 import { gauge, stateGauge, type Metric } from './exposition.ts';
 
 export interface GaugeParts {

@@ -1,9 +1,9 @@
 // The end of every way to sign in: from proof of who somebody is to the browser's way back, with the audit event.
 
 import type { Context } from 'koa';
-import type { Account } from '../accounts-person.ts';
-import type { Accounts } from '../accounts.ts';
-import type { Audit } from '../audit.ts';
+import type { Account } from '../accounts/account.ts';
+import type { Accounts } from '../accounts/accounts.ts';
+import type { Audit } from '../audit/audit.ts';
 import type { Issuer, PendingSignIn } from '../issuer/issuer.ts';
 import type { RequestState } from '../issuer/provider.ts';
 

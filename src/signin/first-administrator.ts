@@ -1,7 +1,7 @@
 // The first start makes an administrator, with a one-time password that is shown once. Later ones find an account.
 
-import { adminRole } from '../accounts-person.ts';
-import type { Accounts } from '../accounts.ts';
+import { adminRole } from '../accounts/account.ts';
+import type { Accounts } from '../accounts/accounts.ts';
 import { oneTimePassword, type Passwords } from './password.ts';
 
 /** Undefined where there is an account, also where another process was faster. */

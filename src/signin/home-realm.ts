@@ -2,7 +2,7 @@
 // that was typed. Never of whether somebody exists: the page says the same to everybody.
 
 import { domainToASCII } from 'node:url';
-import type { EntraConfig } from '../config.ts';
+import type { EntraConfig } from '../config/config.ts';
 
 /**
  * both: address and password on one page (with Microsoft's button, where there is one).

@@ -1,12 +1,12 @@
 // A password that somebody chooses, for themselves or for somebody else: the one rule for the page and the command line.
 // How a password is hashed and compared is password.ts; which ones guessers try first, password-rule.ts.
 
-import type { Account } from '../accounts-person.ts';
-import type { Clients } from '../clients.ts';
+import type { Account } from '../accounts/account.ts';
+import type { Clients } from '../clients/clients.ts';
 import { AppError } from '../errors.ts';
 import { weaknessOf, type Weakness, type Words } from './password-rule.ts';
 import type { Passwords } from './password.ts';
-import type { Asker } from './turns.ts';
+import type { Asker } from './password-queue.ts';
 
 /** Whose password it is to be: an account, or one that is not there yet. */
 export type Owner = Partial<Account>;

@@ -4,7 +4,7 @@
 import { randomBytes } from 'node:crypto';
 import bcrypt from 'bcrypt';
 import { AppError } from '../errors.ts';
-import { createTurns, type Asker, type Places } from './turns.ts';
+import { createTurns, type Asker, type Places } from './password-queue.ts';
 
 export interface Passwords {
   /** Why nobody may choose this password, as a sentence for that person. */

@@ -4,9 +4,9 @@
 import { hash } from 'node:crypto';
 import Router from '@koa/router';
 import type { Context } from 'koa';
-import { emailKey, nameOf } from '../accounts-person.ts';
-import type { Accounts } from '../accounts.ts';
-import type { Audit } from '../audit.ts';
+import { emailKey, nameOf } from '../accounts/account.ts';
+import type { Accounts } from '../accounts/accounts.ts';
+import type { Audit } from '../audit/audit.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { Issuer, PendingSignIn } from '../issuer/issuer.ts';
 import type { RequestState } from '../issuer/provider.ts';
@@ -17,10 +17,10 @@ import { addressPrefixes, readForm, requireSameOrigin, sendPage } from '../web/g
 import type { Pages } from '../web/pages.ts';
 import { redirect, type CompleteSignIn } from './complete.ts';
 import type { Devices } from './device.ts';
-import type { EntraSignIn, Leaving } from './entra-sign-in.ts';
-import { EntraError } from './entra/errors.ts';
-import type { FinishedSignIn } from './entra/identity.ts';
-import { entraRoutes, failurePage } from './entra/routes.ts';
+import type { EntraSignIn, Leaving } from '../entra/sign-in.ts';
+import { EntraError } from '../entra/errors.ts';
+import type { FinishedSignIn } from '../entra/identity.ts';
+import { entraRoutes, failurePage } from '../entra/routes.ts';
 import { belongsToMicrosoft, realmFor, type Realm } from './home-realm.ts';
 import type { LoginThrottle } from './login-throttle.ts';
 import type { NewPasswords } from './new-password.ts';

@@ -1,6 +1,6 @@
 // Express 4 and 5: `app.use(requireToken(verifier))`; the token is at `req.token`.
 
-import { authenticator, type IncomingRequest, refusalFor, roleCheck, scopeCheck, type TokenOptions } from './guard.ts';
+import { authenticator, type IncomingRequest, refusalFor, roleCheck, scopeCheck, type TokenOptions } from './request.ts';
 import type { AccessToken } from './claims.ts';
 import type { Verifier } from './verifier.ts';
 

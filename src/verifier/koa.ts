@@ -1,7 +1,7 @@
 // Koa: `app.use(requireToken(verifier))`; the token is at `ctx.state.token`.
 
 import type {} from 'koa'; // types only: the augmentation below needs them loaded
-import { authenticator, type IncomingRequest, refusalFor, roleCheck, scopeCheck, type TokenOptions } from './guard.ts';
+import { authenticator, type IncomingRequest, refusalFor, roleCheck, scopeCheck, type TokenOptions } from './request.ts';
 import type { AccessToken } from './claims.ts';
 import type { Verifier } from './verifier.ts';
 

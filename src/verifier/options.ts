@@ -1,4 +1,4 @@
-// What createVerifier can be told. How it is checked, and what is made of it: parts.ts. (Node's own types stay there: a
+// What createVerifier can be told. How it is checked, and what is made of it: components.ts. (Node's own types stay there: a
 // service's project may be without them.)
 
 import type { JSONWebKeySet } from 'jose';

@@ -1,10 +1,10 @@
 // createVerifier: puts the steps in order: shape, header, claims, key, signature, revocation, privileges. What the
-// options must be is options.ts, and how they are read parts.ts.
+// options must be is options.ts, and how they are read components.ts.
 
 import { type AccessToken, readClaims, readHeader } from './claims.ts';
 import { readCompact } from './compact.ts';
 import type { VerifierOptions } from './options.ts';
-import { createParts } from './parts.ts';
+import { createParts } from './components.ts';
 import { type Requirements, readRequirements, requirePrivileges } from './privileges.ts';
 import { copyOf, createResults, nameOf, type Proven } from './results.ts';
 import { checkSignature } from './signature.ts';

@@ -3,9 +3,9 @@
 
 import type { Context, Middleware } from 'koa';
 import type { KoaContextWithOIDC } from 'oidc-provider';
-import { nameOf } from '../accounts-person.ts';
-import type { Accounts } from '../accounts.ts';
-import type { Audit } from '../audit.ts';
+import { nameOf } from '../accounts/account.ts';
+import type { Accounts } from '../accounts/accounts.ts';
+import type { Audit } from '../audit/audit.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { ProviderPages } from '../issuer/configuration.ts';
 import type { RequestState } from '../issuer/provider.ts';

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { emailKey } from '../../src/accounts-person.ts';
-import { createAccounts, type Accounts } from '../../src/accounts.ts';
-import { createAudit, type Audit } from '../../src/audit.ts';
+import { emailKey } from '../../src/accounts/account.ts';
+import { createAccounts, type Accounts } from '../../src/accounts/accounts.ts';
+import { createAudit, type Audit } from '../../src/audit/audit.ts';
 import type { Database } from '../../src/database/database.ts';
 import { silentLog } from '../../src/log.ts';
 import { engines } from '../support/engines.ts';

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 
-import { createRefusals } from '../../src/audit-refusals.ts';
-import { createAudit } from '../../src/audit.ts';
-import type { Audit, AuditQuery } from '../../src/audit.ts';
+import { createRefusals } from '../../src/audit/refusals.ts';
+import { createAudit } from '../../src/audit/audit.ts';
+import type { Audit, AuditQuery } from '../../src/audit/audit.ts';
 import type { Database } from '../../src/database/database.ts';
 import { migrate } from '../../src/database/migrate.ts';
 import { openDatabase } from '../../src/database/open.ts';

@@ -5,7 +5,7 @@ import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { chromium } from 'playwright-core';
 import { Agent } from 'undici';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { startEntraSim, type EntraSim } from '../entra-sim/index.ts';
+import { startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
 import { launchOptions, noChromium } from '../support/chromium.ts';
 import { startWorld, type World } from './world.ts';
 

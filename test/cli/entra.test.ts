@@ -1,7 +1,7 @@
 import { Agent } from 'undici';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { run } from '../../src/cli/run.ts';
-import { startEntraSim, type EntraSim } from '../entra-sim/index.ts';
+import { startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
 import { createVisitor } from '../entra-sim/visitor.ts';
 import { startEntraWorld, type EntraWorld } from '../support/entra.ts';
 import { freePort } from '../support/ports.ts';

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { loadConfig } from '../../src/config.ts';
+import { loadConfig } from '../../src/config/config.ts';
 import { silentLog } from '../../src/log.ts';
 import { openStore } from '../../src/server.ts';
 import { openTerminal, type Terminal } from './terminal.ts';

@@ -1,8 +1,8 @@
 import { hash } from 'node:crypto';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { createAudit, type Audit } from '../../src/audit.ts';
-import { createClients, secretMatches, type Clients, type NewApplication } from '../../src/clients.ts';
-import { loadConfig, type ApplicationConfig } from '../../src/config.ts';
+import { createAudit, type Audit } from '../../src/audit/audit.ts';
+import { createClients, secretMatches, type Clients, type NewApplication } from '../../src/clients/clients.ts';
+import { loadConfig, type ApplicationConfig } from '../../src/config/config.ts';
 import type { Database } from '../../src/database/database.ts';
 import { silentLog } from '../../src/log.ts';
 import { engines } from '../support/engines.ts';

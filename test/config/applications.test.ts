@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { configWarnings, loadConfig } from '../../src/config.ts';
+import { configWarnings, loadConfig } from '../../src/config/config.ts';
 import { problemsOf } from './problems.ts';
 
 const spa = { clientId: 'app', name: 'App', type: 'spa', redirectUris: ['https://app.example.com/callback'] };

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { configJsonSchema, loadConfig } from '../../src/config.ts';
+import { configJsonSchema, loadConfig } from '../../src/config/config.ts';
 import { configurationPage, editorSchema } from '../../scripts/config-docs.ts';
 
 const read = (name: string) => readFileSync(new URL(`../../${name}`, import.meta.url), 'utf8');

@@ -3,8 +3,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { describeConfig } from '../../src/config-describe.ts';
-import { loadConfig, type LoadOptions } from '../../src/config.ts';
+import { describeConfig } from '../../src/config/describe.ts';
+import { loadConfig, type LoadOptions } from '../../src/config/config.ts';
 import { problemsOf } from './problems.ts';
 
 let cwd: string;

@@ -4,8 +4,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import { listSettings } from '../../src/config-sources.ts';
-import { configJsonSchema, ConfigError, loadConfig, loadRoleMapping, type ConfigProblem, type LoadOptions } from '../../src/config.ts';
+import { listSettings } from '../../src/config/sources.ts';
+import { configJsonSchema, ConfigError, loadConfig, loadRoleMapping, type ConfigProblem, type LoadOptions } from '../../src/config/config.ts';
 
 /** The members of JSON Schema that ours has. */
 interface Schema {

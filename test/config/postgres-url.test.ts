@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { parsePostgresUrl } from '../../src/config-postgres.ts';
+import { parsePostgresUrl } from '../../src/config/postgres.ts';
 
 describe('the URL of a PostgreSQL database', () => {
   test.each<[string, object]>([

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { stringify } from 'yaml';
-import { configJsonSchema, loadConfig } from '../../src/config.ts';
+import { configJsonSchema, loadConfig } from '../../src/config/config.ts';
 import { createLog } from '../../src/log.ts';
 import { startServer } from '../../src/server.ts';
 import { openTerminal, type Terminal } from '../cli/terminal.ts';

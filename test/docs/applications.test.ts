@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { configWarnings, loadConfig } from '../../src/config.ts';
+import { configWarnings, loadConfig } from '../../src/config/config.ts';
 
 const page = readFileSync(new URL('../../docs/applications.md', import.meta.url), 'utf8');
 const [overview = '', ...sections] = page.split(/^## (?!What holds)/m);

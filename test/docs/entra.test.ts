@@ -1,17 +1,17 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
-import { configJsonSchema } from '../../src/config.ts';
+import { configJsonSchema } from '../../src/config/config.ts';
 
 const tests = fileURLToPath(new URL('..', import.meta.url));
 const page = readFileSync(new URL('../../docs/entra.md', import.meta.url), 'utf8');
 const rows = [...page.matchAll(/^\| (E\d+) \| (.*) \| (.*) \| (.*) \|$/gm)]
   .map(([, number, , where, settings]) => ({ number: number!, files: filesIn(where!), settings: settings! }));
 
-/** "connector/config, sign-in; flows/entra-pages": after a comma the folder is the one before it. */
+/** "entra/config, sign-in; flows/entra-pages": after a comma the folder is the one before it. */
 function filesIn(where: string): string[] {
   return where.split(';').flatMap((part) => {
-    const places = part.replace(/^.*by /, '').trim().replace('connector/', 'signin/entra/');
+    const places = part.replace(/^.*by /, '').trim();
     const [first = '', ...others] = places.split(', ');
     const folder = first.slice(0, first.lastIndexOf('/') + 1);
     return [first, ...others.map((name) => folder + name)];

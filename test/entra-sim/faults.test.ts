@@ -5,8 +5,8 @@ import { gunzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 
 import { sim, startFresh, visitor } from './fresh.ts';
-import { aadstsTable, attackerHost, graphFaults, startEntraSim } from './index.ts';
-import type { Fault } from './index.ts';
+import { aadstsTable, attackerHost, graphFaults, startEntraSim } from '../../entra-sim/index.ts';
+import type { Fault } from '../../entra-sim/index.ts';
 import { createRelyingParty, createVisitor, redirectUri } from './visitor.ts';
 import type { Visitor } from './visitor.ts';
 

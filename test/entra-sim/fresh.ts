@@ -3,8 +3,8 @@
 
 import { afterAll, beforeAll, beforeEach } from 'vitest';
 
-import { startEntraSim } from './index.ts';
-import type { EntraSim } from './index.ts';
+import { startEntraSim } from '../../entra-sim/index.ts';
+import type { EntraSim } from '../../entra-sim/index.ts';
 import { createVisitor, redirectUri } from './visitor.ts';
 import type { Visitor } from './visitor.ts';
 

@@ -12,8 +12,8 @@ import { chromium } from 'playwright-core';
 import { ProxyAgent, fetch } from 'undici';
 
 import { launchOptions, noChromium } from '../support/chromium.ts';
-import { startEntraSim } from './index.ts';
-import type { EntraSim } from './index.ts';
+import { startEntraSim } from '../../entra-sim/index.ts';
+import type { EntraSim } from '../../entra-sim/index.ts';
 import { claimsOf, createRelyingParty, createVisitor, redirectUri } from './visitor.ts';
 import type { Visitor } from './visitor.ts';
 

@@ -3,8 +3,8 @@
 import { ProxyAgent, fetch } from 'undici';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 
-import { startEntraSim } from './index.ts';
-import type { EntraSim } from './index.ts';
+import { startEntraSim } from '../../entra-sim/index.ts';
+import type { EntraSim } from '../../entra-sim/index.ts';
 
 let sim: EntraSim;
 

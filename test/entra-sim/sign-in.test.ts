@@ -6,7 +6,7 @@ import { Agent, fetch } from 'undici';
 import { describe, expect, test } from 'vitest';
 
 import { sim, startFresh, visitor } from './fresh.ts';
-import { consumersTenantId } from './index.ts';
+import { consumersTenantId } from '../../entra-sim/index.ts';
 import { claimsOf, createRelyingParty, createVisitor, redirectUri } from './visitor.ts';
 
 startFresh();

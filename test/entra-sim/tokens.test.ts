@@ -9,8 +9,8 @@ import type { JSONWebKeySet } from 'jose';
 import { describe, expect, test } from 'vitest';
 
 import { sim, startFresh, visitor } from './fresh.ts';
-import { signJwt } from './id-token.ts';
-import { attackerHost, hostileIdTokens } from './index.ts';
+import { signJwt } from '../../entra-sim/id-token.ts';
+import { attackerHost, hostileIdTokens } from '../../entra-sim/index.ts';
 import { claimsOf, createRelyingParty } from './visitor.ts';
 
 startFresh();

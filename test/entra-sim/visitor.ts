@@ -7,7 +7,7 @@ import type { AuthenticationResult, Configuration, INetworkModule, NetworkReques
 import { Agent, fetch } from 'undici';
 import type { Response } from 'undici';
 
-import type { App, EntraSim } from './index.ts';
+import type { App, EntraSim } from '../../entra-sim/index.ts';
 
 export const redirectUri = 'https://signet.example/callback/entra';
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { startEntraSim, type EntraSim } from '../entra-sim/index.ts';
+import { startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
 import { startEntraWorld, type EntraWorld } from '../support/entra.ts';
 import { noteSecret } from '../support/secrets.ts';
 import { decode } from '../support/user-agent.ts';

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openTerminal } from '../cli/terminal.ts';
-import { startEntraSim, type EntraSim } from '../entra-sim/index.ts';
+import { startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
 import { startAdministration } from '../support/admin.ts';
 import { engines } from '../support/engines.ts';
 import { buttonOn, startEntraWorld, type EntraWorld } from '../support/entra.ts';

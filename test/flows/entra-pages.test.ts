@@ -1,7 +1,7 @@
 import bcrypt from 'bcrypt';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import type { EntraSim } from '../entra-sim/index.ts';
-import { startEntraSim } from '../entra-sim/index.ts';
+import type { EntraSim } from '../../entra-sim/index.ts';
+import { startEntraSim } from '../../entra-sim/index.ts';
 import { buttonOn, startEntraWorld, type EntraWorld } from '../support/entra.ts';
 import { noticeOn, problemOn, returned } from '../support/pages.ts';
 import { person, startSignet } from '../support/signet.ts';

@@ -1,6 +1,6 @@
 import bcrypt from 'bcrypt';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { consumersTenantId } from '../entra-sim/index.ts';
+import { consumersTenantId } from '../../entra-sim/index.ts';
 import { buttonOn, startEntraWorld, type EntraWorld } from '../support/entra.ts';
 import { engines } from '../support/engines.ts';
 import { problemOn, returned } from '../support/pages.ts';

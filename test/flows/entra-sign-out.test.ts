@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { cookiePrefix } from '../../src/web/cookies.ts';
-import type { EntraSim } from '../entra-sim/index.ts';
-import { startEntraSim } from '../entra-sim/index.ts';
+import type { EntraSim } from '../../entra-sim/index.ts';
+import { startEntraSim } from '../../entra-sim/index.ts';
 import { startEntraWorld, type EntraWorld } from '../support/entra.ts';
 import { returned } from '../support/pages.ts';
 import { person } from '../support/signet.ts';

@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { createVerifier } from '../../src/verifier/index.ts';
 import { openTerminal, type Terminal } from '../cli/terminal.ts';
-import { startEntraSim } from '../entra-sim/index.ts';
+import { startEntraSim } from '../../entra-sim/index.ts';
 import { startEntraWorld } from '../support/entra.ts';
 import { freePort } from '../support/ports.ts';
 import { nextKey, rotateKeys } from '../support/rotation.ts';

@@ -1,6 +1,6 @@
 import { createHmac, createPrivateKey, sign } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createModels } from '../../src/issuer/models.ts';
+import { createModels } from '../../src/issuer/adapter.ts';
 import { engines } from '../support/engines.ts';
 import { testKeys } from '../support/keys.ts';
 import { ordersApi, person, secret, startSignet, stockApi, type TestServer } from '../support/signet.ts';

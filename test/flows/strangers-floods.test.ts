@@ -4,7 +4,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { get } from 'node:http';
 import { Agent } from 'undici';
-import { startEntraSim, type EntraSim } from '../entra-sim/index.ts';
+import { startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
 import { engines } from '../support/engines.ts';
 import { startSignet, type TestServer } from '../support/signet.ts';
 import { authorizationRequest, authorize, UserAgent } from '../support/user-agent.ts';

@@ -30,7 +30,7 @@ const reliedOn: Record<string, [reason: string, digest: string]> = {
   'lib/actions/authorization/resume.js': ['reads them; compares the cookie with the interaction', 'a0eaff78325ca491'],
   'lib/actions/userinfo.js': ['takes what AccessToken.find gives; refuses a token with aud', '99aa2b34d891c95c'],
   'lib/actions/end_session.js': ['ends the grants of a session, and the session', '259ee7afaade26de'],
-  'lib/helpers/grant_source.js': ['reads a code, then consumes it: single use is models.ts', '4309a85ac090d6c7'],
+  'lib/helpers/grant_source.js': ['reads a code, then consumes it: single use is adapter.ts', '4309a85ac090d6c7'],
   'lib/helpers/grant_common.js': ['issues access, refresh and ID token, in this order', '2a9abbce97278836'],
   'lib/helpers/revoke.js': ['what goes when a grant is revoked', '19fd95af4ba7f83a'],
   'lib/helpers/keystore.js': ['the first key that fits signs', '9d78577c6055cdf0'],
@@ -63,7 +63,7 @@ const reliedOn: Record<string, [reason: string, digest: string]> = {
   'lib/models/refresh_token.js': ['what a refresh token remembers; bound to its session', '395763fba05b7deb'],
   'lib/models/access_token.js': ['what an access token remembers', '6d16f6fe27d961c3'],
   'lib/models/interaction.js':
-    ['copies the session cookie into its payload, which models.ts takes out',
+    ['copies the session cookie into its payload, which adapter.ts takes out',
       '5c1bb286f1872c9f'],
   'lib/models/session.js': ['the cookie is the row\'s id; uid is not', '305aff9ef7c9c3c0'],
   'lib/models/token_helpers.js': ['a token bound to a session is not found without it', '48537da10b858215'],

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
-import { createAudit } from '../../src/audit.ts';
-import type { Audit } from '../../src/audit.ts';
+import { createAudit } from '../../src/audit/audit.ts';
+import type { Audit } from '../../src/audit/audit.ts';
 import type { Database } from '../../src/database/database.ts';
 import type { AppError } from '../../src/errors.ts';
 import { createKeyring } from '../../src/keys/keyring.ts';

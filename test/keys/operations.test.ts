@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
-import { createAudit } from '../../src/audit.ts';
-import type { Audit } from '../../src/audit.ts';
+import { createAudit } from '../../src/audit/audit.ts';
+import type { Audit } from '../../src/audit/audit.ts';
 import type { Database } from '../../src/database/database.ts';
-import { createConsumers } from '../../src/keys/consumers.ts';
-import type { Consumers } from '../../src/keys/consumers.ts';
+import { createConsumers } from '../../src/keys/jwks-clients.ts';
+import type { Consumers } from '../../src/keys/jwks-clients.ts';
 import { createKeyring } from '../../src/keys/keyring.ts';
 import type { Keyring } from '../../src/keys/keyring.ts';
 import type { Policy } from '../../src/keys/lifecycle.ts';

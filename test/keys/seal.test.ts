@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 
-import { loadConfig } from '../../src/config.ts';
+import { loadConfig } from '../../src/config/config.ts';
 import { createSeal, loadMasterKey } from '../../src/keys/seal.ts';
 
 const place = () => join(mkdtempSync(join(tmpdir(), 'signet-seal-')), 'keys', 'master.key');

@@ -3,7 +3,7 @@
 // others did at its next look or when it hears of it, and signs and serves meanwhile what it has. What was signed and
 // served when is written down, so that afterwards any verifier can be asked that could have been there.
 
-import { createAudit } from '../../src/audit.ts';
+import { createAudit } from '../../src/audit/audit.ts';
 import type { Database } from '../../src/database/database.ts';
 import { isAppError } from '../../src/errors.ts';
 import { createKeyring } from '../../src/keys/keyring.ts';

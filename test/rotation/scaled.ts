@@ -8,8 +8,8 @@
 // numbers. JWTs and the policy count whole seconds, so the allowed skew is one, and verifiers keep their usual
 // tolerance of 5 s, which is more than the wrong clock is off.
 
-import { loadConfig } from '../../src/config.ts';
-import type { Config } from '../../src/config.ts';
+import { loadConfig } from '../../src/config/config.ts';
+import type { Config } from '../../src/config/config.ts';
 import { declared } from '../support/signet.ts';
 
 /** How much slower than alone this process runs, as a whole number: 1 on a quiet machine. The first process measures. */

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { loadConfig, type Config } from '../../src/config.ts';
+import { loadConfig, type Config } from '../../src/config/config.ts';
 import { createLog, silentLog } from '../../src/log.ts';
 import { openStore, startServer, type RunningServer, type Store } from '../../src/server.ts';
 import { engines, postgres } from '../support/engines.ts';

@@ -3,7 +3,7 @@
 import { Agent } from 'undici';
 import { describe, expect, test, vi } from 'vitest';
 import type { Database } from '../../src/database/database.ts';
-import { startEntraSim } from '../entra-sim/index.ts';
+import { startEntraSim } from '../../entra-sim/index.ts';
 import { engines, sqlite } from '../support/engines.ts';
 import { startSignet } from '../support/signet.ts';
 

@@ -2,8 +2,8 @@
 // sockets lead elsewhere.
 
 import { Agent } from 'undici';
-import type { EntraSim, Whom } from '../entra-sim/index.ts';
-import { startEntraSim } from '../entra-sim/index.ts';
+import type { EntraSim, Whom } from '../../entra-sim/index.ts';
+import { startEntraSim } from '../../entra-sim/index.ts';
 import { createVisitor, type Visitor } from '../entra-sim/visitor.ts';
 import { noteSecret } from './secrets.ts';
 import { declared, startSignet, type TestServer } from './signet.ts';

@@ -3,7 +3,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import Koa from 'koa';
-import { createAccounts } from '../../src/accounts.ts';
+import { createAccounts } from '../../src/accounts/accounts.ts';
 import type { Database } from '../../src/database/database.ts';
 import { createIssuer } from '../../src/issuer/issuer.ts';
 import { createWaysHome } from '../../src/issuer/ways-home.ts';

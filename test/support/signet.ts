@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import bcrypt from 'bcrypt';
 import { vi } from 'vitest';
-import { loadConfig, type Config } from '../../src/config.ts';
+import { loadConfig, type Config } from '../../src/config/config.ts';
 import { createLog } from '../../src/log.ts';
 import { openStore, startServer, type RunningServer, type ServerParts, type Store } from '../../src/server.ts';
 import { freePort } from './ports.ts';

@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Reading } from '../../src/verifier/claims.ts';
-import { createParts } from '../../src/verifier/parts.ts';
+import { createParts } from '../../src/verifier/components.ts';
 import type { Revocation } from '../../src/verifier/revocation.ts';
 import { audience, startTestIssuer, type TestIssuer } from './issuer.ts';
 import { serveList, statusOf } from './statuslists.ts';

@@ -4,7 +4,7 @@
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { loadConfig } from '../../src/config.ts';
+import { loadConfig } from '../../src/config/config.ts';
 import { createKeyring } from '../../src/keys/keyring.ts';
 import { silentLog } from '../../src/log.ts';
 import { openStore } from '../../src/server.ts';

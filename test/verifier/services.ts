@@ -7,7 +7,7 @@ import fastify from 'fastify';
 import Koa from 'koa';
 import * as forExpress from '../../src/verifier/express.ts';
 import * as forFastify from '../../src/verifier/fastify.ts';
-import type { TokenOptions } from '../../src/verifier/guard.ts';
+import type { TokenOptions } from '../../src/verifier/request.ts';
 import type { Verifier } from '../../src/verifier/index.ts';
 import * as forKoa from '../../src/verifier/koa.ts';
 

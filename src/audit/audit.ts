@@ -1,0 +1,391 @@
+// Who did what. Two kinds of rows in one table. Administrative and key events are appended in the transaction of the
+// act and chained: each row's hash covers the hash before it, so a row that was changed, removed or moved is found.
+// Activity (sign-ins, refusals, tokens issued) is written in batches behind the request, unchained, and swept in time;
+// what anybody can cause is counted rather than written, beyond a few (refusals.ts).
+
+import { createHash, randomUUID } from 'node:crypto';
+
+import type { Database, Queryable, Value } from '../database/database.ts';
+import type { Log } from '../log.ts';
+import type { AuditEventName } from './events.ts';
+import { createRefusals, isAnybodys, type RefusalsOptions } from './refusals.ts';
+import { secretIn } from './secrets.ts';
+
+export interface AuditEvent {
+  event: AuditEventName;
+  /** Who acted: a person's or client's id, 'cli', 'schedule'. */
+  actor?: string | undefined;
+  /** Whom or what it was done to: an account id, a kid. */
+  subject?: string | undefined;
+  clientId?: string | undefined;
+  requestId?: string | undefined;
+  address?: string | undefined;
+  /** Further facts. Never a secret: see `secretIn`. */
+  detail?: Record<string, unknown> | undefined;
+}
+
+interface AuditRow extends AuditEvent {
+  id: string;
+  /** Epoch milliseconds. */
+  at: number;
+  /** Place in the chain, from 1; null for activity. */
+  seq: number | null;
+  detail: Record<string, unknown>;
+}
+
+export interface AuditQuery {
+  /** Epoch milliseconds, inclusive. */
+  since?: number | undefined;
+  /** Epoch milliseconds, exclusive. */
+  until?: number | undefined;
+  event?: string | undefined;
+  subject?: string | undefined;
+  clientId?: string | undefined;
+  /** What a person quotes from a page: a request's id, or the one that Microsoft was given. */
+  reference?: string | undefined;
+  /** At most 1000; default 100. */
+  limit?: number | undefined;
+}
+
+type Verdict =
+  /** `head` is the last row's hash. Noted elsewhere, it also betrays somebody who rewrote the whole chain. */
+  | { ok: true; checked: number; head: string }
+  | { ok: false; seq: number; problem: 'changed' | 'removed' | 'reordered' | 'added' };
+
+export interface Audit {
+  /** Writes an administrative or key event in the transaction of the act. @throws {TypeError} a secret in `detail` */
+  append(tx: Queryable, event: AuditEvent): Promise<void>;
+  /** Notes activity. Returns at once and never throws: what cannot be kept is counted and logged. */
+  record(event: AuditEvent): void;
+  /** Newest first, including what was recorded until now; the refusals that are counted come at the end of a minute. */
+  list(query?: AuditQuery): Promise<AuditRow[]>;
+  /** Walks the whole chain and stops at the first row that is not as it was written. */
+  verify(): Promise<Verdict>;
+  /** Deletes up to `limit` rows of activity older than the retention time; answers how many. The chain stays. */
+  sweepExpired(now: number, limit: number): Promise<number>;
+  /** Writes what is still in memory. */
+  close(): Promise<void>;
+}
+
+interface AuditOptions {
+  now?: () => number;
+  log: Log;
+  /** Seconds that activity is kept. Default 90 days. */
+  keepActivity?: number;
+  /** How much of an address strangers are told apart by. */
+  networkOf?: RefusalsOptions['networkOf'];
+}
+
+interface Row {
+  id: string;
+  at: number;
+  event: AuditEventName;
+  actor: string | null;
+  subject: string | null;
+  client_id: string | null;
+  request_id: string | null;
+  address: string | null;
+  detail: string;
+}
+
+interface ChainedRow extends Row {
+  seq: number;
+  previous_hash: string;
+  hash: string;
+}
+
+const columns = ['id', 'at', 'event', 'actor', 'subject', 'client_id', 'request_id', 'address', 'detail'] as const;
+const batchRows = 256;
+const roundRows = 4 * batchRows;
+const batchMs = 200;
+// A minute or so of a busy server: beyond that a database that is away must not eat the memory of one that serves.
+const bufferRows = 20_000;
+// Half of them, so that whoever causes refusals while the database is away does not push out what people did.
+const anybodysRows = bufferRows / 2;
+const countEveryMs = 60_000;
+const longestText = 500;
+const pageRows = 500;
+
+export function createAudit(db: Database, options: AuditOptions): Audit {
+  const { now = Date.now, log, keepActivity = 90 * 86_400, networkOf } = options;
+  const buffer: Row[] = [];
+  const refusals = createRefusals({ now, networkOf });
+  let dropped = 0;
+  let failing = false;
+  let closed = false;
+  let timer: NodeJS.Timeout | undefined;
+  let counting: NodeJS.Timeout | undefined;
+  let writing: Promise<void> | undefined;
+
+  function writeSoon(): void {
+    timer ??= setTimeout(() => {
+      timer = undefined;
+      void flush();
+    }, batchMs).unref();
+  }
+
+  function keep(event: AuditEvent): void {
+    if (buffer.length >= (isAnybodys(event) ? anybodysRows : bufferRows)) {
+      dropped += 1;
+      return;
+    }
+    buffer.push(toRowWithoutSecrets(event, now(), log));
+    if (buffer.length >= batchRows && !failing) void flush();
+    else writeSoon();
+  }
+
+  function keepCounted(): void {
+    counting = undefined;
+    for (const event of refusals.take()) keep(event);
+  }
+
+  /** Writes what is buffered. Never rejects: what cannot be written stays for the next time. */
+  function flush(): Promise<void> {
+    writing ??= writeBatches().finally(() => { writing = undefined; });
+    return writing;
+  }
+
+  async function writeBatches(): Promise<void> {
+    while (buffer.length > 0) {
+      const round = buffer.slice(0, roundRows);
+      // Asked for together: on SQLite they share one commit, and with it one wait for the disk.
+      const written = await Promise.allSettled(inBatches(round).map((batch) => insert(db, batch)));
+      const failure = written.find((each) => each.status === 'rejected');
+      if (failure) {
+        if (!failing) log.error('audit.write_failed', { error: failure.reason, waiting: buffer.length });
+        failing = true;
+        if (!closed) writeSoon();
+        return;
+      }
+      buffer.splice(0, round.length);
+      failing = false;
+    }
+    admitDropped();
+  }
+
+  function admitDropped(): void {
+    if (dropped > 0) log.error('audit.events_dropped', { dropped });
+    dropped = 0;
+  }
+
+  /** Resolves when all that was recorded until now is written, or cannot be. */
+  async function settled(): Promise<void> {
+    await flush();
+    // One that was already under way may have ended just before the last rows came in.
+    await flush();
+  }
+
+  return {
+    async append(tx, event) {
+      const row = toRow(event, now());
+      // Whoever holds this row appends; the next one waits for the commit, so the chain never forks.
+      const { rows } = await tx.query<{ seq: number; hash: string }>(
+        'update audit_head set seq = seq + 1 where id = 1 returning seq, hash');
+      const { seq, hash: previous } = rows[0]!;
+      const hash = hashOf(row, seq, previous);
+      await tx.query(
+        `insert into audit_events (${columns.join(', ')}, seq, previous_hash, hash)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+        [...values(row), seq, previous, hash]);
+      await tx.query('update audit_head set hash = $1 where id = 1', [hash]);
+    },
+
+    record(event) {
+      if (closed) {
+        dropped += 1;
+        return;
+      }
+      if (isAnybodys(event)) counting ??= setTimeout(keepCounted, countEveryMs).unref();
+      if (refusals.admits(event)) keep(event);
+    },
+
+    async list({ since, until, event, subject, clientId, reference, limit = 100 } = {}) {
+      await settled();
+      const conditions: string[] = [];
+      const parameters: Value[] = [];
+      const where = (condition: string, value: Value | undefined) => {
+        if (value !== undefined) conditions.push(`${condition} $${parameters.push(value)}`);
+      };
+      where('at >=', since);
+      where('at <', until);
+      where('event =', event);
+      where('subject =', subject);
+      where('client_id =', clientId);
+      if (reference !== undefined) {
+        const inDetail = `%"correlationId":"${reference.replace(/[^0-9a-f-]/gi, '')}"%`;
+        conditions.push(`(request_id = $${parameters.push(reference)} or detail like $${parameters.push(inDetail)})`);
+      }
+      const { rows } = await db.query<Row & { seq: number | null }>(
+        `select ${columns.join(', ')}, seq from audit_events
+         ${conditions.length > 0 ? `where ${conditions.join(' and ')}` : ''}
+         order by at desc, id desc limit $${parameters.push(Math.min(limit, 1000))}`,
+        parameters);
+      return rows.map(fromRow);
+    },
+
+    verify: () => verifyChain(db),
+
+    async sweepExpired(at, limit) {
+      const { rowCount } = await db.query(
+        `delete from audit_events where id in
+           (select id from audit_events where seq is null and at < $1 order by at limit $2)`,
+        [at - keepActivity * 1000, limit]);
+      return rowCount;
+    },
+
+    async close() {
+      clearTimeout(counting);
+      keepCounted();
+      closed = true;
+      clearTimeout(timer);
+      await settled();
+      dropped += buffer.splice(0).length;
+      admitDropped();
+    },
+  };
+}
+
+// Powers of two: a statement per number of rows would be hundreds for each connection to prepare and keep.
+function inBatches(rows: Row[]): Row[][] {
+  const batches: Row[][] = [];
+  for (let at = 0; at < rows.length; at += batches.at(-1)!.length) {
+    batches.push(rows.slice(at, at + Math.min(batchRows, 2 ** Math.floor(Math.log2(rows.length - at)))));
+  }
+  return batches;
+}
+
+async function insert(db: Database, batch: Row[]): Promise<void> {
+  const tuple = (_row: Row, index: number) =>
+    `(${columns.map((_column, at) => `$${index * columns.length + at + 1}`).join(', ')})`;
+  // The id makes a repeat harmless: a batch may have been committed although its answer was lost.
+  await db.query(
+    `insert into audit_events (${columns.join(', ')}) values ${batch.map(tuple).join(', ')}
+     on conflict (id) do nothing`,
+    batch.flatMap(values));
+}
+
+async function verifyChain(db: Database): Promise<Verdict> {
+  let last = { seq: 0, hash: '' };
+  for (;;) {
+    const page = await chainAfter(db, last.seq);
+    for (const row of page) {
+      if (row.seq !== last.seq + 1) return { ok: false, seq: last.seq + 1, problem: 'removed' };
+      if (row.hash !== hashOf(row, row.seq, row.previous_hash)) {
+        return { ok: false, seq: row.seq, problem: await whatHappenedTo(db, row) };
+      }
+      // This row is as it was written, so the one before it is not: it was rewritten together with its own hash.
+      if (row.previous_hash !== last.hash) return { ok: false, seq: Math.max(last.seq, 1), problem: 'changed' };
+      last = row;
+    }
+    if (page.length > 0) continue;
+
+    const end = await headOfChain(db);
+    if (end.seq < last.seq) return { ok: false, seq: end.seq + 1, problem: 'added' };
+    if (end.seq > last.seq) {
+      // Either somebody appended since the last page was read, or the end was cut off.
+      if ((await chainAfter(db, last.seq)).length > 0) continue;
+      return { ok: false, seq: last.seq + 1, problem: 'removed' };
+    }
+    if (end.hash !== last.hash) return { ok: false, seq: last.seq, problem: 'changed' };
+    return { ok: true, checked: last.seq, head: last.hash };
+  }
+}
+
+// The hash covers the place, so a row that was only moved still tells where it belongs.
+async function whatHappenedTo(db: Database, row: ChainedRow): Promise<'changed' | 'removed' | 'reordered'> {
+  const { seq: end } = await headOfChain(db);
+  const belongsAt = (candidate: ChainedRow, place: number) =>
+    hashOf(candidate, place, candidate.previous_hash) === candidate.hash;
+  let place = 1;
+  while (place <= end && !belongsAt(row, place)) place += 1;
+  if (place > end) return 'changed';
+
+  // Moved here: by an exchange with the row that belongs here, or to close the gap which that row left.
+  for (let page = await chainAfter(db, row.seq); page.length > 0; page = await chainAfter(db, page.at(-1)!.seq)) {
+    if (page.some((candidate) => belongsAt(candidate, row.seq))) return 'reordered';
+  }
+  return 'removed';
+}
+
+async function chainAfter(db: Database, seq: number): Promise<ChainedRow[]> {
+  const { rows } = await db.query<ChainedRow>(
+    `select ${columns.join(', ')}, seq, previous_hash, hash from audit_events
+     where seq > $1 order by seq limit ${pageRows}`,
+    [seq]);
+  return rows;
+}
+
+async function headOfChain(db: Database): Promise<{ seq: number; hash: string }> {
+  const { rows } = await db.query<{ seq: number; hash: string }>('select seq, hash from audit_head where id = 1');
+  return rows[0] ?? { seq: 0, hash: '' };
+}
+
+function hashOf(row: Row, seq: number, previous: string): string {
+  // An array of columns in a fixed order has one JSON form; `detail` goes in as the text that is stored.
+  return createHash('sha256').update(JSON.stringify([previous, seq, ...values(row)])).digest('base64url');
+}
+
+function values(row: Row): Value[] {
+  return columns.map((column) => row[column]);
+}
+
+function toRow(event: AuditEvent, at: number): Row {
+  const { detail = {} } = event;
+  const secret = secretIn(detail);
+  if (secret !== undefined) throw new TypeError(`audit event ${event.event}: detail may not contain ${secret}`);
+  return {
+    id: rowId(at),
+    at,
+    event: event.event,
+    actor: event.actor ?? null,
+    subject: event.subject ?? null,
+    client_id: event.clientId ?? null,
+    request_id: event.requestId ?? null,
+    address: event.address ?? null,
+    detail: JSON.stringify(detail),
+  };
+}
+
+// Sorts by time and, within a process, by order of events, so that what happened in one millisecond is told in order.
+let counter = 0;
+
+function rowId(at: number): string {
+  counter = (counter + 1) % 0x1_000_000;
+  const uuid = randomUUID(); // of which node keeps a stock; of its digits, 56 random bits
+  return hex(at, 12) + hex(counter, 6) + uuid.slice(24) + uuid.slice(0, 2);
+}
+
+function hex(value: number, digits: number): string {
+  return value.toString(16).padStart(digits, '0');
+}
+
+// A request must not fail because of how its event was written down: the event is kept, its detail is not.
+function toRowWithoutSecrets(event: AuditEvent, at: number, log: Log): Row {
+  const detail = Object.fromEntries(Object.entries(event.detail ?? {}).map(([name, fact]) => [name, shortened(fact)]));
+  try {
+    return toRow({ ...event, detail }, at);
+  } catch (error) {
+    log.error('audit.detail_refused', { auditEvent: event.event, error });
+    return toRow({ ...event, detail: {} }, at);
+  }
+}
+
+/** A request says of itself what it likes, at any length. */
+function shortened(fact: unknown): unknown {
+  return typeof fact === 'string' && fact.length > longestText ? `${fact.slice(0, longestText)}…` : fact;
+}
+
+function fromRow(row: Row & { seq: number | null }): AuditRow {
+  return {
+    id: row.id,
+    at: row.at,
+    seq: row.seq,
+    event: row.event,
+    actor: row.actor ?? undefined,
+    subject: row.subject ?? undefined,
+    clientId: row.client_id ?? undefined,
+    requestId: row.request_id ?? undefined,
+    address: row.address ?? undefined,
+    detail: JSON.parse(row.detail) as Record<string, unknown>,
+  };
+}

@@ -1,0 +1,73 @@
+// What is asked of Entra, as a pure function of what was asked of us.
+
+import type { EntraConfig } from '../config/config.ts';
+import type { BeginOptions } from './identity.ts';
+
+export interface Question {
+  prompt?: 'login' | 'select_account' | 'none';
+  loginHint?: string;
+  domainHint?: string;
+  /** What is sent. */
+  maxAgeSeconds?: number;
+  /** How old the authentication may be, in seconds, when it comes back. */
+  oldestSeconds?: number;
+  /** The acr that the application asked for, and the authentication context that stands for it here. */
+  stepUp?: { acr: string; context: string };
+  claims?: string;
+}
+
+// An ID token ends with the age that was asked for (msal-python #444), so less could hardly be used in time.
+const leastMaxAgeSeconds = 60;
+const longestHint = 320; // a local part of 64, @, a domain of 255 (RFC 3696 §3)
+
+/** @param challenge claims that Microsoft itself asked for after a first attempt */
+export function questionFor(config: EntraConfig, asked: BeginOptions, challenge?: string): Question {
+  const { maxAge } = asked;
+  const prompt = promptFor(asked);
+  const stepUp = stepUpFor(config, asked.acrValues ?? []);
+  const claims = claimsFor({ stepUp, withAuthTime: maxAge !== undefined, challenge });
+  // Entra refuses the two together, and who wants to choose an account wants no account chosen.
+  const loginHint = prompt === 'select_account' ? undefined : asked.knownHint ?? hint(asked.loginHint);
+  const domainHint = /^[a-z0-9.-]{1,253}$/i.exec(asked.domainHint ?? '')?.[0];
+  return {
+    ...(prompt && { prompt }),
+    ...(loginHint && { loginHint }),
+    ...(domainHint && { domainHint }),
+    ...(maxAge !== undefined && { oldestSeconds: Math.max(maxAge, leastMaxAgeSeconds) }),
+    ...(maxAge !== undefined && maxAge > 0 && { maxAgeSeconds: Math.max(maxAge, leastMaxAgeSeconds) }),
+    ...(stepUp && { stepUp }),
+    ...(claims && { claims }),
+  };
+}
+
+function promptFor({ prompt = '', maxAge }: BeginOptions): Question['prompt'] {
+  const asked = prompt.split(' ');
+  if (asked.includes('none')) return 'none';
+  // max_age=0 would be an ID token that has expired when it is made.
+  if (asked.includes('login') || maxAge === 0) return 'login';
+  // consent is ours to ask: what a person allows an application here is no business of Microsoft's.
+  return asked.includes('select_account') ? 'select_account' : undefined;
+}
+
+function hint(value: string | undefined): string | undefined {
+  if (value === undefined || value.length > longestHint || /[\p{Cc}\p{Cs}]/u.test(value)) return undefined;
+  return value;
+}
+
+function stepUpFor({ acrValues }: EntraConfig, asked: readonly string[]): Question['stepUp'] {
+  const acr = asked.find((value) => Object.hasOwn(acrValues, value));
+  return acr === undefined ? undefined : { acr, context: acrValues[acr]! };
+}
+
+function claimsFor({ stepUp, withAuthTime, challenge }: {
+  stepUp: Question['stepUp']; withAuthTime: boolean; challenge: string | undefined;
+}): string | undefined {
+  const asked = challenge === undefined ? {} : JSON.parse(challenge) as Record<string, object | undefined>;
+  const idToken = {
+    ...asked['id_token'],
+    ...(stepUp && { acrs: { essential: true, value: stepUp.context } }),
+    ...(withAuthTime && { auth_time: { essential: true } }),
+  };
+  const all = { ...asked, ...(Object.keys(idToken).length > 0 && { id_token: idToken }) };
+  return Object.keys(all).length > 0 ? JSON.stringify(all) : undefined;
+}

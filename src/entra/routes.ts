@@ -1,0 +1,81 @@
+// Where Microsoft sends browsers back to. What a sign-in ends in is somebody else's (`complete`); how it fails is
+// written down here, once: in the audit trail for whoever asks later, in the log for whoever has to act.
+
+import Router from '@koa/router';
+import type { Context } from 'koa';
+import type { Audit } from '../audit/audit.ts';
+import { AppError } from '../errors.ts';
+import type { RequestState } from '../issuer/provider.ts';
+import type { WaysHome } from '../issuer/ways-home.ts';
+import type { Log } from '../log.ts';
+import { readForm, sendPage } from '../web/guard.ts';
+import type { Pages } from '../web/pages.ts';
+import { redirect } from '../signin/complete.ts';
+import { callbackPath, resumePath } from './callback.ts';
+import type { MountedEntraConnector } from './connector.ts';
+import { EntraError } from './errors.ts';
+import type { FinishedSignIn } from './identity.ts';
+
+export interface EntraRoutesParts {
+  connector: MountedEntraConnector;
+  complete(ctx: Context, finished: FinishedSignIn): Promise<void>;
+  /** Answers a failed sign-in. */
+  failed(ctx: Context, error: EntraError): Promise<void> | void;
+  audit: Audit;
+  log: Log;
+}
+
+export function entraRoutes(parts: EntraRoutesParts): Router {
+  const { connector, complete, failed, audit, log } = parts;
+  const router = new Router();
+
+  router.get([callbackPath, resumePath], (ctx) => answering(ctx, async () => {
+    // A code is used up by a GET; whoever only looks (a link scanner, a prefetch) must not do that.
+    if (ctx.method === 'HEAD') throw new AppError('method_not_allowed', 405, 'This address answers GET only.');
+    await complete(ctx, await connector.finish(ctx));
+  }));
+
+  router.post(callbackPath, (ctx) => answering(ctx, async () => {
+    redirect(ctx, await connector.park(await readForm(ctx)));
+  }));
+
+  async function answering(ctx: Context, work: () => Promise<void>): Promise<void> {
+    ctx.set({ 'Cache-Control': 'no-store', 'Referrer-Policy': 'no-referrer' });
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof EntraError)) throw error;
+      if (error.facts.redirectTo !== undefined) return redirect(ctx, error.facts.redirectTo);
+      writeDown(ctx, error);
+      await failed(ctx, error);
+    }
+  }
+
+  function writeDown(ctx: Context, { failure, alert, facts, hint, cause }: EntraError): void {
+    if (failure === 'consent_given' || failure === 'consent_declined') {
+      return log.info(`entra.${failure}`, { requestId: ctx.state.requestId });
+    }
+    const { requestId, address } = ctx.state as RequestState;
+    const { reason, numbers, correlationId } = facts;
+    audit.record({
+      event: alert === 'security' ? 'signin.forged' : 'signin.refused', requestId, address,
+      detail: { method: 'entra', failure, reason, aadsts: numbers, correlationId },
+    });
+    const write = alert ? log.error : failure === 'transient' ? log.warn : log.info;
+    write('entra.sign_in_failed', { failure, reason, aadsts: numbers, correlationId, requestId, hint, cause });
+  }
+
+  return router;
+}
+
+/** Says what happened, with what Microsoft's support would ask for. */
+export function failurePage(pages: Pages, waysHome: Pick<WaysHome, 'from'>) {
+  return async (ctx: Context, { title, message, status, code, isChoice, facts }: EntraError): Promise<void> => {
+    const home = await waysHome.from(ctx);
+    if (isChoice) return sendPage(ctx, pages.message({ title, message, home }), { status });
+    if (facts.retryAfterSeconds !== undefined) ctx.set('Retry-After', String(facts.retryAfterSeconds));
+    const reference = facts.correlationId === undefined ? '' : ` (${facts.correlationId}, ${new Date().toISOString()})`;
+    const { requestId } = ctx.state as RequestState;
+    sendPage(ctx, pages.error({ title, message: `${message}${reference}`, requestId, code, home }), { status });
+  };
+}

@@ -1,0 +1,21 @@
+// Posts to Entra's token endpoint and reads the answer by its status as well as by its text, which msal-node does not:
+// to it `500 {}` is a success.
+
+import type { PostForm } from './msal.ts';
+import { readRefusal, TokenRefusal } from './errors.ts';
+import { UpstreamError, type Network } from './network.ts';
+import { TokenNotAccepted } from './verification.ts';
+
+/** @throws (the function) {TokenRefusal} {UpstreamError} {TokenNotAccepted} there is no ID token */
+export function tokenPoster(network: Network, correlationId: string): PostForm {
+  return async (url, body) => {
+    const contentType = 'application/x-www-form-urlencoded;charset=utf-8';
+    const headers = { 'content-type': contentType, 'client-request-id': correlationId };
+    const { status, document, requestId } = await network.request({ method: 'POST', url, body, headers });
+    const refusal = readRefusal(document);
+    if (refusal) throw new TokenRefusal(refusal, requestId);
+    if (status !== 200) throw new UpstreamError('not_json', new URL(url).host, { status, requestId });
+    if (typeof document['id_token'] !== 'string') throw new TokenNotAccepted('malformed');
+    return document;
+  };
+}

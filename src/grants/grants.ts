@@ -1,0 +1,99 @@
+// Grants as those see them who end them: an administrator, or whatever takes the ground from under them. Ending one
+// sets its bit in the status lists in the same transaction, so that what it issued is refused before it expires.
+
+import type { Audit } from '../audit/audit.ts';
+import type { Database, Queryable } from '../database/database.ts';
+import { AppError } from '../errors.ts';
+import type { Act } from '../keys/keyring.ts';
+import type { Places } from '../status-list/indexes.ts';
+import {
+  cutSessions, endGrants, endResting, endSessionsOf, listGrants, ownerOfGrant, type GrantStatuses, type GrantSummary,
+} from '../issuer/adapter.ts';
+
+export interface Grants {
+  /** What a person lets applications do now, oldest first. */
+  list(accountId: string): Promise<GrantSummary[]>;
+  /** An administrator's act. @throws {AppError} grant_unknown (404) */
+  revoke(grantId: string, act: Act): Promise<{ grantId: string; accountId: string; clientId: string }>;
+  /** Given up by the application it was given to. */
+  giveUp(grantId: string): Promise<void>;
+  /**
+   * What rests on sessions elsewhere, which have ended (`offline`: with all that was to go on without the person).
+   * Whether anything is left.
+   */
+  endResting(accountId: string, upstream: readonly string[], options: { offline: boolean }): Promise<boolean>;
+  /** What an application has for itself: all of its tokens end, and it may ask for new ones. */
+  renewClient(clientId: string): Promise<void>;
+  /** The same and more, within the transaction of a cause: see accounts/accounts.ts, clients/clients.ts, keys/operations.ts. */
+  endOfPerson(tx: Queryable, accountId: string, options: { sessions: boolean }): Promise<number>;
+  endOfClient(tx: Queryable, clientId: string): Promise<number>;
+  cutEverything(tx: Queryable): Promise<number>;
+  /** Called once the transaction of an `end…` has committed. */
+  ended(): Promise<void>;
+}
+
+interface GrantsParts {
+  db: Database;
+  audit: Pick<Audit, 'append'>;
+  statuses: GrantStatuses & Pick<Places, 'takeFromClients'>;
+  now?: () => number;
+}
+
+export function createGrants({ db, audit, statuses, now = Date.now }: GrantsParts): Grants {
+  async function endOfClient(tx: Queryable, clientId: string): Promise<number> {
+    await statuses.revoke(tx, await statuses.takeFromClients(tx, clientId));
+    return endGrants(tx, { clientId }, statuses, now);
+  }
+
+  return {
+    list: (accountId) => listGrants(db, accountId),
+
+    async revoke(grantId, { actor, clientId: through, requestId, address }) {
+      const owner = await db.transaction(async (tx) => {
+        const found = await ownerOfGrant(tx, grantId);
+        if (!found || (await endGrants(tx, { grantId }, statuses, now)) === 0) {
+          throw new AppError('grant_unknown', 404, `there is no grant ${grantId}, or it has ended`, {
+            hint: 'signet grants list shows those of a person.',
+          });
+        }
+        await audit.append(tx, {
+          event: 'grant.revoked', actor, clientId: found.clientId, subject: found.accountId, requestId, address,
+          detail: { grantId, cause: 'an administrator revoked it', through },
+        });
+        return found;
+      });
+      await statuses.announce();
+      return { grantId, ...owner };
+    },
+
+    async giveUp(grantId) {
+      await db.transaction((tx) => endGrants(tx, { grantId }, statuses, now));
+      await statuses.announce();
+    },
+
+    async endResting(accountId, upstream, options) {
+      const isLeft = await db.transaction((tx) => endResting(tx, accountId, upstream, options, statuses, now));
+      await statuses.announce();
+      return isLeft;
+    },
+
+    async renewClient(clientId) {
+      await db.transaction(async (tx) => statuses.revoke(tx, await statuses.takeFromClients(tx, clientId)));
+      await statuses.announce();
+    },
+
+    async endOfPerson(tx, accountId, { sessions }) {
+      if (sessions) await endSessionsOf(tx, accountId, statuses, now);
+      return endGrants(tx, { accountId }, statuses, now);
+    },
+
+    endOfClient,
+
+    async cutEverything(tx) {
+      await statuses.revoke(tx, await statuses.takeFromClients(tx));
+      return cutSessions(tx, statuses, now);
+    },
+
+    ended: () => statuses.announce(),
+  };
+}

@@ -1,0 +1,80 @@
+// What a token is that comes back to us for itself: to be asked about (RFC 7662) or given up (RFC 7009). Whether its
+// place in the status lists is revoked, and who may know, is for issuer/endpoints/introspection.ts to say.
+
+import type { AdapterPayload } from 'oidc-provider';
+import type { StoredRefreshToken } from '../refresh-rows.ts';
+import type { Models } from '../adapter.ts';
+import { grantIdOf } from '../provider.ts';
+import type { TokenFormats } from '../tokens.ts';
+
+export interface RecognisedToken {
+  type: 'access_token' | 'refresh_token';
+  clientId: string;
+  /** What issued it: a person's grant, or an application's name for itself. */
+  grantId: string;
+  /** Whether it still opens something, as far as its own kind knows. */
+  usable: boolean;
+  /** The APIs it is for; a refresh token is for nobody but us. */
+  audience: readonly string[];
+  /** For an answer of introspection. */
+  claims: Record<string, unknown>;
+}
+
+interface RecognitionParts {
+  models: Models;
+  formats: TokenFormats;
+  issuer: string;
+  /** For so long a spent refresh token is answered again, in milliseconds. */
+  graceMs: number;
+  /** Epoch milliseconds. */
+  now: () => number;
+}
+
+export async function recognise(token: string, parts: RecognitionParts): Promise<RecognisedToken | undefined> {
+  const { models, formats, issuer } = parts;
+  const now = parts.now();
+  const claims = await formats.openAnyAccessToken(token);
+  if (claims) {
+    return {
+      type: 'access_token',
+      clientId: String(claims.client_id),
+      grantId: grantIdOf(String(claims.jti)),
+      // The verifier bears with clocks that are a little off; here the issuer itself is asked.
+      usable: Number(claims.exp) * 1000 > now,
+      audience: [claims.aud].flat() as string[],
+      claims,
+    };
+  }
+
+  const handle = await formats.openRefreshToken(token);
+  const stored = handle === undefined ? undefined : await models.findRefreshToken(handle);
+  if (!stored || stored.payload.exp! * 1000 <= now) return undefined;
+  const { clientId, grantId, accountId, scope, iat, exp } = stored.payload;
+  return {
+    type: 'refresh_token',
+    clientId: clientId!,
+    grantId: grantId!,
+    usable: !isSpent(stored, parts, now) && await isBacked(stored, models),
+    audience: [],
+    claims: { iss: issuer, sub: accountId, client_id: clientId, scope, iat, exp },
+  };
+}
+
+type SessionBound = AdapterPayload & { expiresWithSession?: boolean };
+
+/**
+ * Not before its grace is over, in which it is still answered (refresh.ts). Said earlier, it would tell whoever stole it,
+ * and its application's secret, when to repeat the owner's request: asking here costs a token nothing.
+ */
+function isSpent({ rotatedAt, answer, successorSpent }: StoredRefreshToken, { graceMs }: RecognitionParts, now: number) {
+  return rotatedAt !== undefined && (!answer || successorSpent || now - rotatedAt > graceMs);
+}
+
+/** Whether the grant and the session behind it go on. */
+async function isBacked({ payload }: StoredRefreshToken, models: Models): Promise<boolean> {
+  const { grantId, accountId, sessionUid, expiresWithSession } = payload as SessionBound;
+  if (!(await models.adapter('Grant').find(grantId!))) return false;
+  if (!expiresWithSession) return true;
+  const session = await models.adapter('Session').findByUid(sessionUid!);
+  return session?.accountId === accountId;
+}

@@ -1,0 +1,349 @@
+// Who fetches our JWKS, and who was therefore given a key before it signs (owns the table jwks_consumers). Counted in
+// memory and written every few seconds: a fetch costs no query. Names come from strangers, who may invent as many as
+// they like, so memory and table hold a bounded number of them, and fewer of each address. One that came once makes
+// room for the next; what is beyond is counted under one name, of which nobody can say who it is and what it was given.
+//
+// Whoever can reach the JWKS can claim to be a service that still needs a key. So what strangers say is hearsay: shown,
+// and waited for by nobody. Who comes from a declared network (keys.jwksClientNetworks) is waited for, and has room that
+// no stranger takes.
+
+import type { Audit } from '../audit/audit.ts';
+import type { Database } from '../database/database.ts';
+import type { Log } from '../log.ts';
+import type { Act } from '../audit/actor.ts';
+import type { Milliseconds } from './lifecycle.ts';
+
+/** One JWKS that was served: in full (200), or confirmed as still current (304). */
+interface JwksFetch {
+  userAgent: string;
+  /** Of the address that it came from, as much as stands for one consumer; in a declared network, the whole. */
+  address: string;
+  /** Of the keys that were served, when the newest was prepared: exact even where this replica is behind the others. */
+  newestPreparedAt: Milliseconds;
+}
+
+export interface Consumer {
+  /** What the verifier says that it is, or what any other client sends as User-Agent. */
+  name: string;
+  /** service: named by our verifier. client: anything else. others: those that were too many to be told apart. */
+  kind: 'service' | 'client' | 'others';
+  address: string;
+  /** Whether it comes from a declared network; what others say of themselves is hearsay. */
+  declared: boolean;
+  firstSeenAt: Milliseconds;
+  lastSeenAt: Milliseconds;
+  fetches: number;
+  /** When the newest key that it was given last was prepared. */
+  newestPreparedAt: Milliseconds;
+}
+
+/** How far a key got. */
+interface Readiness {
+  /** Those that were given it. */
+  seenBy: Consumer[];
+  /** Those that come regularly and were not, and the others, who may be: what the key signs they may refuse. */
+  unseenBy: Consumer[];
+  /** Of these, those from declared networks. */
+  waitedFor: Consumer[];
+  /** Those that were not, but came once only or stopped coming: nothing says that they still verify anything. */
+  silent: Consumer[];
+}
+
+export interface Consumers {
+  /** Counts a fetch. Returns at once and never throws. */
+  seen(fetch: JwksFetch): void;
+  /** The latest first. What this process counted until now is in it; other replicas' last seconds are not. */
+  list(): Promise<Consumer[]>;
+  readiness(key: { preparedAt: Milliseconds }): Promise<Readiness>;
+  /**
+   * Forgets all of that name, or all hearsay; answers how many. Who comes again is counted anew.
+   * @param by who acts, for the audit trail
+   */
+  forget(name: string | undefined, by: Act): Promise<number>;
+  /** Forgets up to `limit` consumers that did not come for 30 days, or came once 2 days ago; answers how many. */
+  sweep(now: Milliseconds, limit: number): Promise<number>;
+  /** Writes what is still in memory. */
+  close(): Promise<void>;
+}
+
+export interface ConsumersOptions {
+  now?: () => Milliseconds;
+  log: Log;
+  /** Default 10 s. */
+  flushEveryMs?: number;
+  /** How many are told apart. Default 500. */
+  atMost?: number;
+  /** How many of them at one address, which services may share. Default 20. */
+  atMostPerAddress?: number;
+  /** Whether an address is in a declared network. Default: none is. */
+  isDeclared?: (address: string) => boolean;
+  audit?: Pick<Audit, 'append'>;
+}
+
+interface Row {
+  kind: Consumer['kind'];
+  name: string;
+  address: string;
+  first_seen_at: number;
+  last_seen_at: number;
+  fetches: number;
+  newest_prepared_at: number;
+}
+
+const columns = ['kind', 'name', 'address', 'first_seen_at', 'last_seen_at', 'fetches', 'newest_prepared_at'] as const;
+/** As whom a consumer is counted for whom there is no room. */
+const othersLike = ({ declared }: Consumer) =>
+  ({ kind: 'others', name: 'others', address: declared ? declaredOthers : '' }) as const;
+const declaredOthers = 'declared networks';
+const rowsPerStatement = 64;
+
+const minute = 60_000;
+const day = 86_400_000;
+const forgetAfter = 30 * day;
+const forgetOnceAfter = 2 * day;
+const longestSilence = 7 * day;
+
+export function createConsumers(db: Database, options: ConsumersOptions): Consumers {
+  const { now = Date.now, log, flushEveryMs = 10_000, atMost = 500, atMostPerAddress = 20 } = options;
+  const { isDeclared = () => false, audit } = options;
+  let pending = new Map<string, Consumer>();
+  let known = new Map<string, Consumer>();
+  let failing = false;
+  let closed = false;
+  let timer: NodeJS.Timeout | undefined;
+  let writing: Promise<void> | undefined;
+
+  /** One flush at a time; never rejects: what could not be written waits for the next one. */
+  function flush(): Promise<void> {
+    writing ??= write().finally(() => { writing = undefined; });
+    return writing;
+  }
+
+  async function write(): Promise<void> {
+    const batch = pending;
+    if (batch.size === 0) return;
+    pending = new Map();
+    try {
+      if ([...batch.keys()].some((id) => !known.has(id))) {
+        known = new Map((await readAll()).map((consumer) => [idOf(consumer), consumer]));
+      }
+      const { rows, leaving } = admitted(batch);
+      await forget(db, leaving);
+      await upsert(db, rows);
+      failing = false;
+    } catch (error) {
+      if (!failing) log.warn('jwks.consumers_not_written', { error, waiting: batch.size });
+      failing = true;
+      for (const consumer of batch.values()) count(consumer);
+      if (!closed) writeSoon();
+    }
+  }
+
+  /** Those that have a row, and new ones as long as there is room or somebody makes it; the rest as one. */
+  function admitted(batch: ReadonlyMap<string, Consumer>): { rows: Consumer[]; leaving: Consumer[] } {
+    const rows = new Map<string, Consumer>();
+    const leaving: Consumer[] = [];
+    const cameOnce = [...known]
+      .filter(([id, { kind, fetches }]) => kind !== 'others' && fetches === 1 && !batch.has(id))
+      .map(([, consumer]) => consumer).sort((one, other) => one.lastSeenAt - other.lastSeenAt);
+    for (const [id, consumer] of batch) {
+      const crowd = known.has(id) ? undefined : crowdAround(consumer, known);
+      const first = crowd && cameOnce.find((one) => crowd.includes(one) && !leaving.includes(one));
+      if (first) {
+        leaving.push(first);
+        known.delete(idOf(first));
+        add(rows, { ...first, ...othersLike(first) });
+      }
+      const isAdmitted = !crowd || first !== undefined;
+      if (isAdmitted) known.set(id, consumer);
+      add(rows, isAdmitted ? consumer : { ...consumer, ...othersLike(consumer) });
+    }
+    return { rows: [...rows.values()], leaving };
+  }
+
+  function count(consumer: Consumer): void {
+    const id = idOf(consumer);
+    const isNamed = pending.has(id) || known.has(id) || !crowdAround(consumer, pending);
+    add(pending, isNamed ? consumer : { ...consumer, ...othersLike(consumer) });
+  }
+
+  /** Who takes the room that a new one would need: those at its address, or all of its sort. Undefined: there is room. */
+  function crowdAround(
+    { kind, address, declared }: Consumer, present: ReadonlyMap<string, Consumer>,
+  ): Consumer[] | undefined {
+    if (kind === 'others') return undefined;
+    const all = [...present.values()].filter((one) => one.kind !== 'others' && one.declared === declared);
+    const neighbours = all.filter((one) => one.address === address);
+    if (neighbours.length >= atMostPerAddress) return neighbours;
+    return all.length >= atMost ? all : undefined;
+  }
+
+  function writeSoon(): void {
+    timer ??= setTimeout(() => {
+      timer = undefined;
+      void flush();
+    }, flushEveryMs).unref();
+  }
+
+  async function list(): Promise<Consumer[]> {
+    await flush();
+    await flush(); // one under way may have begun before the last fetches came in
+    return readAll();
+  }
+
+  async function readAll(): Promise<Consumer[]> {
+    return (await listRows(db)).map((row) => ({
+      ...fromRow(row), declared: row.kind === 'others' ? row.address === declaredOthers : isDeclared(row.address),
+    }));
+  }
+
+  return {
+    seen({ userAgent, address, newestPreparedAt }) {
+      if (closed) return;
+      const at = now();
+      count({ ...nameOf(userAgent), address, declared: isDeclared(address), firstSeenAt: at, lastSeenAt: at, fetches: 1, newestPreparedAt });
+      writeSoon();
+    },
+
+    list,
+
+    async readiness({ preparedAt }) {
+      const at = now();
+      const readiness: Readiness = { seenBy: [], unseenBy: [], waitedFor: [], silent: [] };
+      for (const consumer of await list()) {
+        const hasIt = consumer.kind !== 'others' && consumer.newestPreparedAt >= preparedAt;
+        if (hasIt) readiness.seenBy.push(consumer);
+        else if (isRegular(consumer, at)) readiness.unseenBy.push(consumer);
+        else readiness.silent.push(consumer);
+      }
+      readiness.waitedFor = readiness.unseenBy.filter(({ declared }) => declared);
+      return readiness;
+    },
+
+    async forget(name, by) {
+      const all = await list();
+      const forgotten = all.filter((consumer) => (name === undefined ? !consumer.declared : consumer.name === name));
+      if (forgotten.length === 0) return 0;
+      await db.transaction(async (tx) => {
+        for (const { kind, name: itsName, address } of forgotten) {
+          await tx.query('delete from jwks_consumers where kind = $1 and name = $2 and address = $3',
+            [kind, itsName, address]);
+        }
+        const detail = { name, forgotten: forgotten.length };
+        const { actor, clientId, requestId, address } = by;
+        await audit?.append(tx, { event: 'key.clients_forgotten', actor, clientId, requestId, address, detail });
+      });
+      known = new Map();
+      return forgotten.length;
+    },
+
+    async sweep(at, limit) {
+      const { rowCount } = await db.query(
+        `delete from jwks_consumers where (kind, name, address) in
+           (select kind, name, address from jwks_consumers
+            where last_seen_at < $1 or (fetches = 1 and last_seen_at < $2) order by last_seen_at limit $3)`,
+        [at - forgetAfter, at - forgetOnceAfter, limit]);
+      return rowCount;
+    },
+
+    async close() {
+      closed = true;
+      clearTimeout(timer);
+      await flush();
+      await flush();
+    },
+  };
+}
+
+/**
+ * Whether a consumer still verifies, as far as fetching tells: it came back at least once, and has not been silent for
+ * twice its own pace. The shortest silence that counts is 25 hours, since the slowest usual caches fetch once a day;
+ * the longest is 7 days. An instance that was replaced, or somebody's look at the JWKS, must not hold a rotation up.
+ * Of the others nothing is known, so the longest counts for them, whatever each of them does.
+ */
+export function isRegular({ kind, firstSeenAt, lastSeenAt, fetches }: Consumer, now: Milliseconds): boolean {
+  if (kind === 'others') return now - lastSeenAt <= longestSilence;
+  if (lastSeenAt - firstSeenAt < minute) return false;
+  const pace = (lastSeenAt - firstSeenAt) / (fetches - 1);
+  return now - lastSeenAt <= Math.min(Math.max(2 * pace, 25 * 60 * minute), longestSilence);
+}
+
+/** "orders (10.0.0.7)": for a list of who would break. */
+export function describeConsumer({ name, address }: Pick<Consumer, 'name' | 'address'>): string {
+  return address === '' ? name : `${name} (${address})`;
+}
+
+/** How our verifier introduces itself: see `service` in verifier/verifier.ts. */
+const verifierAgent = /^signet-verifier\/[\w.+-]{1,40} \(([^()]{1,100})\)$/;
+
+function nameOf(userAgent: string): Pick<Consumer, 'kind' | 'name'> {
+  // A header may hold any byte. What is kept is printable, and short enough to be shown in a table.
+  const clean = userAgent.replace(/[^\x20-\x7e]/g, '?').trim();
+  const service = verifierAgent.exec(clean)?.[1];
+  if (service !== undefined) return { kind: 'service', name: service };
+  return { kind: 'client', name: clean.slice(0, 100).trim() || 'unnamed' };
+}
+
+function add(to: Map<string, Consumer>, consumer: Consumer): void {
+  const before = to.get(idOf(consumer)) ?? { ...consumer, fetches: 0 };
+  const latest = consumer.lastSeenAt >= before.lastSeenAt ? consumer : before;
+  to.set(idOf(consumer), {
+    ...latest,
+    firstSeenAt: Math.min(before.firstSeenAt, consumer.firstSeenAt),
+    fetches: before.fetches + consumer.fetches,
+  });
+}
+
+/** Those of them that did not come again meanwhile, at another replica. */
+async function forget(db: Database, consumers: Consumer[]): Promise<void> {
+  for (const { kind, name, address } of consumers) {
+    await db.query(
+      'delete from jwks_consumers where kind = $1 and name = $2 and address = $3 and fetches = 1',
+      [kind, name, address]);
+  }
+}
+
+async function upsert(db: Database, consumers: Consumer[]): Promise<void> {
+  for (let from = 0; from < consumers.length; from += rowsPerStatement) {
+    const rows = consumers.slice(from, from + rowsPerStatement).map(toRow);
+    const tuple = (_row: Row, index: number) =>
+      `(${columns.map((_column, at) => `$${index * columns.length + at + 1}`).join(', ')})`;
+    // The latest answer counts, not the newest keys: who was sent to a replica that is behind has the older keys now.
+    await db.query(
+      `insert into jwks_consumers (${columns.join(', ')}) values ${rows.map(tuple).join(', ')}
+       on conflict (kind, name, address) do update set
+         fetches = jwks_consumers.fetches + excluded.fetches,
+         first_seen_at = case when excluded.first_seen_at < jwks_consumers.first_seen_at
+           then excluded.first_seen_at else jwks_consumers.first_seen_at end,
+         newest_prepared_at = case when excluded.last_seen_at >= jwks_consumers.last_seen_at
+           then excluded.newest_prepared_at else jwks_consumers.newest_prepared_at end,
+         last_seen_at = case when excluded.last_seen_at > jwks_consumers.last_seen_at
+           then excluded.last_seen_at else jwks_consumers.last_seen_at end`,
+      rows.flatMap((row) => columns.map((column) => row[column])));
+  }
+}
+
+async function listRows(db: Database): Promise<Row[]> {
+  const { rows } = await db.query<Row>(
+    `select ${columns.join(', ')} from jwks_consumers order by last_seen_at desc, kind, name, address`);
+  return rows;
+}
+
+function idOf({ kind, name, address }: Pick<Consumer, 'kind' | 'name' | 'address'>): string {
+  return JSON.stringify([kind, name, address]);
+}
+
+function toRow({ kind, name, address, firstSeenAt, lastSeenAt, fetches, newestPreparedAt }: Consumer): Row {
+  return {
+    kind, name, address, fetches,
+    first_seen_at: firstSeenAt, last_seen_at: lastSeenAt, newest_prepared_at: newestPreparedAt,
+  };
+}
+
+function fromRow(row: Row): Omit<Consumer, 'declared'> {
+  const { kind, name, address, fetches } = row;
+  return {
+    kind, name, address, fetches,
+    firstSeenAt: row.first_seen_at, lastSeenAt: row.last_seen_at, newestPreparedAt: row.newest_prepared_at,
+  };
+}
