@@ -9,7 +9,9 @@ const closingLine: Reporter = {
       if (!test.diagnostic()?.flaky) continue;
       console.log(`at the second try only: ${test.module.relativeModuleId} > ${test.fullName}`);
     }
-    const notes = tests.map((test) => test.result()).map((result) => (result.state === 'skipped' ? result.note : undefined));
+    const notes = tests
+      .map((test) => test.result())
+      .map((result) => (result.state === 'skipped' ? result.note : undefined));
     for (const note of new Set(notes)) {
       if (note) console.log(`skipped ${notes.filter((each) => each === note).length}: ${note}`);
     }

@@ -2,7 +2,7 @@
 // RS256 ID tokens and refresh tokens signed as JWTs around their handle. Run by issuer.ts as a process of its own.
 
 import { createServer } from 'node:http';
-import { SignJWT, compactVerify, exportJWK, generateKeyPair } from 'jose';
+import { compactVerify, exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { Provider } from 'oidc-provider';
 import { report } from './process.ts';
 
@@ -18,17 +18,25 @@ const provider = new Provider(issuer, {
   jwks: { keys: [jwk] as never },
   clients: [
     {
-      client_id: 'service', client_secret: secret, grant_types: ['client_credentials'], redirect_uris: [],
+      client_id: 'service',
+      client_secret: secret,
+      grant_types: ['client_credentials'],
+      redirect_uris: [],
       response_types: [],
     },
-    { client_id: 'web', client_secret: secret, grant_types: ['authorization_code', 'refresh_token'],
-      redirect_uris: ['https://app.example.com/callback'] },
+    {
+      client_id: 'web',
+      client_secret: secret,
+      grant_types: ['authorization_code', 'refresh_token'],
+      redirect_uris: ['https://app.example.com/callback'],
+    },
   ],
   cookies: { keys: ['bench'] },
   rotateRefreshToken: true,
   ttl: { AccessToken: 1800, ClientCredentials: 1800, IdToken: 1800, RefreshToken: 14 * 86_400, Grant: 90 * 86_400 },
   findAccount: async (_ctx, id) => ({
-    accountId: id, claims: async () => ({ sub: id, email: 'ada@example.com', roles: ['buyer'] }),
+    accountId: id,
+    claims: async () => ({ sub: id, email: 'ada@example.com', roles: ['buyer'] }),
   }),
   extraTokenClaims: () => ({ email: 'ada@example.com', roles: ['buyer'] }),
   features: {
@@ -57,24 +65,37 @@ Object.defineProperty(provider, 'RefreshToken', {
 
     override async save() {
       const handle = await super.save();
-      return new SignJWT({ jti: handle }).setProtectedHeader({ alg: 'RS256', typ: 'rt+jwt', kid: 'bench' })
-        .setIssuer(issuer).setAudience(issuer).setIssuedAt().setExpirationTime('14d').sign(privateKey);
+      return new SignJWT({ jti: handle })
+        .setProtectedHeader({ alg: 'RS256', typ: 'rt+jwt', kid: 'bench' })
+        .setIssuer(issuer)
+        .setAudience(issuer)
+        .setIssuedAt()
+        .setExpirationTime('14d')
+        .sign(privateKey);
     }
   },
 });
 
 async function seedRefreshTokens(count: number): Promise<string[]> {
   const client = (await provider.Client.find('web'))!;
-  return Promise.all(Array.from({ length: count }, async () => {
-    const grant = new provider.Grant({ accountId: 'ada', clientId: 'web' });
-    grant.addOIDCScope('openid email');
-    grant.addResourceScope(audience, 'openid email orders:read');
-    const grantId = await grant.save();
-    return new provider.RefreshToken({
-      accountId: 'ada', client, grantId, gty: 'authorization_code', scope: 'openid email orders:read',
-      resource: audience, rotations: 0, authTime: Math.floor(Date.now() / 1000),
-    } as never).save();
-  }));
+  return Promise.all(
+    Array.from({ length: count }, async () => {
+      const grant = new provider.Grant({ accountId: 'ada', clientId: 'web' });
+      grant.addOIDCScope('openid email');
+      grant.addResourceScope(audience, 'openid email orders:read');
+      const grantId = await grant.save();
+      return new provider.RefreshToken({
+        accountId: 'ada',
+        client,
+        grantId,
+        gty: 'authorization_code',
+        scope: 'openid email orders:read',
+        resource: audience,
+        rotations: 0,
+        authTime: Math.floor(Date.now() / 1000),
+      } as never).save();
+    }),
+  );
 }
 
 createServer(provider.callback()).listen(port, '127.0.0.1', () => report(seedRefreshTokens));

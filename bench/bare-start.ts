@@ -5,5 +5,9 @@ import { enableCompileCache } from 'node:module';
 
 enableCompileCache(process.argv[3]);
 const [{ default: Koa }] = await Promise.all([import('koa'), import('oidc-provider')]);
-new Koa().use((ctx) => { ctx.body = {}; }).listen(Number(process.argv[2]), '127.0.0.1', () => console.log('running'));
+new Koa()
+  .use((ctx) => {
+    ctx.body = {};
+  })
+  .listen(Number(process.argv[2]), '127.0.0.1', () => console.log('running'));
 process.once('SIGTERM', () => process.exit());

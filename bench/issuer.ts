@@ -5,7 +5,7 @@
 
 import { execFileSync } from 'node:child_process';
 import { Agent, request } from 'node:http';
-import { startMeasured, type MeasuredProcess } from './process.ts';
+import { type MeasuredProcess, startMeasured } from './process.ts';
 
 const seconds = Number(process.argv[2] ?? 3);
 const rounds = 5;
@@ -22,28 +22,36 @@ interface Measurement {
 
 function post(url: string, clientId: string, body: string): Promise<Record<string, string>> {
   return new Promise((resolve, reject) => {
-    const outgoing = request(`${url}/token`, {
-      agent, method: 'POST',
-      headers: {
-        'Content-Type': 'application/x-www-form-urlencoded', 'Content-Length': body.length,
-        Authorization: authorization(clientId),
+    const outgoing = request(
+      `${url}/token`,
+      {
+        agent,
+        method: 'POST',
+        headers: {
+          'Content-Type': 'application/x-www-form-urlencoded',
+          'Content-Length': body.length,
+          Authorization: authorization(clientId),
+        },
       },
-    }, (incoming) => {
-      const chunks: Buffer[] = [];
-      incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
-      incoming.on('end', () => {
-        const text = Buffer.concat(chunks).toString();
-        if (incoming.statusCode === 200) resolve(JSON.parse(text));
-        else reject(new Error(`${incoming.statusCode} ${text}`));
-      });
-    });
+      (incoming) => {
+        const chunks: Buffer[] = [];
+        incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
+        incoming.on('end', () => {
+          const text = Buffer.concat(chunks).toString();
+          if (incoming.statusCode === 200) resolve(JSON.parse(text));
+          else reject(new Error(`${incoming.statusCode} ${text}`));
+        });
+      },
+    );
     outgoing.on('error', reject);
     outgoing.end(body);
   });
 }
 
 function clientCredentials(url: string): Operation {
-  return async () => { await post(url, 'service', 'grant_type=client_credentials&scope=orders%3Aread'); };
+  return async () => {
+    await post(url, 'service', 'grant_type=client_credentials&scope=orders%3Aread');
+  };
 }
 
 /** Each worker has a grant of its own and always spends the newest token, as an application does. */
@@ -59,12 +67,14 @@ async function measure(server: MeasuredProcess, operation: Operation): Promise<M
   const started = performance.now();
   const end = started + seconds * 1000;
   let done = 0;
-  await Promise.all(Array.from({ length: concurrency }, async (_, worker) => {
-    while (performance.now() < end) {
-      await operation(worker);
-      done += 1;
-    }
-  }));
+  await Promise.all(
+    Array.from({ length: concurrency }, async (_, worker) => {
+      while (performance.now() < end) {
+        await operation(worker);
+        done += 1;
+      }
+    }),
+  );
   const elapsed = (performance.now() - started) / 1000;
   const after = await server.usage();
   return { perSecond: done / elapsed, cpuMs: (after.cpuMs - before.cpuMs) / done };
@@ -74,8 +84,10 @@ const median = (values: number[]) => values.toSorted((a, b) => a - b)[Math.floor
 
 function opensslSignsPerSecond(): string {
   try {
-    const text = execFileSync('openssl', ['speed', '-seconds', '2', 'rsa2048'],
-      { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+    const text = execFileSync('openssl', ['speed', '-seconds', '2', 'rsa2048'], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
     return `${/rsa\s+2048 bits\s+\S+\s+\S+\s+([\d.]+)/.exec(text)?.[1] ?? '?'} signatures/s on one core`;
   } catch {
     return 'openssl is not on this machine';

@@ -1,6 +1,6 @@
 // A server under measurement, in a process of its own, and how it is asked what it has used.
 
-import { fork, type ChildProcess } from 'node:child_process';
+import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { freePort } from '../test/support/ports.ts';
 
@@ -22,7 +22,9 @@ export interface MeasuredProcess {
 export async function startMeasured(script: string, ...args: string[]): Promise<MeasuredProcess> {
   const port = await freePort();
   const child = fork(fileURLToPath(new URL(script, import.meta.url)), [String(port), ...args], { stdio: 'inherit' });
-  child.once('exit', (code) => { if (code) throw new Error(`${script} ended with ${code}`); });
+  child.once('exit', (code) => {
+    if (code) throw new Error(`${script} ended with ${code}`);
+  });
   await answerOf(child, 'ready');
   return {
     url: `http://localhost:${port}`,

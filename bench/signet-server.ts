@@ -16,9 +16,12 @@ const directory = mkdtempSync(join(tmpdir(), 'signet-bench-'));
 process.on('exit', () => rmSync(directory, { recursive: true, force: true }));
 
 const config = loadConfig({
-  env: {}, cwd: directory,
+  env: {},
+  cwd: directory,
   values: {
-    listen: { port, host: '127.0.0.1' }, passwords: { bcryptCost: 4 }, ...declared,
+    listen: { port, host: '127.0.0.1' },
+    passwords: { bcryptCost: 4 },
+    ...declared,
     // Each worker refreshes as fast as it can, and each time for a token of its own.
     tokens: { refreshSpacing: 0 },
     ...(process.argv[3] ? { database: { url: process.argv[3] } } : {}),
@@ -27,7 +30,9 @@ const config = loadConfig({
 const log = createLog('warn');
 const store = await openStore(config, log);
 await store.accounts.create(
-  { email: person.email, roles: ['buyer'], passwordHash: await bcrypt.hash(person.password, 4) }, 'bench');
+  { email: person.email, roles: ['buyer'], passwordHash: await bcrypt.hash(person.password, 4) },
+  'bench',
+);
 await store.close();
 await startServer(config, log);
 

@@ -34,26 +34,34 @@ interface Started {
   cold: boolean;
 }
 
-const tellUsage = 'data:text/javascript,'
-  + `process.once('message', () => process.send(process.cpuUsage())).channel.unref()`;
+const tellUsage =
+  'data:text/javascript,' + `process.once('message', () => process.send(process.cpuUsage())).channel.unref()`;
 
 async function start({ path, args = [], cwd, port, cold }: Started): Promise<Start> {
   const began = performance.now();
   const child = fork(script(path), args, {
-    cwd, execArgv: ['--import', tellUsage], stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    cwd,
+    execArgv: ['--import', tellUsage],
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     env: {
-      ...process.env, SIGNET_LISTEN_PORT: String(port), SIGNET_LOG_LEVEL: 'warn',
+      ...process.env,
+      SIGNET_LISTEN_PORT: String(port),
+      SIGNET_LOG_LEVEL: 'warn',
       ...(cold ? { NODE_DISABLE_COMPILE_CACHE: '1' } : {}),
     },
   });
   const saysThatItRuns = once(child.stdout!, 'data');
   let complaints = '';
-  child.stderr!.on('data', (text) => { complaints += text; });
-  child.once('exit', (code) => { if (code) throw new Error(`${path} ended with ${code}: ${complaints}`); });
-  while (await statusOf(`http://127.0.0.1:${port}/.well-known/openid-configuration`) !== 200) await pause(3);
+  child.stderr!.on('data', (text) => {
+    complaints += text;
+  });
+  child.once('exit', (code) => {
+    if (code) throw new Error(`${path} ended with ${code}: ${complaints}`);
+  });
+  while ((await statusOf(`http://127.0.0.1:${port}/.well-known/openid-configuration`)) !== 200) await pause(3);
   const elapsed = performance.now() - began;
   child.send('usage');
-  const [{ user, system }] = await once(child, 'message') as [NodeJS.CpuUsage];
+  const [{ user, system }] = (await once(child, 'message')) as [NodeJS.CpuUsage];
   await saysThatItRuns;
   child.kill(); // gently, and not before it listens to that: what was compiled is kept as the process ends
   await once(child, 'exit');
@@ -92,13 +100,19 @@ rmSync(folder, { recursive: true, force: true });
 
 const median = (values: number[]) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 const figures = (starts: Start[]) =>
-  `${median(starts.map(({ elapsed }) => elapsed)).toFixed(0).padStart(5)} ms ` +
-  `${median(starts.map(({ cpu }) => cpu)).toFixed(0).padStart(5)} CPU-ms`;
+  `${median(starts.map(({ elapsed }) => elapsed))
+    .toFixed(0)
+    .padStart(5)} ms ` +
+  `${median(starts.map(({ cpu }) => cpu))
+    .toFixed(0)
+    .padStart(5)} CPU-ms`;
 
 console.log(`first 200 on discovery, medians of ${rounds}\n`);
 console.log('                signet                koa + oidc-provider      ratio, time   ratio, CPU');
 for (const [name, { signet: ours, bare: theirs }] of Object.entries(results)) {
   const ratio = (part: keyof Start) =>
-    median(ours.map((one, round) => one[part] / theirs[round]![part])).toFixed(2).padStart(11);
+    median(ours.map((one, round) => one[part] / theirs[round]![part]))
+      .toFixed(2)
+      .padStart(11);
   console.log(`${name} start      ${figures(ours)}      ${figures(theirs)}     ${ratio('elapsed')}  ${ratio('cpu')}`);
 }

@@ -15,14 +15,20 @@ const keys = { active, published: [publicJwk], newestPreparedAt: 0, version: 'be
 
 console.log('revoked of 2^20   build, median   slowest   JWT        gzipped');
 for (const revoked of [0, 1_000, 10_000, 100_000, placesPerList / 2]) {
-  const rows: Revoked[] = Array.from({ length: revoked }, () =>
-    ({ grantId: '', expiresAt: Infinity, place: { list: 1, idx: randomInt(placesPerList) } }));
+  const rows: Revoked[] = Array.from({ length: revoked }, () => ({
+    grantId: '',
+    expiresAt: Infinity,
+    place: { list: 1, idx: randomInt(placesPerList) },
+  }));
   const times: number[] = [];
   let size = { plain: 0, gzipped: 0 };
   for (let run = 0; run < runs; run += 1) {
     const lists = createStatusLists({
-      issuer: 'https://id.example.com', ttl: 15, log: silentLog,
-      places: { lists: async () => [1], forget: () => {} }, revoked: { list: async () => rows },
+      issuer: 'https://id.example.com',
+      ttl: 15,
+      log: silentLog,
+      places: { lists: async () => [1], forget: () => {} },
+      revoked: { list: async () => rows },
     });
     const began = performance.now();
     await lists.useKeys(keys);
@@ -33,8 +39,10 @@ for (const revoked of [0, 1_000, 10_000, 100_000, placesPerList / 2]) {
   times.sort((a, b) => a - b);
   const cells = [
     String(revoked).padEnd(17),
-    `${times[runs >> 1]!.toFixed(1)} ms`.padEnd(15), `${times.at(-1)!.toFixed(1)} ms`.padEnd(9),
-    `${(size.plain / 1000).toFixed(1)} kB`.padEnd(10), `${(size.gzipped / 1000).toFixed(1)} kB`,
+    `${times[runs >> 1]!.toFixed(1)} ms`.padEnd(15),
+    `${times.at(-1)!.toFixed(1)} ms`.padEnd(9),
+    `${(size.plain / 1000).toFixed(1)} kB`.padEnd(10),
+    `${(size.gzipped / 1000).toFixed(1)} kB`,
   ];
   console.log(cells.join(' '));
 }

@@ -24,7 +24,8 @@ const { issuer } = server;
 serveList(server, { size: 1 << 20, claims: { iss: issuer } });
 
 const tokens = Array.from({ length: distinctTokens }, (_, at) =>
-  server.token({ claims: { jti: `b2xkIGZhc2hpb25lZCBncmFudA.${at}`, ...statusOf(server, at) } }));
+  server.token({ claims: { jti: `b2xkIGZhc2hpb25lZCBncmFudA.${at}`, ...statusOf(server, at) } }),
+);
 
 const key = createPublicKey({ key: firstKey.publicJwk as JsonWebKey, format: 'jwk' });
 const pem = String(key.export({ type: 'spki', format: 'pem' }));
@@ -81,9 +82,14 @@ async function compare(title: string, jwts: readonly string[], countOf: (name: s
   const jose = costs.get('jose jwtVerify')!;
   console.log(`\n${title}\n${''.padEnd(24)}wall µs   CPU µs   times as fast as jose (wall, CPU)`);
   for (const [name, own] of costs) {
-    const figure = (part: keyof Cost) => median(own.map((cost) => cost[part])).toFixed(1).padStart(7);
+    const figure = (part: keyof Cost) =>
+      median(own.map((cost) => cost[part]))
+        .toFixed(1)
+        .padStart(7);
     const ratio = (part: keyof Cost) =>
-      median(own.map((cost, at) => jose[at]![part] / cost[part])).toFixed(2).padStart(7);
+      median(own.map((cost, at) => jose[at]![part] / cost[part]))
+        .toFixed(2)
+        .padStart(7);
     console.log(`${name.padEnd(24)}${figure('wall')}  ${figure('cpu')}  ${ratio('wall')}  ${ratio('cpu')}`);
   }
 }
@@ -93,8 +99,11 @@ console.log(`node ${process.version}; ${sizes}; ${rounds} rounds in turns, media
 await compare(`Distinct tokens (${distinctTokens})`, tokens, () => distinctTokens);
 // Those that compute a signature each time need fewer to be measured.
 const remembering = new Set(['signet/verifier', '  without revocation', '  with its cache']);
-await compare(`The same tokens again and again (${usersOfRepeated} people)`, tokens.slice(0, usersOfRepeated), (name) =>
-  (remembering.has(name) ? repetitions : distinctTokens));
+await compare(
+  `The same tokens again and again (${usersOfRepeated} people)`,
+  tokens.slice(0, usersOfRepeated),
+  (name) => (remembering.has(name) ? repetitions : distinctTokens),
+);
 
 for (const verifier of [ours, forgetful, plain]) verifier.close();
 await server.close();

@@ -63,9 +63,7 @@ export const aadstsTable: Readonly<Record<number, Known>> = {
   50146: request('This application is required to be configured with an application-specific signing key.'),
   50158: interaction('External security challenge was not satisfied.', 'basic_action'),
   50173: grant('The provided grant has expired due to it being revoked, a fresh auth token is needed.', 'bad_token'),
-  50194: request(
-    'The application is not configured as multi-tenant. Usage of the /common endpoint is not supported.',
-  ),
+  50194: request('The application is not configured as multi-tenant. Usage of the /common endpoint is not supported.'),
   50196: busy('The server terminated an operation because it encountered a client request loop.'),
   51004: grant('The user account does not exist in the directory and must be added to it first.'),
   53000: interaction('Device is not in required device state: compliant.', 'message_only'),
@@ -91,9 +89,7 @@ export const aadstsTable: Readonly<Record<number, Known>> = {
     'The refresh token has expired or is invalid due to sign-in frequency checks by Conditional Access.',
     'token_expired',
   ),
-  90002: request(
-    'Tenant not found. Check that you have the correct tenant ID and are signing into the correct cloud.',
-  ),
+  90002: request('Tenant not found. Check that you have the correct tenant ID and are signing into the correct cloud.'),
   90008: grant(
     'The user or administrator has not consented: the app must require access to Microsoft Graph.',
     'consent_required',
@@ -104,14 +100,13 @@ export const aadstsTable: Readonly<Record<number, Known>> = {
   90033: busy('A transient error has occurred. Please try again.'),
   90055: {
     error: 'temporarily_unavailable',
-    text: 'The server is currently throttling requests of this tenant.', status: 429,
+    text: 'The server is currently throttling requests of this tenant.',
+    status: 429,
   },
   90094: grant('Admin consent is required for the permissions requested by this application.', 'consent_required'),
   160021: interaction('Application requested a user session which does not exist.'),
   500011: { error: 'invalid_resource', text: 'The resource principal was not found in the tenant.' },
-  500112: grant(
-    "The reply address does not match the reply address provided when requesting the authorization code.",
-  ),
+  500112: grant('The reply address does not match the reply address provided when requesting the authorization code.'),
   500208: grant('The domain is not a valid login domain for the account type.'),
   500212: grant("The user's administrator set an outbound policy that does not allow the resource tenant."),
   500213: grant("The resource tenant's cross-tenant access policy does not allow this user to access this tenant."),
@@ -137,9 +132,7 @@ export const aadstsTable: Readonly<Record<number, Known>> = {
   },
   700024: client('Client assertion is not within its valid time range.'),
   700025: client("Client is public so neither 'client_assertion' nor 'client_secret' should be presented."),
-  700027: client(
-    'The certificate with identifier used to sign the client assertion is not registered on application.',
-  ),
+  700027: client('The certificate with identifier used to sign the client assertion is not registered on application.'),
   700054: {
     error: 'unsupported_response_type',
     text: "response_type 'id_token' is not enabled for the application.",

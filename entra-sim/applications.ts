@@ -1,11 +1,10 @@
 // App registrations: credentials, redirect URIs, optional claims. One registration serves every tenant that its
 // audience admits.
 
-import { createHash, randomBytes, randomUUID, X509Certificate } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
-
-import { makeSelfSigned, thumbprint } from './certificates.ts';
+import { createHash, randomBytes, randomUUID, X509Certificate } from 'node:crypto';
 import type { Pair } from './certificates.ts';
+import { makeSelfSigned, thumbprint } from './certificates.ts';
 import type { Clock } from './clock.ts';
 import type { Tenant } from './tenants.ts';
 
@@ -17,7 +16,16 @@ type Audience =
   | 'PersonalMicrosoftAccount';
 
 type OptionalClaim =
-  | 'acct' | 'auth_time' | 'email' | 'family_name' | 'given_name' | 'idp' | 'login_hint' | 'sid' | 'upn' | 'xms_edov';
+  | 'acct'
+  | 'auth_time'
+  | 'email'
+  | 'family_name'
+  | 'given_name'
+  | 'idp'
+  | 'login_hint'
+  | 'sid'
+  | 'upn'
+  | 'xms_edov';
 
 export interface AppFields {
   clientId?: string;

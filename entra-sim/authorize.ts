@@ -2,12 +2,11 @@
 // code back. Errors before the redirect URI is trusted, and those about the person, are pages and never return.
 
 import { randomBytes, randomUUID } from 'node:crypto';
-
-import { accountAt, assertMaySignIn, findApp } from './accounts.ts';
 import { Aadsts } from './aadsts.ts';
+import { accountAt, assertMaySignIn, findApp } from './accounts.ts';
 import { deliver, deliverError } from './callback.ts';
-import { html } from './exchange.ts';
 import type { Exchange, Reply } from './exchange.ts';
+import { html } from './exchange.ts';
 import { opaqueLoginHint } from './id-token.ts';
 import { mfaPage, pickerPage } from './pages.ts';
 import { checkedScopes } from './scopes.ts';
@@ -91,17 +90,30 @@ function complete(sim: Simulation, exchange: Exchange, request: AuthorizeRequest
   // Real codes are this long: with them a callback URL nears 2 kB, and a test with a short one proves little.
   const code = `1.A${randomBytes(660).toString('base64url')}`;
   sim.codes.set(code, {
-    app, user, authTimeSeconds, sid: session.sid, scopes: request.scopes, nonce: request.nonce,
-    claims: request.claims, maxAgeSeconds: request.maxAgeSeconds, issuedAtMs: sim.clock.now(),
-    redirectUri: request.redirectUri, challenge: request.challenge, challengeMethod: request.challengeMethod,
+    app,
+    user,
+    authTimeSeconds,
+    sid: session.sid,
+    scopes: request.scopes,
+    nonce: request.nonce,
+    claims: request.claims,
+    maxAgeSeconds: request.maxAgeSeconds,
+    issuedAtMs: sim.clock.now(),
+    redirectUri: request.redirectUri,
+    challenge: request.challenge,
+    challengeMethod: request.challengeMethod,
     redeemed: false,
   });
-  const reply = deliver(request, {
-    code,
-    ...(request.wantsClientInfo ? { client_info: clientInfo(user) } : {}),
-    session_state: randomUUID(),
-    ...(doctoring?.adminConsent ? { tenant: user.tenant.id } : {}),
-  }, doctoring);
+  const reply = deliver(
+    request,
+    {
+      code,
+      ...(request.wantsClientInfo ? { client_info: clientInfo(user) } : {}),
+      session_state: randomUUID(),
+      ...(doctoring?.adminConsent ? { tenant: user.tenant.id } : {}),
+    },
+    doctoring,
+  );
   const cookie = `${sessionCookie}=${session.cookie}; Path=/; Secure; HttpOnly; SameSite=None`;
   return { ...reply, headers: { ...reply.headers, 'Set-Cookie': cookie } };
 }
@@ -138,7 +150,9 @@ function showPicker(sim: Simulation, { loginHost }: Exchange, request: Authorize
   const hinted = everybody.filter((user) => request.loginHint !== undefined && fitsHint(request, user));
   const others = everybody.filter((user) => !hinted.includes(user));
   const choices = [...hinted, ...others].map((user) => ({
-    key: `${user.tenant.key}/${user.key}`, name: user.name, detail: `${user.upn} · ${user.tenant.key}`,
+    key: `${user.tenant.key}/${user.key}`,
+    name: user.name,
+    detail: `${user.upn} · ${user.tenant.key}`,
   }));
   const question = { action: `/${encodeURIComponent(request.authority)}/login`, waiting };
   return html(pickerPage(request.app.displayName, question, choices));
@@ -167,7 +181,11 @@ function checked({ authority }: Exchange, parameters: URLSearchParams, graphScop
   const knownMethod = challengeMethod === 'plain' || challengeMethod === 'S256';
   if (challenge !== undefined && !(knownMethod && /^[\w.~-]{43,128}$/.test(challenge))) throw new Aadsts(90023);
   return {
-    authority, prompt, loginHint, challenge, challengeMethod,
+    authority,
+    prompt,
+    loginHint,
+    challenge,
+    challengeMethod,
     scopes: checkedScopes(parameters.get('scope'), graphScopes),
     nonce: parameters.get('nonce') ?? undefined,
     domainHint: parameters.get('domain_hint') ?? undefined,

@@ -3,8 +3,8 @@
 import { randomUUID } from 'node:crypto';
 
 import type { Aadsts, Trace } from './aadsts.ts';
-import { html, redirect } from './exchange.ts';
 import type { Reply } from './exchange.ts';
+import { html, redirect } from './exchange.ts';
 import { autoSubmitPage, messagePage } from './pages.ts';
 import type { Facts, Rule } from './rules.ts';
 import type { AuthorizeRequest, Simulation } from './simulation.ts';
@@ -50,7 +50,11 @@ export function deliver(target: CallbackTarget, parameters: Parameters, doctorin
 
 /** The same for a failure that Entra reports to the application rather than to the person. */
 export function deliverError(
-  sim: Simulation, request: CallbackTarget, error: Aadsts, trace: Trace, facts: Facts,
+  sim: Simulation,
+  request: CallbackTarget,
+  error: Aadsts,
+  trace: Trace,
+  facts: Facts,
 ): Reply {
   const subcode: Parameters = error.number === 65004 ? { error_subcode: 'cancel' } : {};
   const parameters = { error: error.error, ...subcode, error_description: error.description(trace) };

@@ -98,13 +98,22 @@ export function thumbprint(certificatePem: string, digest: 'sha256' | 'sha1' = '
 }
 
 const files = (directory: string, name: string) => [
-  '-nodes', '-keyout', join(directory, `${name}.key`), '-out', join(directory, `${name}.pem`),
+  '-nodes',
+  '-keyout',
+  join(directory, `${name}.key`),
+  '-out',
+  join(directory, `${name}.pem`),
 ];
 const forServer = (names: string) => [
-  `subjectAltName=${names}`, 'basicConstraints=critical,CA:FALSE', 'extendedKeyUsage=serverAuth',
+  `subjectAltName=${names}`,
+  'basicConstraints=critical,CA:FALSE',
+  'extendedKeyUsage=serverAuth',
 ];
 const signedBy = (directory: string, ca: string) => [
-  '-CA', join(directory, `${ca}.pem`), '-CAkey', join(directory, `${ca}.key`),
+  '-CA',
+  join(directory, `${ca}.pem`),
+  '-CAkey',
+  join(directory, `${ca}.key`),
 ];
 
 async function root(directory: string, name: string): Promise<void> {

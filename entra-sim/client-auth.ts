@@ -1,16 +1,16 @@
 // Client authentication at the token endpoint: secret (body or Basic), certificate assertion, federated credential.
 // Assertions are verified for real, with jose, because that is where a product goes wrong quietly.
 
-import { timingSafeEqual } from 'node:crypto';
 import type { KeyObject, X509Certificate } from 'node:crypto';
-import { compactVerify, decodeJwt, decodeProtectedHeader } from 'jose';
+import { timingSafeEqual } from 'node:crypto';
 import type { JWTPayload } from 'jose';
+import { compactVerify, decodeJwt, decodeProtectedHeader } from 'jose';
 
 import { Aadsts } from './aadsts.ts';
 import type { App } from './applications.ts';
 import { thumbprint } from './certificates.ts';
-import { percentDecoded } from './exchange.ts';
 import type { Exchange } from './exchange.ts';
+import { percentDecoded } from './exchange.ts';
 import type { Simulation } from './simulation.ts';
 
 const assertionType = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';

@@ -1,9 +1,9 @@
 // The administrator's consent for a whole tenant, and its return to the application, which carries no code.
 
-import { findApp } from './accounts.ts';
 import { Aadsts } from './aadsts.ts';
-import { html, redirect } from './exchange.ts';
+import { findApp } from './accounts.ts';
 import type { Exchange, Reply } from './exchange.ts';
+import { html, redirect } from './exchange.ts';
 import { hidden, page } from './pages.ts';
 import type { Simulation } from './simulation.ts';
 
@@ -39,6 +39,9 @@ function consentPage(parameters: URLSearchParams): string {
     const value = parameters.get(name);
     return value === null ? [] : [[name, value] as const];
   });
-  return page('Permissions requested', `<p>Accept for your whole organisation?</p><form method="POST">${hidden(fields)}
-<button name="answer" value="yes">Accept</button><button name="answer" value="no">Cancel</button></form>`);
+  return page(
+    'Permissions requested',
+    `<p>Accept for your whole organisation?</p><form method="POST">${hidden(fields)}
+<button name="answer" value="yes">Accept</button><button name="answer" value="no">Cancel</button></form>`,
+  );
 }

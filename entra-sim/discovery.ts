@@ -1,10 +1,10 @@
 // Metadata: the OpenID configuration of a tenant, its signing keys, and MSAL's instance discovery.
 
 import { Aadsts } from './aadsts.ts';
-import { json } from './exchange.ts';
 import type { Exchange, Reply } from './exchange.ts';
-import { clouds } from './hosts.ts';
+import { json } from './exchange.ts';
 import type { Cloud, CloudHosts } from './hosts.ts';
+import { clouds } from './hosts.ts';
 import type { Rule } from './rules.ts';
 import type { Simulation } from './simulation.ts';
 import { consumersTenantId } from './tenants.ts';
@@ -39,7 +39,10 @@ export function openidConfiguration(sim: Simulation, exchange: Exchange): Reply 
   const document: Record<string, unknown> = {
     token_endpoint: `${base}/oauth2/v2.0/token`,
     token_endpoint_auth_methods_supported: [
-      'client_secret_post', 'private_key_jwt', 'client_secret_basic', 'self_signed_tls_client_auth',
+      'client_secret_post',
+      'private_key_jwt',
+      'client_secret_basic',
+      'self_signed_tls_client_auth',
     ],
     jwks_uri: `${base}/discovery/v2.0/keys`,
     response_modes_supported: ['query', 'fragment', 'form_post'],
@@ -56,9 +59,25 @@ export function openidConfiguration(sim: Simulation, exchange: Exchange): Reply 
     frontchannel_logout_supported: true,
     end_session_endpoint: `${base}/oauth2/v2.0/logout`,
     claims_supported: [
-      'sub', 'iss', 'cloud_instance_name', 'cloud_instance_host_name', 'cloud_graph_host_name', 'msgraph_host',
-      'aud', 'exp', 'iat', 'auth_time', 'acr', 'nonce', 'preferred_username', 'name', 'tid', 'ver', 'at_hash',
-      'c_hash', 'email',
+      'sub',
+      'iss',
+      'cloud_instance_name',
+      'cloud_instance_host_name',
+      'cloud_graph_host_name',
+      'msgraph_host',
+      'aud',
+      'exp',
+      'iat',
+      'auth_time',
+      'acr',
+      'nonce',
+      'preferred_username',
+      'name',
+      'tid',
+      'ver',
+      'at_hash',
+      'c_hash',
+      'email',
     ],
     kerberos_endpoint: `${base}/kerberos`,
     tenant_region_scope: tenant === '{tenantid}' ? null : 'EU',

@@ -6,9 +6,22 @@ import type { Trace } from './aadsts.ts';
 import { attackerHost, graphHosts, hostName, isLocal, isLoginHost } from './hosts.ts';
 
 type LoginEndpoint =
-  | 'discovery' | 'instance' | 'keys' | 'authorize' | 'login' | 'token' | 'logout' | 'adminconsent' | 'error';
+  | 'discovery'
+  | 'instance'
+  | 'keys'
+  | 'authorize'
+  | 'login'
+  | 'token'
+  | 'logout'
+  | 'adminconsent'
+  | 'error';
 export type GraphEndpoint =
-  | 'me' | 'memberOf' | 'transitiveMemberOf' | 'getMemberGroups' | 'getMemberObjects' | 'userinfo';
+  | 'me'
+  | 'memberOf'
+  | 'transitiveMemberOf'
+  | 'getMemberGroups'
+  | 'getMemberObjects'
+  | 'userinfo';
 /** 'attacker': any URL of the host that belongs to nobody we trust. 'unknown': a Microsoft host, no such page. */
 export type Endpoint = LoginEndpoint | GraphEndpoint | 'attacker' | 'unknown';
 

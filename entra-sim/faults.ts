@@ -2,13 +2,12 @@
 
 import { randomUUID } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
-
-import { Aadsts } from './aadsts.ts';
 import type { AadstsDetails } from './aadsts.ts';
-import { json } from './exchange.ts';
+import { Aadsts } from './aadsts.ts';
 import type { Endpoint, GraphEndpoint, Reply } from './exchange.ts';
-import { createRules } from './rules.ts';
+import { json } from './exchange.ts';
 import type { Facts, Rule } from './rules.ts';
+import { createRules } from './rules.ts';
 
 /** One endpoint, all of the login host ('login-host'), all of Graph ('graph'), or everything. */
 export type FaultTarget = Endpoint | 'login-host' | 'graph' | 'any';
@@ -46,7 +45,12 @@ export interface Faults {
 }
 
 const graphEndpoints: readonly Endpoint[] = [
-  'me', 'memberOf', 'transitiveMemberOf', 'getMemberGroups', 'getMemberObjects', 'userinfo',
+  'me',
+  'memberOf',
+  'transitiveMemberOf',
+  'getMemberGroups',
+  'getMemberObjects',
+  'userinfo',
 ] satisfies GraphEndpoint[];
 
 export function createFaults(): Faults {
@@ -58,10 +62,11 @@ export function createFaults(): Faults {
       }
       return rules.add({ ...fault, target });
     },
-    take: (endpoint, facts, stage) => rules.take(facts, ({ target, reset }) => {
-      const due = reset === 'before-read' ? 'before-read' : 'after-read';
-      return due === stage && covers(target, endpoint);
-    }),
+    take: (endpoint, facts, stage) =>
+      rules.take(facts, ({ target, reset }) => {
+        const due = reset === 'before-read' ? 'before-read' : 'after-read';
+        return due === stage && covers(target, endpoint);
+      }),
     clear: () => rules.clear(),
   };
 }
@@ -112,8 +117,8 @@ export const graphFaults = {
     body: graphError('InvalidAuthenticationToken', 'Continuous access evaluation resulted in challenge.'),
     headers: {
       'WWW-Authenticate':
-        'Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", '
-        + `error="insufficient_claims", claims="${Buffer.from(claims).toString('base64')}"`,
+        'Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", ' +
+        `error="insufficient_claims", claims="${Buffer.from(claims).toString('base64')}"`,
     },
   }),
   forbidden: (): Fault => ({

@@ -1,9 +1,8 @@
 // Microsoft Graph v1.0, as far as a sign-in needs it: who am I, and which groups am I in.
 
 import { randomUUID } from 'node:crypto';
-
-import { json } from './exchange.ts';
 import type { Exchange, Reply } from './exchange.ts';
+import { json } from './exchange.ts';
 import { attackerHost, isLocal } from './hosts.ts';
 import { pairwiseSubject } from './id-token.ts';
 import type { AccessGrant, Simulation } from './simulation.ts';
@@ -72,9 +71,12 @@ function authorized(sim: Simulation, exchange: Exchange): AccessGrant {
     throw new GraphError(401, 'InvalidAuthenticationToken', 'Lifetime validation failed, the token is expired.');
   }
   const scopes = [...grant.scopes, ...grant.app.graphScopes];
-  const needed = exchange.endpoint === 'getMemberGroups' || exchange.endpoint === 'getMemberObjects'
-    ? ['GroupMember.Read.All', 'Group.Read.All', 'Directory.Read.All']
-    : exchange.endpoint === 'userinfo' ? ['openid'] : ['User.Read', 'Directory.Read.All'];
+  const needed =
+    exchange.endpoint === 'getMemberGroups' || exchange.endpoint === 'getMemberObjects'
+      ? ['GroupMember.Read.All', 'Group.Read.All', 'Directory.Read.All']
+      : exchange.endpoint === 'userinfo'
+        ? ['openid']
+        : ['User.Read', 'Directory.Read.All'];
   if (!needed.some((scope) => scopes.includes(scope))) {
     throw denied('Insufficient privileges to complete the operation.');
   }
@@ -110,8 +112,11 @@ function memberOf(sim: Simulation, exchange: Exchange, { user }: AccessGrant): R
   const { path, query, origin } = exchange;
   const onlyGroups = path.toLowerCase().endsWith('/microsoft.graph.group');
   const ids = exchange.endpoint === 'transitiveMemberOf' ? user.allGroupIds : user.groupIds;
-  const object = (type: string, id: string, displayName: string) =>
-    ({ '@odata.type': `#microsoft.graph.${type}`, id, displayName });
+  const object = (type: string, id: string, displayName: string) => ({
+    '@odata.type': `#microsoft.graph.${type}`,
+    id,
+    displayName,
+  });
   const groups = ids.map((id) => object('group', id, `Group ${id.slice(0, 8)}`));
   // Without the cast, Graph mixes directory roles into the answer: a reader that takes every id for a group is caught.
   const role = object('directoryRole', user.oid.replace(/^./, 'f'), 'Directory Readers');
@@ -136,7 +141,7 @@ function memberOf(sim: Simulation, exchange: Exchange, { user }: AccessGrant): R
 function nextLink({ graph }: Simulation, { origin, path, query }: Exchange, start: number): string {
   const next = new URLSearchParams(query);
   const further = Buffer.from(String(start)).toString('base64url');
-  next.set('$skiptoken', graph.nextLink === 'loop' ? query.get('$skiptoken') ?? '' : further);
+  next.set('$skiptoken', graph.nextLink === 'loop' ? (query.get('$skiptoken') ?? '') : further);
   const base = {
     good: `${origin}${path}`,
     loop: `${origin}${path}`,
@@ -160,7 +165,9 @@ function getMembers(sim: Simulation, exchange: Exchange, { user }: AccessGrant):
 }
 
 function selected(
-  all: Record<string, unknown>, select: string | null, never: readonly string[] = [],
+  all: Record<string, unknown>,
+  select: string | null,
+  never: readonly string[] = [],
 ): Record<string, unknown> {
   const names = select?.split(',') ?? Object.keys(all);
   return Object.fromEntries(Object.entries(all).filter(([name]) => names.includes(name) && !never.includes(name)));

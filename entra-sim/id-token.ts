@@ -1,14 +1,13 @@
 // ID tokens: the claims as Entra sends them, and every way in which a test wants them wrong.
 
-import { createHash, createHmac, randomBytes, randomUUID, sign as rsaSign } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
-
-import type { SigningKey } from './keys.ts';
+import { createHash, createHmac, randomBytes, randomUUID, sign as rsaSign } from 'node:crypto';
 import { retiredGraphHost } from './hosts.ts';
+import type { SigningKey } from './keys.ts';
 import type { Rule } from './rules.ts';
 import type { Grant, Simulation } from './simulation.ts';
-import { groupsInToken } from './users.ts';
 import type { User } from './users.ts';
+import { groupsInToken } from './users.ts';
 
 export type Claims = Record<string, unknown>;
 
@@ -18,7 +17,15 @@ export type Claims = Record<string, unknown>;
  * accounts; 'tampered': signed honestly, then edited; 'other-tenant': a published key whose issuer is another tenant.
  */
 type Signer =
-  | 'good' | 'rogue' | 'rogue-kid' | 'none' | 'hs256-secret' | 'consumer' | 'tampered' | 'other-tenant' | SigningKey;
+  | 'good'
+  | 'rogue'
+  | 'rogue-kid'
+  | 'none'
+  | 'hs256-secret'
+  | 'consumer'
+  | 'tampered'
+  | 'other-tenant'
+  | SigningKey;
 
 /** What the next ID token looks like instead. Applies once unless `times` says otherwise. */
 export interface IdTokenDoctoring extends Rule {
@@ -36,7 +43,10 @@ export interface IdTokenDoctoring extends Rule {
 
 /** The ID token for a grant, in compact form; undefined where a test wants none. */
 export async function issueIdToken(
-  sim: Simulation, grant: Grant, origin: string, doctoring: IdTokenDoctoring = {},
+  sim: Simulation,
+  grant: Grant,
+  origin: string,
+  doctoring: IdTokenDoctoring = {},
 ): Promise<string | undefined> {
   if (doctoring.absent) return undefined;
   if (doctoring.raw !== undefined) return doctoring.raw;
@@ -63,11 +73,16 @@ export async function issueIdToken(
 
 async function signer(sim: Simulation, sign: Signer, honest: SigningKey): Promise<{ key: KeyObject; kid: string }> {
   if (sign === 'rogue') return { key: sim.keys.rogue.privateKey, kid: honest.kid };
-  const chosen = typeof sign === 'object' ? sign
-    : sign === 'rogue-kid' ? sim.keys.rogue
-    : sign === 'consumer' ? sim.keys.consumer
-    : sign === 'other-tenant' ? await sim.keys.ofTenant(randomUUID())
-    : honest;
+  const chosen =
+    typeof sign === 'object'
+      ? sign
+      : sign === 'rogue-kid'
+        ? sim.keys.rogue
+        : sign === 'consumer'
+          ? sim.keys.consumer
+          : sign === 'other-tenant'
+            ? await sim.keys.ofTenant(randomUUID())
+            : honest;
   return { key: chosen.privateKey, kid: chosen.kid };
 }
 
@@ -98,8 +113,9 @@ function honestClaims(sim: Simulation, grant: Grant, origin: string): Claims {
   const now = sim.clock.seconds();
   const issuedAt = now - sim.lifetimes.backdatedSeconds;
   const issuer = `${origin}/${user.tenant.id}/v2.0`;
-  const asks = (name: string) => app.optionalClaims.has(name as never)
-    || (sim.habits.honoursClaimsParameter && name in (grant.claims.id_token ?? {}));
+  const asks = (name: string) =>
+    app.optionalClaims.has(name as never) ||
+    (sim.habits.honoursClaimsParameter && name in (grant.claims.id_token ?? {}));
   const withAuthTime = maxAgeSeconds !== undefined || asks('auth_time');
 
   return {

@@ -4,46 +4,58 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { buildConnector } from 'undici';
-
-import { App } from './applications.ts';
 import type { AppFields } from './applications.ts';
+import { App } from './applications.ts';
 import type { CallbackDoctoring } from './callback.ts';
 import { loadCertificates, publicKeyPin } from './certificates.ts';
-import { createClock } from './clock.ts';
 import type { Clock } from './clock.ts';
+import { createClock } from './clock.ts';
 import { chromiumArguments, createConnector } from './connector.ts';
 import type { DiscoveryDoctoring } from './discovery.ts';
 import type { Endpoint } from './exchange.ts';
-import { createFaults } from './faults.ts';
 import type { Fault, FaultTarget } from './faults.ts';
-import { graphDefaults } from './graph.ts';
+import { createFaults } from './faults.ts';
 import type { GraphSettings } from './graph.ts';
+import { graphDefaults } from './graph.ts';
 import type { IdTokenDoctoring } from './id-token.ts';
-import { createKeys } from './keys.ts';
 import type { Keys } from './keys.ts';
-import { callFrontChannel, frontChannelUrl } from './logout.ts';
+import { createKeys } from './keys.ts';
 import type { FrontChannelAnswer, FrontChannelSid } from './logout.ts';
-import { startProxy } from './proxy.ts';
+import { callFrontChannel, frontChannelUrl } from './logout.ts';
 import type { Proxy, ProxyOptions } from './proxy.ts';
-import { createRequestLog } from './requests.ts';
+import { startProxy } from './proxy.ts';
 import type { LoggedRequest, RequestLog } from './requests.ts';
+import { createRequestLog } from './requests.ts';
 import { createRules } from './rules.ts';
-import { listen } from './server.ts';
 import type { TlsMode } from './server.ts';
-import { entraHabits, entraLifetimes } from './simulation.ts';
+import { listen } from './server.ts';
 import type { Habits, Lifetimes, Session, SignInHints, Simulation } from './simulation.ts';
+import { entraHabits, entraLifetimes } from './simulation.ts';
 import type { Tenant, TenantFields } from './tenants.ts';
 import type { TokenResponseDoctoring } from './token.ts';
-import { User } from './users.ts';
+import type { User } from './users.ts';
 import { createWorld } from './world.ts';
 
-export { graphFaults } from './faults.ts';
-export { attackerHost, clouds } from './hosts.ts';
-export { hostileIdTokens } from './hostile-id-tokens.ts';
 export { aadstsTable } from './aadsts.ts';
+export { graphFaults } from './faults.ts';
+export { hostileIdTokens } from './hostile-id-tokens.ts';
+export { attackerHost, clouds } from './hosts.ts';
 export { consumersTenantId } from './tenants.ts';
-export type { CallbackDoctoring, DiscoveryDoctoring, Endpoint, Fault, FaultTarget, IdTokenDoctoring, LoggedRequest };
-export type { App, Session, Tenant, TlsMode, TokenResponseDoctoring, User };
+export type {
+  App,
+  CallbackDoctoring,
+  DiscoveryDoctoring,
+  Endpoint,
+  Fault,
+  FaultTarget,
+  IdTokenDoctoring,
+  LoggedRequest,
+  Session,
+  Tenant,
+  TlsMode,
+  TokenResponseDoctoring,
+  User,
+};
 
 interface EntraSimOptions {
   /** Default 0: any free port. */

@@ -1,11 +1,10 @@
 // Signing keys and the JWKS. Entra's habits: no `alg`, `kid` = `x5t`, an `issuer` per key that names the tenant (or the
 // template `{tenantid}` at common and organizations), work and personal accounts signed by different keys.
 
-import { createPrivateKey, createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
-
-import { makeSelfSigned, thumbprint } from './certificates.ts';
+import { createPrivateKey, createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto';
 import type { Pair } from './certificates.ts';
+import { makeSelfSigned, thumbprint } from './certificates.ts';
 import { consumersTenantId } from './tenants.ts';
 
 type Jwk = Record<string, unknown>;

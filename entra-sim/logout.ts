@@ -1,13 +1,13 @@
 // Sign-out at Microsoft: ends the browser's session, calls the applications' front-channel URLs, and goes back.
 
-import { request as httpRequest } from 'node:http';
 import type { IncomingHttpHeaders } from 'node:http';
+import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 
 import type { App } from './applications.ts';
 import { sessionCookie } from './authorize.ts';
-import { html } from './exchange.ts';
 import type { Exchange, Reply } from './exchange.ts';
+import { html } from './exchange.ts';
 import { signedOutPage } from './pages.ts';
 import type { Session, Simulation } from './simulation.ts';
 

@@ -44,12 +44,14 @@ const end = async () => {
 process.once('SIGTERM', end);
 process.once('SIGINT', end);
 
-process.stdout.write(`${JSON.stringify({
-  port: sim.port,
-  caPath,
-  proxyUrl: proxy.url,
-  chromiumArgs: sim.chromiumArgs(),
-  tenantId: sim.app.home.id,
-  clientId: sim.app.clientId,
-  clientSecret: sim.app.secret,
-})}\n`);
+process.stdout.write(
+  `${JSON.stringify({
+    port: sim.port,
+    caPath,
+    proxyUrl: proxy.url,
+    chromiumArgs: sim.chromiumArgs(),
+    tenantId: sim.app.home.id,
+    clientId: sim.app.clientId,
+    clientSecret: sim.app.secret,
+  })}\n`,
+);

@@ -50,28 +50,43 @@ interface Question {
 
 /** Asks who signs in. */
 export function pickerPage(appName: string, { action, waiting }: Question, choices: readonly Choice[]): string {
-  const buttons = choices.map(({ key, name, detail }) =>
-    `<button name="user" value="${escapeHtml(key)}">${escapeHtml(name)}<span>${escapeHtml(detail)}</span></button>`);
-  return page('Pick an account', `<p>to continue to ${escapeHtml(appName)}</p>
+  const buttons = choices.map(
+    ({ key, name, detail }) =>
+      `<button name="user" value="${escapeHtml(key)}">${escapeHtml(name)}<span>${escapeHtml(detail)}</span></button>`,
+  );
+  return page(
+    'Pick an account',
+    `<p>to continue to ${escapeHtml(appName)}</p>
 <form method="POST" action="${escapeHtml(action)}">${hidden([['waiting', waiting]])}${buttons.join('')}
 <p><label><input type="checkbox" name="mfa" value="long"> MFA takes long</label></p>
-<button name="cancel" value="yes">Cancel</button></form>`);
+<button name="cancel" value="yes">Cancel</button></form>`,
+  );
 }
 
 /** The second factor that takes its time: continues by itself after `seconds`, or at once when approved. */
 export function mfaPage(question: Question, user: string, startedSeconds: number, seconds: number): string {
   const { action, waiting } = question;
-  const fields: [string, string][] = [['waiting', waiting], ['user', user], ['started', String(startedSeconds)]];
-  return page('Approve sign-in request', `<p>Open your authenticator app. This takes ${seconds} seconds.</p>
+  const fields: [string, string][] = [
+    ['waiting', waiting],
+    ['user', user],
+    ['started', String(startedSeconds)],
+  ];
+  return page(
+    'Approve sign-in request',
+    `<p>Open your authenticator app. This takes ${seconds} seconds.</p>
 <form method="POST" action="${escapeHtml(action)}">${hidden(fields)}
 <button name="mfa" value="approved">Approve now</button><button name="cancel" value="yes">Cancel</button></form>
-<script>setTimeout(() => document.querySelector('[value=approved]').click(), ${seconds * 1000});</script>`);
+<script>setTimeout(() => document.querySelector('[value=approved]').click(), ${seconds * 1000});</script>`,
+  );
 }
 
 /** Entra's sign-out page: every front-channel URL in a hidden frame, then on to the application. */
 export function signedOutPage(frames: readonly string[], next: string | undefined): string {
   const iframes = frames.map((url) => `<iframe src="${escapeHtml(url)}"></iframe>`).join('');
-  const link = next === undefined ? '' : `<p><a id="next" href="${escapeHtml(next)}">Continue</a></p>
+  const link =
+    next === undefined
+      ? ''
+      : `<p><a id="next" href="${escapeHtml(next)}">Continue</a></p>
 <script>addEventListener('load', () => location.replace(document.getElementById('next').href));</script>`;
   const advice = '<p>It is a good idea to close all browser windows.</p>';
   return page('You signed out of your account', `${advice}${link}${iframes}`);

@@ -2,8 +2,8 @@
 // processes that no test can hand a connector: HTTPS_PROXY and NODE_EXTRA_CA_CERTS then do for them.
 
 import { createServer } from 'node:http';
-import { connect } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
+import { connect } from 'node:net';
 
 import { hostName, isSimulated } from './hosts.ts';
 
@@ -39,13 +39,18 @@ export async function startProxy(simulatorPort: number, { credentials }: ProxyOp
       client.write('HTTP/1.1 200 Connection Established\r\n\r\n');
       client.pipe(upstream).pipe(client);
     });
-    for (const [socket, other] of [[client, upstream], [upstream, client]] as const) {
+    for (const [socket, other] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
       open.add(socket);
       // One end's failure is the other end's, too: a reset by the simulator must arrive as one.
-      socket.on('error', () => other.resetAndDestroy()).on('close', () => {
-        open.delete(socket);
-        other.end();
-      });
+      socket
+        .on('error', () => other.resetAndDestroy())
+        .on('close', () => {
+          open.delete(socket);
+          other.end();
+        });
     }
   });
 

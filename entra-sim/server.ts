@@ -13,10 +13,10 @@ import { authorize, comingUser, login } from './authorize.ts';
 import type { Certificates } from './certificates.ts';
 import { adminConsent } from './consent.ts';
 import { instanceDiscovery, openidConfiguration, signingKeys } from './discovery.ts';
-import { endpointOf, html, json, percentDecoded } from './exchange.ts';
 import type { Exchange, Reply } from './exchange.ts';
-import { faultError, faultHeaders, faultReply } from './faults.ts';
+import { endpointOf, html, json, percentDecoded } from './exchange.ts';
 import type { Fault } from './faults.ts';
+import { faultError, faultHeaders, faultReply } from './faults.ts';
 import { graph, graphGrant } from './graph.ts';
 import { hostName, loginHostOf } from './hosts.ts';
 import { logout } from './logout.ts';
@@ -81,12 +81,13 @@ export async function listen(sim: Simulation, certificates: Certificates, wanted
     });
   });
 
-  const open = (port: number) => new Promise<void>((resolve, reject) => {
-    server.once('error', reject).listen(port, '127.0.0.1', () => {
-      server.off('error', reject);
-      resolve();
+  const open = (port: number) =>
+    new Promise<void>((resolve, reject) => {
+      server.once('error', reject).listen(port, '127.0.0.1', () => {
+        server.off('error', reject);
+        resolve();
+      });
     });
-  });
   const stop = async () => {
     const stopped = new Promise<void>((resolve) => {
       server.close(() => resolve());
@@ -118,7 +119,11 @@ export async function listen(sim: Simulation, certificates: Certificates, wanted
 }
 
 async function serve(
-  sim: Simulation, request: IncomingMessage, response: ServerResponse, reset: () => void, signal: AbortSignal,
+  sim: Simulation,
+  request: IncomingMessage,
+  response: ServerResponse,
+  reset: () => void,
+  signal: AbortSignal,
 ): Promise<void> {
   const head = exchangeOf(sim, request, '');
   const log = (exchange: Exchange, facts: Facts, fault: Fault | undefined): LoggedRequest => {
@@ -144,7 +149,8 @@ async function serve(
   if (fault.delayMs !== undefined) await sleep(fault.delayMs, undefined, { signal });
 
   const error = faultError(fault);
-  const reply = error === undefined ? faultReply(fault) ?? (await answer(sim, exchange)) : errorReply(exchange, error);
+  const reply =
+    error === undefined ? (faultReply(fault) ?? (await answer(sim, exchange))) : errorReply(exchange, error);
   if (fault.reset === 'after-handling') return reset();
   entry.status = reply.status;
   await write(response, withCommonHeaders(sim, exchange, reply, fault), fault, signal);
@@ -153,18 +159,30 @@ async function serve(
 async function answer(sim: Simulation, exchange: Exchange): Promise<Reply> {
   try {
     switch (exchange.endpoint) {
-      case 'discovery': return openidConfiguration(sim, exchange);
-      case 'instance': return instanceDiscovery(exchange);
-      case 'keys': return signingKeys(sim, exchange);
-      case 'authorize': return authorize(sim, exchange);
-      case 'login': return login(sim, exchange);
-      case 'token': return await token(sim, exchange);
-      case 'logout': return logout(sim, exchange);
-      case 'adminconsent': return adminConsent(sim, exchange);
-      case 'error': return html(messagePage('Error', `AADSTS${exchange.query.get('code') ?? ''}`));
-      case 'attacker': return json({});
-      case 'unknown': return html(messagePage('Not found', 'There is no such page.'), 404);
-      default: return graph(sim, exchange);
+      case 'discovery':
+        return openidConfiguration(sim, exchange);
+      case 'instance':
+        return instanceDiscovery(exchange);
+      case 'keys':
+        return signingKeys(sim, exchange);
+      case 'authorize':
+        return authorize(sim, exchange);
+      case 'login':
+        return login(sim, exchange);
+      case 'token':
+        return await token(sim, exchange);
+      case 'logout':
+        return logout(sim, exchange);
+      case 'adminconsent':
+        return adminConsent(sim, exchange);
+      case 'error':
+        return html(messagePage('Error', `AADSTS${exchange.query.get('code') ?? ''}`));
+      case 'attacker':
+        return json({});
+      case 'unknown':
+        return html(messagePage('Not found', 'There is no such page.'), 404);
+      default:
+        return graph(sim, exchange);
     }
   } catch (error) {
     if (error instanceof Aadsts) return errorReply(exchange, error);
@@ -203,10 +221,12 @@ function exchangeOf(sim: Simulation, request: IncomingMessage, body: string): Ex
 }
 
 function cookiesOf(header = ''): Map<string, string> {
-  return new Map(header.split(/;\s*/).map((pair): [string, string] => {
-    const at = pair.indexOf('=');
-    return [pair.slice(0, at), pair.slice(at + 1)];
-  }));
+  return new Map(
+    header.split(/;\s*/).map((pair): [string, string] => {
+      const at = pair.indexOf('=');
+      return [pair.slice(0, at), pair.slice(at + 1)];
+    }),
+  );
 }
 
 function factsOf(sim: Simulation, exchange: Exchange): Facts {
@@ -253,7 +273,10 @@ function withCommonHeaders(sim: Simulation, exchange: Exchange, reply: Reply, fa
 }
 
 async function write(
-  response: ServerResponse, reply: Reply, { hang, drip }: Fault, signal: AbortSignal,
+  response: ServerResponse,
+  reply: Reply,
+  { hang, drip }: Fault,
+  signal: AbortSignal,
 ): Promise<void> {
   const body = Buffer.from(reply.body);
   response.sendDate = false;

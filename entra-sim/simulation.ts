@@ -1,10 +1,10 @@
 // The state that the endpoints share. Tests do not see it: they hold the EntraSim of index.ts.
 
-import type { Faults } from './faults.ts';
 import type { App } from './applications.ts';
-import type { Clock } from './clock.ts';
 import type { CallbackDoctoring } from './callback.ts';
+import type { Clock } from './clock.ts';
 import type { DiscoveryDoctoring } from './discovery.ts';
+import type { Faults } from './faults.ts';
 import type { GraphSettings } from './graph.ts';
 import type { IdTokenDoctoring } from './id-token.ts';
 import type { Keys } from './keys.ts';

@@ -3,10 +3,10 @@
 import type { App } from './applications.ts';
 import type { Clock } from './clock.ts';
 import { stableGuid } from './guids.ts';
-import { clouds } from './hosts.ts';
 import type { Cloud } from './hosts.ts';
-import { User } from './users.ts';
+import { clouds } from './hosts.ts';
 import type { UserFields } from './users.ts';
+import { User } from './users.ts';
 
 /** The one tenant that all personal Microsoft accounts live in. */
 export const consumersTenantId = '9188040d-6c67-4c5b-b112-36a304b66dad';

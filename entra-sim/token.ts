@@ -2,14 +2,13 @@
 // person, so that an expired secret is reported even for a code that would fail as well.
 
 import { createHash, randomBytes } from 'node:crypto';
-
-import { assertMaySignIn, findApp } from './accounts.ts';
 import { Aadsts } from './aadsts.ts';
+import { assertMaySignIn, findApp } from './accounts.ts';
 import type { App } from './applications.ts';
 import { clientInfo } from './authorize.ts';
 import { authenticateClient } from './client-auth.ts';
-import { json } from './exchange.ts';
 import type { Exchange, Reply } from './exchange.ts';
+import { json } from './exchange.ts';
 import { issueIdToken } from './id-token.ts';
 import type { Facts, Rule } from './rules.ts';
 import { splitScopes } from './scopes.ts';
@@ -67,7 +66,9 @@ function checkPkce({ challenge, challengeMethod }: CodeGrant, verifier: string |
     if (verifier !== null) throw new Aadsts(501481);
     return;
   }
-  const hashed = createHash('sha256').update(verifier ?? '').digest('base64url');
+  const hashed = createHash('sha256')
+    .update(verifier ?? '')
+    .digest('base64url');
   const computed = challengeMethod === 'S256' ? hashed : verifier;
   if (computed !== challenge) throw new Aadsts(501481);
 }

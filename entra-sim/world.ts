@@ -1,10 +1,10 @@
 // The tenants, people and application that every simulation starts with. Names say what they are for.
 
-import { App } from './applications.ts';
 import type { AppFields } from './applications.ts';
+import { App } from './applications.ts';
 import type { Clock } from './clock.ts';
-import { createDirectory, consumersTenantId } from './tenants.ts';
 import type { Directory } from './tenants.ts';
+import { consumersTenantId, createDirectory } from './tenants.ts';
 
 export function createWorld(clock: Clock, fields: AppFields = {}): { directory: Directory; app: App } {
   const directory = createDirectory(clock);

@@ -19,17 +19,20 @@ const { name, version, license, dependencies, devDependencies, exports } = ours;
 const manifest = {
   name,
   version,
-  description: 'For applications and services of a Signet identity provider: verify access tokens offline, '
-    + 'keep them in cookies.',
+  description:
+    'For applications and services of a Signet identity provider: verify access tokens offline, ' +
+    'keep them in cookies.',
   license,
   type: 'module',
   sideEffects: false,
   engines: { node: '>=20.12' },
   // As in a checkout, but compiled.
-  exports: Object.fromEntries(Object.entries<string>(exports).map(([entry, source]) => {
-    const module = source.replace(/^\.\/src\//, './').replace(/\.ts$/, '');
-    return [entry, { types: `${module}.d.ts`, default: `${module}.js` }];
-  })),
+  exports: Object.fromEntries(
+    Object.entries<string>(exports).map(([entry, source]) => {
+      const module = source.replace(/^\.\/src\//, './').replace(/\.ts$/, '');
+      return [entry, { types: `${module}.d.ts`, default: `${module}.js` }];
+    }),
+  ),
   files: ['verifier', 'bff', 'testing'],
   dependencies: { jose: dependencies.jose },
   peerDependencies: { 'openid-client': devDependencies['openid-client'] },

@@ -53,9 +53,11 @@ function declaredRow(name: string, field: Field, required: boolean): Row {
 }
 
 function rowsOf(parent: Field, row: (name: string, field: Field, required: boolean) => Row): Row[] {
-  return Object.entries(parent.properties ?? {}).flatMap(([name, field]) => field.properties
-    ? rowsOf(field, (inner, innerField, required) => row(`${name}.${inner}`, innerField, required))
-    : [row(name, field, parent.required?.includes(name) ?? false)]);
+  return Object.entries(parent.properties ?? {}).flatMap(([name, field]) =>
+    field.properties
+      ? rowsOf(field, (inner, innerField, required) => row(`${name}.${inner}`, innerField, required))
+      : [row(name, field, parent.required?.includes(name) ?? false)],
+  );
 }
 
 function table(title: string, description: string | undefined, columns: Row, rows: Row[]): string {
@@ -75,7 +77,9 @@ function meaningOf(field: Field): string {
     field.enum && `One of ${field.enum.map((value) => code(String(value))).join(', ')}.`,
     field.type === 'integer' && `From ${field.minimum} to ${field.maximum}.`,
     field.writeOnly && 'Never shown.',
-  ].filter(Boolean).join(' ');
+  ]
+    .filter(Boolean)
+    .join(' ');
 }
 
 function code(text: string): string {

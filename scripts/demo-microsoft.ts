@@ -34,18 +34,38 @@ export async function startMicrosoft({ issuer, server, here, directory }: Places
   const { port, ca, tenantId, clientId, clientSecret } = simulator;
   const dispatcher = new Agent({ connect: createConnector({ ca, port }) });
   const close = [
-    await listen(here, (req, res) => passOn(req, res, httpsRequest, {
-      host: '127.0.0.1', port, ca, servername: new URL(microsoft).host,
-      headers: { ...req.headers, host: new URL(microsoft).host },
-    })),
-    await listen(issuer, (req, res) => passOn(req, res, httpRequest, {
-      host: '127.0.0.1', port: Number(new URL(server).port), headers: req.headers,
-    }, (headers) => sendBrowsersTo(here, headers))),
+    await listen(here, (req, res) =>
+      passOn(req, res, httpsRequest, {
+        host: '127.0.0.1',
+        port,
+        ca,
+        servername: new URL(microsoft).host,
+        headers: { ...req.headers, host: new URL(microsoft).host },
+      }),
+    ),
+    await listen(issuer, (req, res) =>
+      passOn(
+        req,
+        res,
+        httpRequest,
+        {
+          host: '127.0.0.1',
+          port: Number(new URL(server).port),
+          headers: req.headers,
+        },
+        (headers) => sendBrowsersTo(here, headers),
+      ),
+    ),
   ];
   return {
     config: {
-      tenant: tenantId, clientId, clientSecret, label: 'Microsoft (simulated)', domains: ['contoso.example'],
-      roles: { appRoles: { Reader: ['buyer'] } }, recheck: { every: '1m' },
+      tenant: tenantId,
+      clientId,
+      clientSecret,
+      label: 'Microsoft (simulated)',
+      domains: ['contoso.example'],
+      roles: { appRoles: { Reader: ['buyer'] } },
+      recheck: { every: '1m' },
     },
     dispatcher,
     async close() {
@@ -66,11 +86,21 @@ interface Ready {
 
 async function startSimulator(issuer: string, directory: string) {
   const main = fileURLToPath(new URL('../entra-sim/main.ts', import.meta.url));
-  const child = spawn(process.execPath, [
-    main, '--directory', directory,
-    '--redirect-uri', `${issuer}/sign-in/entra/callback`, '--redirect-uri', `${issuer}/sign-in/entra/signed-out`,
-    '--front-channel-logout-url', `${issuer}/sign-in/entra/frontchannel-logout`,
-  ], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(
+    process.execPath,
+    [
+      main,
+      '--directory',
+      directory,
+      '--redirect-uri',
+      `${issuer}/sign-in/entra/callback`,
+      '--redirect-uri',
+      `${issuer}/sign-in/entra/signed-out`,
+      '--front-channel-logout-url',
+      `${issuer}/sign-in/entra/frontchannel-logout`,
+    ],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  );
   const line = await new Promise<string>((resolve, reject) => {
     child.stdout.once('data', (data: Buffer) => resolve(data.toString()));
     child.once('exit', (code) => reject(new Error(`the simulated Microsoft ended with ${code}`)));
@@ -94,7 +124,10 @@ function allowing(here: string, policy: string): string {
 }
 
 function passOn(
-  req: IncomingMessage, res: ServerResponse, send: typeof httpRequest | typeof httpsRequest, to: RequestOptions,
+  req: IncomingMessage,
+  res: ServerResponse,
+  send: typeof httpRequest | typeof httpsRequest,
+  to: RequestOptions,
   edited: (headers: IncomingMessage['headers']) => object = (headers) => headers,
 ): void {
   const outgoing = send({ ...to, method: req.method, path: req.url }, (answer) => {
@@ -109,8 +142,9 @@ function passOn(
 async function listen(url: string, answer: (req: IncomingMessage, res: ServerResponse) => void) {
   const server = createServer(answer);
   await new Promise<void>((resolve) => server.listen(Number(new URL(url).port), 'localhost', resolve));
-  return () => new Promise<void>((resolve) => {
-    server.close(() => resolve());
-    server.closeAllConnections();
-  });
+  return () =>
+    new Promise<void>((resolve) => {
+      server.close(() => resolve());
+      server.closeAllConnections();
+    });
 }

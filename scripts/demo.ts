@@ -10,13 +10,18 @@ import { build, preview } from 'vite';
 import { loadConfig } from '../src/config/config.ts';
 import { AppError, isAppError } from '../src/errors.ts';
 import { createLog } from '../src/log.ts';
-import { openStore, startServer, type RunningServer } from '../src/server.ts';
-import { startMicrosoft, type SimulatedMicrosoft } from './demo-microsoft.ts';
+import { openStore, type RunningServer, startServer } from '../src/server.ts';
+import { type SimulatedMicrosoft, startMicrosoft } from './demo-microsoft.ts';
 
 const usualPorts = [3000, 3001, 5173, 4000, 8443];
 const ports = portsFrom(process.argv.slice(2));
-const [issuer, server, app, ordersApi, microsoftHere] = ports.map((port) => `http://localhost:${port}`) as
-  [string, string, string, string, string];
+const [issuer, server, app, ordersApi, microsoftHere] = ports.map((port) => `http://localhost:${port}`) as [
+  string,
+  string,
+  string,
+  string,
+  string,
+];
 const ordersAudience = 'https://orders.example.com';
 const person = { email: 'ada@example.com', name: 'Ada', roles: ['buyer'], password: 'only for the demo' };
 
@@ -26,27 +31,39 @@ const log = createLog('warn');
 
 let microsoft: SimulatedMicrosoft | undefined;
 
-const config = () => loadConfig({
-  env: {}, cwd: directory,
-  values: {
-    issuer,
-    listen: { host: '127.0.0.1', port: Number(new URL(server).port) },
-    ...(microsoft ? { entra: microsoft.config } : {}),
-    database: { url: 'sqlite:signet.db' },
-    keys: { masterKeyFile: 'master.key' },
-    // Short, so that a renewal can be watched.
-    tokens: { accessTokenLife: '2m' },
-    apis: [{
-      audience: ordersAudience, name: 'Orders',
-      scopes: { 'orders:read': 'See your orders', 'orders:write': 'Place orders' },
-    }],
-    applications: [{
-      clientId: 'orders-app', name: 'Orders', type: 'spa', firstParty: true, origins: [app],
-      redirectUris: [`${app}/callback`], postLogoutRedirectUris: [`${app}/signed-out`],
-      access: { [ordersAudience]: ['orders:read', 'orders:write'] },
-    }],
-  },
-});
+const config = () =>
+  loadConfig({
+    env: {},
+    cwd: directory,
+    values: {
+      issuer,
+      listen: { host: '127.0.0.1', port: Number(new URL(server).port) },
+      ...(microsoft ? { entra: microsoft.config } : {}),
+      database: { url: 'sqlite:signet.db' },
+      keys: { masterKeyFile: 'master.key' },
+      // Short, so that a renewal can be watched.
+      tokens: { accessTokenLife: '2m' },
+      apis: [
+        {
+          audience: ordersAudience,
+          name: 'Orders',
+          scopes: { 'orders:read': 'See your orders', 'orders:write': 'Place orders' },
+        },
+      ],
+      applications: [
+        {
+          clientId: 'orders-app',
+          name: 'Orders',
+          type: 'spa',
+          firstParty: true,
+          origins: [app],
+          redirectUris: [`${app}/callback`],
+          postLogoutRedirectUris: [`${app}/signed-out`],
+          access: { [ordersAudience]: ['orders:read', 'orders:write'] },
+        },
+      ],
+    },
+  });
 
 const welcome = `
 Signet, the demo. It runs on this machine alone, and Ctrl-C ends it.
@@ -143,8 +160,9 @@ async function requireFreePort(port: number): Promise<void> {
   for (const host of ['localhost', '127.0.0.1']) {
     const probe = createServer();
     await new Promise<void>((resolve, reject) => {
-      const hint = `the demo needs the ports ${ports.join(', ')}: `
-        + 'stop what runs there, or name another first port (--port 3100)';
+      const hint =
+        `the demo needs the ports ${ports.join(', ')}: ` +
+        'stop what runs there, or name another first port (--port 3100)';
       const message = `port ${port} is in use by another process`;
       probe.once('error', (cause) => reject(new AppError('port_in_use', 500, message, { cause, hint })));
       probe.listen(port, host, resolve);
@@ -159,7 +177,11 @@ function once(work: () => Promise<void>): () => void {
   return () => {
     if (underWay) return;
     underWay = true;
-    work().catch(quit).finally(() => { underWay = false; });
+    work()
+      .catch(quit)
+      .finally(() => {
+        underWay = false;
+      });
   };
 }
 

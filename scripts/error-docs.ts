@@ -15,7 +15,8 @@ export const protocolErrors: Readonly<Record<string, string>> = {
   insufficient_scope: 'The access token does not allow this (RFC 6750 §3.1).',
   interaction_required: 'The person would have to be shown a page, and the application forbade it (`prompt=none`).',
   invalid_client: 'The application is unknown or disabled, or its secret is wrong, or sent in two ways at once.',
-  invalid_grant: 'The code or refresh token is unknown, spent, expired, revoked, or of another application or redirect URI.',
+  invalid_grant:
+    'The code or refresh token is unknown, spent, expired, revoked, or of another application or redirect URI.',
   invalid_redirect_uri: 'The redirect URI is not registered as it is written.',
   invalid_request: 'A parameter is missing, repeated, too long or malformed; the description names it.',
   invalid_scope: 'Nothing that was asked for can be granted; the description names what is unknown.',
@@ -26,7 +27,8 @@ export const protocolErrors: Readonly<Record<string, string>> = {
   request_not_supported: 'The parameter `request` is not supported.',
   request_uri_not_supported: 'The parameter `request_uri` is not supported.',
   server_error: 'Something went wrong here that nobody foresaw: the log has it under the request id.',
-  temporarily_unavailable: 'This server, its database or Microsoft cannot answer now. Repeat the request after `Retry-After`.',
+  temporarily_unavailable:
+    'This server, its database or Microsoft cannot answer now. Repeat the request after `Retry-After`.',
   unauthorized_client: 'The application may not use this grant or response type.',
   unmet_authentication_requirements: 'The person could not sign in as strongly as `acr_values` or `max_age` ask.',
   unsupported_grant_type: 'The grant type is none of those in discovery.',
@@ -38,8 +40,15 @@ export const protocolErrors: Readonly<Record<string, string>> = {
 /** Codes with their status and meaning, out of the comment above a type: a line `- \`code\` 401: meaning` for each. */
 function documented(file: string, type: string): [code: string, status: string, meaning: string][] {
   const source = readFileSync(new URL(file, root), 'utf8');
-  const comment = source.slice(0, source.indexOf(`export type ${type}`)).split('/**').at(-1)!;
-  return [...comment.matchAll(/^ \* - `(\w+)` (\d+): (.*)$/gm)].map(([, code, status, meaning]) => [code!, status!, meaning!]);
+  const comment = source
+    .slice(0, source.indexOf(`export type ${type}`))
+    .split('/**')
+    .at(-1)!;
+  return [...comment.matchAll(/^ \* - `(\w+)` (\d+): (.*)$/gm)].map(([, code, status, meaning]) => [
+    code!,
+    status!,
+    meaning!,
+  ]);
 }
 
 export const verificationErrors = () => documented('src/verifier/errors.ts', 'VerificationErrorCode');
@@ -53,7 +62,9 @@ function table(head: string[], rows: (readonly string[])[]): string {
 }
 
 const named = (meanings: Readonly<Record<string, string>>) =>
-  Object.entries(meanings).sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, meaning]) => [`\`${name}\``, meaning]);
+  Object.entries(meanings)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, meaning]) => [`\`${name}\``, meaning]);
 const withStatus = (rows: [string, string, string][]) =>
   rows.map(([code, status, meaning]) => [`\`${code}\``, status, meaning]);
 

@@ -136,23 +136,28 @@ async function showTokens(): Promise<void> {
 
 /** Asks everybody every 250 ms until `token` is answered as it should be; notes after how many seconds. */
 async function untilAnswered(
-  check: string, token: string, isRight: (status: number) => boolean,
-  boundSecondsOf: (contender: Contender) => number, whom = running,
+  check: string,
+  token: string,
+  isRight: (status: number) => boolean,
+  boundSecondsOf: (contender: Contender) => number,
+  whom = running,
 ): Promise<void> {
   const from = performance.now();
-  await Promise.all(whom.map(async ({ contender, column, at }) => {
-    for (;;) {
-      const status = await ask(at, token);
-      const seconds = (performance.now() - from) / 1000;
-      const ok = isRight(status);
-      if (ok || seconds > boundSecondsOf(contender)) {
-        const got = ok ? `${seconds.toFixed(1)} s` : `${status} after ${seconds.toFixed(0)} s`;
-        note(column, { check, got, ok: ok || contender.gaps[check] !== undefined });
-        return;
+  await Promise.all(
+    whom.map(async ({ contender, column, at }) => {
+      for (;;) {
+        const status = await ask(at, token);
+        const seconds = (performance.now() - from) / 1000;
+        const ok = isRight(status);
+        if (ok || seconds > boundSecondsOf(contender)) {
+          const got = ok ? `${seconds.toFixed(1)} s` : `${status} after ${seconds.toFixed(0)} s`;
+          note(column, { check, got, ok: ok || contender.gaps[check] !== undefined });
+          return;
+        }
+        await new Promise((resolve) => setTimeout(resolve, 250));
       }
-      await new Promise((resolve) => setTimeout(resolve, 250));
-    }
-  }));
+    }),
+  );
 }
 
 async function revokeGrant(): Promise<void> {
@@ -164,7 +169,10 @@ async function revokeGrant(): Promise<void> {
   const { status } = await revoke(revoked.refresh_token);
   if (status !== 200) throw new Error(`the grant could not be revoked: ${status}`);
   await untilAnswered('refused after its grant was revoked', revoked.access_token, isRefused, statusBound, readers);
-  for (const { contender: { readsStatusLists }, column } of running) {
+  for (const {
+    contender: { readsStatusLists },
+    column,
+  } of running) {
     if (!readsStatusLists) note(column, { check: 'refused after its grant was revoked', got: 'no', ok: true });
   }
   await untilAnswered('another grant’s token', other.access_token, isLetIn, atOnce);

@@ -67,12 +67,22 @@ export function ensureServices(print: (line: string) => void): Missing[] {
   ] as const;
   const absent = wanted.filter(({ find }) => find() === undefined);
   if (absent.length === 0) return [];
-  if (install(absent.flatMap(({ packages }) => packages), print) === undefined && absent.every(isThere)) return [];
+  if (
+    install(
+      absent.flatMap(({ packages }) => packages),
+      print,
+    ) === undefined &&
+    absent.every(isThere)
+  )
+    return [];
   // One that this Debian does not have must not keep the others away.
-  return absent.filter((each) => !isThere(each)).map(({ name, packages, find }) => {
-    const failure = install([...packages], print);
-    return find() === undefined ? { name, reason: failure ?? 'the installed program does not run' } : undefined;
-  }).filter((missing) => missing !== undefined);
+  return absent
+    .filter((each) => !isThere(each))
+    .map(({ name, packages, find }) => {
+      const failure = install([...packages], print);
+      return find() === undefined ? { name, reason: failure ?? 'the installed program does not run' } : undefined;
+    })
+    .filter((missing) => missing !== undefined);
 }
 
 const isThere = ({ find }: { find: () => string | undefined }) => find() !== undefined;
@@ -109,7 +119,9 @@ function keepClusterFromStarting(): void {
 
 // The same of those that Debian would start on ports of their own: a unit that is masked is installed and not started.
 const unitsOf = [
-  ['redis-server', 'redis-server.service'], ['nginx-light', 'nginx.service'], ['caddy', 'caddy.service'],
+  ['redis-server', 'redis-server.service'],
+  ['nginx-light', 'nginx.service'],
+  ['caddy', 'caddy.service'],
   ['pgbouncer', 'pgbouncer.service'],
 ] as const;
 

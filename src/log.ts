@@ -17,12 +17,14 @@ const rank: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error: 3, s
 
 /** Writes lines at or above `level` to `write` (standard error by default: standard output belongs to commands). */
 export function createLog(level: LogLevel, write: (line: string) => void = (line) => process.stderr.write(line)): Log {
-  const at = (lineLevel: LogLevel) => (event: LogEvent, facts: Facts = {}) => {
-    if (rank[lineLevel] < rank[level]) return;
-    const head = { time: new Date().toISOString(), level: lineLevel, event };
-    // The head twice: it comes first, and no fact of the same name takes its place.
-    write(`${JSON.stringify({ ...head, ...facts, ...head }, plain)}\n`);
-  };
+  const at =
+    (lineLevel: LogLevel) =>
+    (event: LogEvent, facts: Facts = {}) => {
+      if (rank[lineLevel] < rank[level]) return;
+      const head = { time: new Date().toISOString(), level: lineLevel, event };
+      // The head twice: it comes first, and no fact of the same name takes its place.
+      write(`${JSON.stringify({ ...head, ...facts, ...head }, plain)}\n`);
+    };
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
 }
 

@@ -4,59 +4,59 @@
 import { dirname, join } from 'node:path';
 import Koa from 'koa';
 import type { Dispatcher } from 'undici';
-import { createAccounts, type Accounts } from './accounts/accounts.ts';
+import { type Accounts, createAccounts } from './accounts/accounts.ts';
+import { createIdentities, type Identities } from './accounts/identities.ts';
 import { adminApi } from './admin/api.ts';
 import { createAuthorizer } from './admin/authorize.ts';
-import { createApis, type Apis } from './clients/apis.ts';
-import { createAudit, type Audit } from './audit/audit.ts';
+import { type Audit, createAudit } from './audit/audit.ts';
+import { startLogoutDelivery } from './backchannel-logout/delivery.ts';
+import { createLogouts, type Logouts } from './backchannel-logout/queue.ts';
+import { type Apis, createApis } from './clients/apis.ts';
+import { type Clients, createClients } from './clients/clients.ts';
 import { disabledAmong } from './clients/disabled.ts';
-import { createClients, type Clients } from './clients/clients.ts';
-import { administrationApi, configWarnings, maxAccessTokenLife, type Config } from './config/config.ts';
-import { startSharedClock, type SharedClock } from './database/clock.ts';
+import { administrationApi, type Config, configWarnings, maxAccessTokenLife } from './config/config.ts';
+import { type SharedClock, startSharedClock } from './database/clock.ts';
 import { startContinuity } from './database/continuity.ts';
 import { migrate } from './database/migrate.ts';
 import { openDatabase } from './database/open.ts';
-import { watchOutages, type WatchedDatabase } from './database/outages.ts';
+import { type WatchedDatabase, watchOutages } from './database/outages.ts';
 import type { RoomLimits } from './database/row-limits.ts';
 import { startRuns } from './database/runs.ts';
 import { startSweeper } from './database/sweep.ts';
-import { createIdentities, type Identities } from './accounts/identities.ts';
-import { createIssuer, type Issuer } from './issuer/issuer.ts';
-import { createWaysHome } from './issuer/ways-home.ts';
-import type { RequestState } from './issuer/provider.ts';
+import { openEntra } from './entra/index.ts';
+import { createKeyRefreshes, type KeyRefreshes } from './entra/key-refreshes.ts';
+import { createEntraSignIn } from './entra/sign-in.ts';
 import { createGrants, type Grants } from './grants/grants.ts';
 import type { GrantStatuses } from './issuer/adapter.ts';
 import { grantLifeSeconds } from './issuer/configuration.ts';
-import { createConsumers, describeConsumer, type Consumers } from './keys/jwks-clients.ts';
+import { tokenEndpoints } from './issuer/endpoints/introspection.ts';
+import { createIssuer, type Issuer } from './issuer/issuer.ts';
+import type { RequestState } from './issuer/provider.ts';
+import { createWaysHome } from './issuer/ways-home.ts';
+import { type Consumers, createConsumers, describeConsumer } from './keys/jwks-clients.ts';
 import { createKeyring, hasSigningKeys, type Keyring } from './keys/keyring.ts';
 import type { Policy } from './keys/lifecycle.ts';
 import { createKeyOperations, type KeyOperations } from './keys/operations.ts';
 import { keyPolicy, longestAccessTokenLife, tolerableOffsetMs } from './keys/policy.ts';
 import { startRotation } from './keys/rotation.ts';
-import { generateKey, type Signer } from './keys/signer.ts';
 import { createSeal, loadMasterKey, type Seal } from './keys/seal.ts';
-import { silentLog, type Log } from './log.ts';
+import { generateKey, type Signer } from './keys/signer.ts';
+import { type Log, silentLog } from './log.ts';
 import { createCounts } from './metrics/counts.ts';
 import { gauges } from './metrics/gauges.ts';
 import { serveMetrics } from './metrics/serve.ts';
-import { tokenEndpoints } from './issuer/endpoints/introspection.ts';
-import { createStatusLists, followRevocations, type StatusLists } from './status-list/lists.ts';
-import { startLogoutDelivery } from './backchannel-logout/delivery.ts';
-import { createLogouts, type Logouts } from './backchannel-logout/queue.ts';
-import { createPlaces, type Places } from './status-list/indexes.ts';
-import { createRevokedStatuses, isRevoked, type RevokedStatuses } from './status-list/revoked.ts';
-import { statusListRoutes } from './status-list/routes.ts';
 import { createCompleteSignIn } from './signin/complete.ts';
 import { createDevices } from './signin/device.ts';
-import { openEntra } from './entra/index.ts';
-import { createEntraSignIn } from './entra/sign-in.ts';
 import { createFirstAdministrator } from './signin/first-administrator.ts';
-import { createKeyRefreshes, type KeyRefreshes } from './entra/key-refreshes.ts';
 import { createLoginThrottle } from './signin/login-throttle.ts';
 import { createNewPasswords, type NewPasswords } from './signin/new-password.ts';
 import { createPasswords, type Passwords } from './signin/password.ts';
-import { signInRoutes } from './signin/routes.ts';
 import type { Places as WaitingPlaces } from './signin/password-queue.ts';
+import { signInRoutes } from './signin/routes.ts';
+import { createPlaces, type Places } from './status-list/indexes.ts';
+import { createStatusLists, followRevocations, type StatusLists } from './status-list/lists.ts';
+import { createRevokedStatuses, isRevoked, type RevokedStatuses } from './status-list/revoked.ts';
+import { statusListRoutes } from './status-list/routes.ts';
 import { version } from './verifier/version.ts';
 import { watchArrivals } from './web/arrivals.ts';
 import { createAssets } from './web/assets.ts';
@@ -66,7 +66,13 @@ import { answerMethods, endpoints, homeOf, metadataOf, plainTarget } from './web
 import { formAsGet } from './web/form-as-get.ts';
 import { createFront } from './web/front.ts';
 import {
-  addressPrefix, clientAddress, networkOf, requestId, securityHeaders, sendPage, withinNetworks,
+  addressPrefix,
+  clientAddress,
+  networkOf,
+  requestId,
+  securityHeaders,
+  sendPage,
+  withinNetworks,
 } from './web/guard.ts';
 import { healthRoutes } from './web/health.ts';
 import { listen, stopListening, urlOf } from './web/listen.ts';
@@ -153,7 +159,12 @@ export async function openStore(config: Config, log: Log, options: StoreOptions 
     const policy = keyPolicy(config);
     const generate = () => generateKey(config.keys.modulusLength);
     const keyring = createKeyring({ db, seal, audit, policy, generate });
-    const consumers = createConsumers(db, { log, now, audit, isDeclared: withinNetworks(config.keys.jwksClientNetworks) });
+    const consumers = createConsumers(db, {
+      log,
+      now,
+      audit,
+      isDeclared: withinNetworks(config.keys.jwksClientNetworks),
+    });
     closers.push(() => consumers.close());
     const accessTokenLife = longestAccessTokenLife(config);
 
@@ -164,14 +175,22 @@ export async function openStore(config: Config, log: Log, options: StoreOptions 
       now,
     });
     const statusLists = createStatusLists({
-      issuer: config.issuer, places, revoked, ttl: config.revocation.ttl, log, now, sharedNow: clock.exact,
+      issuer: config.issuer,
+      places,
+      revoked,
+      ttl: config.revocation.ttl,
+      log,
+      now,
+      sharedNow: clock.exact,
     });
     const logouts = createLogouts(db, { toldOfLogout: (tx, clientIds) => clients.toldOfLogout(tx, clientIds) }, now);
     const statuses = {
-      ...places, ...revoked, noteLogouts: logouts.noteLogouts,
+      ...places,
+      ...revoked,
+      noteLogouts: logouts.noteLogouts,
       // To the others, and to ourselves without the detour.
       announce: async () =>
-        void await Promise.all([revoked.announce(), statusLists.refresh(), logouts.announceLogouts()]),
+        void (await Promise.all([revoked.announce(), statusLists.refresh(), logouts.announceLogouts()])),
     };
     const grants = createGrants({ db, audit, statuses, now });
     const { endOfPerson, endOfClient, cutEverything, ended } = grants;
@@ -179,16 +198,31 @@ export async function openStore(config: Config, log: Log, options: StoreOptions 
     const { bcryptCost: cost, minLength } = config.passwords;
     const passwords = createPasswords({ cost, minLength, places: passwordPlaces });
     return {
-      db, clock, seal, audit, policy, keyring, consumers,
+      db,
+      clock,
+      seal,
+      audit,
+      policy,
+      keyring,
+      consumers,
       keys: createKeyOperations({ db, keyring, consumers, policy, accessTokenLife, cutSessions: cutEverything }),
       accounts: createAccounts(db, audit, { tokens: { end: endOfPerson, ended }, now }),
       identities: createIdentities(db, now),
-      clients, places, revoked, statuses, statusLists, logouts, grants,
+      clients,
+      places,
+      revoked,
+      statuses,
+      statusLists,
+      logouts,
+      grants,
       entraKeys: createKeyRefreshes(db, audit, config.keys.pollEvery),
       apis: createApis(config.apis, config.issuer),
       passwords,
       newPasswords: createNewPasswords({
-        passwords, clients, issuer: config.issuer, serviceName: config.branding.name,
+        passwords,
+        clients,
+        issuer: config.issuer,
+        serviceName: config.branding.name,
       }),
       close: closers.run,
     };
@@ -229,7 +263,10 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     const { now, exact: exactNow } = clock;
     // Before anything is handed out: an older copy of the database does not know what was handed out before.
     const continuity = await startContinuity({
-      db, log, everyMs, file: markFile(config),
+      db,
+      log,
+      everyMs,
+      file: markFile(config),
       async setBack(tx, evidence) {
         await places.beginAnew(tx);
         await audit.append(tx, { event: 'database.set_back', actor: 'server', detail: { ...evidence } });
@@ -245,36 +282,69 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
 
     const pages = createPages({ branding: config.branding, issuer: config.issuer });
     const waysHome = createWaysHome({ issuer: config.issuer, seal, clients });
-    const entra = config.entra && await openEntra(config.entra, {
-      ...store, issuer: config.issuer, grantLife: grantLifeSeconds, log, dispatcher, room,
-    });
+    const entra =
+      config.entra &&
+      (await openEntra(config.entra, {
+        ...store,
+        issuer: config.issuer,
+        grantLife: grantLifeSeconds,
+        log,
+        dispatcher,
+        room,
+      }));
     if (entra) closers.push(() => entra.connector.close());
-    const entraKeys = entra && await store.entraKeys.follow(entra.connector.forgetKeys, log);
+    const entraKeys = entra && (await store.entraKeys.follow(entra.connector.forgetKeys, log));
     if (entraKeys) closers.push(entraKeys.stop);
     const providerPages = createProviderPages({ log, pages, waysHome, accounts, elsewhere: entra?.elsewhere });
     const { audience } = administrationApi(config.issuer);
     const authorizer = createAuthorizer({
-      issuer: config.issuer, audience, accounts, clients, isRevoked: (claims) => isRevoked(claims, revoked), now,
+      issuer: config.issuer,
+      audience,
+      accounts,
+      clients,
+      isRevoked: (claims) => isRevoked(claims, revoked),
+      now,
     });
     const secretThrottle = createSecretThrottle();
     const isJwksClient = withinNetworks(config.keys.jwksClientNetworks);
     let issuer: Issuer | undefined;
     let active: Signer | undefined;
     const rotation = await startRotation({
-      keyring, db, policy, log,
+      keyring,
+      db,
+      policy,
+      log,
       unseenBy: async (key) => (await consumers.readiness(key)).waitedFor.map(describeConsumer),
       async apply(keys) {
         active = keys.active;
         authorizer.useKeys(keys);
         await statusLists.useKeys(keys);
         if (issuer) return issuer.useKeys(keys);
-        issuer = createIssuer({
-          config, db, accounts, clients, apis, audit, seal, log, now, exactNow, runs, pages: providerPages,
-          statuses, statusLists, room, discovery: metadataOf(config.issuer), upstream: entra?.upstream,
-          secretThrottle,
-          jwksServed: ({ address, ...fetch }) =>
-            consumers.seen({ ...fetch, address: isJwksClient(address) ? address : addressPrefix(address) }),
-        }, keys);
+        issuer = createIssuer(
+          {
+            config,
+            db,
+            accounts,
+            clients,
+            apis,
+            audit,
+            seal,
+            log,
+            now,
+            exactNow,
+            runs,
+            pages: providerPages,
+            statuses,
+            statusLists,
+            room,
+            discovery: metadataOf(config.issuer),
+            upstream: entra?.upstream,
+            secretThrottle,
+            jwksServed: ({ address, ...fetch }) =>
+              consumers.seen({ ...fetch, address: isJwksClient(address) ? address : addressPrefix(address) }),
+          },
+          keys,
+        );
       },
     });
     closers.push(() => rotation.stop());
@@ -287,7 +357,13 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     }
     closers.push(await followRevocations(db, statusLists, ttl));
     const delivery = await startLogoutDelivery({
-      issuer: config.issuer, logouts, clients, audit, log, signer: () => active!, now,
+      issuer: config.issuer,
+      logouts,
+      clients,
+      audit,
+      log,
+      signer: () => active!,
+      now,
     });
     closers.push(() => delivery.stop());
     closers.push(await clients.follow());
@@ -297,9 +373,17 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     const throttle = createLoginThrottle(db, now);
     const devices = createDevices(seal, { issuer: config.issuer }, now);
     const sweeper = startSweeper({
-      everyMs: sweepEveryMs, log, now: clock.exact, mayDelete: () => clock.health().isSteady,
+      everyMs: sweepEveryMs,
+      log,
+      now: clock.exact,
+      mayDelete: () => clock.health().isSteady,
       sweeps: [
-        issuer!.sweep, throttle.sweepExpired, audit.sweepExpired, consumers.sweep, revoked.sweep, places.sweep,
+        issuer!.sweep,
+        throttle.sweepExpired,
+        audit.sweepExpired,
+        consumers.sweep,
+        revoked.sweep,
+        places.sweep,
         ...(entra ? [entra.connector.sweepExpired, entra.sessions.sweepExpired] : []),
       ],
     });
@@ -323,31 +407,63 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
       const home = await waysHome.fromNowhere(ctx);
       return sendPage(ctx, pages.home({ ...homeOf(config.issuer), home }));
     });
-    app.use(healthRoutes({
-      database: db.takesWrites,
-      keys: () => rotation.health(),
-      isStopping: drain.isUnderWay,
-      clockAgrees: () => Math.abs(clock.health().offset) <= tolerableOffsetMs(config),
-      entra: entra && (() => entra.connector.health()),
-    }));
+    app.use(
+      healthRoutes({
+        database: db.takesWrites,
+        keys: () => rotation.health(),
+        isStopping: drain.isUnderWay,
+        clockAgrees: () => Math.abs(clock.health().offset) <= tolerableOffsetMs(config),
+        entra: entra && (() => entra.connector.health()),
+      }),
+    );
     app.use(statusListRoutes(statusLists, ttl, now));
-    app.use(tokenEndpoints({
-      issuer: config.issuer, clients, revoked, grants, secretThrottle, audit, log, now, signer: () => active!,
-      recognise: (token) => issuer!.recognise(token),
-    }));
-    app.use(adminApi({
-      authorizer, keys: store.keys, accounts, grants, audit, log, keysChanged: () => rotation.tick(),
-      entraKeys: entraKeys && { ask: store.entraKeys.ask, look: entraKeys.look },
-    }));
+    app.use(
+      tokenEndpoints({
+        issuer: config.issuer,
+        clients,
+        revoked,
+        grants,
+        secretThrottle,
+        audit,
+        log,
+        now,
+        signer: () => active!,
+        recognise: (token) => issuer!.recognise(token),
+      }),
+    );
+    app.use(
+      adminApi({
+        authorizer,
+        keys: store.keys,
+        accounts,
+        grants,
+        audit,
+        log,
+        keysChanged: () => rotation.tick(),
+        entraKeys: entraKeys && { ask: store.entraKeys.ask, look: entraKeys.look },
+      }),
+    );
     const complete = createCompleteSignIn(issuer!, accounts, audit);
     if (entra) app.use(entra.signOut.routes().routes());
-    app.use(signInRoutes({
-      issuerUrl: config.issuer, issuer: issuer!, accounts, passwords, newPasswords: store.newPasswords,
-      throttle, devices, pages, waysHome, audit, seal,
-      log, complete,
-      minPasswordLength: config.passwords.minLength,
-      entra: entra && createEntraSignIn({ ...entra, issuer: issuer!, accounts, finish: complete, audit }),
-    }).routes());
+    app.use(
+      signInRoutes({
+        issuerUrl: config.issuer,
+        issuer: issuer!,
+        accounts,
+        passwords,
+        newPasswords: store.newPasswords,
+        throttle,
+        devices,
+        pages,
+        waysHome,
+        audit,
+        seal,
+        log,
+        complete,
+        minPasswordLength: config.passwords.minLength,
+        entra: entra && createEntraSignIn({ ...entra, issuer: issuer!, accounts, finish: complete, audit }),
+      }).routes(),
+    );
     app.use(formAsGet({ issuer: config.issuer, pages }));
     app.use((ctx) => {
       ctx.respond = false;
@@ -356,8 +472,10 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
 
     const { trusted } = config.proxy;
     const front = createFront({
-      issuer: config.issuer, trustedProxies: trusted,
-      token: (req, res, state) => issuer!.handle(req, res, state), everythingElse: app.callback(),
+      issuer: config.issuer,
+      trustedProxies: trusted,
+      token: (req, res, state) => issuer!.handle(req, res, state),
+      everythingElse: app.callback(),
     });
     // A proxy on this machine is one that nobody had to name.
     const isProxy = withinNetworks([...trusted, '127.0.0.0/8', '::1']);
@@ -368,16 +486,24 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     await listen(server, config.listen, hint);
     closers.push(() => db.hurry());
     closers.push(() => stopListening(server));
-    const metrics = config.metrics && await serveMetrics(config.metrics.listen, async () => {
-      const [keys, entraHealth] = [store.keys.status, entra?.connector.health];
-      const now = await gauges({ version, database: db, keys, rotation: rotation.health, entra: entraHealth, log });
-      return [...now, ...counts!.metrics()];
-    }, log);
+    const metrics =
+      config.metrics &&
+      (await serveMetrics(
+        config.metrics.listen,
+        async () => {
+          const [keys, entraHealth] = [store.keys.status, entra?.connector.health];
+          const now = await gauges({ version, database: db, keys, rotation: rotation.health, entra: entraHealth, log });
+          return [...now, ...counts!.metrics()];
+        },
+        log,
+      ));
     if (metrics) closers.push(metrics.close);
     // Last: a start that fails before this, for want of the port, must not have used up a password that nobody saw.
     const firstAdministrator = await createFirstAdministrator(store, config.issuer);
     return {
-      url: urlOf(server), metricsUrl: metrics?.url, firstAdministrator,
+      url: urlOf(server),
+      metricsUrl: metrics?.url,
+      firstAdministrator,
       drain: () => drain.run(server, config.listen.drainDelay * 1000),
       close: closers.run,
     };

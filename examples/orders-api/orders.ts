@@ -33,7 +33,10 @@ export function placeOrder(person: string, article: string): Order | undefined {
   if (!known) return undefined;
   const placed = orders.get(person) ?? [];
   const order = {
-    number: 1001 + placed.length, article: known.name, price: known.price, placedAt: new Date().toISOString(),
+    number: 1001 + placed.length,
+    article: known.name,
+    price: known.price,
+    placedAt: new Date().toISOString(),
   };
   orders.set(person, [...placed, order]);
   return order;

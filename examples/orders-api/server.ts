@@ -17,7 +17,9 @@ const appOrigin = process.env.APP_ORIGIN ?? 'http://localhost:5173';
 const port = Number(process.env.PORT ?? 4000);
 
 const verifier = createVerifier({
-  issuer, audience, service: 'orders-api',
+  issuer,
+  audience,
+  service: 'orders-api',
   onRefreshError: (error) => console.warn('using the last known keys:', (error as Error).message),
 });
 

@@ -1,7 +1,7 @@
 // The application's own server: its pages, its session, and the way to the orders API.
 
 import Koa from 'koa';
-import { createBff, type BffOptions } from 'signet/bff';
+import { type BffOptions, createBff } from 'signet/bff';
 import { bffRoutes, proxyTo } from 'signet/bff/koa';
 import { servePages } from './pages.ts';
 

@@ -19,14 +19,17 @@ function contentSecurityPolicy(): Plugin {
       const { issuer, ordersUrl } = settingsFrom(env);
       connect = [issuer, ordersUrl].map((url) => new URL(url).origin).join(' ');
     },
-    transformIndexHtml: () => [{
-      tag: 'meta',
-      injectTo: 'head-prepend',
-      attrs: {
-        'http-equiv': 'Content-Security-Policy',
-        content: `default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src ${connect}; `
-          + "base-uri 'none'; form-action 'none'",
+    transformIndexHtml: () => [
+      {
+        tag: 'meta',
+        injectTo: 'head-prepend',
+        attrs: {
+          'http-equiv': 'Content-Security-Policy',
+          content:
+            `default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src ${connect}; ` +
+            "base-uri 'none'; form-action 'none'",
+        },
       },
-    }],
+    ],
   };
 }

@@ -26,7 +26,10 @@ interface Guarded {
 }
 
 function apache(
-  name: string, packageName: string, traits: Partial<Contender>, guard: (place: Place, tls: Tls) => Guarded,
+  name: string,
+  packageName: string,
+  traits: Partial<Contender>,
+  guard: (place: Place, tls: Tls) => Guarded,
 ): Contender {
   return {
     name: `Apache, ${name}`,
@@ -45,14 +48,29 @@ function apache(
       writeFileSync(join(directory, 'orders'), '{"orders": []}\n');
       const tls = await startTls(place.issuer, directory);
       const { server, location } = guard(place, tls);
-      writeFileSync(join(directory, 'apache.conf'), [
-        `ServerRoot ${directory}`, `DefaultRuntimeDir ${directory}`, `PidFile ${directory}/pid`, 'Mutex posixsem',
-        `DocumentRoot ${directory}`, `ErrorLog ${directory}/error.log`, 'ServerName localhost', `Listen 127.0.0.1:${port}`,
-        ...['mpm_event', 'authn_core', 'authz_core'].map((part) => `LoadModule ${part}_module ${modules}/mod_${part}.so`),
-        `LoadModule ${name.replace('mod_', '')}_module ${modules}/${name}.so`,
-        ...(process.getuid?.() === 0 ? ['User www-data', 'Group www-data'] : []),
-        ...server, '<Location /orders>', ...location.map((line) => `  ${line}`), '</Location>', '',
-      ].join('\n'));
+      writeFileSync(
+        join(directory, 'apache.conf'),
+        [
+          `ServerRoot ${directory}`,
+          `DefaultRuntimeDir ${directory}`,
+          `PidFile ${directory}/pid`,
+          'Mutex posixsem',
+          `DocumentRoot ${directory}`,
+          `ErrorLog ${directory}/error.log`,
+          'ServerName localhost',
+          `Listen 127.0.0.1:${port}`,
+          ...['mpm_event', 'authn_core', 'authz_core'].map(
+            (part) => `LoadModule ${part}_module ${modules}/mod_${part}.so`,
+          ),
+          `LoadModule ${name.replace('mod_', '')}_module ${modules}/${name}.so`,
+          ...(process.getuid?.() === 0 ? ['User www-data', 'Group www-data'] : []),
+          ...server,
+          '<Location /orders>',
+          ...location.map((line) => `  ${line}`),
+          '</Location>',
+          '',
+        ].join('\n'),
+      );
       const args = ['-f', join(directory, 'apache.conf'), '-DFOREGROUND'];
       const child = spawn('/usr/sbin/apache2', args, { stdio: ['ignore', 'ignore', 'pipe'] });
       const running = await untilAnswering(child, `http://127.0.0.1:${port}/orders`);
@@ -68,12 +86,18 @@ function apache(
   };
 }
 
-const modAuthOpenidc = apache('mod_auth_openidc', 'libapache2-mod-auth-openidc', { keysSecondsAtLeast: 300 },
+const modAuthOpenidc = apache(
+  'mod_auth_openidc',
+  'libapache2-mod-auth-openidc',
+  { keysSecondsAtLeast: 300 },
   ({ issuer, audience, keysSeconds }, { url, certificate }) => ({
     server: [
-      'OIDCCryptoPassphrase only-for-the-relying-party-half-of-it', `OIDCCABundlePath ${certificate}`,
-      `OIDCOAuthVerifyJwksUri ${url}/jwks`, `OIDCJWKSRefreshInterval ${keysSeconds}`,
-      'OIDCOAuthAcceptTokenAs header', 'OIDCOAuthRemoteUserClaim sub',
+      'OIDCCryptoPassphrase only-for-the-relying-party-half-of-it',
+      `OIDCCABundlePath ${certificate}`,
+      `OIDCOAuthVerifyJwksUri ${url}/jwks`,
+      `OIDCJWKSRefreshInterval ${keysSeconds}`,
+      'OIDCOAuthAcceptTokenAs header',
+      'OIDCOAuthRemoteUserClaim sub',
     ],
     location: [
       'AuthType oauth20',
@@ -84,7 +108,8 @@ const modAuthOpenidc = apache('mod_auth_openidc', 'libapache2-mod-auth-openidc',
       '  Require claim "scope~(^| )orders:read( |$)"',
       '</RequireAll>',
     ],
-  }));
+  }),
+);
 
 const modOauth2 = apache('mod_oauth2', 'libapache2-mod-oauth2', {}, ({ issuer, audience, keysSeconds }) => {
   const options = `jwks_uri.expiry=${keysSeconds}&expiry=${keysSeconds}&verify.exp=required&verify.iat=required`;
@@ -113,8 +138,23 @@ interface Tls {
 /** https in front of an issuer that has only http here: mod_auth_openidc fetches keys from nothing else. */
 async function startTls(issuer: string, directory: string): Promise<Tls> {
   const [key, certificate] = [join(directory, 'tls.key'), join(directory, 'tls.pem')];
-  run('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '1', '-subj', '/CN=localhost',
-    '-addext', 'subjectAltName=DNS:localhost', '-keyout', key, '-out', certificate]);
+  run('openssl', [
+    'req',
+    '-x509',
+    '-newkey',
+    'rsa:2048',
+    '-nodes',
+    '-days',
+    '1',
+    '-subj',
+    '/CN=localhost',
+    '-addext',
+    'subjectAltName=DNS:localhost',
+    '-keyout',
+    key,
+    '-out',
+    certificate,
+  ]);
   const identity = { key: readFileSync(key), cert: readFileSync(certificate) };
   const server = createServer(identity, async (request, response) => {
     const answer = await fetch(`${issuer}${request.url}`);

@@ -1,7 +1,7 @@
 // The resource servers of the matrix: what each needs to be there, how it is built, how it is started. Each is an
 // example that people copy, run as they would run it: told its issuer and audience by the environment.
 
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { cpSync, existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { freePort } from '../../test/support/ports.ts';
@@ -59,7 +59,9 @@ const python = (name: string, module: string, library: RegExp): Contender => ({
     const pip = `${cache}/python/bin/pip`;
     if (!existsSync(pip)) run('python3', ['-m', 'venv', `${cache}/python`]);
     run(pip, ['install', '--quiet', '-r', `${example('orders-api-python')}/requirements.txt`]);
-    const installed = run(pip, ['freeze']).split('\n').filter((line) => library.test(line) || /^fastapi=/i.test(line));
+    const installed = run(pip, ['freeze'])
+      .split('\n')
+      .filter((line) => library.test(line) || /^fastapi=/i.test(line));
     const version = run(`${cache}/python/bin/python`, ['--version']).trim();
     return [...installed.map((line) => line.replace('==', ' ')), version].join(', ');
   },
@@ -103,15 +105,24 @@ const java: Contender = {
 };
 
 export const programs: Contender[] = [
-  node, python('joserfc', 'main', /^joserfc=/i), python('PyJWT', 'main_pyjwt', /^PyJWT=/i), go, java,
+  node,
+  python('joserfc', 'main', /^joserfc=/i),
+  python('PyJWT', 'main_pyjwt', /^PyJWT=/i),
+  go,
+  java,
 ];
 
 /** A last argument `--port` gets its value here: that is how uvicorn is told; the others read PORT. */
 async function startProgram(place: Place, command: string, args: string[], cwd: string): Promise<Running> {
   const port = String(await freePort());
   const env = {
-    ...process.env, PORT: port, SERVER_PORT: port, PYTHONDONTWRITEBYTECODE: '1',
-    ISSUER: place.issuer, AUDIENCE: place.audience, KEYS_SECONDS: String(place.keysSeconds),
+    ...process.env,
+    PORT: port,
+    SERVER_PORT: port,
+    PYTHONDONTWRITEBYTECODE: '1',
+    ISSUER: place.issuer,
+    AUDIENCE: place.audience,
+    KEYS_SECONDS: String(place.keysSeconds),
   };
   const all = args.at(-1) === '--port' ? [...args, port] : args;
   const child = spawn(command, all, { cwd, env, stdio: ['ignore', 'ignore', 'pipe'] });
@@ -121,7 +132,9 @@ async function startProgram(place: Place, command: string, args: string[], cwd: 
 
 export async function untilAnswering(child: ChildProcess, url: string): Promise<Running> {
   let said = '';
-  child.stderr?.on('data', (chunk) => { said = `${said}${chunk}`.slice(-4000); });
+  child.stderr?.on('data', (chunk) => {
+    said = `${said}${chunk}`.slice(-4000);
+  });
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   const stop = async () => {
     child.kill();
@@ -129,7 +142,13 @@ export async function untilAnswering(child: ChildProcess, url: string): Promise<
   };
   for (let tries = 0; tries < 600; tries += 1) {
     if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}:\n${said}`);
-    if (await fetch(url).then(() => true, () => false)) return { url, stop };
+    if (
+      await fetch(url).then(
+        () => true,
+        () => false,
+      )
+    )
+      return { url, stop };
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   await stop();

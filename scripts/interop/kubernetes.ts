@@ -9,12 +9,17 @@ import { fileURLToPath } from 'node:url';
 import { freePort } from '../../test/support/ports.ts';
 import { declared } from '../../test/support/signet.ts';
 import {
-  asClient, authorizationRequest, authorize, redemption, tokenRequest, UserAgent,
+  asClient,
+  authorizationRequest,
+  authorize,
+  redemption,
+  tokenRequest,
+  UserAgent,
 } from '../../test/support/user-agent.ts';
 import { cache, run, untilAnswering } from './contenders.ts';
 import type { Cell } from './report.ts';
 import { type LiveServer, startLive } from './server.ts';
-import { forgeries, forger, wrongType } from './tokens.ts';
+import { forger, forgeries, wrongType } from './tokens.ts';
 
 export interface Trial {
   version: string;
@@ -40,7 +45,9 @@ export async function kubernetes(): Promise<Trial> {
   const port = await freePort();
   const api = { audience, name: 'Kubernetes' };
   const server = await startLive({
-    issuer, listen: { port, host: '127.0.0.1' }, apis: [...declared.apis, api],
+    issuer,
+    listen: { port, host: '127.0.0.1' },
+    apis: [...declared.apis, api],
     // What it may keep for 30 s, it asks for again as soon as a token names a key that it does not have.
     keys: { jwksMaxAge: '30s', pollEvery: '1s' },
     applications: declared.applications.map((app) => ({ ...app, access: { ...app.access, [audience]: [] } })),
@@ -82,7 +89,10 @@ async function show(server: LiveServer, listening: string, { cells }: Trial): Pr
     const person = JSON.stringify({ groups: ['signet:buyer'], username: `signet:${sub}` });
     await check('a person’s token', tokens.access_token, person);
     const service = await tokenRequest(
-      listening, { grant_type: 'client_credentials', resource: audience }, asClient('service'));
+      listening,
+      { grant_type: 'client_credentials', resource: audience },
+      asClient('service'),
+    );
     await check('a service’s token', service.body.access_token, '{"groups":null,"username":"signet:service"}');
     const signed = await forger(server, tokens.access_token);
     // Scopes are not its business: what somebody may do is said by role bindings.

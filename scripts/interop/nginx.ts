@@ -25,7 +25,9 @@ export const nginx: Contender = {
     const directory = mkdtempSync(join(tmpdir(), 'signet-nginx-'));
     chmodSync(directory, 0o755); // its workers are another user
     writeFileSync(join(directory, 'orders'), '{"orders": []}\n');
-    writeFileSync(join(directory, 'nginx.conf'), `
+    writeFileSync(
+      join(directory, 'nginx.conf'),
+      `
       ${process.getuid?.() === 0 ? 'user www-data;' : ''}
       daemon off;
       pid ${directory}/pid;
@@ -48,7 +50,8 @@ export const nginx: Contender = {
           }
         }
       }
-    `);
+    `,
+    );
     const child = spawn(program, ['-c', join(directory, 'nginx.conf')], { stdio: ['ignore', 'ignore', 'pipe'] });
     const running = await untilAnswering(child, `http://127.0.0.1:${port}/orders`);
     return {

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { freePort } from '../../test/support/ports.ts';
-import { cache, type Contender, run, untilAnswering } from './contenders.ts';
+import { type Contender, cache, run, untilAnswering } from './contenders.ts';
 import { wrongType } from './tokens.ts';
 
 const source = fileURLToPath(new URL('oauth2-proxy', import.meta.url));
@@ -30,20 +30,25 @@ export const oauth2Proxy: Contender = {
     const port = await freePort();
     const directory = mkdtempSync(join(tmpdir(), 'signet-oauth2-proxy-'));
     const file = join(directory, 'oauth2-proxy.cfg');
-    writeFileSync(file, Object.entries({
-      http_address: `127.0.0.1:${port}`,
-      upstreams: ['static://200'],
-      provider: 'oidc',
-      oidc_issuer_url: issuer,
-      client_id: 'orders-portal',
-      client_secret: 'not used for bearer tokens',
-      redirect_url: `http://127.0.0.1:${port}/oauth2/callback`,
-      cookie_secret: 'x'.repeat(32),
-      email_domains: ['*'],
-      skip_jwt_bearer_tokens: true,
-      extra_jwt_issuers: [`${issuer}=${audience}`],
-      api_routes: ['^/orders'],
-    }).map(([key, value]) => `${key} = ${JSON.stringify(value)}\n`).join(''));
+    writeFileSync(
+      file,
+      Object.entries({
+        http_address: `127.0.0.1:${port}`,
+        upstreams: ['static://200'],
+        provider: 'oidc',
+        oidc_issuer_url: issuer,
+        client_id: 'orders-portal',
+        client_secret: 'not used for bearer tokens',
+        redirect_url: `http://127.0.0.1:${port}/oauth2/callback`,
+        cookie_secret: 'x'.repeat(32),
+        email_domains: ['*'],
+        skip_jwt_bearer_tokens: true,
+        extra_jwt_issuers: [`${issuer}=${audience}`],
+        api_routes: ['^/orders'],
+      })
+        .map(([key, value]) => `${key} = ${JSON.stringify(value)}\n`)
+        .join(''),
+    );
     const child = spawn(`${cache}/oauth2-proxy`, ['--config', file], { stdio: ['ignore', 'ignore', 'pipe'] });
     const running = await untilAnswering(child, `http://127.0.0.1:${port}/orders`);
     return {

@@ -40,13 +40,20 @@ export interface Bounds {
 }
 
 export function document(
-  columns: readonly Column[], { keysSeconds, statusTtlSeconds }: Bounds, vectors: Vectors, trial: Trial,
+  columns: readonly Column[],
+  { keysSeconds, statusTtlSeconds }: Bounds,
+  vectors: Vectors,
+  trial: Trial,
 ): string {
   const day = new Date().toISOString().slice(0, 10);
-  const gaps = columns.filter(({ absent }) => absent === undefined).flatMap(({ name, gaps: known }) =>
-    Object.entries(known).map(([check, reason]) => `- ${name}, ${check}: ${reason}`));
-  const versions = columns.map(({ name, versions: known, absent }) =>
-    `| ${name} | ${absent === undefined ? known : `not run: ${absent}`} |`);
+  const gaps = columns
+    .filter(({ absent }) => absent === undefined)
+    .flatMap(({ name, gaps: known }) =>
+      Object.entries(known).map(([check, reason]) => `- ${name}, ${check}: ${reason}`),
+    );
+  const versions = columns.map(
+    ({ name, versions: known, absent }) => `| ${name} | ${absent === undefined ? known : `not run: ${absent}`} |`,
+  );
   return `<!-- Written by \`npm run test:interop\`. -->
 
 # Interoperability: what was run, and what it answered
@@ -93,7 +100,9 @@ function chapterOfVectors({ absent, version, counts, failures }: Vectors): strin
   if (absent !== undefined) return `Its vectors were not run: ${absent}`;
   const all = counts.accepted + counts.refused + counts.others;
   const listed = (reasons: Record<string, string>) =>
-    Object.entries(reasons).map(([tests, reason]) => `- ${tests}: ${reason}`).join('\n');
+    Object.entries(reasons)
+      .map(([tests, reason]) => `- ${tests}: ${reason}`)
+      .join('\n');
   return `Its vectors for JSON Web Signatures (\`${version}\`)
 against \`signet/verifier\`, which accepts RS256 alone. "The JWS layer" is the verifier without the claims: their payloads
 are none.

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import bcrypt from 'bcrypt';
 import { loadConfig } from '../../src/config/config.ts';
 import { silentLog } from '../../src/log.ts';
-import { openStore, startServer, type Store } from '../../src/server.ts';
+import { openStore, type Store, startServer } from '../../src/server.ts';
 import { freePort } from '../../test/support/ports.ts';
 import { declared, person } from '../../test/support/signet.ts';
 
@@ -38,7 +38,7 @@ export async function startLive(values: Record<string, unknown>): Promise<LiveSe
 export async function rotate(server: LiveServer): Promise<string> {
   const { keyring } = server.store;
   const prepared = (await keyring.list()).find(({ state }) => state === 'prepared');
-  const kid = prepared?.kid ?? await keyring.prepare();
+  const kid = prepared?.kid ?? (await keyring.prepare());
   await keyring.activate(kid, { force: 'the matrix does not wait until everybody has seen the key' });
   await untilSignedBy(server, kid);
   return kid;
@@ -46,7 +46,9 @@ export async function rotate(server: LiveServer): Promise<string> {
 
 export async function untilSignedBy({ issuer }: LiveServer, kid: string): Promise<void> {
   for (let tries = 0; tries < 150; tries += 1) {
-    const { keys: [first] } = await (await fetch(`${issuer}/jwks`)).json() as { keys: Array<{ kid: string }> };
+    const {
+      keys: [first],
+    } = (await (await fetch(`${issuer}/jwks`)).json()) as { keys: Array<{ kid: string }> };
     if (first?.kid === kid) return;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }

@@ -36,7 +36,7 @@ export async function makeTokens(server: LiveServer): Promise<Tokens> {
     bad: {
       'no token': '',
       'a token for another API': (await personsTokens(server, stockApi)).access_token,
-      ...await forgeries(server, person),
+      ...(await forgeries(server, person)),
     },
   };
 }
@@ -46,7 +46,12 @@ export async function forger({ store }: LiveServer, jwt: string) {
   const { header, payload } = decode(jwt);
   const { active } = await store.keyring.signingKeys();
   return async (claims: object, changes: object = {}, sign = active.sign): Promise<string> => {
-    const text = [{ ...header, ...changes }, { ...payload, jti: randomUUID(), ...claims }].map(encode).join('.');
+    const text = [
+      { ...header, ...changes },
+      { ...payload, jti: randomUUID(), ...claims },
+    ]
+      .map(encode)
+      .join('.');
     return `${text}.${(await sign(Buffer.from(text))).toString('base64url')}`;
   };
 }
@@ -59,7 +64,7 @@ export async function forgeries(server: LiveServer, tokens: Record<string, any>)
   const nowSeconds = Math.floor(Date.now() / 1000);
   const hour = 3600;
   return {
-    'expired': await signed({ iat: nowSeconds - 2 * hour, exp: nowSeconds - hour }),
+    expired: await signed({ iat: nowSeconds - 2 * hour, exp: nowSeconds - hour }),
     'not valid yet': await signed({ nbf: nowSeconds + hour }),
     'of another issuer': await signed({ iss: 'https://id.example.net' }),
     'an ID token': tokens.id_token,
@@ -67,8 +72,9 @@ export async function forgeries(server: LiveServer, tokens: Record<string, any>)
     'a refresh token': tokens.refresh_token,
     'alg none': await signed({}, { alg: 'none' }, async () => Buffer.alloc(0)),
     'HS256 with the public key': await signed({}, { alg: 'HS256' }, async (text) =>
-      createHmac('sha256', pem).update(text).digest()),
-    'RS512': await signed({}, { alg: 'RS512' }),
+      createHmac('sha256', pem).update(text).digest(),
+    ),
+    RS512: await signed({}, { alg: 'RS512' }),
     'another token’s signature': await signed({}, {}, () => active.sign(Buffer.from('another token'))),
     'an unknown key': await signed({}, { kid: randomUUID() }),
     'without the scope': await signed({ scope: 'openid' }),

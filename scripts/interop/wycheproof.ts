@@ -55,7 +55,10 @@ const source = fileURLToPath(new URL('wycheproof', import.meta.url));
 
 export async function wycheproof(): Promise<Vectors> {
   const vectors: Vectors = {
-    version: '', absent: undefined, failures: [], counts: { accepted: 0, refused: 0, others: 0, whole: 0, tokens: 0 },
+    version: '',
+    absent: undefined,
+    failures: [],
+    counts: { accepted: 0, refused: 0, others: 0, whole: 0, tokens: 0 },
   };
   for (const group of fetchGroups(vectors)) await judge(group, vectors);
   return vectors;
@@ -105,8 +108,10 @@ async function acceptJws(jws: string, keys: KeySource): Promise<void> {
 
 /** "accepted", the status of a refusal, or an error that is none. */
 function outcome(ask: () => Promise<unknown>): Promise<string> {
-  return ask().then(() => 'accepted', (error: unknown) =>
-    (error instanceof VerificationError ? String(error.status) : `failed with ${String(error)}`));
+  return ask().then(
+    () => 'accepted',
+    (error: unknown) => (error instanceof VerificationError ? String(error.status) : `failed with ${String(error)}`),
+  );
 }
 
 function accessToken(key: JsonWebKey): string {

@@ -2,12 +2,10 @@
 // that show it end in the same transaction. And nothing is taken from the last administrator that would leave nobody to
 // administer. Part of accounts.ts, which owns the table.
 
-import {
-  adminRole, checkRoles, columns, fromRow, unknownAccount, type Account, type Row,
-} from './account.ts';
 import type { Audit, AuditEvent } from '../audit/audit.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError } from '../errors.ts';
+import { type Account, adminRole, checkRoles, columns, fromRow, type Row, unknownAccount } from './account.ts';
 
 export interface Withdrawals {
   /** Who gets a new password is signed out everywhere, in the same transaction: somebody may have known the old one. */
@@ -18,7 +16,10 @@ export interface Withdrawals {
    * replaced by an administrator.
    */
   choosePassword(
-    id: string, from: string, to: string, request: Pick<AuditEvent, 'requestId' | 'address'>,
+    id: string,
+    from: string,
+    to: string,
+    request: Pick<AuditEvent, 'requestId' | 'address'>,
   ): Promise<Account | undefined>;
   /**
    * Who is disabled is signed out everywhere, in the same transaction.
@@ -50,13 +51,14 @@ export interface TokensOfPeople {
 const isGivenTheRole = `replace(roles, '"${adminRole}"', '') <> roles`;
 // Whom Microsoft makes an administrator it can unmake without asking us, and while it is away they do not come in: only
 // who needs it for neither can be the last. (signin/routes.ts lets them in by password in every mode.)
-const isAdministrator =
-  `disabled_at is null and email_key is not null and password_hash is not null and ${isGivenTheRole}`;
+const isAdministrator = `disabled_at is null and email_key is not null and password_hash is not null and ${isGivenTheRole}`;
 const isNotTheLast = `(not (${isAdministrator})
   or exists (select 1 from (select id from accounts where ${isAdministrator}) others where others.id <> accounts.id))`;
 
 export function createWithdrawals(
-  db: Database, audit: Audit, { tokens, now }: { tokens: TokensOfPeople; now: () => number },
+  db: Database,
+  audit: Audit,
+  { tokens, now }: { tokens: TokensOfPeople; now: () => number },
 ): Withdrawals {
   /** Signs a person out everywhere; how many grants ended. */
   async function endEverything(tx: Queryable, id: string): Promise<number> {
@@ -69,7 +71,8 @@ export function createWithdrawals(
    * undefined: there is no such account. Answers how many grants ended.
    */
   async function withdraw(
-    id: string, event: Omit<AuditEvent, 'subject'>,
+    id: string,
+    event: Omit<AuditEvent, 'subject'>,
     act: (tx: Queryable) => Promise<{ sessions: boolean } | 'nothing' | undefined>,
   ): Promise<number> {
     const grantsEnded = await db.transaction(async (tx) => {
@@ -93,7 +96,8 @@ export function createWithdrawals(
       await withdraw(id, { event: 'account.password_set', actor }, async (tx) => {
         const { rowCount } = await tx.query(
           'update accounts set password_hash = $2, password_must_change = $3, updated_at = $4 where id = $1',
-          [id, passwordHash, mustChange ? 1 : 0, now()]);
+          [id, passwordHash, mustChange ? 1 : 0, now()],
+        );
         return rowCount === 1 ? { sessions: true } : undefined;
       });
     },
@@ -102,7 +106,9 @@ export function createWithdrawals(
       const row = await db.transaction(async (tx) => {
         const { rowCount } = await tx.query(
           `update accounts set password_hash = $3, password_must_change = 0, updated_at = $4
-           where id = $1 and password_hash = $2`, [id, from, to, now()]);
+           where id = $1 and password_hash = $2`,
+          [id, from, to, now()],
+        );
         if (rowCount === 0) return undefined;
         const detail = { grantsEnded: await endEverything(tx, id) };
         await audit.append(tx, { event: 'account.password_set', actor: id, subject: id, ...request, detail });
@@ -116,7 +122,9 @@ export function createWithdrawals(
       await withdraw(id, { event: 'account.disabled', actor }, async (tx) => {
         await lockAdministrators(tx);
         const { rowCount } = await tx.query(
-          `update accounts set disabled_at = $2, updated_at = $2 where id = $1 and ${isNotTheLast}`, [id, now()]);
+          `update accounts set disabled_at = $2, updated_at = $2 where id = $1 and ${isNotTheLast}`,
+          [id, now()],
+        );
         if (rowCount === 1) return { sessions: true };
         const { rowCount: known } = await tx.query('select id from accounts where id = $1', [id]);
         if (known === 1) throw lastAdministrator(id);
@@ -129,23 +137,26 @@ export function createWithdrawals(
       await withdraw(id, { event: 'account.roles_set', actor, detail: { roles } }, async (tx) => {
         await lockAdministrators(tx);
         // Touched before it is read, so that of two who set roles at once the second reads what the first has set.
-        const { rows: [row] } = await tx.query<Row>(
-          `update accounts set updated_at = $2 where id = $1 returning ${columns}`, [id, now()]);
+        const {
+          rows: [row],
+        } = await tx.query<Row>(`update accounts set updated_at = $2 where id = $1 returning ${columns}`, [id, now()]);
         if (!row) return undefined;
         const before = fromRow(row);
         const left = new Set([...roles, ...before.mappedRoles]);
         const { rowCount } = await tx.query(
           `update accounts set roles = $2 where id = $1 and ($3 = 1 or ${isNotTheLast})`,
-          [id, JSON.stringify(roles), roles.includes(adminRole) ? 1 : 0]);
+          [id, JSON.stringify(roles), roles.includes(adminRole) ? 1 : 0],
+        );
         if (rowCount === 0) throw lastAdministrator(id);
         return before.roles.every((role) => left.has(role)) ? 'nothing' : { sessions: false };
       });
     },
 
-    signOut: (id, actor, request) => withdraw(id, { event: 'account.signed_out', actor, ...request }, async (tx) => {
-      const { rowCount } = await tx.query('update accounts set updated_at = $2 where id = $1', [id, now()]);
-      return rowCount === 1 ? { sessions: true } : undefined;
-    }),
+    signOut: (id, actor, request) =>
+      withdraw(id, { event: 'account.signed_out', actor, ...request }, async (tx) => {
+        const { rowCount } = await tx.query('update accounts set updated_at = $2 where id = $1', [id, now()]);
+        return rowCount === 1 ? { sessions: true } : undefined;
+      }),
   };
 }
 

@@ -114,14 +114,17 @@ export function emailKey(email: string): string {
 
 // RFC 5321 §4.1.2 with the letters of RFC 6531 §3.3: a local part of atoms, or quoted; a domain, or an address in
 // brackets. Lengths are in octets (§4.5.3.1).
-const localPart = /^(?:[\p{L}\p{M}\p{N}!#$%&'*+/=?^_`{|}~-]+(?:\.[\p{L}\p{M}\p{N}!#$%&'*+/=?^_`{|}~-]+)*|"(?:[^"\\\p{C}]|\\[ -~])+")$/u;
-const domainPart = /^(?:[\p{L}\p{M}\p{N}](?:[\p{L}\p{M}\p{N}-]*[\p{L}\p{M}\p{N}])?(?:\.[\p{L}\p{M}\p{N}](?:[\p{L}\p{M}\p{N}-]*[\p{L}\p{M}\p{N}])?)*|\[[\da-zA-Z.:]+\])$/u;
+const localPart =
+  /^(?:[\p{L}\p{M}\p{N}!#$%&'*+/=?^_`{|}~-]+(?:\.[\p{L}\p{M}\p{N}!#$%&'*+/=?^_`{|}~-]+)*|"(?:[^"\\\p{C}]|\\[ -~])+")$/u;
+const domainPart =
+  /^(?:[\p{L}\p{M}\p{N}](?:[\p{L}\p{M}\p{N}-]*[\p{L}\p{M}\p{N}])?(?:\.[\p{L}\p{M}\p{N}](?:[\p{L}\p{M}\p{N}-]*[\p{L}\p{M}\p{N}])?)*|\[[\da-zA-Z.:]+\])$/u;
 
 export function checkedEmail(email: string): string {
   const trimmed = email.trim();
   const at = trimmed.lastIndexOf('@');
   const [local, domain] = [trimmed.slice(0, at), trimmed.slice(at + 1)];
-  const isShort = Buffer.byteLength(local) <= 64 && Buffer.byteLength(domain) <= 255 && Buffer.byteLength(trimmed) <= 254;
+  const isShort =
+    Buffer.byteLength(local) <= 64 && Buffer.byteLength(domain) <= 255 && Buffer.byteLength(trimmed) <= 254;
   if (at > 0 && isShort && localPart.test(local) && domainPart.test(domain)) return trimmed;
   const hint = isShort ? undefined : 'RFC 5321 allows 64 octets before the @, 255 behind it and 254 in all.';
   throw new AppError('email_invalid', 400, `${JSON.stringify(email.slice(0, 80))} is not an e-mail address`, { hint });

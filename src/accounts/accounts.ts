@@ -3,14 +3,28 @@
 // What is known of one person is account.ts; what takes something away from them, access.ts.
 
 import { randomUUID } from 'node:crypto';
-import {
-  checkedEmail, checkRoles, columns, emailKey, fromRow, namesOf, saysTheSame, unknownAccount, valuesOf,
-  withOwnAddress, type Account, type LocalAccount, type Names, type NewAccount, type Profile, type Row,
-} from './account.ts';
-import { createWithdrawals, type TokensOfPeople, type Withdrawals } from './access.ts';
 import type { Audit, AuditEvent } from '../audit/audit.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError, isAppError } from '../errors.ts';
+import { createWithdrawals, type TokensOfPeople, type Withdrawals } from './access.ts';
+import {
+  type Account,
+  checkedEmail,
+  checkRoles,
+  columns,
+  emailKey,
+  fromRow,
+  type LocalAccount,
+  type Names,
+  type NewAccount,
+  namesOf,
+  type Profile,
+  type Row,
+  saysTheSame,
+  unknownAccount,
+  valuesOf,
+  withOwnAddress,
+} from './account.ts';
 
 export interface Accounts extends Omit<Withdrawals, 'disable'> {
   find(id: string): Promise<Account | undefined>;
@@ -31,7 +45,11 @@ export interface Accounts extends Omit<Withdrawals, 'disable'> {
    * loses the tokens that say so; after the transaction, whoever verifies tokens is to be told (`Grants.ended`).
    */
   updateFromElsewhere(
-    tx: Queryable, account: Pick<Account, 'id'>, said: Profile, mappedRoles: readonly string[], actor: string,
+    tx: Queryable,
+    account: Pick<Account, 'id'>,
+    said: Profile,
+    mappedRoles: readonly string[],
+    actor: string,
   ): Promise<Account>;
   /** The same password under another cost; not an event, and only if nobody changed it meanwhile. */
   rehash(id: string, from: string, to: string): Promise<void>;
@@ -56,12 +74,16 @@ interface AccountsOptions {
 }
 
 export function createAccounts(
-  db: Database, audit: Audit, { tokens = noTokens, now = Date.now }: AccountsOptions = {},
+  db: Database,
+  audit: Audit,
+  { tokens = noTokens, now = Date.now }: AccountsOptions = {},
 ): Accounts {
   const { disable, ...withdrawals } = createWithdrawals(db, audit, { tokens, now });
 
   async function one(where: string, value: string): Promise<Account | undefined> {
-    const { rows: [row] } = await db.query<Row>(`select ${columns} from accounts where ${where} = $1`, [value]);
+    const {
+      rows: [row],
+    } = await db.query<Row>(`select ${columns} from accounts where ${where} = $1`, [value]);
     return row && fromRow(row);
   }
 
@@ -72,7 +94,9 @@ export function createAccounts(
     const names = namesOf(account);
     try {
       const made = await db.transaction(async (tx) => {
-        const { rows: [row] } = await tx.query<Row>(
+        const {
+          rows: [row],
+        } = await tx.query<Row>(
           `insert into accounts
              (id, email, email_key, email_verified, name, given_name, family_name, roles, mapped_roles, password_hash,
               password_must_change, created_at, updated_at)
@@ -80,9 +104,21 @@ export function createAccounts(
              cast($8 as bigint)
            where $9 = 'any' or not exists (select 1 from accounts)
            returning ${columns}`,
-          [id, email, emailKey(email), names.name, JSON.stringify(account.roles),
-            account.passwordHash ?? null, account.passwordMustChange ? 1 : 0, now(), onlyFirst ? 'first' : 'any',
-            account.emailVerified === false ? 0 : 1, names.givenName, names.familyName]);
+          [
+            id,
+            email,
+            emailKey(email),
+            names.name,
+            JSON.stringify(account.roles),
+            account.passwordHash ?? null,
+            account.passwordMustChange ? 1 : 0,
+            now(),
+            onlyFirst ? 'first' : 'any',
+            account.emailVerified === false ? 0 : 1,
+            names.givenName,
+            names.familyName,
+          ],
+        );
         if (!row) return undefined;
         const detail = { roles: account.roles };
         await audit.append(tx, { event: 'account.created', actor, subject: id, detail });
@@ -93,13 +129,17 @@ export function createAccounts(
       if (!isAppError(error, 'unique_violation')) throw error;
       if (onlyFirst) return undefined;
       throw new AppError('account_exists', 409, `an account with the e-mail address ${email} exists already`, {
-        cause: error, hint: 'signet accounts list shows them all.',
+        cause: error,
+        hint: 'signet accounts list shows them all.',
       });
     }
   }
 
   async function change(
-    id: string, event: Pick<AuditEvent, 'event' | 'actor' | 'detail'>, sql: string, values: (string | number | null)[],
+    id: string,
+    event: Pick<AuditEvent, 'event' | 'actor' | 'detail'>,
+    sql: string,
+    values: (string | number | null)[],
   ) {
     await db.transaction(async (tx) => {
       const { rowCount } = await tx.query(sql, [id, ...values, now()]);
@@ -117,13 +157,15 @@ export function createAccounts(
     async listByEmail(email) {
       const { rows } = await db.query<Row>(
         `select ${columns} from accounts where email_key = $1 or lower(email) = $1 order by created_at`,
-        [emailKey(email)]);
+        [emailKey(email)],
+      );
       return rows.map(fromRow);
     },
 
     async list() {
       const { rows } = await db.query<Row>(
-        `select ${columns} from accounts order by coalesce(email_key, lower(email), id), created_at`);
+        `select ${columns} from accounts order by coalesce(email_key, lower(email), id), created_at`,
+      );
       return rows.map(fromRow);
     },
 
@@ -139,12 +181,16 @@ export function createAccounts(
 
     async createElsewhere(tx, profile, mappedRoles, actor) {
       const id = randomUUID();
-      const { rows: [row] } = await tx.query<Row>(
+      const {
+        rows: [row],
+      } = await tx.query<Row>(
         `insert into accounts
            (id, email, email_verified, name, given_name, family_name, preferred_username, roles, mapped_roles,
             password_must_change, created_at, updated_at)
          values ($1, $2, $3, $4, $5, $6, $7, '[]', $8, 0, $9, $9)
-         returning ${columns}`, [id, ...valuesOf(profile), JSON.stringify(mappedRoles), now()]);
+         returning ${columns}`,
+        [id, ...valuesOf(profile), JSON.stringify(mappedRoles), now()],
+      );
       await audit.append(tx, { event: 'account.created', actor, subject: id, detail: { mappedRoles } });
       return fromRow(row!);
     },
@@ -152,16 +198,20 @@ export function createAccounts(
     async updateFromElsewhere(tx, { id }, said, mappedRoles, actor) {
       // Touched before it is read: of two who bring the same news, the second finds it written, and ends nothing of
       // what was issued since.
-      const { rows: [before] } = await tx.query<Row>(
-        `update accounts set updated_at = $2 where id = $1 returning ${columns}`, [id, now()]);
+      const {
+        rows: [before],
+      } = await tx.query<Row>(`update accounts set updated_at = $2 where id = $1 returning ${columns}`, [id, now()]);
       if (!before) throw new AppError('account_unknown', 404, `there is no account ${id}`);
       const account = fromRow(before);
       if (saysTheSame(account, said, mappedRoles)) return account;
-      const { rows: [row] } = await tx.query<Row>(
+      const {
+        rows: [row],
+      } = await tx.query<Row>(
         `update accounts set email = $2, email_verified = $3, name = $4, given_name = $5, family_name = $6,
            preferred_username = $7, mapped_roles = $8
          where id = $1 returning ${columns}`,
-        [id, ...valuesOf(withOwnAddress(account, said)), JSON.stringify(mappedRoles)]);
+        [id, ...valuesOf(withOwnAddress(account, said)), JSON.stringify(mappedRoles)],
+      );
       if (String(mappedRoles) !== String(account.mappedRoles)) {
         const detail = { mappedRoles, before: account.mappedRoles };
         await audit.append(tx, { event: 'account.mapped_roles_set', actor, subject: id, detail });
@@ -177,8 +227,12 @@ export function createAccounts(
     },
 
     async setEmailVerified(id, verified, actor) {
-      await change(id, { event: 'account.email_verified', actor, detail: { verified } },
-        'update accounts set email_verified = $2, updated_at = $3 where id = $1', [verified ? 1 : 0]);
+      await change(
+        id,
+        { event: 'account.email_verified', actor, detail: { verified } },
+        'update accounts set email_verified = $2, updated_at = $3 where id = $1',
+        [verified ? 1 : 0],
+      );
     },
 
     async setNames(id, names, actor) {
@@ -187,15 +241,22 @@ export function createAccounts(
       if (!account) throw unknownAccount(id);
       const { name, givenName, familyName } = namesOf({ ...account, ...names });
       // What somebody is called is in the account, and not for ever in the trail.
-      await change(id, { event: 'account.names_set', actor, detail: { names: given } },
+      await change(
+        id,
+        { event: 'account.names_set', actor, detail: { names: given } },
         'update accounts set name = $2, given_name = $3, family_name = $4, updated_at = $5 where id = $1',
-        [name, givenName, familyName]);
+        [name, givenName, familyName],
+      );
     },
 
     async setDisabled(id, disabled, actor) {
       if (disabled) return disable(id, actor);
-      await change(id, { event: 'account.enabled', actor },
-        'update accounts set disabled_at = $2, updated_at = $3 where id = $1', [null]);
+      await change(
+        id,
+        { event: 'account.enabled', actor },
+        'update accounts set disabled_at = $2, updated_at = $3 where id = $1',
+        [null],
+      );
     },
 
     async signedIn(id) {

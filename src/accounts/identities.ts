@@ -43,20 +43,28 @@ const columns = 'method, external_id, account_id, attributes, linked_at, last_se
 export function createIdentities(db: Database, now: () => number = Date.now): Identities {
   return {
     async find(method, externalId) {
-      const { rows: [row] } = await db.query<Row>(
-        `select ${columns} from identities where method = $1 and external_id = $2`, [method, externalId]);
+      const {
+        rows: [row],
+      } = await db.query<Row>(`select ${columns} from identities where method = $1 and external_id = $2`, [
+        method,
+        externalId,
+      ]);
       return row && fromRow(row);
     },
 
     async of(accountId) {
       const { rows } = await db.query<Row>(
-        `select ${columns} from identities where account_id = $1 order by linked_at`, [accountId]);
+        `select ${columns} from identities where account_id = $1 order by linked_at`,
+        [accountId],
+      );
       return rows.map(fromRow);
     },
 
     async list(method) {
       const { rows } = await db.query<Row>(
-        `select ${columns} from identities where method = $1 order by linked_at, external_id`, [method]);
+        `select ${columns} from identities where method = $1 order by linked_at, external_id`,
+        [method],
+      );
       return rows.map(fromRow);
     },
 
@@ -64,14 +72,16 @@ export function createIdentities(db: Database, now: () => number = Date.now): Id
       const { rowCount } = await tx.query(
         `insert into identities (${columns}) values ($1, $2, $3, $4, $5, $5)
          on conflict (method, external_id) do nothing`,
-        [method, externalId, accountId, JSON.stringify(attributes), now()]);
+        [method, externalId, accountId, JSON.stringify(attributes), now()],
+      );
       if (rowCount === 0) throw new AppError('identity_taken', 409, 'this identity belongs to an account already');
     },
 
     async seen(tx, { method, externalId, attributes }) {
       await tx.query(
         'update identities set attributes = $3, last_seen_at = $4 where method = $1 and external_id = $2',
-        [method, externalId, JSON.stringify(attributes), now()]);
+        [method, externalId, JSON.stringify(attributes), now()],
+      );
     },
   };
 }

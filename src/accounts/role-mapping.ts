@@ -53,7 +53,9 @@ interface RoleExplanation {
 
 /** Of every role that the person has, or could have by the mapping: whether, and why. */
 export function explainRoles(
-  mapping: RoleMapping, assigned: readonly string[], evidence: readonly RoleEvidence[],
+  mapping: RoleMapping,
+  assigned: readonly string[],
+  evidence: readonly RoleEvidence[],
 ): RoleExplanation[] {
   const sources = sourcesOf(mapping);
   const roles = [...new Set([...assigned, ...sources.map(({ role }) => role)])].sort();
@@ -111,7 +113,10 @@ interface RoleChange {
 
 /** What another mapping would change for one person. Roles given here stay, so they are neither gained nor lost. */
 export function compareMappings(
-  before: RoleMapping, after: RoleMapping, assigned: readonly string[], evidence: readonly RoleEvidence[],
+  before: RoleMapping,
+  after: RoleMapping,
+  assigned: readonly string[],
+  evidence: readonly RoleEvidence[],
 ): RoleChange {
   const had = new Set([...assigned, ...rolesOf(before, evidence)]);
   const has = new Set([...assigned, ...rolesOf(after, evidence)]);

@@ -12,12 +12,12 @@ import { AppError, isAppError } from '../errors.ts';
 import type { Grants } from '../grants/grants.ts';
 import type { RequestState } from '../issuer/provider.ts';
 import type { Act } from '../keys/keyring.ts';
-import { forceOf, UnsafeStep, type Forced, type KeyOperations } from '../keys/operations.ts';
+import { type Forced, forceOf, type KeyOperations, UnsafeStep } from '../keys/operations.ts';
 import type { Log } from '../log.ts';
 import { VerificationError } from '../verifier/index.ts';
 import { comeAgain, logFailedRequest, retryAfter } from '../web/failed-request.ts';
 import { readJson } from '../web/guard.ts';
-import { requireScope, type AdminScope, type Authorizer, type Caller } from './authorize.ts';
+import { type AdminScope, type Authorizer, type Caller, requireScope } from './authorize.ts';
 
 interface AdminApiParts {
   authorizer: Authorizer;
@@ -41,46 +41,85 @@ export function adminApi(parts: AdminApiParts): Middleware {
   const { authorizer, keys, accounts, grants, entraKeys, audit, log, keysChanged } = parts;
   const router = new Router({ prefix: `${root}/v1` });
 
-  router.get('/keys', allow('admin:read', () => keys.status()));
-  router.get('/keys/consumers', allow('admin:read', () => keys.consumers()));
-  router.post('/keys/prepare', act(nothing, (by) => keys.prepare(by)));
-  router.post('/keys/rotate', allow('admin:write', async (ctx, caller) => {
-    const { dryRun = false, ...body } = await bodyOf(ctx, forced.extend({ dryRun: z.boolean().optional() }));
-    if (dryRun) return keys.planRotation({ force: body.force ?? false });
-    return changed(keys.rotate(actOf(ctx, caller, body)));
-  }));
-  router.post('/keys/rekey', act(nothing, (by) => keys.rekey(by)));
-  router.post('/keys/:kid/activate', act(forced, (by, kid) => keys.activate(kid, by)));
-  router.post('/keys/:kid/retire', act(forced, (by, kid) => keys.retire(kid, by)));
-  router.post('/keys/:kid/destroy', act(forced, (by, kid) => keys.destroy(kid, by)));
-  router.post('/keys/:kid/revoke', allow('admin:write', async (ctx, caller) => {
-    const revocation = z.strictObject({ reason, cutSessions: z.boolean().optional(), force: z.boolean().optional() });
-    const { reason: why, cutSessions = false, force } = await bodyOf(ctx, revocation);
-    const by = { ...actOf(ctx, caller), force: force ? why : undefined };
-    return changed(keys.revoke(kidOf(ctx), why, by, { cutSessions }));
-  }));
-  router.get('/accounts/:account/grants', allow('admin:read', async (ctx) => {
-    const accountId = await accountOf(ctx);
-    return { accountId, grants: await grants.list(accountId) };
-  }));
-  router.post('/accounts/:account/sign-out', allow('admin:write', async (ctx, caller) => {
-    await bodyOf(ctx, nothing);
-    const accountId = await accountOf(ctx);
-    const { actor, ...request } = actOf(ctx, caller);
-    return { accountId, grantsEnded: await accounts.signOut(accountId, actor!, request) };
-  }));
-  router.post('/grants/:grant/revoke', allow('admin:write', async (ctx, caller) => {
-    await bodyOf(ctx, nothing);
-    return grants.revoke(param(ctx, 'grant'), actOf(ctx, caller));
-  }));
+  router.get(
+    '/keys',
+    allow('admin:read', () => keys.status()),
+  );
+  router.get(
+    '/keys/consumers',
+    allow('admin:read', () => keys.consumers()),
+  );
+  router.post(
+    '/keys/prepare',
+    act(nothing, (by) => keys.prepare(by)),
+  );
+  router.post(
+    '/keys/rotate',
+    allow('admin:write', async (ctx, caller) => {
+      const { dryRun = false, ...body } = await bodyOf(ctx, forced.extend({ dryRun: z.boolean().optional() }));
+      if (dryRun) return keys.planRotation({ force: body.force ?? false });
+      return changed(keys.rotate(actOf(ctx, caller, body)));
+    }),
+  );
+  router.post(
+    '/keys/rekey',
+    act(nothing, (by) => keys.rekey(by)),
+  );
+  router.post(
+    '/keys/:kid/activate',
+    act(forced, (by, kid) => keys.activate(kid, by)),
+  );
+  router.post(
+    '/keys/:kid/retire',
+    act(forced, (by, kid) => keys.retire(kid, by)),
+  );
+  router.post(
+    '/keys/:kid/destroy',
+    act(forced, (by, kid) => keys.destroy(kid, by)),
+  );
+  router.post(
+    '/keys/:kid/revoke',
+    allow('admin:write', async (ctx, caller) => {
+      const revocation = z.strictObject({ reason, cutSessions: z.boolean().optional(), force: z.boolean().optional() });
+      const { reason: why, cutSessions = false, force } = await bodyOf(ctx, revocation);
+      const by = { ...actOf(ctx, caller), force: force ? why : undefined };
+      return changed(keys.revoke(kidOf(ctx), why, by, { cutSessions }));
+    }),
+  );
+  router.get(
+    '/accounts/:account/grants',
+    allow('admin:read', async (ctx) => {
+      const accountId = await accountOf(ctx);
+      return { accountId, grants: await grants.list(accountId) };
+    }),
+  );
+  router.post(
+    '/accounts/:account/sign-out',
+    allow('admin:write', async (ctx, caller) => {
+      await bodyOf(ctx, nothing);
+      const accountId = await accountOf(ctx);
+      const { actor, ...request } = actOf(ctx, caller);
+      return { accountId, grantsEnded: await accounts.signOut(accountId, actor!, request) };
+    }),
+  );
+  router.post(
+    '/grants/:grant/revoke',
+    allow('admin:write', async (ctx, caller) => {
+      await bodyOf(ctx, nothing);
+      return grants.revoke(param(ctx, 'grant'), actOf(ctx, caller));
+    }),
+  );
 
-  router.post('/entra/refresh-keys', allow('admin:write', async (ctx, caller) => {
-    await bodyOf(ctx, nothing);
-    if (!entraKeys) throw new AppError('entra_not_configured', 404, 'there is no entra section in the configuration');
-    const asked = await entraKeys.ask(actOf(ctx, caller));
-    await entraKeys.look();
-    return asked;
-  }));
+  router.post(
+    '/entra/refresh-keys',
+    allow('admin:write', async (ctx, caller) => {
+      await bodyOf(ctx, nothing);
+      if (!entraKeys) throw new AppError('entra_not_configured', 404, 'there is no entra section in the configuration');
+      const asked = await entraKeys.ask(actOf(ctx, caller));
+      await entraKeys.look();
+      return asked;
+    }),
+  );
 
   async function accountOf(ctx: Context): Promise<string> {
     const account = await accounts.find(param(ctx, 'account'));
@@ -132,7 +171,11 @@ export function adminApi(parts: AdminApiParts): Middleware {
     const { token } = ctx.state;
     if (token && (status === 401 || status === 403)) {
       audit.record({
-        event: 'admin.refused', actor: token.sub, clientId: token.clientId, requestId, address,
+        event: 'admin.refused',
+        actor: token.sub,
+        clientId: token.clientId,
+        requestId,
+        address,
         detail: { error: body.error, description: body.error_description, method: ctx.method, path: ctx.path },
       });
     }
@@ -195,9 +238,10 @@ function refusalOf(error: unknown): Refusal {
   }
   const { status, code, message, hint } = error;
   // RFC 6750 §3.1; our sentences have no quotes in them.
-  const headers: Record<string, string> = code === 'invalid_token'
-    ? { 'WWW-Authenticate': `Bearer error="invalid_token", error_description="${message}"` }
-    : {};
+  const headers: Record<string, string> =
+    code === 'invalid_token'
+      ? { 'WWW-Authenticate': `Bearer error="invalid_token", error_description="${message}"` }
+      : {};
   const details = error instanceof UnsafeStep ? { would_break: error.wouldBreak } : {};
   return { status, headers, body: { error: code, error_description: message, hint, ...details } };
 }

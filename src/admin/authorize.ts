@@ -8,8 +8,8 @@ import type { Accounts } from '../accounts/accounts.ts';
 import type { Clients } from '../clients/clients.ts';
 import { AppError } from '../errors.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
+import { type AccessToken, createVerifier, VerificationError, type Verifier } from '../verifier/index.ts';
 import { authenticator } from '../verifier/request.ts';
-import { createVerifier, VerificationError, type AccessToken, type Verifier } from '../verifier/index.ts';
 
 export type AdminScope = 'admin:read' | 'admin:write';
 

@@ -141,7 +141,9 @@ export function createAudit(db: Database, options: AuditOptions): Audit {
 
   /** Writes what is buffered. Never rejects: what cannot be written stays for the next time. */
   function flush(): Promise<void> {
-    writing ??= writeBatches().finally(() => { writing = undefined; });
+    writing ??= writeBatches().finally(() => {
+      writing = undefined;
+    });
     return writing;
   }
 
@@ -180,13 +182,15 @@ export function createAudit(db: Database, options: AuditOptions): Audit {
       const row = toRow(event, now());
       // Whoever holds this row appends; the next one waits for the commit, so the chain never forks.
       const { rows } = await tx.query<{ seq: number; hash: string }>(
-        'update audit_head set seq = seq + 1 where id = 1 returning seq, hash');
+        'update audit_head set seq = seq + 1 where id = 1 returning seq, hash',
+      );
       const { seq, hash: previous } = rows[0]!;
       const hash = hashOf(row, seq, previous);
       await tx.query(
         `insert into audit_events (${columns.join(', ')}, seq, previous_hash, hash)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
-        [...values(row), seq, previous, hash]);
+        [...values(row), seq, previous, hash],
+      );
       await tx.query('update audit_head set hash = $1 where id = 1', [hash]);
     },
 
@@ -219,7 +223,8 @@ export function createAudit(db: Database, options: AuditOptions): Audit {
         `select ${columns.join(', ')}, seq from audit_events
          ${conditions.length > 0 ? `where ${conditions.join(' and ')}` : ''}
          order by at desc, id desc limit $${parameters.push(Math.min(limit, 1000))}`,
-        parameters);
+        parameters,
+      );
       return rows.map(fromRow);
     },
 
@@ -229,7 +234,8 @@ export function createAudit(db: Database, options: AuditOptions): Audit {
       const { rowCount } = await db.query(
         `delete from audit_events where id in
            (select id from audit_events where seq is null and at < $1 order by at limit $2)`,
-        [at - keepActivity * 1000, limit]);
+        [at - keepActivity * 1000, limit],
+      );
       return rowCount;
     },
 
@@ -261,7 +267,8 @@ async function insert(db: Database, batch: Row[]): Promise<void> {
   await db.query(
     `insert into audit_events (${columns.join(', ')}) values ${batch.map(tuple).join(', ')}
      on conflict (id) do nothing`,
-    batch.flatMap(values));
+    batch.flatMap(values),
+  );
 }
 
 async function verifyChain(db: Database): Promise<Verdict> {
@@ -311,7 +318,8 @@ async function chainAfter(db: Database, seq: number): Promise<ChainedRow[]> {
   const { rows } = await db.query<ChainedRow>(
     `select ${columns.join(', ')}, seq, previous_hash, hash from audit_events
      where seq > $1 order by seq limit ${pageRows}`,
-    [seq]);
+    [seq],
+  );
   return rows;
 }
 
@@ -322,7 +330,9 @@ async function headOfChain(db: Database): Promise<{ seq: number; hash: string }>
 
 function hashOf(row: Row, seq: number, previous: string): string {
   // An array of columns in a fixed order has one JSON form; `detail` goes in as the text that is stored.
-  return createHash('sha256').update(JSON.stringify([previous, seq, ...values(row)])).digest('base64url');
+  return createHash('sha256')
+    .update(JSON.stringify([previous, seq, ...values(row)]))
+    .digest('base64url');
 }
 
 function values(row: Row): Value[] {

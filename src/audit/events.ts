@@ -4,9 +4,9 @@
 export const auditEvents = {
   'account.created': 'An account was created, by an administrator or at the first sign-in with Microsoft.',
   'account.disabled': 'An account was disabled: its grants and sessions ended with it.',
-  'account.email_verified': 'It was set whether an account\'s e-mail address is vouched for.',
+  'account.email_verified': "It was set whether an account's e-mail address is vouched for.",
   'account.enabled': 'An account was enabled again.',
-  'account.mapped_roles_set': 'Roles that follow from Microsoft\'s claims changed.',
+  'account.mapped_roles_set': "Roles that follow from Microsoft's claims changed.",
   'account.names_set': 'The names of a person were set.',
   'account.password_set': 'A password was set, by its person or by an administrator.',
   'account.roles_set': 'Roles were given or taken away.',
@@ -20,8 +20,9 @@ export const auditEvents = {
   'authorization.refused': 'An authorization request was refused; `detail` says why.',
   'consent.declined': 'A person refused an application what it asked for.',
   'consent.given': 'A person allowed an application what it asked for.',
-  'database.set_back': 'The database was found to be an older copy of itself, or perhaps one: a new status list was begun. docs/operations.md says what to do.',
-  'entra.keys_refreshed': 'Every server was told to fetch Microsoft\'s signing keys anew.',
+  'database.set_back':
+    'The database was found to be an older copy of itself, or perhaps one: a new status list was begun. docs/operations.md says what to do.',
+  'entra.keys_refreshed': "Every server was told to fetch Microsoft's signing keys anew.",
   'grant.revoked': 'A grant ended before its time: every token of it is revoked.',
   'identity.linked': 'An account was linked to a person at Microsoft.',
   'introspection.refused': 'A request for introspection was refused.',
@@ -36,7 +37,8 @@ export const auditEvents = {
   'key.revoked': 'A signing key was revoked: nothing that it signed is good any more.',
   'logout.delivered': 'An application was told that a session ended.',
   'logout.undelivered': 'An application could not be told that a session ended, and is not tried again.',
-  'request.refused': 'A page said why a request was refused, before it came to what the other events tell of: a form from another site, or one that cannot be read. An address with nothing at it has a log line alone.',
+  'request.refused':
+    'A page said why a request was refused, before it came to what the other events tell of: a form from another site, or one that cannot be read. An address with nothing at it has a log line alone.',
   'revocation.refused': 'A request for revocation was refused.',
   'session.end_refused': 'A sign-out was refused.',
   'session.ended': 'A session ended by a sign-out.',
@@ -45,9 +47,10 @@ export const auditEvents = {
   'signin.succeeded': 'A person signed in.',
   'token.issued': 'Tokens were issued.',
   'token.issued_again': 'A repeated refresh was given the answer of the first one.',
-  'token.issued_elsewhere': 'The same, asked from another network than the first one: somebody else may have the token.',
+  'token.issued_elsewhere':
+    'The same, asked from another network than the first one: somebody else may have the token.',
   'token.refused': 'A request at the token endpoint was refused.',
-  'upstream.ended': 'Microsoft said that a person\'s session there is over: what it carried here ended.',
+  'upstream.ended': "Microsoft said that a person's session there is over: what it carried here ended.",
   'userinfo.refused': 'A request for userinfo was refused.',
 } as const;
 

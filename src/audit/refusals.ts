@@ -59,8 +59,10 @@ export function createRefusals({ networkOf = (address) => address, now = Date.no
   /** A network has its first kinds apart, and the others together; where even those are too many, all share one. */
   function kindOf({ event, clientId, detail = {} }: AuditEvent, network: string | undefined): Kind {
     // A failure at Microsoft is a word of ours, and so is its reason: each has its row.
-    const error = detail.failure === undefined ? detail.error ?? detail.reason
-      : [detail.failure, detail.reason].filter((word) => word !== undefined).join(' ');
+    const error =
+      detail.failure === undefined
+        ? (detail.error ?? detail.reason)
+        : [detail.failure, detail.reason].filter((word) => word !== undefined).join(' ');
     const apart = JSON.stringify([event, error, clientId, network]);
     const ofNetwork = JSON.stringify([event, network]);
     const known = kinds.get(apart);
@@ -108,13 +110,16 @@ export function createRefusals({ networkOf = (address) => address, now = Date.no
 
     take() {
       const uncounted = ({ seen, written }: Kind) => seen - written;
-      const over = [...kinds.values()].filter((kind) => uncounted(kind) > 0)
+      const over = [...kinds.values()]
+        .filter((kind) => uncounted(kind) > 0)
         .sort((one, other) => uncounted(other) - uncounted(one));
       kinds = new Map();
       kindsOf = new Map();
       rowsOf = new Map();
       const apart = over.slice(0, countedApart).map((kind) => ({
-        event: kind.event, clientId: kind.clientId, address: kind.network,
+        event: kind.event,
+        clientId: kind.clientId,
+        address: kind.network,
         detail: { error: kind.error, times: uncounted(kind) },
       }));
       const together = new Map<AuditEvent['event'], { times: number; kinds: number }>();

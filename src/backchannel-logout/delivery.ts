@@ -53,8 +53,14 @@ export async function startLogoutDelivery(parts: LogoutDeliveryParts): Promise<L
 
   function look(): Promise<void> {
     // Asked for while one looks: what the asker wrote may not be in it, so another one follows.
-    if (running) return following ??= running.then(() => { following = undefined; return look(); });
-    running = attempt().finally(() => { running = undefined; });
+    if (running)
+      return (following ??= running.then(() => {
+        following = undefined;
+        return look();
+      }));
+    running = attempt().finally(() => {
+      running = undefined;
+    });
     return running;
   }
 
@@ -97,7 +103,13 @@ export async function startLogoutDelivery(parts: LogoutDeliveryParts): Promise<L
     const iat = issuedAt(now());
     const head = encode({ alg, typ: 'logout+jwt', kid });
     const body = encode({
-      iss: issuer, aud: clientId, iat, exp: iat + tokenLifeSeconds, jti: randomUUID(), sub: accountId, sid,
+      iss: issuer,
+      aud: clientId,
+      iat,
+      exp: iat + tokenLifeSeconds,
+      jti: randomUUID(),
+      sub: accountId,
+      sid,
       events: { [logoutEvent]: {} },
     });
     const signature = await sign(Buffer.from(`${head}.${body}`));
@@ -108,7 +120,9 @@ export async function startLogoutDelivery(parts: LogoutDeliveryParts): Promise<L
   async function send(uri: string, token: string): Promise<{ error: string; mayPass: boolean } | undefined> {
     try {
       const response = await fetch(uri, {
-        method: 'POST', redirect: 'manual', body: new URLSearchParams({ logout_token: token }),
+        method: 'POST',
+        redirect: 'manual',
+        body: new URLSearchParams({ logout_token: token }),
         signal: AbortSignal.any([closing.signal, AbortSignal.timeout(answerWithinMs)]),
       });
       // Nothing in it is for us, however long it is.

@@ -46,7 +46,9 @@ interface Row {
 }
 
 export function createLogouts(
-  db: Database, clients: Pick<Clients, 'toldOfLogout'>, now: () => number = Date.now,
+  db: Database,
+  clients: Pick<Clients, 'toldOfLogout'>,
+  now: () => number = Date.now,
 ): Logouts {
   let noted = false;
 
@@ -59,7 +61,8 @@ export function createLogouts(
         await tx.query(
           `insert into backchannel_logouts (id, client_id, account_id, sid, tries, due_at)
            values ($1, $2, $3, $4, 0, $5)`,
-          [randomUUID(), clientId, accountId, sid ?? null, now()]);
+          [randomUUID(), clientId, accountId, sid ?? null, now()],
+        );
         noted = true;
       }
     },
@@ -74,8 +77,9 @@ export function createLogouts(
     listen: (listener) => db.listen(logoutChannel, listener),
 
     async nextDue() {
-      const { rows: [row] } = await db.query<{ due_at: number | null }>(
-        'select min(due_at) as due_at from backchannel_logouts');
+      const {
+        rows: [row],
+      } = await db.query<{ due_at: number | null }>('select min(due_at) as due_at from backchannel_logouts');
       return row?.due_at ?? undefined;
     },
 
@@ -84,9 +88,16 @@ export function createLogouts(
       const { rows } = await db.query<Row>(
         `update backchannel_logouts set tries = tries + 1, due_at = $1 where id in
            (select id from backchannel_logouts where due_at <= $2 order by due_at limit $3) and due_at <= $2
-         returning id, client_id, account_id, sid, tries`, [now() + leaseMs, now(), limit]);
-      return rows.map(({ id, client_id: clientId, account_id: accountId, sid, tries }) =>
-        ({ id, clientId, accountId, sid: sid ?? undefined, tries }));
+         returning id, client_id, account_id, sid, tries`,
+        [now() + leaseMs, now(), limit],
+      );
+      return rows.map(({ id, client_id: clientId, account_id: accountId, sid, tries }) => ({
+        id,
+        clientId,
+        accountId,
+        sid: sid ?? undefined,
+        tries,
+      }));
     },
 
     async postpone(id, dueAt) {

@@ -2,8 +2,8 @@
 // good: what it learns of revocation, this learns.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { type AccessToken, VerificationError } from '../verifier/index.ts';
 import { readCookies } from '../verifier/cookies.ts';
+import { type AccessToken, VerificationError } from '../verifier/index.ts';
 import { BffError, isBffError } from './errors.ts';
 import { addCookies } from './headers.ts';
 import type { IssuerClient, Tokens } from './issuer.ts';
@@ -32,7 +32,9 @@ export interface SessionGuard {
 export const cookiesOf = (req: IncomingMessage): Cookies => new Map(readCookies(req.headers.cookie).toReversed());
 
 export function createSessionGuard(
-  { verifier, refreshAheadMs, onError, now }: Settings, cookies: SessionCookies, issuer: IssuerClient,
+  { verifier, refreshAheadMs, onError, now }: Settings,
+  cookies: SessionCookies,
+  issuer: IssuerClient,
 ): SessionGuard {
   const renewals = createRenewals<Live>(now);
   const opened = new WeakMap<IncomingMessage, Promise<Live>>();
@@ -96,7 +98,7 @@ export function createSessionGuard(
     const { accessToken, refreshToken, idClaims } = tokens;
     const token = await verify(accessToken);
     if (!token) return undefined;
-    const claims = idClaims ? forPage(idClaims) : user ?? {};
+    const claims = idClaims ? forPage(idClaims) : (user ?? {});
     const session = { id, accessToken, refreshToken, expiresAt: token.expiresAt.getTime(), user: claims };
     return { session, token };
   }
@@ -115,7 +117,8 @@ export function createSessionGuard(
       if (error.status < 500) return undefined;
       const { code: detail, retryAfterSeconds } = error;
       throw new BffError('issuer_unavailable', 'the sign-in service cannot be reached at the moment', {
-        detail, retryAfterSeconds,
+        detail,
+        retryAfterSeconds,
       });
     }
   }
@@ -155,7 +158,18 @@ export function createSessionGuard(
 
 // What speaks of the token and not of the person. (OIDC Core §2, RFC 7519 §4.1)
 const ofTheToken = new Set([
-  'iss', 'aud', 'azp', 'exp', 'iat', 'nbf', 'jti', 'nonce', 'at_hash', 'c_hash', 's_hash', 'sid',
+  'iss',
+  'aud',
+  'azp',
+  'exp',
+  'iat',
+  'nbf',
+  'jti',
+  'nonce',
+  'at_hash',
+  'c_hash',
+  's_hash',
+  'sid',
 ]);
 
 function forPage(idClaims: Readonly<Record<string, unknown>>): Record<string, unknown> {

@@ -2,16 +2,16 @@
 // Express and Fastify only speak their framework's language.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { AccessToken } from '../verifier/index.ts';
 import { isNavigation, refuseForgery } from '../verifier/csrf.ts';
-import { answerError, redirect, targetOf } from './responses.ts';
-import { createAttemptCookies } from './login-transactions.ts';
+import type { AccessToken } from '../verifier/index.ts';
+import { createSessionGuard } from './access.ts';
 import { createCookieStyle } from './cookies.ts';
 import { BffError, isBffError } from './errors.ts';
-import { createSessionGuard } from './access.ts';
 import { createIssuerClient } from './issuer.ts';
-import { readOptions, type BffOptions } from './options.ts';
+import { createAttemptCookies } from './login-transactions.ts';
+import { type BffOptions, readOptions } from './options.ts';
 import { createUpstream, type ProxyOptions } from './proxy.ts';
+import { answerError, redirect, targetOf } from './responses.ts';
 import { callbackPath, createRoutes, signInPath } from './routes.ts';
 import { createCookieSeal } from './seal.ts';
 import { createSessionCookies } from './session.ts';
@@ -63,7 +63,9 @@ export function createBff(options: BffOptions): Bff {
   const sessions = createSessionCookies(style, createCookieSeal(cookieKeys, application, 'session'));
   const attempts = createAttemptCookies(style, createCookieSeal(cookieKeys, application, 'attempt'), now);
   const issuer = createIssuerClient({
-    ...settings, redirectUri: baseUrl + callbackPath, postLogoutRedirectUri: baseUrl + signedOutPath,
+    ...settings,
+    redirectUri: baseUrl + callbackPath,
+    postLogoutRedirectUri: baseUrl + signedOutPath,
   });
   const guard = createSessionGuard(settings, sessions, issuer);
 

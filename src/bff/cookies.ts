@@ -15,9 +15,15 @@ export type SameSite = 'lax' | 'strict';
 
 const longAgo = 'Expires=Thu, 01 Jan 1970 00:00:00 GMT';
 
-export function createCookieStyle(
-  { name, baseUrl, sameSite: usual }: { name: string; baseUrl: string; sameSite: SameSite },
-): CookieStyle {
+export function createCookieStyle({
+  name,
+  baseUrl,
+  sameSite: usual,
+}: {
+  name: string;
+  baseUrl: string;
+  sameSite: SameSite;
+}): CookieStyle {
   const { protocol, port } = new URL(baseUrl);
   const secure = protocol === 'https:';
   const attributes = (sameSite: SameSite) => {

@@ -16,7 +16,7 @@ export function bffRoutes(bff: Bff): BffHandler {
 
 /** Goes on only with a session, whose access token it puts at `req.token`. */
 export function protect(bff: Bff): BffHandler {
-  return unlessAnswered(async (req, res) => await bff.protect(req, res) === undefined);
+  return unlessAnswered(async (req, res) => (await bff.protect(req, res)) === undefined);
 }
 
 /** Passes requests under `from` on to an upstream, with the access token. */

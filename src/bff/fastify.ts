@@ -3,8 +3,8 @@
 // signet/verifier/fastify look for it. As onRequest hooks they run before a body is parsed.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { AccessToken } from '../verifier/index.ts';
 import type {} from '../verifier/fastify.ts'; // types request.token
+import type { AccessToken } from '../verifier/index.ts';
 import type { Bff } from './bff.ts';
 import type { ProxyOptions } from './proxy.ts';
 
@@ -41,7 +41,7 @@ export function proxyTo(bff: Bff, options: ProxyOptions): BffHook {
 
 function unlessAnswered(answer: (request: BffRequest, reply: BffReply) => Promise<boolean>): BffHook {
   return async (request, reply) => {
-    if (!await answer(request, reply)) return undefined;
+    if (!(await answer(request, reply))) return undefined;
     reply.hijack();
     return reply;
   };

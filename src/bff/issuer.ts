@@ -2,8 +2,8 @@
 // and no more: the library's carry whole answers of the token endpoint in their causes.
 
 import * as oidc from 'openid-client';
-import type { Attempt } from './login-transactions.ts';
 import { BffError } from './errors.ts';
+import type { Attempt } from './login-transactions.ts';
 
 export interface Tokens {
   readonly accessToken: string;
@@ -45,26 +45,35 @@ export function createIssuerClient(options: IssuerClientOptions): IssuerClient {
   let discovered: Promise<oidc.Configuration> | undefined;
 
   function configuration(): Promise<oidc.Configuration> {
-    discovered ??= oidc.discovery(new URL(issuer), clientId, undefined, oidc.ClientSecretBasic(clientSecret), {
-      timeout: timeoutSeconds,
-      // Whether http is allowed for this issuer was decided when the options were read.
-      execute: issuer.startsWith('http:') ? [oidc.allowInsecureRequests] : [],
-    }).catch((error: unknown) => {
-      discovered = undefined; // asked again by the next request
-      throw error;
-    });
+    discovered ??= oidc
+      .discovery(new URL(issuer), clientId, undefined, oidc.ClientSecretBasic(clientSecret), {
+        timeout: timeoutSeconds,
+        // Whether http is allowed for this issuer was decided when the options were read.
+        execute: issuer.startsWith('http:') ? [oidc.allowInsecureRequests] : [],
+      })
+      .catch((error: unknown) => {
+        discovered = undefined; // asked again by the next request
+        throw error;
+      });
     return discovered;
   }
 
   return {
     async begin() {
       const attempt = {
-        state: oidc.randomState(), nonce: oidc.randomNonce(), codeVerifier: oidc.randomPKCECodeVerifier(),
+        state: oidc.randomState(),
+        nonce: oidc.randomNonce(),
+        codeVerifier: oidc.randomPKCECodeVerifier(),
       };
       const config = await configuration().catch(unavailable);
       const url = oidc.buildAuthorizationUrl(config, {
-        redirect_uri: redirectUri, scope: options.scope, ...target, state: attempt.state, nonce: attempt.nonce,
-        code_challenge: await oidc.calculatePKCECodeChallenge(attempt.codeVerifier), code_challenge_method: 'S256',
+        redirect_uri: redirectUri,
+        scope: options.scope,
+        ...target,
+        state: attempt.state,
+        nonce: attempt.nonce,
+        code_challenge: await oidc.calculatePKCECodeChallenge(attempt.codeVerifier),
+        code_challenge_method: 'S256',
       });
       return { url: url.href, attempt };
     },
@@ -74,7 +83,10 @@ export function createIssuerClient(options: IssuerClientOptions): IssuerClient {
       // Built from what is configured: Host and X-Forwarded-* are the client's to write.
       const url = new URL(redirectUri + query);
       const checks = {
-        expectedState: state, expectedNonce: nonce, pkceCodeVerifier: codeVerifier, idTokenExpected: true,
+        expectedState: state,
+        expectedNonce: nonce,
+        pkceCodeVerifier: codeVerifier,
+        idTokenExpected: true,
       };
       const answer = await oidc.authorizationCodeGrant(config, url, checks, target).catch((error: unknown) => {
         const code = error instanceof oidc.AuthorizationResponseError ? error.error : undefined;
@@ -121,7 +133,8 @@ function tokensFrom(answer: oidc.TokenEndpointResponse & oidc.TokenEndpointRespo
 // restarting, the network gone.
 function unavailable(error: unknown): never {
   throw new BffError('issuer_unavailable', 'the sign-in service cannot be reached at the moment', {
-    detail: describe(error), retryAfterSeconds,
+    detail: describe(error),
+    retryAfterSeconds,
   });
 }
 

@@ -30,15 +30,13 @@ const lifeSeconds = 3600;
 // A browser that restores a dozen tabs begins a dozen sign-ins, but request headers have a limit.
 const most = 6;
 
-export function createAttemptCookies(
-  style: CookieStyle, seal: CookieSeal, now: () => number,
-): AttemptCookies {
+export function createAttemptCookies(style: CookieStyle, seal: CookieSeal, now: () => number): AttemptCookies {
   const prefix = `${style.prefix}-a-`;
   const nameOf = (state: string) => prefix + state.slice(0, 12);
 
   function read(name: string, value: string | undefined): Attempt | undefined {
     const text = value === undefined ? undefined : seal.open(value, name);
-    const attempt = text === undefined ? undefined : JSON.parse(text) as Attempt;
+    const attempt = text === undefined ? undefined : (JSON.parse(text) as Attempt);
     return attempt && now() - attempt.begunAt < lifeSeconds * 1000 ? attempt : undefined;
   }
 
@@ -46,7 +44,10 @@ export function createAttemptCookies(
     remember(attempt, cookies) {
       const known = [...cookies].filter(([name]) => name.startsWith(prefix));
       const ages = known.map(([name, value]) => ({ name, begunAt: read(name, value)?.begunAt ?? 0 }));
-      const kept = ages.filter(({ begunAt }) => begunAt > 0).sort((a, b) => b.begunAt - a.begunAt).slice(0, most - 1);
+      const kept = ages
+        .filter(({ begunAt }) => begunAt > 0)
+        .sort((a, b) => b.begunAt - a.begunAt)
+        .slice(0, most - 1);
       const name = nameOf(attempt.state);
       // Lax, whatever the session has: the browser comes back from another site.
       const sealed = seal.seal(JSON.stringify(attempt), name);

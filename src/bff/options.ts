@@ -1,9 +1,9 @@
 // The options, checked once, so that a mistake shows when the process starts and not when somebody signs in.
 
-import { createVerifier, type Verifier } from '../verifier/index.ts';
-import { checkAddress, checkIssuer } from '../verifier/fetch.ts';
-import { optionsCheck } from '../verifier/known-options.ts';
 import { longestTimerSeconds } from '../verifier/components.ts';
+import { checkAddress, checkIssuer } from '../verifier/fetch.ts';
+import { createVerifier, type Verifier } from '../verifier/index.ts';
+import { optionsCheck } from '../verifier/known-options.ts';
 import type { SameSite } from './cookies.ts';
 import type { BffError } from './errors.ts';
 import { readCookieKeys } from './seal.ts';
@@ -63,10 +63,22 @@ export type Settings = ReturnType<typeof readOptions>;
 const longestTokenSeconds = 3600;
 
 const checkOptions = optionsCheck<BffOptions>('createBff', {
-  issuer: 'string', clientId: 'string', clientSecret: 'string', baseUrl: 'string', cookieKeys: 'object',
-  scope: 'string', resource: 'string', verifier: 'object', cookieName: 'string', sameSite: 'string',
-  signedOutPath: 'string', refreshAheadSeconds: 'number', timeoutSeconds: 'number', onError: 'function',
-  allowHttpIssuerForTests: 'boolean', now: 'function',
+  issuer: 'string',
+  clientId: 'string',
+  clientSecret: 'string',
+  baseUrl: 'string',
+  cookieKeys: 'object',
+  scope: 'string',
+  resource: 'string',
+  verifier: 'object',
+  cookieName: 'string',
+  sameSite: 'string',
+  signedOutPath: 'string',
+  refreshAheadSeconds: 'number',
+  timeoutSeconds: 'number',
+  onError: 'function',
+  allowHttpIssuerForTests: 'boolean',
+  now: 'function',
 });
 
 /** @throws {TypeError} when an option is missing, unknown or unsafe; the values of secrets are not repeated */
@@ -93,14 +105,23 @@ export function readOptions(options: BffOptions) {
     cookieKeys: readCookieKeys(options.cookieKeys),
     scope,
     resource,
-    verifier: options.verifier ?? createVerifier({
-      issuer, audience: resource ?? null, now, allowHttpIssuerForTests: options.allowHttpIssuerForTests,
-    }),
+    verifier:
+      options.verifier ??
+      createVerifier({
+        issuer,
+        audience: resource ?? null,
+        now,
+        allowHttpIssuerForTests: options.allowHttpIssuerForTests,
+      }),
     cookieName,
     sameSite,
     signedOutPath,
-    refreshAheadMs: seconds('refreshAheadSeconds', options.refreshAheadSeconds ?? 30, { most: longestTokenSeconds }) * 1000,
-    timeoutSeconds: seconds('timeoutSeconds', options.timeoutSeconds ?? 10, { least: 0.001, most: longestTimerSeconds }),
+    refreshAheadMs:
+      seconds('refreshAheadSeconds', options.refreshAheadSeconds ?? 30, { most: longestTokenSeconds }) * 1000,
+    timeoutSeconds: seconds('timeoutSeconds', options.timeoutSeconds ?? 10, {
+      least: 0.001,
+      most: longestTimerSeconds,
+    }),
     onError: options.onError ?? (() => {}),
     now,
   };

@@ -5,12 +5,12 @@
 import { request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { pipeline } from 'node:stream/promises';
+import { longestTimerSeconds } from '../verifier/components.ts';
 import { checkAddress } from '../verifier/fetch.ts';
 import { optionsCheck } from '../verifier/known-options.ts';
-import { longestTimerSeconds } from '../verifier/components.ts';
-import { targetOf } from './responses.ts';
 import { BffError } from './errors.ts';
 import { hasBody, proxyMethods, readPassedHeaders, requestHeaders, responseHeaders } from './proxy-headers.ts';
+import { targetOf } from './responses.ts';
 
 export interface ProxyOptions {
   /** Path of this application whose requests are passed on, as `/api`: it and everything below. */
@@ -42,7 +42,11 @@ interface Upstream {
 }
 
 const checkOptions = optionsCheck<ProxyOptions>('proxyTo', {
-  from: 'string', to: 'string', timeoutSeconds: 'number', allowHttpUpstream: 'boolean', trustedContent: 'boolean',
+  from: 'string',
+  to: 'string',
+  timeoutSeconds: 'number',
+  allowHttpUpstream: 'boolean',
+  trustedContent: 'boolean',
   passHeaders: 'object',
 });
 
@@ -85,8 +89,11 @@ export function createUpstream(options: ProxyOptions): Upstream {
         throw new BffError('body_consumed', 'the body was read before the proxy: put the proxy before the body parser');
       }
       const outgoing = send({
-        protocol: base.protocol, hostname: base.hostname.replace(/^\[|\]$/g, ''), port: base.port,
-        method: req.method, path: address,
+        protocol: base.protocol,
+        hostname: base.hostname.replace(/^\[|\]$/g, ''),
+        port: base.port,
+        method: req.method,
+        path: address,
         headers: { ...requestHeaders(req.headers, passed), authorization: `Bearer ${jwt}`, host: base.host },
       });
       outgoing.setTimeout(timeoutSeconds * 1000, () => outgoing.destroy(new Timeout()));
@@ -94,7 +101,10 @@ export function createUpstream(options: ProxyOptions): Upstream {
       res.once('close', abandon);
 
       const answered = new Promise<IncomingMessage>((resolve, reject) => {
-        outgoing.once('response', resolve).once('error', reject).once('close', () => reject(new Error('closed')));
+        outgoing
+          .once('response', resolve)
+          .once('error', reject)
+          .once('close', () => reject(new Error('closed')));
       });
       // Its failure is the answer's failure, which is awaited below.
       const sent = hasBody(req.headers) ? pipeline(req, outgoing).catch(() => {}) : void outgoing.end();

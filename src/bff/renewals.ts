@@ -44,9 +44,13 @@ export function createRenewals<T>(now: () => number): Renewals<T> {
       if (found) return found.outcome;
       const entry = { id, outcome: work(), keepUntil: Infinity };
       known.set(key, entry);
-      const kept = () => { entry.keepUntil = now() + keptSeconds * 1000; };
+      const kept = () => {
+        entry.keepUntil = now() + keptSeconds * 1000;
+      };
       // A failure is nobody's to keep: the next request may find the issuer back.
-      entry.outcome.then(kept, () => { if (known.get(key) === entry) known.delete(key); });
+      entry.outcome.then(kept, () => {
+        if (known.get(key) === entry) known.delete(key);
+      });
       return entry.outcome;
     },
 

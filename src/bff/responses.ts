@@ -6,7 +6,10 @@ import { VerificationError } from '../verifier/index.ts';
 import { BffError } from './errors.ts';
 
 export function answerJson(
-  res: ServerResponse, status: number, body: object, headers: Record<string, string> = {},
+  res: ServerResponse,
+  status: number,
+  body: object,
+  headers: Record<string, string> = {},
 ): void {
   const text = JSON.stringify(body);
   res.writeHead(status, {

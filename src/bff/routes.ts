@@ -2,13 +2,13 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isNavigation, refuseForgery } from '../verifier/csrf.ts';
-import { answerError, answerJson, answerPage, redirect, targetOf } from './responses.ts';
-import type { AttemptCookies } from './login-transactions.ts';
-import { BffError, isBffError } from './errors.ts';
 import { cookiesOf, type SessionGuard } from './access.ts';
+import { BffError, isBffError } from './errors.ts';
 import { addCookies } from './headers.ts';
 import type { IssuerClient } from './issuer.ts';
+import type { AttemptCookies } from './login-transactions.ts';
 import type { Settings } from './options.ts';
+import { answerError, answerJson, answerPage, redirect, targetOf } from './responses.ts';
 import { readReturnTo } from './return-to.ts';
 import { newSessionId, type SessionCookies } from './session.ts';
 
@@ -71,7 +71,10 @@ export function createRoutes({ settings, attempts, sessions, guard, issuer }: Ro
 
   // The back button, a bookmark of the callback, or a cookie that the browser did not keep.
   async function lost(req: IncomingMessage, res: ServerResponse): Promise<void> {
-    const signedIn = await guard.open(req, res).then(() => true, () => false);
+    const signedIn = await guard.open(req, res).then(
+      () => true,
+      () => false,
+    );
     if (signedIn) return redirect(res, `${baseUrl}/`);
     const reasons = 'this sign-in was already finished, took too long, or began in another browser';
     const error = new BffError('sign_in_lost', reasons);

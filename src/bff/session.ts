@@ -3,8 +3,8 @@
 // nothing back, and one that belongs to an earlier session does not disturb the next.
 
 import { randomBytes } from 'node:crypto';
-import { BffError } from './errors.ts';
 import type { CookieStyle } from './cookies.ts';
+import { BffError } from './errors.ts';
 import type { CookieSeal } from './seal.ts';
 
 export interface Session {
@@ -61,7 +61,9 @@ export function createSessionCookies(style: CookieStyle, seal: CookieSeal): Sess
     const kept = new Set<string>(written.map(([name]) => name));
     return [
       ...written.map(([name, value]) => style.set(name, value)),
-      ...chunksIn(cookies).filter((name) => !kept.has(name)).map(style.remove),
+      ...chunksIn(cookies)
+        .filter((name) => !kept.has(name))
+        .map(style.remove),
     ];
   }
 
@@ -74,7 +76,7 @@ export function createSessionCookies(style: CookieStyle, seal: CookieSeal): Sess
       const more = Math.max(Number(count) - 1, 0);
       const others = Array.from({ length: more }, (_, at) => cookies.get(chunkName(id, at + 1)));
       const text = seal.open([first, ...others].join(''), place(id));
-      return text === undefined ? undefined : { id, ...JSON.parse(text) as Omit<Session, 'id'> };
+      return text === undefined ? undefined : { id, ...(JSON.parse(text) as Omit<Session, 'id'>) };
     },
     write,
     begin: (session, cookies) => [style.set(nameCookie, session.id), ...write(session, cookies)],

@@ -1,19 +1,20 @@
 // signet accounts: the people who sign in. A password is read from standard input, or made here and printed once.
 
 import type { Command } from 'commander';
-import { nameOf, type Account } from '../accounts/account.ts';
+import { type Account, nameOf } from '../accounts/account.ts';
 import type { Store } from '../server.ts';
 import type { Owner } from '../signin/new-password.ts';
 import { oneTimePassword } from '../signin/password.ts';
 import { usageError } from './failure.ts';
-import { facts, moment, table } from './tables.ts';
 import { accountOf, whom } from './person.ts';
 import type { Session } from './session.ts';
+import { facts, moment, table } from './tables.ts';
 
 export function accountCommands(program: Command, session: Session): void {
   const accounts = program.command('accounts').description('the people who sign in');
 
-  accounts.command('add')
+  accounts
+    .command('add')
     .description('create an account; without --password-stdin a one-time password is printed, once')
     .argument('<email>', 'address to sign in with')
     .option('--name <name>', 'name for display')
@@ -24,37 +25,57 @@ export function accountCommands(program: Command, session: Session): void {
     .option('--password-stdin', 'read the password from standard input')
     .action(async (email: string, given: NewPerson) => {
       const chosen = await choosePassword(session, given.passwordStdin);
-      const account = await session.withStore(async (store) => store.accounts.create({
-        email, emailVerified: !given.unverified, ...namesIn(given), roles: unique(given.role ?? []),
-        passwordHash: await hashOf(store, chosen, { email, name: given.name }), passwordMustChange: chosen.oneTime,
-      }, session.actor));
+      const account = await session.withStore(async (store) =>
+        store.accounts.create(
+          {
+            email,
+            emailVerified: !given.unverified,
+            ...namesIn(given),
+            roles: unique(given.role ?? []),
+            passwordHash: await hashOf(store, chosen, { email, name: given.name }),
+            passwordMustChange: chosen.oneTime,
+          },
+          session.actor,
+        ),
+      );
       answerWithPassword(session, `account ${account.email} added`, account, chosen);
     });
 
-  accounts.command('list')
+  accounts
+    .command('list')
     .description('show all accounts')
     .action(async () => {
       const all = await session.withStore((store) => store.accounts.list());
       const rows = all.map((account) => [
-        nameOf(account), account.name ?? '', account.roles.join(', '), stateOf(account),
-        account.lastSignInAt ? moment(account.lastSignInAt) : 'never', account.id,
+        nameOf(account),
+        account.name ?? '',
+        account.roles.join(', '),
+        stateOf(account),
+        account.lastSignInAt ? moment(account.lastSignInAt) : 'never',
+        account.id,
       ]);
-      session.answer({ accounts: all.map(shown) }, all.length === 0
-        ? 'There are no accounts yet. The first "signet serve" makes an administrator; "signet accounts add" others.'
-        : table(['E-MAIL', 'NAME', 'ROLES', 'STATE', 'LAST SIGN-IN', 'ID'], rows));
+      session.answer(
+        { accounts: all.map(shown) },
+        all.length === 0
+          ? 'There are no accounts yet. The first "signet serve" makes an administrator; "signet accounts add" others.'
+          : table(['E-MAIL', 'NAME', 'ROLES', 'STATE', 'LAST SIGN-IN', 'ID'], rows),
+      );
     });
 
-  accounts.command('disable')
+  accounts
+    .command('disable')
     .description('keep a person from signing in')
     .argument('<account>', whom)
     .action((who: string) => setDisabled(session, who, true));
 
-  accounts.command('enable')
+  accounts
+    .command('enable')
     .description('let a disabled person sign in again')
     .argument('<account>', whom)
     .action((who: string) => setDisabled(session, who, false));
 
-  accounts.command('names')
+  accounts
+    .command('names')
     .description('set what a person is called; "" takes a name away. Microsoft has the names of who signs in there')
     .argument('<account>', whom)
     .option('--name <name>', 'name for display')
@@ -69,28 +90,38 @@ export function accountCommands(program: Command, session: Session): void {
       session.answer({ account: shown(account) }, `${nameOf(account)} is called ${account.name ?? 'nothing'}`);
     });
 
-  accounts.command('verify-email')
+  accounts
+    .command('verify-email')
     .description('vouch that the address of an account is this person’s: applications are told of no other')
     .argument('<account>', whom)
     .option('--undo', 'vouch no longer')
     .action(async (who: string, { undo = false }: { undo?: boolean }) => {
       const account = await changed(session, who, (store, id) =>
-        store.accounts.setEmailVerified(id, !undo, session.actor));
-      session.answer({ account: shown(account) },
-        `the address ${nameOf(account)} is ${undo ? 'no longer vouched for' : 'vouched for'}`);
+        store.accounts.setEmailVerified(id, !undo, session.actor),
+      );
+      session.answer(
+        { account: shown(account) },
+        `the address ${nameOf(account)} is ${undo ? 'no longer vouched for' : 'vouched for'}`,
+      );
     });
 
-  accounts.command('sign-out')
+  accounts
+    .command('sign-out')
     .description('end every session and token of a person; they may sign in again')
     .argument('<account>', whom)
-    .action((who: string) => session.withStore(async (store) => {
-      const account = await accountOf(store, who);
-      const grantsEnded = await store.accounts.signOut(account.id, session.actor);
-      session.answer({ account: shown(account), grantsEnded },
-        `${nameOf(account)} is signed out everywhere (${grantsEnded} ${grantsEnded === 1 ? 'grant' : 'grants'} ended)`);
-    }));
+    .action((who: string) =>
+      session.withStore(async (store) => {
+        const account = await accountOf(store, who);
+        const grantsEnded = await store.accounts.signOut(account.id, session.actor);
+        session.answer(
+          { account: shown(account), grantsEnded },
+          `${nameOf(account)} is signed out everywhere (${grantsEnded} ${grantsEnded === 1 ? 'grant' : 'grants'} ended)`,
+        );
+      }),
+    );
 
-  accounts.command('password')
+  accounts
+    .command('password')
     .description('set a password; without --password-stdin a one-time password is printed, once')
     .argument('<account>', whom)
     .option('--password-stdin', 'read the password from standard input')
@@ -106,23 +137,34 @@ export function accountCommands(program: Command, session: Session): void {
       answerWithPassword(session, `password of ${nameOf(account)} set`, account, chosen);
     });
 
-  accounts.command('roles')
+  accounts
+    .command('roles')
     .description('set the roles of a person, in place of those they have')
     .argument('<account>', whom)
     .requiredOption('--set <roles>', 'roles, separated by commas; "" for none')
     .action(async (who: string, given: { set: string }) => {
-      const roles = unique(given.set.split(',').map((role) => role.trim()).filter((role) => role !== ''));
+      const roles = unique(
+        given.set
+          .split(',')
+          .map((role) => role.trim())
+          .filter((role) => role !== ''),
+      );
       const account = await changed(session, who, (store, id) => store.accounts.setRoles(id, roles, session.actor));
-      session.answer({ account: shown(account) },
-        `${nameOf(account)} now has ${roles.length > 0 ? `the roles ${roles.join(', ')}` : 'no roles'}`);
+      session.answer(
+        { account: shown(account) },
+        `${nameOf(account)} now has ${roles.length > 0 ? `the roles ${roles.join(', ')}` : 'no roles'}`,
+      );
     });
 }
 
 async function setDisabled(session: Session, who: string, disabled: boolean): Promise<void> {
   const account = await changed(session, who, (store, id) => store.accounts.setDisabled(id, disabled, session.actor));
-  session.answer({ account: shown(account) }, disabled
-    ? `${nameOf(account)} is disabled and can no longer sign in`
-    : `${nameOf(account)} is enabled and can sign in`);
+  session.answer(
+    { account: shown(account) },
+    disabled
+      ? `${nameOf(account)} is disabled and can no longer sign in`
+      : `${nameOf(account)} is enabled and can sign in`,
+  );
 }
 
 function changed(session: Session, who: string, change: (store: Store, id: string) => Promise<void>): Promise<Account> {
@@ -161,16 +203,19 @@ async function choosePassword({ io }: Session, fromInput = false): Promise<Chose
 
 /** Somebody chose it, and may have chosen badly; or it was made here, at random. */
 const hashOf = ({ passwords, newPasswords }: Store, { password, oneTime }: ChosenPassword, owner: Owner) =>
-  (oneTime ? passwords.hash(password) : newPasswords.choose(password, owner));
+  oneTime ? passwords.hash(password) : newPasswords.choose(password, owner);
 
 function answerWithPassword(session: Session, done: string, account: Account, chosen: ChosenPassword): void {
   const { password, oneTime } = chosen;
   if (!oneTime) return session.answer({ account: shown(account) }, `${done} (id ${account.id})`);
-  session.answer({ account: shown(account), oneTimePassword: password }, `${done}
+  session.answer(
+    { account: shown(account), oneTimePassword: password },
+    `${done}
 
 ${facts({ id: account.id, 'one-time password': password })}
 
-The password is shown this once. It is good for one sign-in, where a password of their own is chosen.`);
+The password is shown this once. It is good for one sign-in, where a password of their own is chosen.`,
+  );
 }
 
 /** What of an account is for everybody's eyes: not the hash. */

@@ -1,14 +1,14 @@
 // signet audit: reads the record of who did what, and checks that nobody rewrote it.
 
-import { InvalidArgumentError, type Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { auditEvents } from '../audit/events.ts';
 import { nearest } from '../config/nearest.ts';
 import { durationPattern, toSeconds } from '../config/rules.ts';
 import { AppError } from '../errors.ts';
-import { moment, table } from './tables.ts';
 import type { Store } from '../server.ts';
 import { accountOf } from './person.ts';
 import type { Session } from './session.ts';
+import { moment, table } from './tables.ts';
 
 interface Given {
   event?: string;
@@ -21,7 +21,8 @@ interface Given {
 export function auditCommands(program: Command, session: Session): void {
   const audit = program.command('audit').description('the record of who did what');
 
-  audit.command('list')
+  audit
+    .command('list')
     .description('show events, newest first; ROW is the place in the chain that "verify" checks')
     .option('--event <name>', 'only this event, such as key.activated; "signet audit events" lists them', eventName)
     .option('--subject <who>', 'only about this account (e-mail address or id), key or application')
@@ -30,25 +31,43 @@ export function auditCommands(program: Command, session: Session): void {
     .option('--limit <count>', 'at most this many, up to 1000', count, 50)
     .action(async (given: Given, command: Command) => {
       const { request, subject: who, limit, ...others } = given;
-      const found = await session.withStore(async (store) => store.audit.list({
-        ...others, ...(who && await aboutWhom(store, who)), reference: request, limit: Math.min(limit + 1, mostEvents),
-      }));
+      const found = await session.withStore(async (store) =>
+        store.audit.list({
+          ...others,
+          ...(who && (await aboutWhom(store, who))),
+          reference: request,
+          limit: Math.min(limit + 1, mostEvents),
+        }),
+      );
       const events = found.slice(0, limit);
       const asked = command.getOptionValueSource('limit') !== 'default';
-      if (found.length > limit && !asked) session.note(`there are older events; these are the newest ${limit} (--limit, --since)`);
+      if (found.length > limit && !asked)
+        session.note(`there are older events; these are the newest ${limit} (--limit, --since)`);
       const rows = events.map(({ seq, at, event, actor, subject, clientId, detail }) => [
-        seq === null ? '' : String(seq), moment(at), event, actor ?? '', subject ?? clientId ?? '', detailText(detail),
+        seq === null ? '' : String(seq),
+        moment(at),
+        event,
+        actor ?? '',
+        subject ?? clientId ?? '',
+        detailText(detail),
       ]);
-      session.answer({ events: events.map((event) => ({ ...event, at: new Date(event.at) })) }, events.length === 0
-        ? request ? noneOfRequest : 'No events.'
-        : table(['ROW', 'TIME', 'EVENT', 'BY', 'SUBJECT', 'DETAIL'], rows));
+      session.answer(
+        { events: events.map((event) => ({ ...event, at: new Date(event.at) })) },
+        events.length === 0
+          ? request
+            ? noneOfRequest
+            : 'No events.'
+          : table(['ROW', 'TIME', 'EVENT', 'BY', 'SUBJECT', 'DETAIL'], rows),
+      );
     });
 
-  audit.command('events')
+  audit
+    .command('events')
     .description('list the names of events, and what each says')
     .action(() => session.answer({ events: auditEvents }, table(['EVENT', 'SAYS'], Object.entries(auditEvents))));
 
-  audit.command('verify')
+  audit
+    .command('verify')
     .description('check the chain of administrative and key events; exit code 1 if a row was changed, removed or moved')
     .action(async () => {
       const verdict = await session.withStore((store) => store.audit.verify());
@@ -58,8 +77,11 @@ export function auditCommands(program: Command, session: Session): void {
           hint: 'compare the table audit_events with a backup, from that row on',
         });
       }
-      session.answer(verdict, `the chain is whole: ${verdict.checked} rows\nIts head is ${verdict.head || '(empty)'}; `
-        + 'noted elsewhere, it also proves later that no rows were cut off at the end.');
+      session.answer(
+        verdict,
+        `the chain is whole: ${verdict.checked} rows\nIts head is ${verdict.head || '(empty)'}; ` +
+          'noted elsewhere, it also proves later that no rows were cut off at the end.',
+      );
     });
 }
 
@@ -72,9 +94,10 @@ const noneOfRequest = 'No events. The log of the server has a line for each page
 async function aboutWhom(store: Store, who: string): Promise<{ subject: string } | { clientId: string }> {
   if (who.includes('@')) return { subject: (await accountOf(store, who)).id };
   if ((await store.clients.list()).some(({ clientId }) => clientId === who)) return { clientId: who };
-  const isKnown = await store.accounts.find(who)
-    || (await store.keyring.list()).some(({ kid }) => kid === who)
-    || (await store.audit.list({ subject: who, limit: 1 })).length > 0;
+  const isKnown =
+    (await store.accounts.find(who)) ||
+    (await store.keyring.list()).some(({ kid }) => kid === who) ||
+    (await store.audit.list({ subject: who, limit: 1 })).length > 0;
   if (isKnown) return { subject: who };
   throw new AppError('subject_unknown', 404, `there is no account, key or application ${who}`, {
     hint: 'signet accounts list, signet keys list and signet clients list show them all.',

@@ -2,25 +2,28 @@
 
 import type { Command } from 'commander';
 import { disabledDeclared } from '../clients/disabled.ts';
+import { type ConfigProblem, configWarnings, formatProblem } from '../config/config.ts';
+import { describeConfig, type SettingDescription } from '../config/describe.ts';
 import { formatDuration } from '../config/rules.ts';
 import { formatPath, isObject, listSettings } from '../config/sources.ts';
-import { describeConfig, type SettingDescription } from '../config/describe.ts';
-import { configWarnings, formatProblem, type ConfigProblem } from '../config/config.ts';
-import { table } from './tables.ts';
 import type { Session } from './session.ts';
+import { table } from './tables.ts';
 
 export function configCommands(program: Command, session: Session): void {
   const config = program.command('config').description('the configuration: signet.yaml and SIGNET_* variables');
 
-  config.command('check')
+  config
+    .command('check')
     .description('print every setting with its value and source, or list every problem')
     .action(async () => {
       const config = session.config();
       const described = describeConfig(config);
-      const warnings = [...configWarnings(config), ...await disabledDeclared(config)];
+      const warnings = [...configWarnings(config), ...(await disabledDeclared(config))];
       const rows = described.flatMap(leaves).map(({ path, value, source }) => [path, shown(path, value), source]);
-      session.answer({ settings: described, warnings },
-        [table(['SETTING', 'VALUE', 'FROM'], rows), ...warnings.map(formatWarning)].join('\n\n'));
+      session.answer(
+        { settings: described, warnings },
+        [table(['SETTING', 'VALUE', 'FROM'], rows), ...warnings.map(formatWarning)].join('\n\n'),
+      );
     });
 }
 
@@ -36,7 +39,11 @@ function leaves({ path, value, source }: SettingDescription): SettingDescription
 }
 
 // What is read as a number and yet may be written as text is a duration: 90d.
-const durations = new Set(listSettings().filter(({ kind }) => kind === 'text').map(({ path }) => formatPath(path)));
+const durations = new Set(
+  listSettings()
+    .filter(({ kind }) => kind === 'text')
+    .map(({ path }) => formatPath(path)),
+);
 
 function shown(path: string, value: unknown): string {
   if (Array.isArray(value)) return value.length === 0 ? '(none)' : value.join(', ');

@@ -6,8 +6,8 @@ import type { EntraConfig } from '../config/config.ts';
 import { AppError } from '../errors.ts';
 import { createLog } from '../log.ts';
 import { usageError } from './failure.ts';
-import { moment, table } from './tables.ts';
 import type { Session } from './session.ts';
+import { moment, table } from './tables.ts';
 
 export function entraCommands(program: Command, session: Session): void {
   const entra = program.command('entra').description('Microsoft Entra ID, as it is configured');
@@ -20,36 +20,51 @@ export function entraCommands(program: Command, session: Session): void {
     });
   }
 
-  entra.command('check')
+  entra
+    .command('check')
     .description('sign in once at the live tenant, and report what it does; nothing is stored, nobody is named')
     .option('--port <port>', 'port on localhost that the browser comes back to', '8400')
     .option('--context <id>', 'authentication context of Conditional Access to ask for, such as c1')
     .action(async (given: { port: string; context?: string }) => {
-      const [config, { log: { level } }] = [configured(), session.config()];
+      const [
+        config,
+        {
+          log: { level },
+        },
+      ] = [configured(), session.config()];
       const port = Number(given.port);
       if (!/^\d{1,5}$/.test(given.port) || port < 1 || port > 65_535) throw usageError('--port must be a port number');
       if (given.context && !/^c\d{1,2}$/.test(given.context)) throw usageError('--context must be c1 to c99');
       const { checkLive } = await import('../entra/live-check.ts');
       const { cloudOf } = await import('../entra/clouds.ts');
       const findings = await checkLive({
-        config, port, context: given.context, dispatcher: session.io.dispatcher,
+        config,
+        port,
+        context: given.context,
+        dispatcher: session.io.dispatcher,
         log: createLog(level === 'info' ? 'warn' : level, session.io.err),
-        ready: (url) => session.note(
-          `http://localhost:${port}/sign-in/entra/callback has to be a redirect URI of the app (platform Web).\n` +
-          `Open this and sign in:\n\n${url}\n`),
+        ready: (url) =>
+          session.note(
+            `http://localhost:${port}/sign-in/entra/callback has to be a redirect URI of the app (platform Web).\n` +
+              `Open this and sign in:\n\n${url}\n`,
+          ),
       });
       const rows = findings.map(({ number, question, seen }) => [String(number), question, seen]);
       session.answer({ cloud: cloudOf(config).name, findings }, table(['', 'QUESTION', 'SEEN'], rows));
     });
 
-  entra.command('refresh-keys')
+  entra
+    .command('refresh-keys')
     .description('the emergency: every server forgets the signing keys of Microsoft, and loads them anew')
     .action(() => {
       configured();
       return session.withStore(async ({ entraKeys }) => {
         const asked = await entraKeys.ask({ actor: session.actor });
-        session.answer(asked, 'The next token from Microsoft is checked with the keys that it publishes then.\n'
-          + `Running servers have forgotten the others by ${moment(asked.serversFollowBy)}.`);
+        session.answer(
+          asked,
+          'The next token from Microsoft is checked with the keys that it publishes then.\n' +
+            `Running servers have forgotten the others by ${moment(asked.serversFollowBy)}.`,
+        );
       });
     });
 }

@@ -4,7 +4,7 @@
 import { CommanderError } from 'commander';
 import { ConfigError, type ConfigProblem } from '../config/config.ts';
 import { AppError } from '../errors.ts';
-import { UnsafeStep, type Breakage } from '../keys/operations.ts';
+import { type Breakage, UnsafeStep } from '../keys/operations.ts';
 
 export const exitCodes = { done: 0, failed: 1, wrong: 2, unknown: 3 } as const;
 

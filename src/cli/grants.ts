@@ -3,31 +3,45 @@
 
 import type { Command } from 'commander';
 import { nameOf } from '../accounts/account.ts';
-import { moment, table } from './tables.ts';
 import { accountOf, whom } from './person.ts';
 import type { Session } from './session.ts';
+import { moment, table } from './tables.ts';
 
 export function grantCommands(program: Command, session: Session): void {
   const grants = program.command('grants').description('what people let applications do');
 
-  grants.command('list')
+  grants
+    .command('list')
     .description('show the grants of a person, oldest first')
     .argument('<account>', whom)
-    .action((who: string) => session.withStore(async (store) => {
-      const account = await accountOf(store, who);
-      const all = await store.grants.list(account.id);
-      const rows = all.map(({ grantId, clientId, audiences, since, until }) =>
-        [grantId, clientId, audiences.join(', '), moment(since), moment(until)]);
-      session.answer({ accountId: account.id, grants: all }, all.length === 0
-        ? `${nameOf(account)} is signed in to no application.`
-        : table(['GRANT', 'APPLICATION', 'APIS', 'SINCE', 'UNTIL'], rows));
-    }));
+    .action((who: string) =>
+      session.withStore(async (store) => {
+        const account = await accountOf(store, who);
+        const all = await store.grants.list(account.id);
+        const rows = all.map(({ grantId, clientId, audiences, since, until }) => [
+          grantId,
+          clientId,
+          audiences.join(', '),
+          moment(since),
+          moment(until),
+        ]);
+        session.answer(
+          { accountId: account.id, grants: all },
+          all.length === 0
+            ? `${nameOf(account)} is signed in to no application.`
+            : table(['GRANT', 'APPLICATION', 'APIS', 'SINCE', 'UNTIL'], rows),
+        );
+      }),
+    );
 
-  grants.command('revoke')
+  grants
+    .command('revoke')
     .description('end one grant: its refresh token at once, its access tokens within revocation.ttl')
     .argument('<grant>', 'as signet grants list shows it')
-    .action((grantId: string) => session.withStore(async (store) => {
-      const ended = await store.grants.revoke(grantId, { actor: session.actor });
-      session.answer(ended, `grant ${grantId} for ${ended.clientId} is revoked`);
-    }));
+    .action((grantId: string) =>
+      session.withStore(async (store) => {
+        const ended = await store.grants.revoke(grantId, { actor: session.actor });
+        session.answer(ended, `grant ${grantId} for ${ended.clientId} is revoked`);
+      }),
+    );
 }

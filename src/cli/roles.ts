@@ -1,14 +1,14 @@
 // signet roles: where the roles of people come from. Neither command changes anything.
 
 import type { Command } from 'commander';
-import { nameOf, type Account } from '../accounts/account.ts';
-import { loadRoleMapping, type Config } from '../config/config.ts';
+import { type Account, nameOf } from '../accounts/account.ts';
 import type { Identity } from '../accounts/identities.ts';
-import { compareMappings, explainRoles, mappingOf, rolesOf, type RoleMapping } from '../accounts/role-mapping.ts';
+import { compareMappings, explainRoles, mappingOf, type RoleMapping, rolesOf } from '../accounts/role-mapping.ts';
+import { type Config, loadRoleMapping } from '../config/config.ts';
 import { evidenceOf } from '../entra/account-linking.ts';
-import { facts, moment, table } from './tables.ts';
 import { accountOf, whom } from './person.ts';
 import type { Session } from './session.ts';
+import { facts, moment, table } from './tables.ts';
 
 const configuredMapping = ({ entra }: Pick<Config, 'entra'>): RoleMapping =>
   entra ? mappingOf(entra.tenant, entra.roles) : { appRoles: {}, groups: {} };
@@ -16,7 +16,8 @@ const configuredMapping = ({ entra }: Pick<Config, 'entra'>): RoleMapping =>
 export function roleCommands(program: Command, session: Session): void {
   const roles = program.command('roles').description('where the roles of people come from');
 
-  roles.command('explain')
+  roles
+    .command('explain')
     .description('say of each role whether a person has it, and why or why not')
     .argument('<account>', whom)
     .action(async (who: string) => {
@@ -27,7 +28,8 @@ export function roleCommands(program: Command, session: Session): void {
       explain(session, configuredMapping(session.config()), account, identities);
     });
 
-  roles.command('dry-run')
+  roles
+    .command('dry-run')
     .description('show who would gain or lose which roles by another mapping than entra.roles')
     .argument('<mapping.yaml>', 'file with what stands under entra.roles')
     .action(async (file: string) => {
@@ -43,10 +45,12 @@ export function roleCommands(program: Command, session: Session): void {
         const accounts = (await store.accounts.list()).filter(({ id }) => known.has(id));
         return accounts.map((account) => ({ account, evidence: evidenceOf(known.get(account.id)!) }));
       });
-      const changes = people.map(({ account, evidence }) => ({
-        account: { id: account.id, name: nameOf(account) },
-        ...compareMappings(before, after, account.assignedRoles, evidence),
-      })).filter(({ gains, loses }) => gains.length + loses.length > 0);
+      const changes = people
+        .map(({ account, evidence }) => ({
+          account: { id: account.id, name: nameOf(account) },
+          ...compareMappings(before, after, account.assignedRoles, evidence),
+        }))
+        .filter(({ gains, loses }) => gains.length + loses.length > 0);
       answerChanges(session, changes, people.length);
     });
 }
@@ -60,13 +64,16 @@ function explain(session: Session, mapping: RoleMapping, account: Account, ident
   const document = { account: { id: account.id, name: nameOf(account) }, roles: explained, said, current: !isStale };
 
   const rows = explained.flatMap(({ role, has, because }) =>
-    because.map((reason, at) => (at === 0 ? [role, has ? 'yes' : 'no', reason] : ['', '', reason])));
+    because.map((reason, at) => (at === 0 ? [role, has ? 'yes' : 'no', reason] : ['', '', reason])),
+  );
   const parts = [
     facts({
-      account: nameOf(account), id: account.id,
+      account: nameOf(account),
+      id: account.id,
       'Microsoft said': said.map(({ at }) => moment(at)).join(', ') || 'nothing: the person never came from there',
     }),
-    explained.length > 0 ? table(['ROLE', 'HAS IT', 'BECAUSE'], rows)
+    explained.length > 0
+      ? table(['ROLE', 'HAS IT', 'BECAUSE'], rows)
       : 'There is no role that this person has, or could have by the mapping.',
     ...(isStale ? ['The mapping has changed since. Tokens say so from the next sign-in or check at refresh on.'] : []),
   ];
@@ -80,11 +87,11 @@ interface Change {
 }
 
 function answerChanges(session: Session, changes: Change[], people: number): void {
-  const summary = changes.length === 0
-    ? `Nobody of ${people} would gain or lose a role.`
-    : `${changes.length} of ${people} would change. Nothing was applied: that takes entra.roles and a restart.`;
-  const rows = changes.map(({ account: { id, name }, gains, loses }) =>
-    [name, gains.join(', '), loses.join(', '), id]);
+  const summary =
+    changes.length === 0
+      ? `Nobody of ${people} would gain or lose a role.`
+      : `${changes.length} of ${people} would change. Nothing was applied: that takes entra.roles and a restart.`;
+  const rows = changes.map(({ account: { id, name }, gains, loses }) => [name, gains.join(', '), loses.join(', '), id]);
   const shown = changes.length === 0 ? '' : `${table(['ACCOUNT', 'GAINS', 'LOSES', 'ID'], rows)}\n\n`;
   session.answer({ people, changes }, shown + summary);
 }

@@ -4,11 +4,11 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { accountCommands } from './accounts.ts';
-import { clientCommands } from './clients.ts';
 import { auditCommands } from './audit.ts';
+import { clientCommands } from './clients.ts';
 import { configCommands } from './config.ts';
-import { describeFailure, exitCodes, exitCodesHelp, failureText } from './failure.ts';
 import { entraCommands } from './entra.ts';
+import { describeFailure, exitCodes, exitCodesHelp, failureText } from './failure.ts';
 import { grantCommands } from './grants.ts';
 import { keyCommands } from './keys.ts';
 import { roleCommands } from './roles.ts';
@@ -20,7 +20,9 @@ import { verifyCommand } from './verify.ts';
 export async function run(argv: readonly string[], io: Io): Promise<number> {
   const json = argv.includes('--json');
   let told = '';
-  const program: Command = createProgram((text) => { told += text; }, io.columns);
+  const program: Command = createProgram((text) => {
+    told += text;
+  }, io.columns);
   const session = createSession(io, { json, configFile: () => program.opts<{ config?: string }>().config });
   serveCommand(program, session);
   configCommands(program, session);
@@ -62,8 +64,11 @@ function createProgram(tell: (text: string) => void, columns = 100): Command {
     .helpCommand(false)
     .configureHelp({ showGlobalOptions: true, visibleGlobalOptions: sharedOptions })
     .configureOutput({
-      writeOut: tell, writeErr: tell, outputError: () => undefined,
-      getOutHelpWidth: () => columns, getErrHelpWidth: () => columns,
+      writeOut: tell,
+      writeErr: tell,
+      outputError: () => undefined,
+      getOutHelpWidth: () => columns,
+      getErrHelpWidth: () => columns,
     })
     .addHelpText('after', `\n${exitCodesHelp}\n\nFrom a checkout, signet is: npm run signet --`)
     .exitOverride();

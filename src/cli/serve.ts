@@ -2,14 +2,15 @@
 
 import { relative } from 'node:path';
 import type { Command } from 'commander';
-import { ownCommand, type Config } from '../config/config.ts';
+import { type Config, ownCommand } from '../config/config.ts';
 import { createLog } from '../log.ts';
 import type { RunningServer } from '../server.ts';
-import { facts, framed } from './tables.ts';
 import type { Io, Session } from './session.ts';
+import { facts, framed } from './tables.ts';
 
 export function serveCommand(program: Command, session: Session): void {
-  program.command('serve')
+  program
+    .command('serve')
     .description('start the server; SIGINT or SIGTERM stops it when requests under way are finished')
     .action(async () => {
       // First of all: whoever stops a server that is still starting, or has this moment said that it runs, means a stop
@@ -31,7 +32,8 @@ export function serveCommand(program: Command, session: Session): void {
       try {
         session.answer(
           { ...addresses(config), listening: server.url, firstAdministrator: server.firstAdministrator ?? null },
-          server.firstAdministrator ? firstStart(config, server, session.io) : laterStart(config, server));
+          server.firstAdministrator ? firstStart(config, server, session.io) : laterStart(config, server),
+        );
         await stopped;
         await server.drain();
       } finally {
@@ -60,13 +62,13 @@ function firstStart(config: Config, { url, firstAdministrator }: RunningServer, 
 ${facts({ issuer, discovery, jwks, listening: url })}
 
 ${framed([
-    'The first administrator. The password is shown this once.',
-    '',
-    `e-mail              ${email}`,
-    `one-time password   ${oneTimePassword}`,
-    '',
-    'It is good for one sign-in, where a password of your own is chosen.',
-  ])}
+  'The first administrator. The password is shown this once.',
+  '',
+  `e-mail              ${email}`,
+  `one-time password   ${oneTimePassword}`,
+  '',
+  'It is good for one sign-in, where a password of your own is chosen.',
+])}
 
 What to do next:
 

@@ -2,9 +2,9 @@
 // to speak: one answer on standard output, notes on standard error. Nothing here knows the process; main.ts does.
 
 import type { Dispatcher } from 'undici';
-import { loadConfig, type Config } from '../config/config.ts';
-import type { LogEvent } from '../log-events.ts';
+import { type Config, loadConfig } from '../config/config.ts';
 import { createLog, type Facts, type Log } from '../log.ts';
+import type { LogEvent } from '../log-events.ts';
 import type { Store } from '../server.ts';
 
 /** The world outside of a command. */

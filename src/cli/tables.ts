@@ -5,7 +5,12 @@
 export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
   const lines = [headings, ...rows.map((row) => row.map(printable))];
   const widths = headings.map((_heading, column) => Math.max(...lines.map((line) => line[column]!.length)));
-  const aligned = lines.map((line) => line.map((entry, column) => entry.padEnd(widths[column]!)).join('  ').trimEnd());
+  const aligned = lines.map((line) =>
+    line
+      .map((entry, column) => entry.padEnd(widths[column]!))
+      .join('  ')
+      .trimEnd(),
+  );
   return aligned.join('\n');
 }
 

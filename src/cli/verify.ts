@@ -2,13 +2,14 @@
 
 import type { Command } from 'commander';
 import { AppError } from '../errors.ts';
-import { createVerifier, VerificationError, type AccessToken, type Verifier } from '../verifier/index.ts';
+import { type AccessToken, createVerifier, VerificationError, type Verifier } from '../verifier/index.ts';
 import { usageError } from './failure.ts';
-import { facts, moment } from './tables.ts';
 import type { Session } from './session.ts';
+import { facts, moment } from './tables.ts';
 
 export function verifyCommand(program: Command, session: Session): void {
-  program.command('verify')
+  program
+    .command('verify')
     .description('check an access token as a service would, and print its claims')
     .argument('<token>', 'the token; - reads it from standard input, so that it stays out of the shell history')
     .option('--audience <audience>', 'the API that the token must be for')
@@ -44,7 +45,8 @@ async function verified(verifier: Verifier, token: string, issuer: string): Prom
     if (code === 'keys_unavailable' || code === 'revocation_unavailable') {
       const missing = code === 'keys_unavailable' ? 'keys' : 'status list';
       throw new AppError(code, 503, `the ${missing} of ${issuer} cannot be fetched${reason(cause)}`, {
-        cause, hint: 'is the server running, and reachable under that address from here?',
+        cause,
+        hint: 'is the server running, and reachable under that address from here?',
       });
     }
     const hint = code === 'wrong_issuer' ? `it should be from ${issuer}; --issuer names another issuer` : hints[code];

@@ -2,7 +2,7 @@
 // but for the one that is built in: the administration of this server.
 
 import { audienceNames } from '../config/application-rules.ts';
-import { administrationApi, type ApiConfig } from '../config/config.ts';
+import { type ApiConfig, administrationApi } from '../config/config.ts';
 
 export interface Apis {
   /** The API behind an audience, or undefined: then no token is issued for it. */

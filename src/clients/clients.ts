@@ -5,13 +5,13 @@
 
 import { hash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { readDisabled } from './disabled.ts';
+import type { Audit } from '../audit/audit.ts';
+import type { AuditEventName } from '../audit/events.ts';
 import { clientIdPattern } from '../config/application-rules.ts';
 import type { ApplicationConfig } from '../config/config.ts';
-import type { AuditEventName } from '../audit/events.ts';
-import type { Audit } from '../audit/audit.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError, isAppError } from '../errors.ts';
+import { readDisabled } from './disabled.ts';
 
 export interface Application extends ApplicationConfig {
   /** Whether it stands in signet.yaml, where alone it can be changed; stopped it can be from here. */
@@ -87,7 +87,9 @@ export function createClients(
   let changes = 0;
 
   async function read(clientId: string): Promise<Application | undefined> {
-    const { rows: [row] } = await db.query<Row>(`select ${columns} from clients where id = $1`, [clientId]);
+    const {
+      rows: [row],
+    } = await db.query<Row>(`select ${columns} from clients where id = $1`, [clientId]);
     return row && fromRow(row);
   }
 
@@ -97,7 +99,9 @@ export function createClients(
   /** Of declared applications, too: as fresh as what is known of the others. */
   async function disabledNow(): Promise<ReadonlyMap<string, number>> {
     if (disabled && now() - disabled.readAt < cacheSeconds * 1000) return disabled.ids;
-    reading ??= readDisabledAnew().finally(() => { reading = undefined; });
+    reading ??= readDisabledAnew().finally(() => {
+      reading = undefined;
+    });
     if (!disabled) return reading;
     const known = disabled.ids;
     const patience = new AbortController();
@@ -146,7 +150,10 @@ export function createClients(
 
   /** @param work answers whether there is such an application */
   async function change(
-    clientId: string, event: AuditEventName, actor: string, work: (tx: Queryable) => Promise<boolean>,
+    clientId: string,
+    event: AuditEventName,
+    actor: string,
+    work: (tx: Queryable) => Promise<boolean>,
     { endsTokens = false } = {},
   ) {
     await db.transaction(async (tx) => {
@@ -162,20 +169,25 @@ export function createClients(
 
   async function disable(tx: Queryable, clientId: string): Promise<boolean> {
     if (!fromFile.has(clientId)) {
-      const { rowCount } = await tx.query(
-        'update clients set disabled_at = $2, updated_at = $2 where id = $1', [clientId, now()]);
+      const { rowCount } = await tx.query('update clients set disabled_at = $2, updated_at = $2 where id = $1', [
+        clientId,
+        now(),
+      ]);
       return rowCount > 0;
     }
     await tx.query(
       `insert into disabled_clients (client_id, disabled_at) values ($1, $2) on conflict (client_id) do nothing`,
-      [clientId, now()]);
+      [clientId, now()],
+    );
     return true;
   }
 
   async function enable(tx: Queryable, clientId: string): Promise<boolean> {
     await tx.query('delete from disabled_clients where client_id = $1', [clientId]);
-    const { rowCount } = await tx.query(
-      'update clients set disabled_at = null, updated_at = $2 where id = $1', [clientId, now()]);
+    const { rowCount } = await tx.query('update clients set disabled_at = null, updated_at = $2 where id = $1', [
+      clientId,
+      now(),
+    ]);
     return fromFile.has(clientId) || rowCount > 0;
   }
 
@@ -186,16 +198,22 @@ export function createClients(
       const { rows } = await db.query<Row>(`select ${columns} from clients order by id`);
       // One that was registered before it was declared is hidden by the file, here as in `find`.
       const stopped = await readDisabled(db);
-      const declaredOnes = [...fromFile.values()].map((one) => ({ ...one, ...disabledSince(stopped.get(one.clientId)) }));
+      const declaredOnes = [...fromFile.values()].map((one) => ({
+        ...one,
+        ...disabledSince(stopped.get(one.clientId)),
+      }));
       return [...declaredOnes, ...rows.map(fromRow).filter(({ clientId }) => !fromFile.has(clientId))];
     },
 
     async toldOfLogout(tx, clientIds) {
       const registered = clientIds.filter((clientId) => !fromFile.has(clientId));
       const names = registered.map((_, at) => `$${at + 1}`).join(', ');
-      const { rows } = names === '' ? { rows: [] } : await tx.query<Row>(
-        `select ${columns} from clients where id in (${names})`, registered);
-      const declaredOnes = clientIds.flatMap((clientId) => fromFile.get(clientId) ?? [])
+      const { rows } =
+        names === ''
+          ? { rows: [] }
+          : await tx.query<Row>(`select ${columns} from clients where id in (${names})`, registered);
+      const declaredOnes = clientIds
+        .flatMap((clientId) => fromFile.get(clientId) ?? [])
         .filter((one) => one.backchannelLogoutUri !== undefined);
       const stopped = declaredOnes.length === 0 ? new Map() : await readDisabled(tx);
       const able = rows.map(fromRow).filter((one) => one.backchannelLogoutUri !== undefined && !one.disabledAt);
@@ -210,13 +228,15 @@ export function createClients(
         await db.transaction(async (tx) => {
           await tx.query(
             `insert into clients (id, metadata, secret_hash, created_at, updated_at) values ($1, $2, $3, $4, $4)`,
-            [clientId, JSON.stringify(metadata), secretHash ?? null, now()]);
+            [clientId, JSON.stringify(metadata), secretHash ?? null, now()],
+          );
           await audit.append(tx, { event: 'application.registered', actor, clientId, detail: { type: metadata.type } });
         });
       } catch (error) {
         if (!isAppError(error, 'unique_violation')) throw error;
         throw new AppError('application_exists', 409, `an application with the client id ${clientId} exists already`, {
-          cause: error, hint: 'Choose another --id, or leave it out to have one made.',
+          cause: error,
+          hint: 'Choose another --id, or leave it out to have one made.',
         });
       }
       return { application: { ...metadata, clientId, secretHash, declared: false }, secret };
@@ -226,20 +246,39 @@ export function createClients(
       const application = fromFile.get(clientId) ?? (await read(clientId));
       if (!application) throw unknownApplication(clientId);
       if (!needsSecret(application.type)) {
-        throw new AppError('application_public', 409,
-          `application ${clientId} is of type ${application.type}: it has no secret`);
+        throw new AppError(
+          'application_public',
+          409,
+          `application ${clientId} is of type ${application.type}: it has no secret`,
+        );
       }
       refuseDeclared(clientId);
       const secret = newSecret();
-      await change(clientId, 'application.secret_renewed', actor, async (tx) => (await tx.query(
-        'update clients set secret_hash = $2, updated_at = $3 where id = $1', [clientId, hashSecret(secret), now()],
-      )).rowCount > 0, { endsTokens: true });
+      await change(
+        clientId,
+        'application.secret_renewed',
+        actor,
+        async (tx) =>
+          (
+            await tx.query('update clients set secret_hash = $2, updated_at = $3 where id = $1', [
+              clientId,
+              hashSecret(secret),
+              now(),
+            ])
+          ).rowCount > 0,
+        { endsTokens: true },
+      );
       return secret;
     },
 
     async setDisabled(clientId, isDisabled, actor) {
-      await change(clientId, isDisabled ? 'application.disabled' : 'application.enabled', actor,
-        (tx) => (isDisabled ? disable : enable)(tx, clientId), { endsTokens: isDisabled });
+      await change(
+        clientId,
+        isDisabled ? 'application.disabled' : 'application.enabled',
+        actor,
+        (tx) => (isDisabled ? disable : enable)(tx, clientId),
+        { endsTokens: isDisabled },
+      );
     },
 
     // On SQLite the word comes after whatever was committed, at most twice a second: then each application that is in
@@ -253,9 +292,10 @@ export function createClients(
 }
 
 /** RFC 6749 §2.3: one way in each request. The cause is a setting of a library, so the answer says which. */
-export const authenticatedTwice = 'the client secret was sent twice, in the Authorization header and in the form: send it '
-  + 'in one way. Where a library does it, one of its settings adds the second: client_secret in auto_refresh_kwargs or '
-  + 'include_client_id (requests-oauthlib, Flask-Dance), token_endpoint_auth_method (Authlib), AuthStyle (golang.org/x/oauth2)';
+export const authenticatedTwice =
+  'the client secret was sent twice, in the Authorization header and in the form: send it ' +
+  'in one way. Where a library does it, one of its settings adds the second: client_secret in auto_refresh_kwargs or ' +
+  'include_client_id (requests-oauthlib, Flask-Dance), token_endpoint_auth_method (Authlib), AuthStyle (golang.org/x/oauth2)';
 
 /** Whether an application of this type authenticates with a secret (RFC 6749 §2.1, confidential). */
 export function needsSecret(type: ApplicationConfig['type']): boolean {

@@ -10,7 +10,8 @@ import { isAppError } from '../errors.ts';
 export async function readDisabled(db: Queryable): Promise<ReadonlyMap<string, number>> {
   const { rows } = await db.query<{ id: string; disabled_at: number }>(
     `select client_id as id, disabled_at from disabled_clients
-     union all select id, disabled_at from clients where disabled_at is not null`);
+     union all select id, disabled_at from clients where disabled_at is not null`,
+  );
   return new Map(rows.map((row) => [row.id, row.disabled_at]));
 }
 
@@ -23,7 +24,8 @@ const lookWithinMs = 2_000;
 export async function disabledDeclared(config: Config): Promise<ConfigProblem[]> {
   if (config.applications.length === 0) return [];
   const notKnown = {
-    source: '', path: 'database.url',
+    source: '',
+    path: 'database.url',
     message: 'is not reached from here, so whether an application is disabled (signet clients disable) is not known',
   };
   const look = async () => {
@@ -46,8 +48,9 @@ export async function disabledAmong({ applications }: Config, db: Queryable): Pr
   return applications.flatMap(({ clientId }, index) => {
     const since = disabled.get(clientId);
     if (since === undefined) return [];
-    const message = `(${clientId}) is disabled since ${new Date(since).toISOString()}, whatever stands here, until: `
-      + `signet clients enable ${clientId}`;
+    const message =
+      `(${clientId}) is disabled since ${new Date(since).toISOString()}, whatever stands here, until: ` +
+      `signet clients enable ${clientId}`;
     return [{ source: '', path: `applications[${index}]`, message }];
   });
 }

@@ -1,7 +1,7 @@
 // What applications and APIs may be called by and where people and tokens may be sent: each limit is that of a standard,
 // or has its reason beside it. What is legal and yet unwise is a warning (warnings.ts), not a problem.
 
-import { isWeb, parse, transportProblem, type Rule } from './rules.ts';
+import { isWeb, parse, type Rule, transportProblem } from './rules.ts';
 
 /** VSCHAR (RFC 6749 Appendix A.1). The length is ours: it is in every token, event and log line. */
 export const clientIdPattern = /^[\x20-\x7e]{1,255}$/;
@@ -45,9 +45,34 @@ export function otherSpelling(uri: string): string | undefined {
 }
 
 // Not an application's own: run as a script, read from the device, or taken by something else wherever that is.
-const foreignSchemes = new Set(['about', 'blob', 'chrome', 'content', 'data', 'file', 'filesystem', 'ftp', 'intent',
-  'jar', 'javascript', 'ldap', 'ldaps', 'livescript', 'mailto', 'mhtml', 'mocha', 'ms-appx', 'resource', 'sms', 'tel',
-  'urn', 'vbscript', 'view-source', 'ws', 'wss']);
+const foreignSchemes = new Set([
+  'about',
+  'blob',
+  'chrome',
+  'content',
+  'data',
+  'file',
+  'filesystem',
+  'ftp',
+  'intent',
+  'jar',
+  'javascript',
+  'ldap',
+  'ldaps',
+  'livescript',
+  'mailto',
+  'mhtml',
+  'mocha',
+  'ms-appx',
+  'resource',
+  'sms',
+  'tel',
+  'urn',
+  'vbscript',
+  'view-source',
+  'ws',
+  'wss',
+]);
 
 /** What the type says of the scheme. Private-use schemes (RFC 8252 §7.1) belong to native applications. */
 export function schemeRule(type: string, { allowUndotted = false } = {}): Rule {
@@ -60,15 +85,18 @@ export function schemeRule(type: string, { allowUndotted = false } = {}): Rule {
     }
     if (type !== 'native') return 'must be https (http on loopback); other schemes are for applications of type native';
     if (allowUndotted || url.protocol.includes('.')) return undefined;
-    return 'must use a scheme named after a domain, such as com.example.app:/callback (RFC 8252 §7.1): any application ' +
-      'may claim another. Where it cannot be changed: allowRedirectSchemesThatAnyAppMayClaim: true';
+    return (
+      'must use a scheme named after a domain, such as com.example.app:/callback (RFC 8252 §7.1): any application ' +
+      'may claim another. Where it cannot be changed: allowRedirectSchemesThatAnyAppMayClaim: true'
+    );
   };
 }
 
 // RFC 8252 §7.3 names the loopback addresses, and §7.2 an https address that nobody else can have.
 function nativeHostProblem({ protocol, hostname }: URL): string | undefined {
   const isNamed = ['localhost', '127.0.0.1', '[::1]'].includes(hostname);
-  if (protocol === 'http:') return isNamed ? undefined : 'must have 127.0.0.1, [::1] or localhost as host (RFC 8252 §7.3)';
+  if (protocol === 'http:')
+    return isNamed ? undefined : 'must have 127.0.0.1, [::1] or localhost as host (RFC 8252 §7.3)';
   return isNamed ? 'must not be https on loopback: write http, or use a domain of its own (RFC 8252 §7.2)' : undefined;
 }
 
@@ -119,7 +147,8 @@ export const audienceRule: Rule = (value) => {
   if (value === '' || value !== value.trim() || /[\p{Cc}\p{Cs}]/u.test(value)) {
     return 'must be a name such as rabbitmq, or a URI such as https://orders.example.com';
   }
-  if (value.startsWith(audienceNames)) return `must not begin with ${audienceNames}: those are names of other audiences`;
+  if (value.startsWith(audienceNames))
+    return `must not begin with ${audienceNames}: those are names of other audiences`;
   if (!value.includes(':')) return undefined;
   const isUri = /^[a-z][a-z\d+.-]*:[^\s"<>\\^`{|}]+$/i.test(value) && parse(value) !== undefined;
   return isUri ? undefined : 'has a colon and so must be a URI, such as https://orders.example.com (RFC 7519 §2)';

@@ -19,8 +19,10 @@ export const clouds: Readonly<Record<Cloud, CloudHosts>> = {
   // Microsoft Entra External ID: tenants for customers, each at a host of its own. Their keys are those of the tenant in
   // the public cloud, and more. (https://learn.microsoft.com/entra/external-id/customers/)
   'external-id': {
-    login: '{tenantid}.ciamlogin.com', issuer: 'https://{tenantid}.ciamlogin.com/{tenantid}/v2.0',
-    graph: 'graph.microsoft.com', keyIssuer: 'https://login.microsoftonline.com/{tenantid}/v2.0',
+    login: '{tenantid}.ciamlogin.com',
+    issuer: 'https://{tenantid}.ciamlogin.com/{tenantid}/v2.0',
+    graph: 'graph.microsoft.com',
+    keyIssuer: 'https://login.microsoftonline.com/{tenantid}/v2.0',
   },
   usgov: microsofts('login.microsoftonline.us', 'graph.microsoft.us'),
   'usgov-dod': microsofts('login.microsoftonline.us', 'dod-graph.microsoft.us'),

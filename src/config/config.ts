@@ -5,22 +5,38 @@ import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { z } from 'zod';
+import { AppError } from '../errors.ts';
 import { clientSecretRule } from './application-rules.ts';
-import { isLoopbackHost } from './rules.ts';
 import { appRoleProblem, roleMapping } from './entra.ts';
 import { maxAccessTokenLife } from './fields.ts';
+import { isLoopbackHost } from './rules.ts';
 import {
-  administrationApi, configJsonSchema, issuerOf, settings, type api, type application, type Settings,
+  administrationApi,
+  type api,
+  type application,
+  configJsonSchema,
+  issuerOf,
+  type Settings,
+  settings,
 } from './schema.ts';
 import {
-  formatPath, isObject, merge, readEnvironment, readYaml, unknownName, unreadableFile,
-  type ConfigProblem, type Path, type Report, type Source, type Values,
+  type ConfigProblem,
+  formatPath,
+  isObject,
+  merge,
+  type Path,
+  type Report,
+  readEnvironment,
+  readYaml,
+  type Source,
+  unknownName,
+  unreadableFile,
+  type Values,
 } from './sources.ts';
 import { readValueFile } from './text.ts';
 import { warningsOf } from './warnings.ts';
-import { AppError } from '../errors.ts';
 
-export { administrationApi, configJsonSchema, isLoopbackHost, maxAccessTokenLife, type ConfigProblem };
+export { administrationApi, type ConfigProblem, configJsonSchema, isLoopbackHost, maxAccessTokenLife };
 
 /** Everything configured. Durations are in seconds, files are absolute paths, the whole is frozen. */
 export interface Config extends Omit<Settings, 'applications' | 'metrics'> {
@@ -106,8 +122,10 @@ export function loadConfig({ file, values, env = process.env, cwd = process.cwd(
   if (!parsed.data || problems.length > 0) throw new ConfigError(problems);
 
   const config = deepFreeze(complete(parsed.data, hashesOf(given, secrets), base));
-  warnings.set(config, warningsOf(config, secrets).map(({ path, message }) =>
-    ({ source: find(path), path: formatPath(path), message })));
+  warnings.set(
+    config,
+    warningsOf(config, secrets).map(({ path, message }) => ({ source: find(path), path: formatPath(path), message })),
+  );
   sources.set(config, sourceOf(given, { fromEnvironment, fromFile }));
   return config;
 }
@@ -117,9 +135,7 @@ export function loadConfig({ file, values, env = process.env, cwd = process.cwd(
  * @param tenant that of entra.tenant
  * @throws {ConfigError}
  */
-export function loadRoleMapping(
-  file: string, tenant: string | undefined, cwd = process.cwd(),
-): EntraConfig['roles'] {
+export function loadRoleMapping(file: string, tenant: string | undefined, cwd = process.cwd()): EntraConfig['roles'] {
   const problems: ConfigProblem[] = [];
   const report: Report = (source, path, message) => problems.push({ source, path: formatPath(path), message });
   const { values, find } = readYaml(resolve(cwd, file), { label: file, optional: false }, report);
@@ -160,7 +176,11 @@ function valueAt(values: unknown, path: Path): unknown {
 
 function complete(parsed: Settings, secretHashes: ReadonlyMap<number, string>, base: string): Config {
   const issuer = issuerOf(parsed);
-  const { keys, branding, metrics: { listen: metricsAt } } = parsed;
+  const {
+    keys,
+    branding,
+    metrics: { listen: metricsAt },
+  } = parsed;
   const isLocal = isLoopbackHost(new URL(issuer).hostname);
   return {
     ...parsed,
@@ -188,8 +208,13 @@ function complete(parsed: Settings, secretHashes: ReadonlyMap<number, string>, b
 }
 
 function withAbsoluteFiles(entra: EntraConfig, base: string): EntraConfig {
-  const absolute = <T extends object>(given: T): T => Object.fromEntries(Object.entries(given).map(([name, value]) =>
-    [name, name.endsWith('File') ? resolve(base, String(value)) : value])) as T;
+  const absolute = <T extends object>(given: T): T =>
+    Object.fromEntries(
+      Object.entries(given).map(([name, value]) => [
+        name,
+        name.endsWith('File') ? resolve(base, String(value)) : value,
+      ]),
+    ) as T;
   return { ...absolute(entra), ...(entra.secondary && { secondary: absolute(entra.secondary) }) };
 }
 
@@ -229,8 +254,10 @@ function readSecrets(given: Values, base: string, report: ReportAt): WrittenSecr
 
 /** By position. */
 function hashesOf(given: Values, secrets: readonly WrittenSecret[]): Map<number, string> {
-  const hashes = applicationsIn(given).map(({ secretSha256 }, index) =>
-    [index, typeof secretSha256 === 'string' ? secretSha256.toLowerCase() : undefined] as const);
+  const hashes = applicationsIn(given).map(
+    ({ secretSha256 }, index) =>
+      [index, typeof secretSha256 === 'string' ? secretSha256.toLowerCase() : undefined] as const,
+  );
   const known = hashes.filter((pair): pair is [number, string] => pair[1] !== undefined);
   return new Map([...known, ...secrets.map(({ application, secret }) => [application, sha256(secret)] as const)]);
 }

@@ -21,7 +21,9 @@ export function describeConfig(config: Config): SettingDescription[] {
   const valueAt = (path: readonly string[]) =>
     path.reduce<unknown>((value, name) => (isObject(value) ? value[name] : undefined), shown);
   const described = listSettings().map(({ path }) => ({
-    path: formatPath(path), value: valueAt(path), source: source(path),
+    path: formatPath(path),
+    value: valueAt(path),
+    source: source(path),
   }));
   const declared = (['applications', 'apis'] as const).flatMap((list) =>
     (shown[list] as object[]).map((entry, index) => ({
@@ -29,7 +31,8 @@ export function describeConfig(config: Config): SettingDescription[] {
       // What the secret of an application became when it was read; the schema knows it under the names it is written by.
       value: 'secretHash' in entry ? { ...entry, secretHash: mask } : entry,
       source: source([list, index]),
-    })));
+    })),
+  );
   return [...described.filter(({ value }) => value !== undefined), ...declared];
 }
 
@@ -51,11 +54,17 @@ function masked(schema: JsonSchema, value: unknown): unknown {
   if (!isObject(value)) return value;
   const { properties = {}, additionalProperties } = schema;
   const others = typeof additionalProperties === 'object' ? additionalProperties : {};
-  return Object.fromEntries(Object.entries(value).map(([name, inner]) =>
-    [name, masked(Object.hasOwn(properties, name) ? properties[name]! : others, inner)]));
+  return Object.fromEntries(
+    Object.entries(value).map(([name, inner]) => [
+      name,
+      masked(Object.hasOwn(properties, name) ? properties[name]! : others, inner),
+    ]),
+  );
 }
 
 // A password may also stand in the query (postgres://host/db?password=…), so that is left out as a whole.
 function withoutPassword(value: unknown): string {
-  return String(value).replace(/\?.*$/s, '?…').replace(/^([\w+.-]+:\/\/[^/@]*?):.*@/s, '$1:…@');
+  return String(value)
+    .replace(/\?.*$/s, '?…')
+    .replace(/^([\w+.-]+:\/\/[^/@]*?):.*@/s, '$1:…@');
 }

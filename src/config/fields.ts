@@ -2,7 +2,7 @@
 // fields. The settings themselves: schema.ts and entra.ts.
 
 import { z } from 'zod';
-import { durationPattern, formatDuration, toSeconds, type Rule } from './rules.ts';
+import { durationPattern, formatDuration, type Rule, toSeconds } from './rules.ts';
 
 export const minute = 60;
 export const hour = 60 * minute;
@@ -23,9 +23,13 @@ export const text = (rule: Rule) =>
 
 /** What people read: one line. */
 export const line = (max: number) =>
-  z.string().min(1).max(max).refine((value) => !/[\p{Cc}\p{Cs}]/u.test(value), {
-    error: 'must not contain line breaks or other control characters',
-  });
+  z
+    .string()
+    .min(1)
+    .max(max)
+    .refine((value) => !/[\p{Cc}\p{Cs}]/u.test(value), {
+      error: 'must not contain line breaks or other control characters',
+    });
 
 export const issue = (path: PropertyKey[], message: string) => ({ code: 'custom' as const, path, message });
 
@@ -55,13 +59,16 @@ export const accessTokenLife = (description: string) => duration(minute, maxAcce
 export const when = (...fields: string[]) => ({
   when: ({ issues }: z.core.ParsePayload) =>
     !issues.some(({ code, path = [] }) =>
-      path.length === 0 ? code === 'invalid_type' : fields.includes(String(path[0]))),
+      path.length === 0 ? code === 'invalid_type' : fields.includes(String(path[0])),
+    ),
 });
 
 /** The same for a rule that looks at the items of lists, and passes over those that have a problem of their own. */
 export const whenTyped = (...fields: string[]) => ({
   when: ({ issues }: z.core.ParsePayload) =>
     !issues.some(({ code, path = [] }) =>
-      code === 'invalid_type' ? path.length === 0 || fields.includes(String(path[0]))
-        : path.length === 1 && fields.includes(String(path[0]))),
+      code === 'invalid_type'
+        ? path.length === 0 || fields.includes(String(path[0]))
+        : path.length === 1 && fields.includes(String(path[0])),
+    ),
 });

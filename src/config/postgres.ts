@@ -18,24 +18,37 @@ type Check = (value: string) => string | undefined;
 
 const anything: Check = () => undefined;
 const number: Check = (value) => (/^\d{1,9}$/.test(value) ? undefined : 'must be a whole number');
-const oneOf = (...allowed: string[]): Check => (value) =>
-  (allowed.includes(value) ? undefined : `must be one of ${allowed.join(', ')}`);
+const oneOf =
+  (...allowed: string[]): Check =>
+  (value) =>
+    allowed.includes(value) ? undefined : `must be one of ${allowed.join(', ')}`;
 
 const parameters: Record<string, Check> = {
-  host: anything, port: anything, user: anything, password: anything,
+  host: anything,
+  port: anything,
+  user: anything,
+  password: anything,
   sslmode: oneOf('disable', 'no-verify', 'prefer', 'require', 'verify-ca', 'verify-full'),
   ssl: oneOf('true', 'false', '1', '0', 'no-verify'),
-  sslrootcert: anything, sslcert: anything, sslkey: anything,
+  sslrootcert: anything,
+  sslcert: anything,
+  sslkey: anything,
   sslnegotiation: oneOf('postgres', 'direct'),
   uselibpqcompat: oneOf('true', 'false'),
   // The driver binds the channel where the server offers it, and cannot insist.
-  channel_binding: (value) => (value === 'require' ? 'cannot be require here; write prefer' : oneOf('prefer', 'disable')(value)),
+  channel_binding: (value) =>
+    value === 'require' ? 'cannot be require here; write prefer' : oneOf('prefer', 'disable')(value),
   application_name: anything,
   options: anything,
-  target_session_attrs: (value) => (['standby', 'read-only', 'prefer-standby'].includes(value)
-    ? 'must be read-write: Signet writes' : oneOf('any', 'read-write', 'primary')(value)),
+  target_session_attrs: (value) =>
+    ['standby', 'read-only', 'prefer-standby'].includes(value)
+      ? 'must be read-write: Signet writes'
+      : oneOf('any', 'read-write', 'primary')(value),
   connect_timeout: number,
-  statement_timeout: number, lock_timeout: number, idle_in_transaction_session_timeout: number, query_timeout: number,
+  statement_timeout: number,
+  lock_timeout: number,
+  idle_in_transaction_session_timeout: number,
+  query_timeout: number,
   pool_max_conns: (value) => (/^[1-9]\d{0,3}$/.test(value) ? undefined : 'must be a whole number from 1'),
 };
 
@@ -62,7 +75,10 @@ export function parsePostgresUrl(url: string): PostgresAddress | string {
 function addressOf(authority: string, database: string, search: URLSearchParams): PostgresAddress {
   const at = authority.lastIndexOf('@');
   const [name = '', ...secret] = authority.slice(0, Math.max(at, 0)).split(':');
-  const named = authority.slice(at + 1).split(',').map(splitHost);
+  const named = authority
+    .slice(at + 1)
+    .split(',')
+    .map(splitHost);
   const hosts = (search.get('host')?.split(',') ?? named.map(({ host }) => host)).map(decodeURIComponent);
   const ports = search.get('port')?.split(',') ?? named.map(({ port }) => port);
   const decoded = (text: string) => (text === '' ? undefined : decodeURIComponent(text));

@@ -24,8 +24,10 @@ export const issuerRule: Rule = (value) => {
   // Verifiers compare "iss" character by character (OpenID Connect Discovery §4.3), so there is one spelling.
   if (value !== url.origin) return `must be written as ${url.origin}`;
   if (url.protocol === 'http:' && !isLoopbackHost(url.hostname)) {
-    return `must be https: over http anybody on the way to ${url.hostname} can read passwords and replace the ` +
-      `signing keys; write https://${url.host} and end TLS in front of this server (http is for localhost only)`;
+    return (
+      `must be https: over http anybody on the way to ${url.hostname} can read passwords and replace the ` +
+      `signing keys; write https://${url.host} and end TLS in front of this server (http is for localhost only)`
+    );
   }
   return undefined;
 };
@@ -42,8 +44,10 @@ export const databaseUrlRule: Rule = (value) => {
 export const redisUrlRule: Rule = (value) => {
   const url = /^rediss?:\/\/./.test(value) ? parse(value) : undefined;
   // A user name alone signs nobody in, and is shown: what stands there is a password, as a rule.
-  if (url?.username && !url.password) return 'has a user name and no password; a password alone stands behind a colon, '
-    + 'as in redis://:password@host:6379';
+  if (url?.username && !url.password)
+    return (
+      'has a user name and no password; a password alone stands behind a colon, ' + 'as in redis://:password@host:6379'
+    );
   if (url) return undefined;
   return 'must be redis://host:6379, with user and password where it has them, or rediss:// for TLS';
 };
@@ -85,8 +89,13 @@ export const entraIssuerRule: Rule = (value) => {
   const segments = value.split('/');
   const url = parse(value.replace('{tenantid}', 'tenant'));
   // Compared to the letter, so it has to be written as tokens have it.
-  const isPlain = url?.protocol === 'https:' && url.href === value.replace('{tenantid}', 'tenant')
-    && url.search === '' && url.hash === '' && url.username === '' && url.password === '';
+  const isPlain =
+    url?.protocol === 'https:' &&
+    url.href === value.replace('{tenantid}', 'tenant') &&
+    url.search === '' &&
+    url.hash === '' &&
+    url.username === '' &&
+    url.password === '';
   if (isPlain && segments.indexOf('{tenantid}') > 2 && value.split('{tenantid}').length === 2) return undefined;
   return `must be an https URL with {tenantid} once in its path, such as ${example}`;
 };

@@ -2,7 +2,7 @@
 // What the values mean is schema.ts's business. No message repeats a value: it may be a secret.
 
 import { resolve } from 'node:path';
-import { isNode, isScalar, LineCounter, parseDocument, visit, type Alias, type Document, type Scalar } from 'yaml';
+import { type Alias, type Document, isNode, isScalar, LineCounter, parseDocument, type Scalar, visit } from 'yaml';
 import { nearest } from './nearest.ts';
 import { settings } from './schema.ts';
 import { readTextFile, readValueFile, whyUnreadable } from './text.ts';
@@ -71,9 +71,12 @@ export function readYaml(file: string, as: { label: string; optional: boolean },
 
   const lines = new LineCounter();
   const document = parseDocument(content, {
-    lineCounter: lines, prettyErrors: false, stringKeys: true,
+    lineCounter: lines,
+    prettyErrors: false,
+    stringKeys: true,
     // A set or a map in order is no object here: the schema would see nothing in it, and pass over all that it says.
-    schema: 'core', resolveKnownTags: false,
+    schema: 'core',
+    resolveKnownTags: false,
   });
   const place = (offset: number) => {
     const { line, col } = lines.linePos(offset);
@@ -89,7 +92,8 @@ export function readYaml(file: string, as: { label: string; optional: boolean },
     // No object of JavaScript can have it, and the schema would pass over it without a word.
     Pair: (_key, { key }) => void (isScalar(key) && key.value === '__proto__' && namedProto.push(key)),
   });
-  for (const { range } of namedProto) report(place(range?.[0] ?? 0), [], 'is a name that nothing can have; choose another');
+  for (const { range } of namedProto)
+    report(place(range?.[0] ?? 0), [], 'is a name that nothing can have; choose another');
   for (const { range } of aliases) {
     report(place(range?.[0] ?? 0), [], 'begins with * and so refers to an anchor, which is not read; put it in quotes');
   }
@@ -221,12 +225,19 @@ function kindOf({ def }: Schema): Setting['kind'] {
 }
 
 function environmentName(path: readonly string[]): string {
-  return `SIGNET_${path.map((name) => name.replace(/[A-Z]/g, '_$&')).join('_').toUpperCase()}`;
+  return `SIGNET_${path
+    .map((name) => name.replace(/[A-Z]/g, '_$&'))
+    .join('_')
+    .toUpperCase()}`;
 }
 
 // Text that does not fit stays text, for the schema to refuse in its own words.
 function fromText(text: string, kind: Setting['kind']): unknown {
-  if (kind === 'list') return text.split(',').map((item) => item.trim()).filter((item) => item !== '');
+  if (kind === 'list')
+    return text
+      .split(',')
+      .map((item) => item.trim())
+      .filter((item) => item !== '');
   if (kind === 'number' && /^\d+$/.test(text)) return Number(text);
   if (kind === 'boolean' && (text === 'true' || text === 'false')) return text === 'true';
   return text;
@@ -283,13 +294,21 @@ function lineOf(document: Document, lines: LineCounter, label: string, path: Pat
 // The library's own sentences quote the text around the fault, which may be a secret.
 function yamlProblem(code: string): string {
   switch (code) {
-    case 'DUPLICATE_KEY': return 'has the same name twice; keep one';
-    case 'BAD_INDENT': return 'is indented differently from its neighbours';
-    case 'TAB_AS_INDENT': return 'is indented with a tab; YAML wants spaces';
-    case 'MISSING_CHAR': return 'lacks a character: a closing quote or bracket, or the space after a colon or dash';
-    case 'MULTIPLE_DOCS': return 'begins a second document; keep one';
-    case 'TAG_RESOLVE_FAILED': return 'has a value that begins with !; put it in quotes';
-    case 'BAD_SCALAR_START': return 'has a value that begins with a reserved character; put it in quotes';
-    default: return `is not valid YAML (${code.toLowerCase().replaceAll('_', ' ')}); check quotes and indentation`;
+    case 'DUPLICATE_KEY':
+      return 'has the same name twice; keep one';
+    case 'BAD_INDENT':
+      return 'is indented differently from its neighbours';
+    case 'TAB_AS_INDENT':
+      return 'is indented with a tab; YAML wants spaces';
+    case 'MISSING_CHAR':
+      return 'lacks a character: a closing quote or bracket, or the space after a colon or dash';
+    case 'MULTIPLE_DOCS':
+      return 'begins a second document; keep one';
+    case 'TAG_RESOLVE_FAILED':
+      return 'has a value that begins with !; put it in quotes';
+    case 'BAD_SCALAR_START':
+      return 'has a value that begins with a reserved character; put it in quotes';
+    default:
+      return `is not valid YAML (${code.toLowerCase().replaceAll('_', ' ')}); check quotes and indentation`;
   }
 }

@@ -2,10 +2,10 @@
 // of these is a sentence for whoever wrote the configuration, and is told by config check, clients add and the start.
 
 import { isUnreserved, otherSpelling } from './application-rules.ts';
+import type { Config } from './config.ts';
 import { minute } from './fields.ts';
 import { formatDuration } from './rules.ts';
 import type { Path } from './sources.ts';
-import type { Config } from './config.ts';
 
 interface Warning {
   path: Path;
@@ -43,9 +43,10 @@ function shortLives({ applications, apis, tokens }: Config): Warning[] {
   }
   return [...found.values()].map(({ path, life, clientIds }) => ({
     path,
-    message: `is ${formatDuration(life)}: a library in ${[...clientIds].join(', ')} that renews a token a minute before `
-      + 'its end (oidc-client-ts does, AppAuth-JS ten minutes before) would renew without a pause; write 2m or more, and '
-      + 'for AppAuth-JS more than 10m',
+    message:
+      `is ${formatDuration(life)}: a library in ${[...clientIds].join(', ')} that renews a token a minute before ` +
+      'its end (oidc-client-ts does, AppAuth-JS ten minutes before) would renew without a pause; write 2m or more, and ' +
+      'for AppAuth-JS more than 10m',
   }));
 }
 
@@ -55,24 +56,41 @@ function spellings({ applications }: Config): Warning[] {
       application[name].flatMap((uri, at) => {
         const other = otherSpelling(uri);
         if (other === undefined || application[name].includes(other)) return [];
-        return [{
-          path: ['applications', index, name, at],
-          message: `is compared as it is written, character by character (RFC 9700 §2.1); an application that sends ${other}`
-            + ' is refused, so write it as the application does',
-        }];
-      })));
+        return [
+          {
+            path: ['applications', index, name, at],
+            message:
+              `is compared as it is written, character by character (RFC 9700 §2.1); an application that sends ${other}` +
+              ' is refused, so write it as the application does',
+          },
+        ];
+      }),
+    ),
+  );
 }
 
-const rawBasic = 'has characters that mean something else unless they are encoded (RFC 6749 Appendix B), and several '
-  + 'libraries send it in the Authorization header without that';
+const rawBasic =
+  'has characters that mean something else unless they are encoded (RFC 6749 Appendix B), and several ' +
+  'libraries send it in the Authorization header without that';
 
 function hardToSend({ applications }: Config, secrets: ReadonlyArray<{ path: Path; secret: string }>): Warning[] {
   const ids = applications.flatMap(({ clientId, secretHash }, index) =>
-    (secretHash === undefined || isUnreserved(clientId) ? [] : [{
-      path: ['applications', index, 'clientId'],
-      message: `${rawBasic}; letters, digits and . _ ~ - are safe`,
-    }]));
-  return [...ids, ...secrets.filter(({ secret }) => !isUnreserved(secret)).map(({ path }) => ({
-    path, message: `${rawBasic} (Authlib, social-auth-core, httpx-oauth); make one that is safe: openssl rand -hex 32`,
-  }))];
+    secretHash === undefined || isUnreserved(clientId)
+      ? []
+      : [
+          {
+            path: ['applications', index, 'clientId'],
+            message: `${rawBasic}; letters, digits and . _ ~ - are safe`,
+          },
+        ],
+  );
+  return [
+    ...ids,
+    ...secrets
+      .filter(({ secret }) => !isUnreserved(secret))
+      .map(({ path }) => ({
+        path,
+        message: `${rawBasic} (Authlib, social-auth-core, httpx-oauth); make one that is safe: openssl rand -hex 32`,
+      })),
+  ];
 }

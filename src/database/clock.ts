@@ -88,7 +88,8 @@ export async function startSharedClock(db: Database, options: ClockOptions): Pro
     now: () => Date.now() - Math.round(offset),
     exact: () => db.now(),
     health: () => ({
-      offset: Math.round(offset), uncertainty: Math.ceil(uncertainty),
+      offset: Math.round(offset),
+      uncertainty: Math.ceil(uncertainty),
       isSteady: !isOff && performance.now() - jumpedAt >= settleMs,
     }),
     measure,

@@ -36,7 +36,9 @@ const lookEveryMs = 5_000;
 const stepPast = 1_000_000;
 
 const markSchema = z.object({
-  lineage: z.string(), epoch: z.string(), counter: z.int(),
+  lineage: z.string(),
+  epoch: z.string(),
+  counter: z.int(),
   position: z.object({ server: z.string(), timeline: z.int(), log: z.int() }).optional(),
 });
 type Mark = z.infer<typeof markSchema>;
@@ -63,7 +65,9 @@ export async function startContinuity(parts: ContinuityParts): Promise<{ stop():
     const epoch = randomUUID();
     const isOurs = await db.transaction(async (tx) => {
       const { rowCount } = await tx.query(
-        'update database_mark set counter = $1, epoch = $2 where id = 1 and epoch = $3', [counter, epoch, found.epoch]);
+        'update database_mark set counter = $1, epoch = $2 where id = 1 and epoch = $3',
+        [counter, epoch, found.epoch],
+      );
       if (rowCount === 1) await setBack(tx, evidence);
       return rowCount === 1;
     });
@@ -73,7 +77,9 @@ export async function startContinuity(parts: ContinuityParts): Promise<{ stop():
         hint: 'What was spent, revoked or disabled after that copy was made is not any more: see docs/operations.md.',
       });
     }
-    await remember(isOurs ? { ...found, counter, epoch } : { ...found, counter: Math.max(before.counter, found.counter) });
+    await remember(
+      isOurs ? { ...found, counter, epoch } : { ...found, counter: Math.max(before.counter, found.counter) },
+    );
     await forget();
   }
 
@@ -94,7 +100,11 @@ export async function startContinuity(parts: ContinuityParts): Promise<{ stop():
   await look();
   // A look that fails is made again; that the database is away is told elsewhere.
   const timer = setInterval(() => {
-    looking ??= look().catch(() => undefined).finally(() => { looking = undefined; });
+    looking ??= look()
+      .catch(() => undefined)
+      .finally(() => {
+        looking = undefined;
+      });
   }, everyMs).unref();
 
   return {
@@ -109,10 +119,14 @@ export async function startContinuity(parts: ContinuityParts): Promise<{ stop():
 
 async function countUp(db: Database): Promise<Mark> {
   // Whoever is first names it.
-  const { rows: [row] } = await db.query<Omit<Mark, 'position'>>(
+  const {
+    rows: [row],
+  } = await db.query<Omit<Mark, 'position'>>(
     `insert into database_mark (id, lineage, epoch, counter) values (1, $1, $2, 1)
      on conflict (id) do update set counter = database_mark.counter + 1
-     returning lineage, epoch, counter`, [randomUUID(), randomUUID()]);
+     returning lineage, epoch, counter`,
+    [randomUUID(), randomUUID()],
+  );
   const position = await db.position();
   return { ...row!, ...(position && { position }) };
 }

@@ -40,28 +40,32 @@ interface MigrateOptions {
  * @throws {AppError} `database_too_new` | `migration_changed` | `database_missing`; the database is untouched then.
  */
 export async function migrate(
-  db: Database, { create = true, directory = shipped }: MigrateOptions = {},
+  db: Database,
+  { create = true, directory = shipped }: MigrateOptions = {},
 ): Promise<Migrated> {
   const known = await readMigrations(directory);
   const appliedAt = await db.now();
-  return db.transaction(async (tx) => {
-    if (db.engine === 'postgres') await tx.query('select pg_advisory_xact_lock($1)', [advisoryLock]);
-    await tx.query(`create table if not exists schema_migrations (
+  return db.transaction(
+    async (tx) => {
+      if (db.engine === 'postgres') await tx.query('select pg_advisory_xact_lock($1)', [advisoryLock]);
+      await tx.query(`create table if not exists schema_migrations (
       version bigint primary key, name text not null, checksum text not null, applied_at bigint not null)`);
-    const done = await appliedVersions(tx, known);
-    if (done.size === 0 && !create) throw databaseMissing('the database is empty: no server has used it');
-    const pending = known.filter(({ version }) => !done.has(version));
-    for (const { version, name, checksum, sql } of pending) {
-      for (const statement of splitStatements(sql)) await tx.query(statement);
-      await tx.query('insert into schema_migrations (version, name, checksum, applied_at) values ($1, $2, $3, $4)', [
-        version,
-        name,
-        checksum,
-        appliedAt,
-      ]);
-    }
-    return { applied: pending.map(({ version }) => version), version: known.at(-1)?.version ?? 0 };
-  }, { slow: true });
+      const done = await appliedVersions(tx, known);
+      if (done.size === 0 && !create) throw databaseMissing('the database is empty: no server has used it');
+      const pending = known.filter(({ version }) => !done.has(version));
+      for (const { version, name, checksum, sql } of pending) {
+        for (const statement of splitStatements(sql)) await tx.query(statement);
+        await tx.query('insert into schema_migrations (version, name, checksum, applied_at) values ($1, $2, $3, $4)', [
+          version,
+          name,
+          checksum,
+          appliedAt,
+        ]);
+      }
+      return { applied: pending.map(({ version }) => version), version: known.at(-1)?.version ?? 0 };
+    },
+    { slow: true },
+  );
 }
 
 /** The versions already there, once it is certain that they are ours and unchanged. */
@@ -79,8 +83,9 @@ async function appliedVersions(tx: Queryable, known: Migration[]): Promise<Set<n
     }
     if (known.find((migration) => migration.version === version)?.checksum === checksum) continue;
     throw new AppError('migration_changed', 500, `the tables of this database are of another making: ${name} differs`, {
-      hint: 'The database comes from an unreleased or modified Signet. Run the release that made it, or start with an '
-        + 'empty database; a released Signet never changes a migration that it shipped.',
+      hint:
+        'The database comes from an unreleased or modified Signet. Run the release that made it, or start with an ' +
+        'empty database; a released Signet never changes a migration that it shipped.',
     });
   }
   return new Set(rows.map(({ version }) => version));

@@ -67,11 +67,16 @@ export function watchOutages(db: Database, log: Log, now: () => number = Date.no
 
   async function tryToWrite(): Promise<boolean> {
     let late: NodeJS.Timeout | undefined;
-    const tooLate = new Promise<false>((resolve) => { late = setTimeout(resolve, answerWithinMs, false); });
-    const works = db.checkWrite().then(() => true, (error: unknown) => {
-      note(error);
-      return false;
+    const tooLate = new Promise<false>((resolve) => {
+      late = setTimeout(resolve, answerWithinMs, false);
     });
+    const works = db.checkWrite().then(
+      () => true,
+      (error: unknown) => {
+        note(error);
+        return false;
+      },
+    );
     return Promise.race([works, tooLate]).finally(() => clearTimeout(late));
   }
 

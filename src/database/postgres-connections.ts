@@ -3,10 +3,10 @@
 // and is the session our own, or a pooler's?
 
 import { createHash } from 'node:crypto';
-import pg from 'pg';
 import type { ClientConfig, QueryConfig } from 'pg';
+import pg from 'pg';
 
-import { parsePostgresUrl, type PostgresAddress } from '../config/postgres.ts';
+import { type PostgresAddress, parsePostgresUrl } from '../config/postgres.ts';
 import { AppError } from '../errors.ts';
 import type { Result, Value } from './database.ts';
 import { DatabaseFailure, ofPostgres, readOnly, silence } from './failures.ts';
@@ -75,14 +75,18 @@ export function createConnections(url: string): Connections {
     distrust(connection) {
       if (connection.generation === shared.generation) shared.generation += 1;
     },
-    sever: () => { for (const one of shared.open) one.sever(); },
+    sever: () => {
+      for (const one of shared.open) one.sever();
+    },
     isTrusted: (connection) => connection.generation === shared.generation,
     async close() {
       if (shared.open.size === 0) return;
       const allGone = Promise.all([...shared.open].map((one) => new Promise((resolve) => one.once('end', resolve))));
       for (const one of shared.open) void one.end().catch(() => {});
       let timer: NodeJS.Timeout | undefined;
-      const late = new Promise((resolve) => { timer = setTimeout(resolve, goodbyeMs); });
+      const late = new Promise((resolve) => {
+        timer = setTimeout(resolve, goodbyeMs);
+      });
       await Promise.race([allGone, late]);
       clearTimeout(timer);
       for (const one of shared.open) one.sever();
@@ -131,9 +135,14 @@ class OpenConnection extends pg.Client implements Connection {
   }
 
   async prove(): Promise<void> {
-    const { rows: [session] } = await this.run<{ pid: number; read_only: string; bound: string }>(
+    const {
+      rows: [session],
+    } = await this.run<{ pid: number; read_only: string; bound: string }>(
       `select pg_backend_pid() as pid, current_setting('transaction_read_only') as read_only,
-        current_setting('statement_timeout') as bound`, [], connectTimeoutMs);
+        current_setting('statement_timeout') as bound`,
+      [],
+      connectTimeoutMs,
+    );
     if (session!.read_only === 'on') {
       this.#turnAway();
       throw readOnly(this.host);
@@ -143,8 +152,12 @@ class OpenConnection extends pg.Client implements Connection {
     this.pooled = session!.pid !== told;
     // Nobody's transaction holds its locks for the hours that a server takes to miss a client that lost its power.
     if (this.pooled || session!.bound !== '0' || this.#boundMs === 0) return;
-    await this.run(`select set_config('statement_timeout', $1, false),
-      set_config('idle_in_transaction_session_timeout', $1, false)`, [String(this.#boundMs)], connectTimeoutMs);
+    await this.run(
+      `select set_config('statement_timeout', $1, false),
+      set_config('idle_in_transaction_session_timeout', $1, false)`,
+      [String(this.#boundMs)],
+      connectTimeoutMs,
+    );
   }
 
   async run<Row>(sql: string, values: readonly Value[] = [], withinMs?: number): Promise<Result<Row>> {
@@ -157,7 +170,8 @@ class OpenConnection extends pg.Client implements Connection {
       const { rows, rowCount } = await this.query(statement);
       return { rows, rowCount: rowCount ?? 0 };
     } catch (error) {
-      const failure = this.#silentFor === undefined ? ofPostgres(error, stateOf(error), false) : silence(this.#silentFor);
+      const failure =
+        this.#silentFor === undefined ? ofPostgres(error, stateOf(error), false) : silence(this.#silentFor);
       if (failure instanceof DatabaseFailure && failure.meaning.shared) this.#shared.withoutNames = true;
       throw failure;
     } finally {
@@ -223,7 +237,7 @@ function statementName(sql: string): string {
 }
 
 function stateOf(error: unknown): string | undefined {
-  return error instanceof pg.DatabaseError ? error.code ?? '' : undefined;
+  return error instanceof pg.DatabaseError ? (error.code ?? '') : undefined;
 }
 
 // Numbers and truth as SQLite gives them. bigint holds epoch milliseconds and counts, exact up to 2^53; numeric is what

@@ -4,8 +4,8 @@
 // something now and then, so that one that went silent is missed.
 
 import { versions } from './announcements.ts';
-import { createQueue } from './queue.ts';
 import type { Connection, Connections } from './postgres-connections.ts';
+import { createQueue } from './queue.ts';
 
 const firstPauseMs = 250;
 const longestPauseMs = 15_000;

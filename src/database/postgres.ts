@@ -10,7 +10,11 @@ import { announce, writeCheck } from './announcements.ts';
 import type { Database, Queryable } from './database.ts';
 import { DatabaseFailure, ofPostgres } from './failures.ts';
 import {
-  createConnections, poolSizeOf, slowStatementMs, type Connection, type Connections,
+  type Connection,
+  type Connections,
+  createConnections,
+  poolSizeOf,
+  slowStatementMs,
 } from './postgres-connections.ts';
 import { createListening } from './postgres-listen.ts';
 import { runTransaction } from './run-transaction.ts';
@@ -45,7 +49,11 @@ export async function openPostgres(url: string): Promise<Database> {
    * Lends a connection to `work`, and another one where the first turns out to be of no use before anything was done.
    * @param repeatable whether `work` may be done again although nobody knows if it was done.
    */
-  async function lend<T>(work: (on: Connection) => Promise<T>, patience: number, repeatable: () => boolean): Promise<T> {
+  async function lend<T>(
+    work: (on: Connection) => Promise<T>,
+    patience: number,
+    repeatable: () => boolean,
+  ): Promise<T> {
     const deadline = performance.now() + patience;
     let isWaiting = false;
     try {
@@ -76,14 +84,16 @@ export async function openPostgres(url: string): Promise<Database> {
   let probe: Promise<void> | undefined;
 
   function serverIsBack(): Promise<void> {
-    return probe ??= (async () => {
+    return (probe ??= (async () => {
       while (!closing && !hurried && waiting > 0) {
         await delay(pauseMs);
         const client = await acquire().catch(() => undefined);
         client?.release();
         if (client) return;
       }
-    })().finally(() => { probe = undefined; });
+    })().finally(() => {
+      probe = undefined;
+    }));
   }
 
   async function lendOnce<T>(work: (on: Connection) => Promise<T>): Promise<T> {
@@ -107,7 +117,7 @@ export async function openPostgres(url: string): Promise<Database> {
 
   async function acquire(): Promise<Connection & pg.PoolClient> {
     for (;;) {
-      const client = await pool.connect() as Connection & pg.PoolClient;
+      const client = (await pool.connect()) as Connection & pg.PoolClient;
       if (connections.isTrusted(client)) return client;
       client.release(true);
     }
@@ -119,21 +129,33 @@ export async function openPostgres(url: string): Promise<Database> {
   }
 
   const query: Queryable['query'] = (sql, values) =>
-    noted(retried(() => lend((client) => client.run(sql, values), patienceMs, () => onlyReads(sql))));
+    noted(
+      retried(() =>
+        lend(
+          (client) => client.run(sql, values),
+          patienceMs,
+          () => onlyReads(sql),
+        ),
+      ),
+    );
 
   function transaction<T>(work: (tx: Queryable) => Promise<T>, slow: boolean): Promise<T> {
     return retried(() => {
       let committing = false;
-      return lend((client) => {
-        const run: Queryable['query'] = async (sql, values) => {
-          committing ||= sql === 'commit';
-          return client.run(sql, values, slow ? slowStatementMs : undefined);
-        };
-        return runTransaction(run, 'begin isolation level read committed', async (tx) => {
-          if (slow) await tx.query("select set_config('statement_timeout', '0', true)");
-          return work(tx);
-        });
-      }, patienceMs, () => !committing); // without a commit, the end of the connection undoes everything
+      return lend(
+        (client) => {
+          const run: Queryable['query'] = async (sql, values) => {
+            committing ||= sql === 'commit';
+            return client.run(sql, values, slow ? slowStatementMs : undefined);
+          };
+          return runTransaction(run, 'begin isolation level read committed', async (tx) => {
+            if (slow) await tx.query("select set_config('statement_timeout', '0', true)");
+            return work(tx);
+          });
+        },
+        patienceMs,
+        () => !committing,
+      ); // without a commit, the end of the connection undoes everything
     });
   }
 
@@ -151,7 +173,11 @@ export async function openPostgres(url: string): Promise<Database> {
   }
 
   try {
-    await lend((client) => client.run('select 1'), 0, () => true);
+    await lend(
+      (client) => client.run('select 1'),
+      0,
+      () => true,
+    );
   } catch (error) {
     await Promise.all([pool.end(), connections.close()]);
     throw error;
@@ -175,17 +201,24 @@ export async function openPostgres(url: string): Promise<Database> {
     listen: listening.listen,
 
     async checkWrite() {
-      await noted(lend((client) => client.run(writeCheck, [], writeCheckMs), 0, () => true));
+      await noted(
+        lend(
+          (client) => client.run(writeCheck, [], writeCheckMs),
+          0,
+          () => true,
+        ),
+      );
     },
 
     hurry,
     async position() {
       // Whoever hosts it may allow none of this.
-      const { rows: [row] } = await query<{ server: string; wal_file: string; log: number }>(positionOfServer)
-        .catch((error: unknown) => {
-          if (isAppError(error)) throw error;
-          return { rows: [] };
-        });
+      const {
+        rows: [row],
+      } = await query<{ server: string; wal_file: string; log: number }>(positionOfServer).catch((error: unknown) => {
+        if (isAppError(error)) throw error;
+        return { rows: [] };
+      });
       return row && { server: row.server, timeline: Number.parseInt(row.wal_file.slice(0, 8), 16), log: row.log };
     },
 

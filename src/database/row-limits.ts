@@ -38,7 +38,9 @@ export function createRoom(db: Queryable, { table, key, which = 'true', limits =
   async function trim(condition: string, keep: number, values: string[]): Promise<void> {
     await db.query(
       `delete from ${table} where (${key}) in (select ${key} from ${table} where ${condition} and ${which}
-         order by expires_at desc limit ${atOnce} offset ${keep})`, values);
+         order by expires_at desc limit ${atOnce} offset ${keep})`,
+      values,
+    );
   }
 
   return {

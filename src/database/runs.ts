@@ -41,17 +41,26 @@ export async function startRuns(db: Database, { clock, log, everyMs = aliveEvery
     const at = clock.now();
     await db.query(
       `insert into server_runs (id, alive_at) values ($1, $2)
-       on conflict (id) do update set alive_at = excluded.alive_at, found_dead_at = null`, [id, at]);
+       on conflict (id) do update set alive_at = excluded.alive_at, found_dead_at = null`,
+      [id, at],
+    );
     const { rowCount: died } = await db.query(
-      'update server_runs set found_dead_at = $1 where found_dead_at is null and alive_at < $2', [at, at - silentMs]);
+      'update server_runs set found_dead_at = $1 where found_dead_at is null and alive_at < $2',
+      [at, at - silentMs],
+    );
     if (died > 0) log.warn('server.died', { servers: died });
     await db.query('delete from server_runs where found_dead_at < $1', [at - rememberedMs]);
   }
 
   await live();
   // Away: that the database was, is told elsewhere, and a server that cannot write answers nobody.
-  const timer = setInterval(() => { writing ??= live().catch(() => undefined).finally(() => { writing = undefined; }); },
-    everyMs).unref();
+  const timer = setInterval(() => {
+    writing ??= live()
+      .catch(() => undefined)
+      .finally(() => {
+        writing = undefined;
+      });
+  }, everyMs).unref();
 
   return {
     async mayBeUnanswered(at, now, grace) {
@@ -59,14 +68,19 @@ export async function startRuns(db: Database, { clock, log, everyMs = aliveEvery
         `select 1 as died from server_runs
          where alive_at >= $1 and alive_at <= $2 and alive_at < $3 and (found_dead_at is null or found_dead_at >= $4)
          limit 1`,
-        [at - afterMs, at + beforeMs, now - silentMs, now - grace]);
+        [at - afterMs, at + beforeMs, now - silentMs, now - grace],
+      );
       return rowCount > 0;
     },
 
     async unansweredSince(now, grace) {
-      const { rows: [row] } = await db.query<{ since: number | null }>(
+      const {
+        rows: [row],
+      } = await db.query<{ since: number | null }>(
         `select min(alive_at) as since from server_runs
-         where alive_at < $1 and (found_dead_at is null or found_dead_at >= $2)`, [now - silentMs, now - grace]);
+         where alive_at < $1 and (found_dead_at is null or found_dead_at >= $2)`,
+        [now - silentMs, now - grace],
+      );
       return row?.since == null ? now : row.since - beforeMs;
     },
 

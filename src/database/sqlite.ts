@@ -5,11 +5,11 @@
 
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { closeSync, mkdirSync, openSync, statSync } from 'node:fs';
-import { open, type FileHandle } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import type { StatementSync } from 'node:sqlite';
-import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises';
+import { DatabaseSync } from 'node:sqlite';
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 
 import { isAppError } from '../errors.ts';
 import { writeCheck } from './announcements.ts';
@@ -153,7 +153,7 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
     now: async () => Date.now(),
     announce: async () => {},
     position: async () => undefined,
-    checkWrite: async () => void await query(writeCheck),
+    checkWrite: async () => void (await query(writeCheck)),
     hurry: () => {},
 
     async listen(_channel, listener) {

@@ -3,14 +3,14 @@
 // whoever runs a tenant can write any address into it (CVE-2026-56666). Only where the operator switched it on, and
 // both sides have verified the address, does it join an identity to an account that has none yet.
 
-import { saysTheSame, type Account, type Profile } from '../accounts/account.ts';
+import { type Account, type Profile, saysTheSame } from '../accounts/account.ts';
 import type { Accounts } from '../accounts/accounts.ts';
+import type { Identities, Identity } from '../accounts/identities.ts';
+import { mappingOf, type RoleEvidence, rolesOf } from '../accounts/role-mapping.ts';
 import type { Audit } from '../audit/audit.ts';
 import type { EntraConfig } from '../config/config.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError, isAppError } from '../errors.ts';
-import type { Identities, Identity } from '../accounts/identities.ts';
-import { mappingOf, rolesOf, type RoleEvidence } from '../accounts/role-mapping.ts';
 import type { EntraIdentity, Groups } from './identity.ts';
 
 export interface People {
@@ -93,7 +93,10 @@ export function createPeople({ config, db, accounts, identities, audit, tokensEn
   }
 
   async function linked(
-    account: Account, identity: EntraIdentity, request: RequestFacts, how: string,
+    account: Account,
+    identity: EntraIdentity,
+    request: RequestFacts,
+    how: string,
   ): Promise<Account> {
     const attributes = attributesOf(identity);
     const others = await identities.of(account.id);
@@ -101,7 +104,11 @@ export function createPeople({ config, db, accounts, identities, audit, tokensEn
     return changing(async (tx) => {
       await link(tx, account.id, identity);
       await audit.append(tx, {
-        event: 'identity.linked', actor: account.id, subject: account.id, ...request, detail: { method, how },
+        event: 'identity.linked',
+        actor: account.id,
+        subject: account.id,
+        ...request,
+        detail: { method, how },
       });
       return accounts.updateFromElsewhere(tx, account, profileOf(identity), mapped, actor);
     });
@@ -140,11 +147,15 @@ export function createPeople({ config, db, accounts, identities, audit, tokensEn
   function requireGroups({ groups }: EntraIdentity, may: EntraConfig['groups']['onOverageFailure']): void {
     const needed = Object.keys(mapping.groups).length > 0 && may === 'deny';
     if (groups.kind !== 'unavailable' || !needed) return;
-    throw new AppError('groups_unavailable', 503,
-      'Microsoft could not say which groups you are in, so what you may do here is not known.', {
+    throw new AppError(
+      'groups_unavailable',
+      503,
+      'Microsoft could not say which groups you are in, so what you may do here is not known.',
+      {
         cause: new Error(groups.reason),
         hint: 'entra.groups.onOverageFailure: omit lets people in without their groups',
-      });
+      },
+    );
   }
 
   return {
@@ -189,7 +200,12 @@ function profileOf({ email, emailVerified, name, givenName, familyName, preferre
 function attributesOf(identity: EntraIdentity): EntraAttributes {
   const { tid, pairwiseSub, guest, email, preferredUsername, appRoles, groups } = identity;
   return {
-    tid, pairwiseSub, guest, email, preferredUsername, appRoles: [...appRoles].sort(),
+    tid,
+    pairwiseSub,
+    guest,
+    email,
+    preferredUsername,
+    appRoles: [...appRoles].sort(),
     groups: groups.kind === 'complete' ? { kind: 'complete', ids: [...groups.ids].sort() } : groups,
   };
 }
@@ -202,7 +218,10 @@ function disabled(): AppError {
 }
 
 function taken(cause?: unknown): AppError {
-  return new AppError('identity_taken', 409,
+  return new AppError(
+    'identity_taken',
+    409,
     'This Microsoft account is connected to another account here already. Sign in with it, or choose another one.',
-    { cause });
+    { cause },
+  );
 }

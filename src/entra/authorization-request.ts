@@ -27,7 +27,7 @@ export function questionFor(config: EntraConfig, asked: BeginOptions, challenge?
   const stepUp = stepUpFor(config, asked.acrValues ?? []);
   const claims = claimsFor({ stepUp, withAuthTime: maxAge !== undefined, challenge });
   // Entra refuses the two together, and who wants to choose an account wants no account chosen.
-  const loginHint = prompt === 'select_account' ? undefined : asked.knownHint ?? hint(asked.loginHint);
+  const loginHint = prompt === 'select_account' ? undefined : (asked.knownHint ?? hint(asked.loginHint));
   const domainHint = /^[a-z0-9.-]{1,253}$/i.exec(asked.domainHint ?? '')?.[0];
   return {
     ...(prompt && { prompt }),
@@ -59,10 +59,16 @@ function stepUpFor({ acrValues }: EntraConfig, asked: readonly string[]): Questi
   return acr === undefined ? undefined : { acr, context: acrValues[acr]! };
 }
 
-function claimsFor({ stepUp, withAuthTime, challenge }: {
-  stepUp: Question['stepUp']; withAuthTime: boolean; challenge: string | undefined;
+function claimsFor({
+  stepUp,
+  withAuthTime,
+  challenge,
+}: {
+  stepUp: Question['stepUp'];
+  withAuthTime: boolean;
+  challenge: string | undefined;
 }): string | undefined {
-  const asked = challenge === undefined ? {} : JSON.parse(challenge) as Record<string, object | undefined>;
+  const asked = challenge === undefined ? {} : (JSON.parse(challenge) as Record<string, object | undefined>);
   const idToken = {
     ...asked['id_token'],
     ...(stepUp && { acrs: { essential: true, value: stepUp.context } }),

@@ -3,7 +3,7 @@
 
 import { AppError } from '../errors.ts';
 import { endpoints } from '../web/endpoints.ts';
-import { readRefusal, type Refusal } from './errors.ts';
+import { type Refusal, readRefusal } from './errors.ts';
 
 export const callbackPath = endpoints.entra_callback.path;
 export const resumePath = endpoints.entra_resume.path;
@@ -58,6 +58,9 @@ function unique(parameters: URLSearchParams | ReadonlyMap<string, string>): Reco
 }
 
 function malformed(reason: string): AppError {
-  return new AppError('entra_malformed_callback', 400,
-    `The answer of the sign-in cannot be read. ${reason} Go back to the application and start again.`);
+  return new AppError(
+    'entra_malformed_callback',
+    400,
+    `The answer of the sign-in cannot be read. ${reason} Go back to the application and start again.`,
+  );
 }

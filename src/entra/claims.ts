@@ -61,8 +61,10 @@ export function groupsClaim(claims: VerifiedClaims, { groups: { forceGraph } }: 
   if (claims.tid === consumersTenant) return { kind: 'absent' }; // Graph answers for work accounts only
   // _claim_sources names the place to ask, and is not read: it is a host that was shut down in 2025, or whatever
   // somebody wrote there, and it would be given an access token.
-  const isOverage = hasgroups === true || hasgroups === 'true'
-    || (typeof elsewhere === 'object' && elsewhere !== null && Object.hasOwn(elsewhere, 'groups'));
+  const isOverage =
+    hasgroups === true ||
+    hasgroups === 'true' ||
+    (typeof elsewhere === 'object' && elsewhere !== null && Object.hasOwn(elsewhere, 'groups'));
   if (isOverage || forceGraph) return { kind: 'ask_graph' };
   if (groups === undefined) return { kind: 'absent' };
   return { kind: 'complete', ids: groupIds(strings(groups)) };
@@ -87,8 +89,10 @@ function isEmailVerified(email: string | undefined, claims: VerifiedClaims, conf
   const { xms_edov: edov } = claims;
   if (edov === true || edov === 1 || edov === '1' || edov === 'true') return true;
   // Who owns the domain gives out its addresses, but those of guests were written where they are at home.
-  return isAtHome(claims, config)
-    && config.trustedEmailDomains.includes(email.slice(email.lastIndexOf('@') + 1).toLowerCase());
+  return (
+    isAtHome(claims, config) &&
+    config.trustedEmailDomains.includes(email.slice(email.lastIndexOf('@') + 1).toLowerCase())
+  );
 }
 
 function emailFrom(value: unknown): string | undefined {

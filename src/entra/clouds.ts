@@ -1,6 +1,6 @@
 // Which hosts are Microsoft's, and what is where on them.
 
-import { clouds, type CloudHosts } from '../config/clouds.ts';
+import { type CloudHosts, clouds } from '../config/clouds.ts';
 import type { EntraConfig } from '../config/config.ts';
 
 export interface EntraCloud extends CloudHosts {
@@ -8,9 +8,11 @@ export interface EntraCloud extends CloudHosts {
   name: string;
 }
 
-export function cloudOf(
-  { cloud = 'public', customCloud, tenant }: Pick<EntraConfig, 'cloud' | 'customCloud' | 'tenant'>,
-): EntraCloud {
+export function cloudOf({
+  cloud = 'public',
+  customCloud,
+  tenant,
+}: Pick<EntraConfig, 'cloud' | 'customCloud' | 'tenant'>): EntraCloud {
   if (!customCloud) return { name: cloud, ...clouds[cloud], login: clouds[cloud].login.replace('{tenantid}', tenant) };
   const { login, issuer, graph } = customCloud;
   return { name: new URL(issuer).origin, login: new URL(login).host, issuer, graph: new URL(graph).host };

@@ -10,25 +10,25 @@ import type { RoomLimits } from '../database/row-limits.ts';
 import type { RequestState } from '../issuer/provider.ts';
 import type { Seal } from '../keys/seal.ts';
 import type { Log } from '../log.ts';
-import * as msal from './msal.ts';
+import { networkOf } from '../web/guard.ts';
+import { questionFor } from './authorization-request.ts';
 import { createBreaker } from './breaker.ts';
-import { createBrowserCookie } from './cookie.ts';
 import { callbackPath, readCallback, resumePath, type SignInReply } from './callback.ts';
 import { groupsClaim, guestStatus, identityFrom, onlyAllowed } from './claims.ts';
 import { authorityOf, cloudOf } from './clouds.ts';
-import { createCredentials, type Credential } from './credentials.ts';
-import { classify, EntraError, operatorHint, TokenRefusal, type EntraFailure } from './errors.ts';
+import { createBrowserCookie } from './cookie.ts';
+import { type Credential, createCredentials } from './credentials.ts';
+import { classify, EntraError, type EntraFailure, operatorHint, TokenRefusal } from './errors.ts';
 import { blameFor, failureOf } from './failure.ts';
 import { createGraph } from './graph.ts';
 import type { BeginOptions, EntraConnector, EntraIdentity, Groups, Recheck } from './identity.ts';
+import * as msal from './msal.ts';
 import { createNetwork } from './network.ts';
-import { questionFor } from './authorization-request.ts';
-import { createStates, type BegunSignIn } from './state.ts';
+import { type BegunSignIn, createStates } from './state.ts';
 import { createTenantKeys } from './tenant-keys.ts';
 import { tokenPoster } from './token-endpoint.ts';
 import { verdictOn } from './verdict.ts';
-import { clockToleranceSeconds, TokenNotAccepted, verifyIdToken, type VerifiedClaims } from './verification.ts';
-import { networkOf } from '../web/guard.ts';
+import { clockToleranceSeconds, TokenNotAccepted, type VerifiedClaims, verifyIdToken } from './verification.ts';
 
 export interface EntraConnectorParts {
   config: EntraConfig;
@@ -69,12 +69,20 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
   // Entra sends no "iss" back (RFC 9207): whose answer it is, the state of a sign-in must tell.
   const appKey = `entra ${cloud.name} ${tenant} ${clientId}`;
   const app: msal.EntraApp = {
-    authority, clientId, scopes: config.graph ? ['User.Read'] : [], offlineAccess: asksAgain,
+    authority,
+    clientId,
+    scopes: config.graph ? ['User.Read'] : [],
+    offlineAccess: asksAgain,
   };
   const allowedTenants = config.allowAnyTenant ? null : new Set(isAlias(tenant) ? config.allowedTenants : [tenant]);
 
   const network = createNetwork({
-    hosts: [cloud.login, cloud.graph], proxy: config.proxy, dispatcher, timeoutMs: networkTimeoutMs, log, now,
+    hosts: [cloud.login, cloud.graph],
+    proxy: config.proxy,
+    dispatcher,
+    timeoutMs: networkTimeoutMs,
+    log,
+    now,
   });
   const credentials = createCredentials(config, { log, now });
   const breaker = createBreaker(blameFor, now);
@@ -83,7 +91,9 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
   const graph = createGraph(network, { host: cloud.graph, log });
   const jwksUri = config.customSigningKeys ? `${authority.jwksUri}?appid=${clientId}` : authority.jwksUri;
   const keys = createTenantKeys({
-    load: async () => (await network.request({ method: 'GET', url: jwksUri })).document, log, now,
+    load: async () => (await network.request({ method: 'GET', url: jwksUri })).document,
+    log,
+    now,
   });
 
   // Whether anybody signs in or not: an expiry is told in time, and a file that cannot be read is told at the start.
@@ -96,15 +106,31 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
     const { stepUp, oldestSeconds, ...question } = questionFor(config, options, challenge);
     const [codeVerifier, nonce] = [randomBytes(32).toString('base64url'), randomBytes(32).toString('base64url')];
     const correlationId = randomUUID();
-    const { state, browser } = await states.begin({
-      uid, app: appKey, redirectUri, codeVerifier, nonce, correlationId,
-      ...(oldestSeconds !== undefined && { oldestSeconds }), ...(stepUp && { stepUp }),
-      options, isSecondTry: challenge !== undefined,
-    }, networkOf((ctx.state as RequestState).address));
+    const { state, browser } = await states.begin(
+      {
+        uid,
+        app: appKey,
+        redirectUri,
+        codeVerifier,
+        nonce,
+        correlationId,
+        ...(oldestSeconds !== undefined && { oldestSeconds }),
+        ...(stepUp && { stepUp }),
+        options,
+        isSecondTry: challenge !== undefined,
+      },
+      networkOf((ctx.state as RequestState).address),
+    );
     cookie.set(ctx, state, browser);
     const codeChallenge = createHash('sha256').update(codeVerifier).digest('base64url');
     return msal.authorizeUrl(app, {
-      ...question, redirectUri, responseMode, state, nonce, codeChallenge, correlationId,
+      ...question,
+      redirectUri,
+      responseMode,
+      state,
+      nonce,
+      codeChallenge,
+      correlationId,
     });
   }
 
@@ -138,7 +164,8 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
     const { nonce, codeVerifier, correlationId } = begun;
     const post = tokenPoster(network, correlationId);
     const tokens = await withCredential((ctx.state as RequestState).address, (credential) =>
-      msal.redeem(app, credential, post, { code, codeVerifier, nonce, redirectUri, correlationId }));
+      msal.redeem(app, credential, post, { code, codeVerifier, nonce, redirectUri, correlationId }),
+    );
     if (asksAgain && tokens.refreshToken === undefined) {
       const hint = 'grant the app offline_access: until then people sign in anew whenever a check is due';
       log.warn('entra.no_refresh_token', { correlationId, hint });
@@ -253,7 +280,8 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
       try {
         const post = tokenPoster(network, correlationId);
         const tokens = await withCredential(expected.oid, (credential) =>
-          msal.refresh(app, credential, post, { refreshToken: upstreamRefreshToken, correlationId }));
+          msal.refresh(app, credential, post, { refreshToken: upstreamRefreshToken, correlationId }),
+        );
         const claims = await verify(tokens.idToken, undefined);
         if (claims.tid !== expected.tid || claims.oid !== expected.oid) throw new TokenNotAccepted('wrong_object');
         checkGuest(claims);
@@ -268,8 +296,15 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
         const isDoubtful = alert === 'security' && verdict !== 'ended';
         const write = isDoubtful ? log.warn : alert ? log.error : log.info;
         write('entra.recheck_failed', {
-          failure, verdict, reason, numbers, correlationId, oid: expected.oid,
-          clockAheadSeconds: network.clockAheadSeconds(), hint, cause,
+          failure,
+          verdict,
+          reason,
+          numbers,
+          correlationId,
+          oid: expected.oid,
+          clockAheadSeconds: network.clockAheadSeconds(),
+          hint,
+          cause,
         });
         return { outcome: verdict === 'ended' ? 'ended' : 'unreachable', reason };
       }

@@ -6,7 +6,9 @@ import { AppError } from '../errors.ts';
 
 /** @throws {AppError} entra_credential_unusable: not there, not readable, empty */
 export async function readBytes(file: string): Promise<Buffer> {
-  const bytes = await readFile(file).catch((cause) => { throw unreadable(file, cause); });
+  const bytes = await readFile(file).catch((cause) => {
+    throw unreadable(file, cause);
+  });
   if (bytes.toString('latin1').trim() === '') throw unusable(`${file} is empty`);
   return bytes;
 }

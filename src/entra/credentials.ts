@@ -3,13 +3,13 @@
 // cannot be used is an operator's problem and never stops the server: people with local accounts must be able to come
 // in and repair it.
 
-import { createHash, createPrivateKey, createPublicKey, X509Certificate, type KeyObject } from 'node:crypto';
+import { createHash, createPrivateKey, createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import type { EntraConfig } from '../config/config.ts';
 import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { readBytes, readText, unreadable, unusable } from './credential-files.ts';
-import { pkcs12In, readPkcs12, type KeyAndCertificate } from './pkcs12.ts';
+import { type KeyAndCertificate, pkcs12In, readPkcs12 } from './pkcs12.ts';
 
 /** A credential as it goes into one token request. */
 export type Credential =
@@ -61,9 +61,13 @@ interface Slot {
 const dayMs = 86_400_000;
 const warnDays = [30, 7, 1];
 
-export function createCredentials(config: CredentialConfig & { secondary?: CredentialConfig | undefined }, options: {
-  log: Log; now?: () => number;
-}): Credentials {
+export function createCredentials(
+  config: CredentialConfig & { secondary?: CredentialConfig | undefined },
+  options: {
+    log: Log;
+    now?: () => number;
+  },
+): Credentials {
   const { log, now = Date.now } = options;
   const slots: Slot[] = [{ which: 'primary', config, refused: false }];
   if (config.secondary) slots.push({ which: 'secondary', config: config.secondary, refused: false });
@@ -130,11 +134,17 @@ export function createCredentials(config: CredentialConfig & { secondary?: Crede
 async function versionOf(config: CredentialConfig): Promise<string> {
   const { clientSecretFile, certificateFile, privateKeyFile, passphraseFile, federatedTokenFile } = config;
   const files = [clientSecretFile, certificateFile, privateKeyFile, passphraseFile, federatedTokenFile];
-  const versions = await Promise.all(files.filter((file) => file !== undefined).map(async (file) => {
-    // Kubernetes swaps a link; what it leads to has another inode even where the time is the same.
-    const { mtimeMs, size, ino } = await stat(file).catch((cause) => { throw unreadable(file, cause); });
-    return [file, mtimeMs, size, ino].join(' ');
-  }));
+  const versions = await Promise.all(
+    files
+      .filter((file) => file !== undefined)
+      .map(async (file) => {
+        // Kubernetes swaps a link; what it leads to has another inode even where the time is the same.
+        const { mtimeMs, size, ino } = await stat(file).catch((cause) => {
+          throw unreadable(file, cause);
+        });
+        return [file, mtimeMs, size, ino].join(' ');
+      }),
+  );
   return versions.join('\n');
 }
 
@@ -224,7 +234,7 @@ function parseCertificate(pem: string, file: string): X509Certificate {
 }
 
 function parsePrivateKey(text: string, file: string, passphrase: string | undefined): KeyObject {
-  const pem = /-----BEGIN ([A-Z ]*)PRIVATE KEY-----[^]*?-----END \1PRIVATE KEY-----/.exec(text)?.[0];
+  const pem = /-----BEGIN ([A-Z ]*)PRIVATE KEY-----[\s\S]*?-----END \1PRIVATE KEY-----/.exec(text)?.[0];
   if (pem === undefined) throw unusable(`${file} holds no private key in PEM form`);
   const isEncrypted = pem.includes('ENCRYPTED');
   if (isEncrypted && passphrase === undefined) {

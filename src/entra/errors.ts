@@ -6,14 +6,34 @@
 import { AppError } from '../errors.ts';
 
 export type FailureClass =
-  | 'declined' | 'consent' | 'not_entitled' | 'account_state' | 'policy' | 'interaction' | 'no_session' | 'stale'
-  | 'credential' | 'app_config' | 'transient' | 'forged'
-  | 'lost' | 'guest' | 'step_up' | 'too_old' | 'consent_given' | 'consent_declined';
+  | 'declined'
+  | 'consent'
+  | 'not_entitled'
+  | 'account_state'
+  | 'policy'
+  | 'interaction'
+  | 'no_session'
+  | 'stale'
+  | 'credential'
+  | 'app_config'
+  | 'transient'
+  | 'forged'
+  | 'lost'
+  | 'guest'
+  | 'step_up'
+  | 'too_old'
+  | 'consent_given'
+  | 'consent_declined';
 
 /** What the application that asked is told (RFC 6749 §4.1.2.1, OIDC Core §3.1.2.6). */
 export type DownstreamError =
-  | 'access_denied' | 'interaction_required' | 'login_required' | 'consent_required' | 'temporarily_unavailable'
-  | 'server_error' | 'unmet_authentication_requirements';
+  | 'access_denied'
+  | 'interaction_required'
+  | 'login_required'
+  | 'consent_required'
+  | 'temporarily_unavailable'
+  | 'server_error'
+  | 'unmet_authentication_requirements';
 
 interface FailureRow {
   /** Undefined: which application it was is not known, or it need not hear of it. */
@@ -34,54 +54,69 @@ interface FailureRow {
 
 export const failures: Readonly<Record<FailureClass, FailureRow>> = {
   declined: {
-    downstream: 'access_denied', status: 200, numbers: [65004], isChoice: true,
+    downstream: 'access_denied',
+    status: 200,
+    numbers: [65004],
+    isChoice: true,
     title: 'You cancelled the sign-in',
     message: 'Nothing was changed. Try again whenever you like.',
   },
   consent: {
-    downstream: 'access_denied', status: 403, numbers: [65001, 90094, 90008, 650056],
+    downstream: 'access_denied',
+    status: 403,
+    numbers: [65001, 90094, 90008, 650056],
     title: 'An administrator must approve this first',
     message: 'Your organisation wants an administrator to approve this sign-in before people use it. Ask yours.',
     operator: 'an administrator of the tenant has to open the admin-consent link and approve',
   },
   not_entitled: {
-    downstream: 'access_denied', status: 403,
+    downstream: 'access_denied',
+    status: 403,
     numbers: [50105, 50020, 500208, 51004, 50034, 16000, 500212, 500213],
     title: 'This account has no access',
     message: 'Your Microsoft account is genuine, but may not be used here. Use another one, or ask your administrator.',
     operator: 'assign the person to the enterprise application, invite them as a guest, or list their tenant',
   },
   account_state: {
-    downstream: 'access_denied', status: 403, numbers: [50057, 50053, 50055, 50144, 500341],
+    downstream: 'access_denied',
+    status: 403,
+    numbers: [50057, 50053, 50055, 50144, 500341],
     title: 'Your Microsoft account cannot sign in at the moment',
     message: 'It is disabled or locked, or its password has expired. Your organisation’s help desk can put that right.',
   },
   policy: {
-    downstream: 'access_denied', status: 403,
+    downstream: 'access_denied',
+    status: 403,
     numbers: [53000, 53001, 53002, 53003, 53004, 530034, 530035, 50131, 50005],
     title: 'Blocked by your organisation’s policy',
     message: 'A rule of your organisation does not allow this sign-in from here, or from this device.',
     operator: 'the sign-in log in the Entra admin center names the Conditional Access policy',
   },
   interaction: {
-    downstream: 'interaction_required', status: 403, numbers: [50072, 50074, 50076, 50078, 50079, 50097, 50158],
+    downstream: 'interaction_required',
+    status: 403,
+    numbers: [50072, 50074, 50076, 50078, 50079, 50097, 50158],
     title: 'Microsoft wants another proof from you',
     message: 'Start again, and complete the further step that Microsoft asks for.',
   },
   no_session: {
-    downstream: 'login_required', status: 400, numbers: [50058, 50059, 160021, 16002],
+    downstream: 'login_required',
+    status: 400,
+    numbers: [50058, 50059, 160021, 16002],
     title: 'You are not signed in at Microsoft',
     message: 'Start again, and sign in.',
   },
   stale: {
-    downstream: undefined, status: 400,
+    downstream: undefined,
+    status: 400,
     numbers: [70000, 70008, 700082, 700084, 70043, 50173, 50089, 54005, 9002313, 501481, 500112],
     title: 'This sign-in has expired',
     message: 'It took too long, or was already used. Start again.',
     operator: 'many of 501481 (PKCE) mean that somebody tries to redeem codes that are not theirs',
   },
   credential: {
-    downstream: 'temporarily_unavailable', status: 503,
+    downstream: 'temporarily_unavailable',
+    status: 503,
     numbers: [7000215, 7000222, 7000218, 700027, 700024, 700025, 70021],
     title: 'Sign-in with Microsoft is misconfigured',
     message: 'This is not your fault. The administrators have been informed.',
@@ -89,7 +124,8 @@ export const failures: Readonly<Record<FailureClass, FailureRow>> = {
     alert: 'operator',
   },
   app_config: {
-    downstream: 'server_error', status: 500,
+    downstream: 'server_error',
+    status: 500,
     numbers: [700016, 90002, 50194, 50011, 500011, 650052, 650057, 70011, 50146],
     title: 'Sign-in with Microsoft is misconfigured',
     message: 'This is not your fault. The administrators have been informed.',
@@ -97,49 +133,69 @@ export const failures: Readonly<Record<FailureClass, FailureRow>> = {
     alert: 'operator',
   },
   transient: {
-    downstream: 'temporarily_unavailable', status: 503, numbers: [90024, 90033, 90055, 50196, 50033, 50087],
+    downstream: 'temporarily_unavailable',
+    status: 503,
+    numbers: [90024, 90033, 90055, 50196, 50033, 50087],
     title: 'Sign-in with Microsoft is not possible right now',
     message: 'Microsoft is busy or cannot be reached. Try again in a moment.',
   },
   forged: {
-    downstream: 'server_error', status: 400, numbers: [],
+    downstream: 'server_error',
+    status: 400,
+    numbers: [],
     title: 'This sign-in was stopped to protect you',
-    message: 'The answer that came back was not what Microsoft sends. Start again; if that does not help, tell your '
-      + 'administrator.',
+    message:
+      'The answer that came back was not what Microsoft sends. Start again; if that does not help, tell your ' +
+      'administrator.',
     operator: 'an ID token or response failed verification: look at what stands between this server and Microsoft',
     alert: 'security',
   },
   lost: {
-    downstream: undefined, status: 400, numbers: [],
+    downstream: undefined,
+    status: 400,
+    numbers: [],
     title: 'This sign-in cannot be continued',
-    message: 'It was already used, has expired, or began in another browser. Go back to the application and start '
-      + 'again.',
+    message:
+      'It was already used, has expired, or began in another browser. Go back to the application and start ' + 'again.',
   },
   guest: {
-    downstream: 'access_denied', status: 403, numbers: [],
+    downstream: 'access_denied',
+    status: 403,
+    numbers: [],
     title: 'Guests have no access here',
     message: 'Only members of the organisation may sign in. Use another account, or ask your administrator.',
     operator: 'entra.guests is deny: it needs the optional claim acct in ID tokens, and refuses who comes without it',
   },
   step_up: {
-    downstream: 'unmet_authentication_requirements', status: 403, numbers: [],
+    downstream: 'unmet_authentication_requirements',
+    status: 403,
+    numbers: [],
     title: 'The application asks for a stronger sign-in',
-    message: 'Microsoft did not confirm the further proof that the application needs. Start again, or ask your '
-      + 'administrator.',
+    message:
+      'Microsoft did not confirm the further proof that the application needs. Start again, or ask your ' +
+      'administrator.',
     operator: 'entra.acrValues must name an authentication context that a Conditional Access policy grants',
   },
   too_old: {
-    downstream: 'login_required', status: 400, numbers: [],
+    downstream: 'login_required',
+    status: 400,
+    numbers: [],
     title: 'Your sign-in at Microsoft is too old',
     message: 'The application wants you to sign in anew. Start again.',
   },
   consent_given: {
-    downstream: undefined, status: 200, numbers: [], isChoice: true,
+    downstream: undefined,
+    status: 200,
+    numbers: [],
+    isChoice: true,
     title: 'Thank you',
     message: 'The approval was recorded by Microsoft. Everybody concerned can sign in now: go back to the application.',
   },
   consent_declined: {
-    downstream: undefined, status: 200, numbers: [], isChoice: true,
+    downstream: undefined,
+    status: 200,
+    numbers: [],
+    isChoice: true,
     title: 'Nothing was approved',
     message: 'You cancelled at Microsoft, and nothing was changed. The approval can be given whenever you like.',
   },
@@ -158,7 +214,8 @@ const operatorHints: ReadonlyMap<number | string, string> = new Map<number | str
 
 /** What somebody has to do about a failure. Undefined: nothing is broken. */
 export function operatorHint(
-  failure: FailureClass, { numbers = [], reason = '' }: Pick<EntraFailure, 'numbers' | 'reason'>,
+  failure: FailureClass,
+  { numbers = [], reason = '' }: Pick<EntraFailure, 'numbers' | 'reason'>,
 ): string | undefined {
   const closer = [...numbers, reason].map((told) => operatorHints.get(told)).find((hint) => hint !== undefined);
   return closer ?? failures[failure].operator;
@@ -175,7 +232,8 @@ const byOauthError: Readonly<Record<string, Allowed>> = {
   consent_required: { usual: 'consent', others: [] },
   login_required: { usual: 'no_session', others: [] },
   interaction_required: {
-    usual: 'interaction', others: ['consent', 'not_entitled', 'account_state', 'policy', 'no_session'],
+    usual: 'interaction',
+    others: ['consent', 'not_entitled', 'account_state', 'policy', 'no_session'],
   },
   invalid_grant: {
     usual: 'stale',
@@ -205,8 +263,11 @@ const bySuberror: Readonly<Record<string, FailureClass>> = {
   bad_token: 'stale',
 };
 
-const byNumber = new Map((Object.entries(failures) as Array<[FailureClass, FailureRow]>)
-  .flatMap(([failure, { numbers }]) => numbers.map((number) => [number, failure] as const)));
+const byNumber = new Map(
+  (Object.entries(failures) as Array<[FailureClass, FailureRow]>).flatMap(([failure, { numbers }]) =>
+    numbers.map((number) => [number, failure] as const),
+  ),
+);
 
 /** What Entra said of a failure, reduced to what is safe to log: no sentence, nothing of an unexpected form. */
 export interface Refusal {
@@ -314,11 +375,13 @@ export class EntraError extends AppError {
     const { title, message, status, downstream, alert, isChoice = false } = failures[failure];
     const hint = operatorHint(failure, facts);
     const wait = facts.retryAfterSeconds;
-    const words = failure === 'transient' && wait !== undefined
-      ? `Microsoft is busy or cannot be reached. Try again ${inTime(wait)}.`
-      : message;
+    const words =
+      failure === 'transient' && wait !== undefined
+        ? `Microsoft is busy or cannot be reached. Try again ${inTime(wait)}.`
+        : message;
     super(`entra_${failure}`, status, words, {
-      ...('cause' in facts && { cause: facts.cause }), ...(hint && { hint }),
+      ...('cause' in facts && { cause: facts.cause }),
+      ...(hint && { hint }),
     });
     this.failure = failure;
     this.title = title;

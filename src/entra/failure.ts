@@ -1,8 +1,8 @@
 // From what was thrown on the way to what the person is told, and to whom it is put down.
 
+import { type Blame, BreakerOpen } from './breaker.ts';
+import { classify, EntraError, type EntraFailure, type FailureClass, TokenRefusal } from './errors.ts';
 import { MsalRejected } from './msal.ts';
-import { BreakerOpen, type Blame } from './breaker.ts';
-import { classify, EntraError, TokenRefusal, type EntraFailure, type FailureClass } from './errors.ts';
 import { UpstreamError, type UpstreamProblem } from './network.ts';
 import { KeysUnavailable } from './tenant-keys.ts';
 import { TokenNotAccepted } from './verification.ts';

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from '../log.ts';
 import { groupIds } from './claims.ts';
 import { isClaimsChallenge } from './errors.ts';
-import { UpstreamError, type Network, type UpstreamAnswer } from './network.ts';
+import { type Network, type UpstreamAnswer, UpstreamError } from './network.ts';
 
 export type GraphGroups =
   | { kind: 'complete'; ids: string[] }
@@ -40,7 +40,7 @@ export function createGraph(network: Network, { host, log }: { host: string; log
   async function allPages(accessToken: string, signal: AbortSignal): Promise<string[]> {
     const ids: string[] = [];
     const seen = new Set<string>();
-    for (let url: string | undefined = first; url !== undefined;) {
+    for (let url: string | undefined = first; url !== undefined; ) {
       if (seen.has(url)) throw new GraphRefusal('paging_loop');
       if (seen.size === mostPages) throw new GraphRefusal('too_many_groups');
       seen.add(url);
@@ -61,7 +61,10 @@ export function createGraph(network: Network, { host, log }: { host: string; log
   }
 
   async function page(
-    url: string, accessToken: string, signal: AbortSignal, isSecond = false,
+    url: string,
+    accessToken: string,
+    signal: AbortSignal,
+    isSecond = false,
   ): Promise<UpstreamAnswer> {
     try {
       const headers = { authorization: `Bearer ${accessToken}` };

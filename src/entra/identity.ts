@@ -38,10 +38,7 @@ export interface EntraIdentity {
 }
 
 /** Absent is not empty: no groups claim is configured, so nothing is known. */
-export type Groups =
-  | { kind: 'complete'; ids: string[] }
-  | { kind: 'absent' }
-  | { kind: 'unavailable'; reason: string };
+export type Groups = { kind: 'complete'; ids: string[] } | { kind: 'absent' } | { kind: 'unavailable'; reason: string };
 
 /** The account that the Microsoft account is to be connected to: the same browser has just proved its password. */
 export interface ConnectTo {

@@ -2,18 +2,18 @@
 
 import type { Dispatcher } from 'undici';
 import type { Accounts } from '../accounts/accounts.ts';
+import type { Identities } from '../accounts/identities.ts';
 import type { Audit } from '../audit/audit.ts';
 import type { EntraConfig } from '../config/config.ts';
 import type { SharedClock } from '../database/clock.ts';
 import type { Database } from '../database/database.ts';
 import type { RoomLimits } from '../database/row-limits.ts';
-import type { Identities } from '../accounts/identities.ts';
 import type { Grants } from '../grants/grants.ts';
 import type { Seal } from '../keys/seal.ts';
 import type { Log } from '../log.ts';
-import { createEntraSignOut } from './sign-out.ts';
 import { createPeople } from './account-linking.ts';
 import { createRechecks } from './recheck.ts';
+import { createEntraSignOut } from './sign-out.ts';
 import { createUpstreamSessions } from './upstream-sessions.ts';
 
 interface EntraParts {
@@ -35,7 +35,9 @@ interface EntraParts {
 
 export async function openEntra(entra: EntraConfig, parts: EntraParts) {
   const { issuer, db, seal, audit, accounts, identities, grants, grantLife, log, dispatcher, room } = parts;
-  const { clock: { now } } = parts;
+  const {
+    clock: { now },
+  } = parts;
   // MSAL and its network stack are slow to load: only a server that signs people in with Microsoft waits for them.
   const { createEntraConnector } = await import('./connector.ts');
   const connector = createEntraConnector({ config: entra, issuer, db, seal, log, dispatcher, room, now });
@@ -43,17 +45,37 @@ export async function openEntra(entra: EntraConfig, parts: EntraParts) {
   const sessions = createUpstreamSessions(db, seal, 2 * grantLife, now);
   const people = createPeople({ config: entra, db, accounts, identities, audit, tokensEnded: grants.ended });
   const rechecks = createRechecks({
-    config: entra, connector, sessions, people, audit, log, now,
+    config: entra,
+    connector,
+    sessions,
+    people,
+    audit,
+    log,
+    now,
     endUpstream: (accountId, upstream) => grants.endResting(accountId, upstream, { offline: true }),
   });
   const signOut = createEntraSignOut({
-    config: entra, issuer, connector, sessions, seal, audit, log, now,
+    config: entra,
+    issuer,
+    connector,
+    sessions,
+    seal,
+    audit,
+    log,
+    now,
     endSessions: (accountId, upstream) => grants.endResting(accountId, upstream, { offline: false }),
   });
-  const { label, logout: { propagate } } = entra;
+  const {
+    label,
+    logout: { propagate },
+  } = entra;
   const logoutUrl = connector.logoutUrl({ postLogoutRedirectUri: issuer });
   return {
-    config: entra, connector, sessions, people, signOut,
+    config: entra,
+    connector,
+    sessions,
+    people,
+    signOut,
     upstream: { standing: rechecks.standing, afterSignOut: signOut.afterSignOut },
     elsewhere: propagate === 'never' ? undefined : { label, logoutUrl, asks: propagate === 'ask' },
   };

@@ -30,7 +30,9 @@ interface Follower {
 /** @param pollEvery seconds */
 export function createKeyRefreshes(db: Database, audit: Pick<Audit, 'append'>, pollEvery: number): KeyRefreshes {
   async function asked(): Promise<number> {
-    const { rows: [row] } = await db.query<{ asked: number }>('select asked from entra_key_refreshes where id = 1');
+    const {
+      rows: [row],
+    } = await db.query<{ asked: number }>('select asked from entra_key_refreshes where id = 1');
     return row!.asked;
   }
 

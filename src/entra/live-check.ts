@@ -7,14 +7,14 @@ import type { Dispatcher } from 'undici';
 import type { EntraConfig } from '../config/config.ts';
 import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import * as msal from './msal.ts';
 import { authorityOf, cloudOf } from './clouds.ts';
-import { createCredentials, type Credential } from './credentials.ts';
+import { type Credential, createCredentials } from './credentials.ts';
 import { readRefusal, TokenRefusal } from './errors.ts';
+import * as msal from './msal.ts';
 import { createNetwork, type Network } from './network.ts';
 import { createTenantKeys } from './tenant-keys.ts';
 import { tokenPoster } from './token-endpoint.ts';
-import { verifyIdToken, type VerifiedClaims } from './verification.ts';
+import { type VerifiedClaims, verifyIdToken } from './verification.ts';
 
 export interface Finding {
   /** As the list in docs/entra.md is numbered. */
@@ -45,7 +45,11 @@ export async function checkLive(options: LiveCheckOptions): Promise<Finding[]> {
   const cloud = cloudOf(config);
   const authority = authorityOf(cloud, config.tenant);
   const network = createNetwork({
-    hosts: [cloud.login, cloud.graph], proxy: config.proxy, dispatcher, timeoutMs: 10_000, log,
+    hosts: [cloud.login, cloud.graph],
+    proxy: config.proxy,
+    dispatcher,
+    timeoutMs: 10_000,
+    log,
   });
   try {
     const [usable] = await createCredentials(config, { log }).usable();
@@ -59,7 +63,12 @@ export async function checkLive(options: LiveCheckOptions): Promise<Finding[]> {
       ...(context === undefined ? {} : { acrs: { essential: true, value: context } }),
     };
     const url = await msal.authorizeUrl(app, {
-      redirectUri, responseMode: 'query', state, nonce, correlationId, maxAgeSeconds,
+      redirectUri,
+      responseMode: 'query',
+      state,
+      nonce,
+      correlationId,
+      maxAgeSeconds,
       claims: JSON.stringify({ id_token: idToken }),
       codeChallenge: createHash('sha256').update(codeVerifier).digest('base64url'),
     });
@@ -72,19 +81,27 @@ export async function checkLive(options: LiveCheckOptions): Promise<Finding[]> {
     const { tokens, hadRefreshToken } = await redeem(app, usable.credential, network, request);
     if (!tokens) return [codeSurvives(survived, false), codeLength(code)];
     const keys = createTenantKeys({
-      load: async () => (await network.request({ method: 'GET', url: authority.jwksUri })).document, log,
+      load: async () => (await network.request({ method: 'GET', url: authority.jwksUri })).document,
+      log,
     });
     const claims = await verifyIdToken(tokens.idToken, keys, {
-      cloud, clientId: config.clientId, nonce, now: Date.now(), allowedTenants: null,
+      cloud,
+      clientId: config.clientId,
+      nonce,
+      now: Date.now(),
+      allowedTenants: null,
     });
     return [
-      codeSurvives(survived, true), ...findingsIn(claims, context),
+      codeSurvives(survived, true),
+      ...findingsIn(claims, context),
       {
-        number: 6, question: 'Is a code redeemed without offline_access, and without a refresh token?',
+        number: 6,
+        question: 'Is a code redeemed without offline_access, and without a refresh token?',
         seen: `yes; ${hadRefreshToken ? 'but Entra sent a refresh token' : 'no refresh token came'}`,
       },
       {
-        number: 8, question: refusals,
+        number: 8,
+        question: refusals,
         seen: 'not tried: run this again and press Cancel, or use an unassigned account',
       },
       codeLength(code),
@@ -110,17 +127,20 @@ function findingsIn(claims: VerifiedClaims, context: string | undefined): Findin
   return [
     { number: 2, question: 'Does login_hint arrive in the ID token?', seen: typeof hint === 'string' ? 'yes' : 'no' },
     {
-      number: 3, question: 'Are acrs honoured under the id_token member of claims?',
+      number: 3,
+      question: 'Are acrs honoured under the id_token member of claims?',
       seen: context === undefined ? 'not tried: name a context with --context c1' : contextSeen(acrs, context),
     },
     {
-      number: 4, question: 'What comes of max_age?',
+      number: 4,
+      question: 'What comes of max_age?',
       seen: `auth_time is ${typeOf(authTime)}; exp is ${endsWithAge ? 'auth_time + max_age' : 'not cut short by it'}`,
     },
     { number: 5, question: 'Of which JSON type is xms_edov?', seen: typeOf(edov) },
     {
-      number: 7, question: 'Which host does _claim_sources name?',
-      seen: typeof source === 'string' ? URL.parse(source)?.host ?? 'no URL' : 'none: this person is in few groups',
+      number: 7,
+      question: 'Which host does _claim_sources name?',
+      seen: typeof source === 'string' ? (URL.parse(source)?.host ?? 'no URL') : 'none: this person is in few groups',
     },
   ];
 }
@@ -135,8 +155,11 @@ function typeOf(value: unknown): string {
   return value === null ? 'null' : Array.isArray(value) ? 'an array' : `a ${typeof value}`;
 }
 
-const codeLength = (code: string): Finding =>
-  ({ number: 9, question: 'How long is a code?', seen: `${code.length} characters` });
+const codeLength = (code: string): Finding => ({
+  number: 9,
+  question: 'How long is a code?',
+  seen: `${code.length} characters`,
+});
 
 function codeSurvives(refusal: string, redeemed: boolean): Finding {
   const seen = `${redeemed ? 'yes' : 'no, or something else is wrong'} (the wrong secret met ${refusal})`;
@@ -182,15 +205,18 @@ async function comeBack(port: number, state: string, listening: () => void, wait
       server = createServer((req, res) => {
         const { pathname, searchParams } = new URL(req.url ?? '/', 'http://localhost');
         const isOurs = pathname === '/sign-in/entra/callback' && searchParams.get('state') === state;
-        res.writeHead(isOurs ? 200 : 404, { 'Content-Type': 'text/plain; charset=utf-8', 'Connection': 'close' });
+        res.writeHead(isOurs ? 200 : 404, { 'Content-Type': 'text/plain; charset=utf-8', Connection: 'close' });
         res.end(isOurs ? 'Thank you. You may close this window; the terminal has the report.' : 'Not this address.');
         if (isOurs) resolve(searchParams);
       });
       server.once('error', (cause) =>
-        reject(unusable(`port ${port} cannot be used`, 'name another one with --port', cause)));
+        reject(unusable(`port ${port} cannot be used`, 'name another one with --port', cause)),
+      );
       server.listen(port, 'localhost', listening);
       const late = unusable(
-        'nobody came back', 'some refusals stay on Microsoft’s page; what it says there is the answer');
+        'nobody came back',
+        'some refusals stay on Microsoft’s page; what it says there is the answer',
+      );
       timer = setTimeout(() => reject(late), waitMs);
     });
   } finally {

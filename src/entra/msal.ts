@@ -54,7 +54,9 @@ export async function authorizeUrl(app: EntraApp, request: AuthorizationRequest)
   const { maxAgeSeconds, ...parameters } = request;
   const client = clientFor(app, { clientAssertion: async () => '' }, unreachable);
   const url = await client.getAuthCodeUrl({
-    ...parameters, scopes: [...scopes, ...app.scopes], codeChallengeMethod: 'S256',
+    ...parameters,
+    scopes: [...scopes, ...app.scopes],
+    codeChallengeMethod: 'S256',
     // maxAge of MSAL's own is not sent.
     ...(maxAgeSeconds !== undefined && { extraQueryParameters: { max_age: String(maxAgeSeconds) } }),
   });
@@ -63,25 +65,34 @@ export async function authorizeUrl(app: EntraApp, request: AuthorizationRequest)
 
 /** @throws what `post` throws, and {MsalRejected} */
 export function redeem(
-  app: EntraApp, credential: Credential, post: PostForm,
+  app: EntraApp,
+  credential: Credential,
+  post: PostForm,
   request: { code: string; codeVerifier: string; nonce: string; redirectUri: string; correlationId: string },
 ): Promise<TokenSet> {
   return tokens(app, credential, post, (client) =>
-    client.acquireTokenByCode({ ...request, scopes: [...scopes, ...app.scopes] }));
+    client.acquireTokenByCode({ ...request, scopes: [...scopes, ...app.scopes] }),
+  );
 }
 
 /** @throws what `post` throws, and {MsalRejected} */
 export function refresh(
-  app: EntraApp, credential: Credential, post: PostForm, request: { refreshToken: string; correlationId: string },
+  app: EntraApp,
+  credential: Credential,
+  post: PostForm,
+  request: { refreshToken: string; correlationId: string },
 ): Promise<TokenSet> {
   return tokens(app, credential, post, (client) =>
-    client.acquireTokenByRefreshToken({ ...request, scopes: [...scopes, ...app.scopes] }));
+    client.acquireTokenByRefreshToken({ ...request, scopes: [...scopes, ...app.scopes] }),
+  );
 }
 
 const scopes = ['email']; // MSAL adds openid, profile and offline_access
 
 async function tokens(
-  app: EntraApp, credential: Credential, post: PostForm,
+  app: EntraApp,
+  credential: Credential,
+  post: PostForm,
   acquire: (client: ConfidentialClientApplication) => Promise<{ idToken: string; accessToken: string } | null>,
 ): Promise<TokenSet> {
   let failure: { error: unknown } | undefined;
@@ -117,8 +128,10 @@ async function tokens(
 const refuse = () => Promise.reject(new Error('msal-node made a request that it has no reason for'));
 const unreachable: INetworkModule = { sendGetRequestAsync: refuse, sendPostRequestAsync: refuse };
 
-type MsalCredential = Pick<ConstructorParameters<typeof ConfidentialClientApplication>[0]['auth'],
-  'clientSecret' | 'clientCertificate' | 'clientAssertion'>;
+type MsalCredential = Pick<
+  ConstructorParameters<typeof ConfidentialClientApplication>[0]['auth'],
+  'clientSecret' | 'clientCertificate' | 'clientAssertion'
+>;
 
 function credentialFor(credential: Credential): MsalCredential {
   if (credential.kind === 'secret') return { clientSecret: credential.secret };
@@ -129,8 +142,11 @@ function credentialFor(credential: Credential): MsalCredential {
 function clientFor({ authority, clientId }: EntraApp, credential: MsalCredential, networkClient: INetworkModule) {
   const { issuer, authorizationEndpoint, tokenEndpoint, endSessionEndpoint, jwksUri } = authority;
   const authorityMetadata = JSON.stringify({
-    issuer, authorization_endpoint: authorizationEndpoint, token_endpoint: tokenEndpoint,
-    end_session_endpoint: endSessionEndpoint, jwks_uri: jwksUri,
+    issuer,
+    authorization_endpoint: authorizationEndpoint,
+    token_endpoint: tokenEndpoint,
+    end_session_endpoint: endSessionEndpoint,
+    jwks_uri: jwksUri,
   });
   const knownAuthorities = [new URL(authority.url).host];
   return new ConfidentialClientApplication({
@@ -141,9 +157,13 @@ function clientFor({ authority, clientId }: EntraApp, credential: MsalCredential
 
 /** Takes out what MSAL always adds: offline_access, where nobody wants a refresh token; the person's name in clear. */
 function edited(parameters: string, { offlineAccess }: EntraApp): string {
-  return parameters.split('&').filter((pair) => !pair.startsWith('X-AnchorMailbox=')).map((pair) => {
-    if (offlineAccess || !pair.startsWith('scope=')) return pair;
-    const asked = decodeURIComponent(pair.slice('scope='.length)).split(' ');
-    return `scope=${encodeURIComponent(asked.filter((scope) => scope !== 'offline_access').join(' '))}`;
-  }).join('&');
+  return parameters
+    .split('&')
+    .filter((pair) => !pair.startsWith('X-AnchorMailbox='))
+    .map((pair) => {
+      if (offlineAccess || !pair.startsWith('scope=')) return pair;
+      const asked = decodeURIComponent(pair.slice('scope='.length)).split(' ');
+      return `scope=${encodeURIComponent(asked.filter((scope) => scope !== 'offline_access').join(' '))}`;
+    })
+    .join('&');
 }

@@ -3,7 +3,7 @@
 // headers and body together; at most 1 MiB; and whatever is no JSON object, or comes with a status that says "not now",
 // is an error and never an answer.
 
-import { Agent, ProxyAgent, request as send, type Dispatcher } from 'undici';
+import { Agent, type Dispatcher, ProxyAgent, request as send } from 'undici';
 import type { Log } from '../log.ts';
 
 export interface UpstreamRequest {
@@ -32,8 +32,15 @@ export interface UpstreamAnswer {
  * - `not_allowed`, `redirected`, `too_large`, `encoded`, `not_json`: where it led, or what came back, is not their API
  */
 export type UpstreamProblem =
-  | 'unreachable' | 'lost' | 'throttled' | 'failing'
-  | 'not_allowed' | 'redirected' | 'too_large' | 'encoded' | 'not_json';
+  | 'unreachable'
+  | 'lost'
+  | 'throttled'
+  | 'failing'
+  | 'not_allowed'
+  | 'redirected'
+  | 'too_large'
+  | 'encoded'
+  | 'not_json';
 
 /** Microsoft gave no usable answer: nothing is known of the person. */
 export class UpstreamError extends Error {
@@ -97,11 +104,13 @@ export function createNetwork(options: NetworkOptions): Network {
     const askedAt = now();
     try {
       const answer = await send(url, {
-        dispatcher, signal,
+        dispatcher,
+        signal,
         method: request.method,
         headers: { accept: 'application/json', 'accept-encoding': 'identity', ...request.headers },
         body: request.body ?? null,
-        headersTimeout: timeoutMs, bodyTimeout: timeoutMs,
+        headersTimeout: timeoutMs,
+        bodyTimeout: timeoutMs,
       });
       noteClock(answer.headers.date, askedAt);
       return await read(answer, url.host);
@@ -175,10 +184,22 @@ export function createNetwork(options: NetworkOptions): Network {
 
 // What a socket fails with before it is connected and its peer is proven. ECONNRESET is not here: it comes at any time.
 const beforeWriting = new Set([
-  'ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'EADDRNOTAVAIL', 'UND_ERR_CONNECT_TIMEOUT',
-  'CERT_HAS_EXPIRED', 'CERT_NOT_YET_VALID', 'DEPTH_ZERO_SELF_SIGNED_CERT', 'SELF_SIGNED_CERT_IN_CHAIN',
-  'UNABLE_TO_GET_ISSUER_CERT', 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY', 'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
-  'ERR_TLS_CERT_ALTNAME_INVALID', 'ERR_SSL_WRONG_VERSION_NUMBER',
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EADDRNOTAVAIL',
+  'UND_ERR_CONNECT_TIMEOUT',
+  'CERT_HAS_EXPIRED',
+  'CERT_NOT_YET_VALID',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+  'ERR_SSL_WRONG_VERSION_NUMBER',
 ]);
 
 function isBeforeWriting(error: unknown): boolean {

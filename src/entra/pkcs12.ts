@@ -2,7 +2,7 @@
 // it. Node opens such files for TLS alone and gives nothing of them out, and its OpenSSL knows no RC2, in which
 // `openssl pkcs12 -legacy` encrypts certificates. So node-forge opens them; everything after that is node:crypto.
 
-import { createPrivateKey, createPublicKey, X509Certificate, type KeyObject } from 'node:crypto';
+import { createPrivateKey, createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
 import type forge from 'node-forge';
 import { unusable } from './credential-files.ts';
 
@@ -47,7 +47,10 @@ async function openedBy(der: Buffer, file: string, passphrase: string | undefine
     const form = forge.asn1.fromDer(der.toString('latin1'));
     if (!verifyMac) (form.value as forge.asn1.Asn1[]).splice(2); // PFX: version, authSafe, macData (RFC 7292 §4)
     const { safeContents } = forge.pkcs12.pkcs12FromAsn1(form, password);
-    return contentsOf(safeContents.flatMap(({ safeBags }) => safeBags), forge);
+    return contentsOf(
+      safeContents.flatMap(({ safeBags }) => safeBags),
+      forge,
+    );
   };
 
   // No passphrase is an empty one to some programs and none to others; OpenSSL, too, tries both.
@@ -61,9 +64,12 @@ async function openedBy(der: Buffer, file: string, passphrase: string | undefine
     }
   }
   if (problem instanceof Error && problem.message.includes('MAC could not be verified')) {
-    throw unusable(passphrase === undefined
-      ? `${file} is encrypted: set passphraseFile or passphrase`
-      : `the passphrase does not open ${file}`, problem);
+    throw unusable(
+      passphrase === undefined
+        ? `${file} is encrypted: set passphraseFile or passphrase`
+        : `the passphrase does not open ${file}`,
+      problem,
+    );
   }
   try {
     // The MAC was right. It takes a password as UTF-16, and PBES2 the same one as UTF-8 (RFC 7292 §B.1, RFC 8018 §3).
@@ -79,9 +85,13 @@ function contentsOf(bags: forge.pkcs12.Bag[], { pki, asn1 }: typeof forge): Open
   const derOf = (form: forge.asn1.Asn1) => Buffer.from(asn1.toDer(form).getBytes(), 'latin1');
   const isCertificate = ({ type }: forge.pkcs12.Bag) => type === pki.oids['certBag'];
   return {
-    keys: bags.filter((bag) => !isCertificate(bag)).map(({ key, asn1: form }) =>
-      createPrivateKey(key ? pki.privateKeyToPem(key) : { key: derOf(form), format: 'der', type: 'pkcs8' })),
-    certificates: bags.filter(isCertificate).map(({ cert, asn1: form }) =>
-      new X509Certificate(derOf(cert ? pki.certificateToAsn1(cert) : form))),
+    keys: bags
+      .filter((bag) => !isCertificate(bag))
+      .map(({ key, asn1: form }) =>
+        createPrivateKey(key ? pki.privateKeyToPem(key) : { key: derOf(form), format: 'der', type: 'pkcs8' }),
+      ),
+    certificates: bags
+      .filter(isCertificate)
+      .map(({ cert, asn1: form }) => new X509Certificate(derOf(cert ? pki.certificateToAsn1(cert) : form))),
   };
 }

@@ -7,8 +7,8 @@ import type { Audit } from '../audit/audit.ts';
 import type { EntraConfig } from '../config/config.ts';
 import { isAppError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import type { EntraConnector, EntraIdentity } from './identity.ts';
 import { externalIdOf, type People } from './account-linking.ts';
+import type { EntraConnector, EntraIdentity } from './identity.ts';
 import type { UpstreamSession, UpstreamSessions } from './upstream-sessions.ts';
 
 /** unknown: nobody can say, and the grace is over. It may be asked again later, so nothing is ended by it. */
@@ -31,9 +31,16 @@ interface Rechecks {
   standing(upstream: string): Promise<Standing>;
 }
 
-export function createRechecks(
-  { config, connector, sessions, people, audit, log, endUpstream, now = Date.now }: RecheckParts,
-): Rechecks {
+export function createRechecks({
+  config,
+  connector,
+  sessions,
+  people,
+  audit,
+  log,
+  endUpstream,
+  now = Date.now,
+}: RecheckParts): Rechecks {
   const { every, grace } = config.recheck;
   // Tabs refresh at the same moment: one question to Microsoft answers them all.
   const underWay = new Map<string, Promise<Standing>>();
@@ -89,8 +96,7 @@ export function createRechecks(
 
   return {
     standing(upstream) {
-      const asked = underWay.get(upstream)
-        ?? standing(upstream).finally(() => underWay.delete(upstream));
+      const asked = underWay.get(upstream) ?? standing(upstream).finally(() => underWay.delete(upstream));
       underWay.set(upstream, asked);
       return asked;
     },

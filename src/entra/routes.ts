@@ -8,9 +8,9 @@ import { AppError } from '../errors.ts';
 import type { RequestState } from '../issuer/provider.ts';
 import type { WaysHome } from '../issuer/ways-home.ts';
 import type { Log } from '../log.ts';
+import { redirect } from '../signin/complete.ts';
 import { readForm, sendPage } from '../web/guard.ts';
 import type { Pages } from '../web/pages.ts';
-import { redirect } from '../signin/complete.ts';
 import { callbackPath, resumePath } from './callback.ts';
 import type { MountedEntraConnector } from './connector.ts';
 import { EntraError } from './errors.ts';
@@ -29,15 +29,19 @@ export function entraRoutes(parts: EntraRoutesParts): Router {
   const { connector, complete, failed, audit, log } = parts;
   const router = new Router();
 
-  router.get([callbackPath, resumePath], (ctx) => answering(ctx, async () => {
-    // A code is used up by a GET; whoever only looks (a link scanner, a prefetch) must not do that.
-    if (ctx.method === 'HEAD') throw new AppError('method_not_allowed', 405, 'This address answers GET only.');
-    await complete(ctx, await connector.finish(ctx));
-  }));
+  router.get([callbackPath, resumePath], (ctx) =>
+    answering(ctx, async () => {
+      // A code is used up by a GET; whoever only looks (a link scanner, a prefetch) must not do that.
+      if (ctx.method === 'HEAD') throw new AppError('method_not_allowed', 405, 'This address answers GET only.');
+      await complete(ctx, await connector.finish(ctx));
+    }),
+  );
 
-  router.post(callbackPath, (ctx) => answering(ctx, async () => {
-    redirect(ctx, await connector.park(await readForm(ctx)));
-  }));
+  router.post(callbackPath, (ctx) =>
+    answering(ctx, async () => {
+      redirect(ctx, await connector.park(await readForm(ctx)));
+    }),
+  );
 
   async function answering(ctx: Context, work: () => Promise<void>): Promise<void> {
     ctx.set({ 'Cache-Control': 'no-store', 'Referrer-Policy': 'no-referrer' });
@@ -58,7 +62,9 @@ export function entraRoutes(parts: EntraRoutesParts): Router {
     const { requestId, address } = ctx.state as RequestState;
     const { reason, numbers, correlationId } = facts;
     audit.record({
-      event: alert === 'security' ? 'signin.forged' : 'signin.refused', requestId, address,
+      event: alert === 'security' ? 'signin.forged' : 'signin.refused',
+      requestId,
+      address,
       detail: { method: 'entra', failure, reason, aadsts: numbers, correlationId },
     });
     const write = alert ? log.error : failure === 'transient' ? log.warn : log.info;

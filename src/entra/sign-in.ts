@@ -9,11 +9,11 @@ import type { EntraConfig } from '../config/config.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { Issuer, PendingSignIn } from '../issuer/issuer.ts';
 import type { RequestState } from '../issuer/provider.ts';
-import { redirect, type CompleteSignIn } from '../signin/complete.ts';
-import type { MountedEntraConnector } from './connector.ts';
-import type { ConnectTo, FinishedSignIn } from './identity.ts';
+import { type CompleteSignIn, redirect } from '../signin/complete.ts';
 import { hintsFor } from '../signin/home-realm.ts';
 import { externalIdOf, type People } from './account-linking.ts';
+import type { MountedEntraConnector } from './connector.ts';
+import type { ConnectTo, FinishedSignIn } from './identity.ts';
 import type { UpstreamSessions } from './upstream-sessions.ts';
 
 export interface EntraSignIn {
@@ -54,8 +54,11 @@ export function createEntraSignIn(parts: EntraSignInParts): EntraSignIn {
   async function stillProved({ accountId, signedOutAt }: ConnectTo): Promise<string> {
     const account = await accounts.find(accountId);
     if (account?.signedOutAt?.getTime() === signedOutAt) return accountId;
-    throw new AppError('connect_expired', 400,
-      'You have to enter your password once more. Go back to the application and start again.');
+    throw new AppError(
+      'connect_expired',
+      400,
+      'You have to enter your password once more. Go back to the application and start again.',
+    );
   }
 
   /**
@@ -65,7 +68,7 @@ export function createEntraSignIn(parts: EntraSignInParts): EntraSignIn {
   async function knownHint({ upstream }: PendingSignIn, named: string | undefined): Promise<string | undefined> {
     const session = upstream === undefined ? undefined : await sessions.find(upstream);
     if (session?.loginHint === undefined || named === undefined) return session?.loginHint;
-    const { email, preferredUsername } = await accounts.find(session.accountId) ?? {};
+    const { email, preferredUsername } = (await accounts.find(session.accountId)) ?? {};
     const isSame = [email, preferredUsername].some((name) => name !== undefined && emailKey(name) === emailKey(named));
     return isSame ? session.loginHint : undefined;
   }
@@ -79,12 +82,18 @@ export function createEntraSignIn(parts: EntraSignInParts): EntraSignIn {
       // Whoever connects an account means a certain one, which need not be the one that Microsoft has a session of.
       const asks = another || connectTo !== undefined;
       const { loginHint, ...hint } = hintsFor(config, { email: email ?? asked, domainHint });
-      redirect(ctx, await connector.begin(ctx, pending, {
-        ...hint, maxAge, acrValues, connectTo,
-        loginHint: asks ? undefined : loginHint,
-        knownHint: asks ? undefined : await knownHint(pending, email ?? asked),
-        prompt: asks ? 'select_account' : prompt,
-      }));
+      redirect(
+        ctx,
+        await connector.begin(ctx, pending, {
+          ...hint,
+          maxAge,
+          acrValues,
+          connectTo,
+          loginHint: asks ? undefined : loginHint,
+          knownHint: asks ? undefined : await knownHint(pending, email ?? asked),
+          prompt: asks ? 'select_account' : prompt,
+        }),
+      );
     },
 
     async complete(ctx, { identity, uid, connectTo }) {
@@ -92,19 +101,26 @@ export function createEntraSignIn(parts: EntraSignInParts): EntraSignIn {
       if (pending.step !== 'login') throw new AppError('sign_in_lost', 400, 'this sign-in is past its first step');
       const { requestId, address } = ctx.state as RequestState;
       try {
-        const proved = connectTo && await stillProved(connectTo);
+        const proved = connectTo && (await stillProved(connectTo));
         const account = await people.signIn(identity, { requestId, address }, proved);
         const { sid, loginHint, upstreamRefreshToken, authTime, acr } = identity;
         const upstream = await sessions.open({
-          method: 'entra', externalId: externalIdOf(identity), accountId: account.id,
-          upstreamSid: sid, loginHint, refreshToken: upstreamRefreshToken,
+          method: 'entra',
+          externalId: externalIdOf(identity),
+          accountId: account.id,
+          upstreamSid: sid,
+          loginHint,
+          refreshToken: upstreamRefreshToken,
         });
         // No amr: Entra's ID tokens of version 2.0 have none, so how the person was authenticated is not known.
         await finish(ctx, pending, account, { method: 'entra', upstream, acr, authTime });
       } catch (error) {
         if (!isAppError(error) || error.status >= 500) throw error;
         audit.record({
-          event: 'signin.refused', clientId: pending.application.clientId, requestId, address,
+          event: 'signin.refused',
+          clientId: pending.application.clientId,
+          requestId,
+          address,
           detail: { method: 'entra', reason: error.code, tid: identity.tid, oid: identity.oid },
         });
         throw error;

@@ -11,10 +11,10 @@ import type { RequestState } from '../issuer/provider.ts';
 import type { SignedOut } from '../issuer/upstream.ts';
 import type { Seal } from '../keys/seal.ts';
 import type { Log } from '../log.ts';
+import { redirect } from '../signin/complete.ts';
 import { cookiePrefix } from '../web/cookies.ts';
 import { endpoints } from '../web/endpoints.ts';
 import { addressPrefix, readCookies } from '../web/guard.ts';
-import { redirect } from '../signin/complete.ts';
 import type { EntraConnector } from './identity.ts';
 import type { UpstreamSessions } from './upstream-sessions.ts';
 
@@ -94,7 +94,8 @@ export function createEntraSignOut(parts: EntraSignOutParts): EntraSignOut {
         // Only there it may be in a frame. The same answer whatever was ended: who knows a sid must not learn of it.
         ctx.remove('X-Frame-Options');
         ctx.set({
-          'Content-Security-Policy': `default-src 'none'; frame-ancestors ${microsoft}`, 'Cache-Control': 'no-store',
+          'Content-Security-Policy': `default-src 'none'; frame-ancestors ${microsoft}`,
+          'Cache-Control': 'no-store',
         });
         try {
           await endFromThere(ctx);

@@ -48,7 +48,10 @@ export const stateLifeSeconds = 900;
 const parkedSeconds = 60;
 
 export function createStates(
-  db: Database, seal: Seal, now: () => number = Date.now, limits?: Partial<RoomLimits>,
+  db: Database,
+  seal: Seal,
+  now: () => number = Date.now,
+  limits?: Partial<RoomLimits>,
 ): States {
   const room = createRoom(db, { table: 'entra_states', key: 'id', limits });
   // Sealed twice per sign-in, so under a key of its own: see createSeal on how often one key may be used.
@@ -60,10 +63,13 @@ export function createStates(
     async begin(signIn, network) {
       const [state, browser] = [secretValue(), secretValue()];
       const id = digest(state);
-      await db.query(
-        'insert into entra_states (id, browser, begun, expires_at, network) values ($1, $2, $3, $4, $5)',
-        [id, digest(browser), own.seal(JSON.stringify(signIn), place(id, 'begun')), now() + stateLifeSeconds * 1000,
-          network]);
+      await db.query('insert into entra_states (id, browser, begun, expires_at, network) values ($1, $2, $3, $4, $5)', [
+        id,
+        digest(browser),
+        own.seal(JSON.stringify(signIn), place(id, 'begun')),
+        now() + stateLifeSeconds * 1000,
+        network,
+      ]);
       await room.added(network);
       return { state, browser };
     },
@@ -73,18 +79,22 @@ export function createStates(
       const { rowCount } = await db.query(
         `update entra_states set parked = $2, parked_until = $3
          where id = $1 and parked is null and expires_at > $4`,
-        [id, own.seal(JSON.stringify(reply), place(id, 'parked')), now() + parkedSeconds * 1000, now()]);
+        [id, own.seal(JSON.stringify(reply), place(id, 'parked')), now() + parkedSeconds * 1000, now()],
+      );
       return rowCount === 1;
     },
 
     async take(state, browser, { parked }) {
       const id = digest(state);
-      const { rows: [row] } = await db.query<{ begun: string; parked: string | null }>(
+      const {
+        rows: [row],
+      } = await db.query<{ begun: string; parked: string | null }>(
         `delete from entra_states
          where id = $1 and browser = $2 and expires_at > $3
            and ${parked ? 'parked_until > $3' : 'parked is null'}
          returning begun, parked`,
-        [id, digest(browser), now()]);
+        [id, digest(browser), now()],
+      );
       if (!row) return undefined;
       return {
         begun: opened<BegunSignIn>(row.begun, place(id, 'begun')),
@@ -95,7 +105,9 @@ export function createStates(
     async sweepExpired(at, limit) {
       const { rowCount } = await db.query(
         `delete from entra_states where id in
-           (select id from entra_states where expires_at <= $1 order by expires_at limit $2)`, [at, limit]);
+           (select id from entra_states where expires_at <= $1 order by expires_at limit $2)`,
+        [at, limit],
+      );
       return rowCount;
     },
   };

@@ -2,7 +2,7 @@
 // cannot be had, and to look for a new key when a token names one that is not known, but not at every such token.
 // (https://learn.microsoft.com/entra/identity-platform/signing-key-rollover)
 
-import { importJWK, type CryptoKey } from 'jose';
+import { type CryptoKey, importJWK } from 'jose';
 import type { Log } from '../log.ts';
 
 export interface TenantKey {
@@ -69,7 +69,9 @@ export function createTenantKeys({ load, log, now = Date.now }: TenantKeysOption
   function reload(): Promise<void> {
     if (now() - failedAt < afterFailureMs) return Promise.reject(lastFailure);
     if (!flight) {
-      const mine = loadOnce().finally(() => { if (flight === mine) flight = undefined; });
+      const mine = loadOnce().finally(() => {
+        if (flight === mine) flight = undefined;
+      });
       flight = mine;
     }
     return flight;
@@ -91,7 +93,10 @@ export function createTenantKeys({ load, log, now = Date.now }: TenantKeysOption
     }
   }
 
-  const reloadOrFail = () => reload().catch((cause) => { throw new KeysUnavailable(cause); });
+  const reloadOrFail = () =>
+    reload().catch((cause) => {
+      throw new KeysUnavailable(cause);
+    });
 
   return {
     async find(kid) {
@@ -138,8 +143,15 @@ const leastModulusBytes = 256;
 function isSigningKey(value: unknown): value is Jwk {
   if (typeof value !== 'object' || value === null) return false;
   const { kty, use, kid, n, e, alg, issuer } = value as Record<string, unknown>;
-  return kty === 'RSA' && (use === undefined || use === 'sig') && (alg === undefined || alg === 'RS256')
-    && typeof kid === 'string' && kid !== '' && typeof e === 'string'
-    && typeof n === 'string' && Buffer.from(n, 'base64url').length >= leastModulusBytes
-    && (issuer === undefined || typeof issuer === 'string');
+  return (
+    kty === 'RSA' &&
+    (use === undefined || use === 'sig') &&
+    (alg === undefined || alg === 'RS256') &&
+    typeof kid === 'string' &&
+    kid !== '' &&
+    typeof e === 'string' &&
+    typeof n === 'string' &&
+    Buffer.from(n, 'base64url').length >= leastModulusBytes &&
+    (issuer === undefined || typeof issuer === 'string')
+  );
 }

@@ -1,9 +1,9 @@
 // Posts to Entra's token endpoint and reads the answer by its status as well as by its text, which msal-node does not:
 // to it `500 {}` is a success.
 
-import type { PostForm } from './msal.ts';
 import { readRefusal, TokenRefusal } from './errors.ts';
-import { UpstreamError, type Network } from './network.ts';
+import type { PostForm } from './msal.ts';
+import { type Network, UpstreamError } from './network.ts';
 import { TokenNotAccepted } from './verification.ts';
 
 /** @throws (the function) {TokenRefusal} {UpstreamError} {TokenNotAccepted} there is no ID token */

@@ -3,9 +3,9 @@
 // finds what to end. The refresh token in it is sealed for its row.
 
 import { randomUUID } from 'node:crypto';
+import type { Method } from '../accounts/identities.ts';
 import type { Database } from '../database/database.ts';
 import { isAppError } from '../errors.ts';
-import type { Method } from '../accounts/identities.ts';
 import { createSeal, type MasterKeys, type Seal } from '../keys/seal.ts';
 
 export interface UpstreamSession {
@@ -51,7 +51,10 @@ interface Row {
 
 /** @param lifeSeconds no less than anything that rests on a row lives */
 export function createUpstreamSessions(
-  db: Database, seal: Seal, lifeSeconds: number, now: () => number = Date.now,
+  db: Database,
+  seal: Seal,
+  lifeSeconds: number,
+  now: () => number = Date.now,
 ): UpstreamSessions {
   // Sealed once per check, so under a key of its own: see createSeal on how often one key may be used.
   const own = createSeal(seal.derive('upstream refresh tokens') as unknown as MasterKeys);
@@ -75,15 +78,29 @@ export function createUpstreamSessions(
         `insert into upstream_sessions
            (id, method, external_id, account_id, upstream_sid, login_hint, sealed_refresh_token, checked_at, expires_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-        [id, method, externalId, accountId, upstreamSid ?? null, loginHint ?? null, sealed(id, refreshToken),
-          now(), now() + lifeSeconds * 1000]);
+        [
+          id,
+          method,
+          externalId,
+          accountId,
+          upstreamSid ?? null,
+          loginHint ?? null,
+          sealed(id, refreshToken),
+          now(),
+          now() + lifeSeconds * 1000,
+        ],
+      );
       return id;
     },
 
     async find(id) {
-      const { rows: [row] } = await db.query<Row>(
+      const {
+        rows: [row],
+      } = await db.query<Row>(
         `select id, method, external_id, account_id, login_hint, sealed_refresh_token, checked_at, ended_at
-         from upstream_sessions where id = $1`, [id]);
+         from upstream_sessions where id = $1`,
+        [id],
+      );
       if (!row) return undefined;
       const refreshToken = row.sealed_refresh_token === null ? undefined : opened(id, row.sealed_refresh_token);
       // Nobody can ask Microsoft about it any more, so nothing may rest on it: the person signs in anew.
@@ -106,27 +123,34 @@ export function createUpstreamSessions(
         `update upstream_sessions set checked_at = $2, expires_at = $3,
            sealed_refresh_token = coalesce($4, sealed_refresh_token)
          where id = $1 and ended_at is null`,
-        [id, now(), now() + lifeSeconds * 1000, sealed(id, refreshToken)]);
+        [id, now(), now() + lifeSeconds * 1000, sealed(id, refreshToken)],
+      );
     },
 
     async end(id) {
       const { rowCount } = await db.query(
         `update upstream_sessions set ended_at = $2, sealed_refresh_token = null
-         where id = $1 and ended_at is null`, [id, now()]);
+         where id = $1 and ended_at is null`,
+        [id, now()],
+      );
       return rowCount === 1;
     },
 
     async signedOut(method, sid) {
       const { rows } = await db.query<{ id: string; account_id: string }>(
         `update upstream_sessions set upstream_sid = null
-         where method = $1 and upstream_sid = $2 and ended_at is null returning id, account_id`, [method, sid]);
+         where method = $1 and upstream_sid = $2 and ended_at is null returning id, account_id`,
+        [method, sid],
+      );
       return rows.map(({ id, account_id: accountId }) => ({ id, accountId }));
     },
 
     async sweepExpired(at, limit) {
       const { rowCount } = await db.query(
         `delete from upstream_sessions where id in
-           (select id from upstream_sessions where expires_at <= $1 order by expires_at limit $2)`, [at, limit]);
+           (select id from upstream_sessions where expires_at <= $1 order by expires_at limit $2)`,
+        [at, limit],
+      );
       return rowCount;
     },
   };

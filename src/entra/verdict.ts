@@ -2,8 +2,8 @@
 // that OAuth has or in a token that is signed, and by a forgery. All else is no answer: an outage, or something for an
 // operator here to repair. Nobody is signed out by a proxy's page, a redirect, or our own clock.
 
-import { MsalRejected } from './msal.ts';
 import type { FailureClass } from './errors.ts';
+import { MsalRejected } from './msal.ts';
 import { UpstreamError, type UpstreamProblem } from './network.ts';
 import { TokenNotAccepted, type TokenProblem } from './verification.ts';
 

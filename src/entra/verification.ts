@@ -2,15 +2,28 @@
 // token, of a code and of a refresh. Refusals are short names; nothing from a token that failed is ever repeated.
 
 import { compactVerify, errors as joseErrors } from 'jose';
-import { readCompact, type JsonObject } from '../verifier/compact.ts';
-import { issuerOf, type EntraCloud } from './clouds.ts';
+import { type JsonObject, readCompact } from '../verifier/compact.ts';
+import { type EntraCloud, issuerOf } from './clouds.ts';
 import type { TenantKey, TenantKeys } from './tenant-keys.ts';
 
 export type TokenProblem =
-  | 'malformed' | 'wrong_header' | 'wrong_algorithm' | 'unknown_key' | 'wrong_signature' | 'wrong_key_issuer'
+  | 'malformed'
+  | 'wrong_header'
+  | 'wrong_algorithm'
+  | 'unknown_key'
+  | 'wrong_signature'
+  | 'wrong_key_issuer'
   | 'wrong_issuer'
-  | 'wrong_tenant' | 'wrong_audience' | 'wrong_version' | 'wrong_nonce' | 'wrong_subject' | 'wrong_object'
-  | 'expired' | 'not_yet_valid' | 'wrong_times' | 'tenant_not_allowed';
+  | 'wrong_tenant'
+  | 'wrong_audience'
+  | 'wrong_version'
+  | 'wrong_nonce'
+  | 'wrong_subject'
+  | 'wrong_object'
+  | 'expired'
+  | 'not_yet_valid'
+  | 'wrong_times'
+  | 'tenant_not_allowed';
 
 /** An ID token that must not be believed. `tenant_not_allowed` alone is genuine: its person is just not admitted. */
 export class TokenNotAccepted extends Error {

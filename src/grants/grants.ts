@@ -4,11 +4,18 @@
 import type { Audit } from '../audit/audit.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError } from '../errors.ts';
+import {
+  cutSessions,
+  endGrants,
+  endResting,
+  endSessionsOf,
+  type GrantStatuses,
+  type GrantSummary,
+  listGrants,
+  ownerOfGrant,
+} from '../issuer/adapter.ts';
 import type { Act } from '../keys/keyring.ts';
 import type { Places } from '../status-list/indexes.ts';
-import {
-  cutSessions, endGrants, endResting, endSessionsOf, listGrants, ownerOfGrant, type GrantStatuses, type GrantSummary,
-} from '../issuer/adapter.ts';
 
 export interface Grants {
   /** What a person lets applications do now, oldest first. */
@@ -57,7 +64,12 @@ export function createGrants({ db, audit, statuses, now = Date.now }: GrantsPart
           });
         }
         await audit.append(tx, {
-          event: 'grant.revoked', actor, clientId: found.clientId, subject: found.accountId, requestId, address,
+          event: 'grant.revoked',
+          actor,
+          clientId: found.clientId,
+          subject: found.accountId,
+          requestId,
+          address,
           detail: { grantId, cause: 'an administrator revoked it', through },
         });
         return found;

@@ -26,13 +26,15 @@ export function noteUngrantable({ query, oidc }: KoaContextWithOIDC, isKnown: (s
   const { params, requestParamOIDCScopes, resourceServers } = oidc;
   const asked = scopesIn(query.scope);
   const grantable = new Set([
-    ...requestParamOIDCScopes, ...Object.values(resourceServers ?? {}).flatMap(({ scopes }) => [...scopes]),
+    ...requestParamOIDCScopes,
+    ...Object.values(resourceServers ?? {}).flatMap(({ scopes }) => [...scopes]),
   ]);
   const rest = asked.filter((scope) => !grantable.has(scope));
   if (asked.length > 0 && rest.length === asked.length) {
     const named = rest.join(' ');
     const shown = named.length > longestNamed ? `${named.slice(0, longestNamed)}...` : named;
-    const hint = params!.resource === undefined && rest.some(isKnown) ? '; name their API in the parameter resource' : '';
+    const hint =
+      params!.resource === undefined && rest.some(isKnown) ? '; name their API in the parameter resource' : '';
     throw new errors.InvalidScope(`none of the requested scopes can be granted: ${shown}${hint}`, named);
   }
   params![ungrantableScope] = rest.length > 0 ? rest.join(' ') : undefined;
@@ -43,7 +45,9 @@ export function noteUngrantable({ query, oidc }: KoaContextWithOIDC, isKnown: (s
  * where more is asked for than there was, the request stays as it is, and oidc-provider refuses it.
  */
 export function forgetUngranted(
-  { oidc: { params } }: KoaContextWithOIDC, token: AskedScope & { scopes: Set<string> }, isKnown: (scope: string) => boolean,
+  { oidc: { params } }: KoaContextWithOIDC,
+  token: AskedScope & { scopes: Set<string> },
+  isKnown: (scope: string) => boolean,
 ): void {
   const asked = scopesIn(params?.scope);
   const ungranted = new Set(scopesIn(token.ungrantedScope));

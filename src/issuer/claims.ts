@@ -54,7 +54,10 @@ export function claimsOf(account: Account): AccountClaims {
  * only what the person allowed.
  */
 export function accessTokenClaims(
-  ctx: KoaContextWithOIDC, account: Account, application: Application, sid: string | undefined,
+  ctx: KoaContextWithOIDC,
+  account: Account,
+  application: Application,
+  sid: string | undefined,
 ) {
   const { AuthorizationCode: code, RefreshToken: refreshToken } = ctx.oidc.entities;
   const allowed = new Set(ctx.oidc.grant?.getOIDCScope().split(' '));

@@ -11,7 +11,9 @@ import { retryAfterSeconds, type SecretThrottle } from '../web/secret-throttle.t
  * @throws {InvalidClientAuth} of status 429
  */
 export async function compareInTurn(
-  throttle: SecretThrottle, clientId: string | undefined, isRight: () => boolean,
+  throttle: SecretThrottle,
+  clientId: string | undefined,
+  isRight: () => boolean,
 ): Promise<boolean> {
   const ctx = Provider.ctx!;
   try {

@@ -1,23 +1,23 @@
 // Everything that oidc-provider is told, on one screen. What a line means is next door: tokens.ts, claims.ts,
 // consent.ts, refresh.ts, adapter.ts.
 
-import { errors, interactionPolicy, type Client, type Configuration, type KoaContextWithOIDC } from 'oidc-provider';
+import { type Client, type Configuration, errors, interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider';
 import type { Accounts } from '../accounts/accounts.ts';
-import { audienceOf, resourceOf, type Apis } from '../clients/apis.ts';
+import { type Apis, audienceOf, resourceOf } from '../clients/apis.ts';
 import type { Application } from '../clients/clients.ts';
 import { needsSecret } from '../clients/clients.ts';
 import type { Config } from '../config/config.ts';
 import { issuedAt } from '../keys/dating.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
-import type { StatusLists } from '../status-list/lists.ts';
 import type { Place } from '../status-list/indexes.ts';
+import type { StatusLists } from '../status-list/lists.ts';
 import { endpoints } from '../web/endpoints.ts';
+import type { Models } from './adapter.ts';
 import { noteUngrantable, ungrantableScope } from './asked-scope.ts';
 import { accessTokenClaims, claimsOf, claimsOfScope, oidcScopes } from './claims.ts';
-import { loadGrant, type Consents } from './consent.ts';
+import { type Consents, loadGrant } from './consent.ts';
 import { cookieName } from './cookies.ts';
 import type { HandedOn } from './form-post.ts';
-import type { Models } from './adapter.ts';
 import { PublishedKey, type SignedInSession } from './provider.ts';
 import { signOutOrAsk } from './sign-out.ts';
 import { stillStands, type Upstream } from './upstream.ts';
@@ -56,7 +56,18 @@ export const grantLifeSeconds = 90 * 24 * hour;
 
 export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): Configuration {
   const {
-    config, people, apis, models, consents, pages, cookieKeys, discovery, statusLists, upstream, now, isKnownScope,
+    config,
+    people,
+    apis,
+    models,
+    consents,
+    pages,
+    cookieKeys,
+    discovery,
+    statusLists,
+    upstream,
+    now,
+    isKnownScope,
   } = parts;
   const { tokens, session } = config;
   const secure = config.issuer.startsWith('https:');
@@ -66,8 +77,11 @@ export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): 
   return {
     adapter: (model: string) => models.adapter(model),
     // Order is meaning: oidc-provider signs with the first key that fits. Active, then retired, then prepared.
-    jwks: { keys: keys.published.map((jwk) =>
-      new PublishedKey(jwk, jwk.kid === keys.active.kid ? keys.active.sign : undefined)) as never },
+    jwks: {
+      keys: keys.published.map(
+        (jwk) => new PublishedKey(jwk, jwk.kid === keys.active.kid ? keys.active.sign : undefined),
+      ) as never,
+    },
     enabledJWA: {
       idTokenSigningAlgValues: ['RS256'],
       clientAuthSigningAlgValues: ['RS256'],
@@ -264,7 +278,9 @@ function narrowServiceScope(ctx: KoaContextWithOIDC, granted: string[]): void {
     params.scope = granted.join(' ');
     return;
   }
-  const refused = String(params.scope).split(' ').find((scope) => !granted.includes(scope));
+  const refused = String(params.scope)
+    .split(' ')
+    .find((scope) => !granted.includes(scope));
   if (refused !== undefined) throw new errors.InvalidScope('requested scope is not granted to this client', refused);
 }
 
@@ -281,15 +297,29 @@ function promptPolicy(acrValues: readonly string[]) {
   // oidc-provider asks every native application for consent; first-party ones are ours, the others are in consent.ts.
   policy.get('consent')!.checks.remove('native_client_prompt');
   // A session outlives the account that it was for: whoever was disabled meanwhile is nobody here.
-  policy.get('login')!.checks.add(new interactionPolicy.Check(
-    'account_gone', 'End-User authentication is required', 'login_required',
-    ({ oidc }) => oidc.session?.accountId !== undefined && oidc.account === undefined));
+  policy
+    .get('login')!
+    .checks.add(
+      new interactionPolicy.Check(
+        'account_gone',
+        'End-User authentication is required',
+        'login_required',
+        ({ oidc }) => oidc.session?.accountId !== undefined && oidc.account === undefined,
+      ),
+    );
   // What was asked for and can be had, but is not: whoever is signed in is sent for the further proof.
-  policy.get('login')!.checks.add(new interactionPolicy.Check(
-    'acr_not_met', 'the requested authentication context is not met', 'login_required',
-    ({ oidc }) => {
-      const wanted = String(oidc.params?.acr_values ?? '').split(' ').filter((acr) => acrValues.includes(acr));
-      return wanted.length > 0 && !oidc.result?.login && !wanted.includes(oidc.session?.acr ?? '');
-    }));
+  policy.get('login')!.checks.add(
+    new interactionPolicy.Check(
+      'acr_not_met',
+      'the requested authentication context is not met',
+      'login_required',
+      ({ oidc }) => {
+        const wanted = String(oidc.params?.acr_values ?? '')
+          .split(' ')
+          .filter((acr) => acrValues.includes(acr));
+        return wanted.length > 0 && !oidc.result?.login && !wanted.includes(oidc.session?.acr ?? '');
+      },
+    ),
+  );
   return policy;
 }

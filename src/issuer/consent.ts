@@ -3,7 +3,7 @@
 // ends with it; the person's yes is kept for the next session, in the table consents, which is owned here.
 
 import type { Grant, Interaction, KoaContextWithOIDC, Provider } from 'oidc-provider';
-import { audienceOf, type Apis } from '../clients/apis.ts';
+import { type Apis, audienceOf } from '../clients/apis.ts';
 import type { Application } from '../clients/clients.ts';
 import type { Database } from '../database/database.ts';
 import { oidcScopes, profilePhrases } from './claims.ts';
@@ -34,7 +34,9 @@ export function createConsents(db: Database, now: () => number = Date.now): Cons
   return {
     async among(asked, accountId, clientId) {
       const { rows } = await db.query<{ audience: string; scope: string }>(
-        'select audience, scope from consents where account_id = $1 and client_id = $2', [accountId, clientId]);
+        'select audience, scope from consents where account_id = $1 and client_id = $2',
+        [accountId, clientId],
+      );
       const allowed = new Set(rows.map(({ audience, scope }) => `${scope} ${audience}`));
       return narrowed(asked, (scope, audience) => allowed.has(`${scope} ${audience}`));
     },
@@ -44,7 +46,8 @@ export function createConsents(db: Database, now: () => number = Date.now): Cons
         await db.query(
           `insert into consents (account_id, client_id, audience, scope, given_at) values ($1, $2, $3, $4, $5)
            on conflict (account_id, client_id, audience, scope) do nothing`,
-          [accountId, clientId, audience, scope, now()]);
+          [accountId, clientId, audience, scope, now()],
+        );
       }
     },
 
@@ -52,7 +55,8 @@ export function createConsents(db: Database, now: () => number = Date.now): Cons
       for (const [audience, scope] of pairsOf(withdrawn)) {
         await db.query(
           'delete from consents where account_id = $1 and client_id = $2 and audience = $3 and scope = $4',
-          [accountId, clientId, audience, scope]);
+          [accountId, clientId, audience, scope],
+        );
       }
     },
   };
@@ -63,7 +67,9 @@ const ownData = '';
 
 /** The grant behind an authorization request, widened by what the application may have without asking. */
 export async function loadGrant(
-  ctx: KoaContextWithOIDC, application: Application, consents: Consents,
+  ctx: KoaContextWithOIDC,
+  application: Application,
+  consents: Consents,
 ): Promise<Grant | undefined> {
   const { session, provider, resourceServers, requestParamOIDCScopes, requestParamScopes, result, params } = ctx.oidc;
   const { clientId, firstParty } = application;
@@ -77,8 +83,12 @@ export async function loadGrant(
   const known = found?.accountId === accountId ? found : undefined;
   const asked: Scopes = {
     personal: [...requestParamOIDCScopes],
-    resources: Object.fromEntries(Object.entries(resourceServers ?? {}).map(([audience, { scopes }]) =>
-      [audience, [...requestParamScopes].filter((scope) => scopes.has(scope))])),
+    resources: Object.fromEntries(
+      Object.entries(resourceServers ?? {}).map(([audience, { scopes }]) => [
+        audience,
+        [...requestParamScopes].filter((scope) => scopes.has(scope)),
+      ]),
+    ),
   };
   const remembered = trusted ? () => consents.among(asked, accountId, clientId) : async () => nothing;
   const allowed = silently ? asked : await remembered();
@@ -114,13 +124,15 @@ export function describeConsent(interaction: Interaction, application: Applicati
   const { personal, resources } = askedFor(interaction, application);
   const isNamed = (scopes: string[]) => application.firstParty || scopes.length > 0;
   return {
-    apis: Object.entries(resources).filter(([, scopes]) => isNamed(scopes)).map(([resource, scopes]) => {
-      const api = apis.find(audienceOf(resource));
-      return {
-        name: api?.name ?? audienceOf(resource),
-        scopes: scopes.map((scope) => ({ scope, description: api?.scopes[scope] ?? scope })),
-      };
-    }),
+    apis: Object.entries(resources)
+      .filter(([, scopes]) => isNamed(scopes))
+      .map(([resource, scopes]) => {
+        const api = apis.find(audienceOf(resource));
+        return {
+          name: api?.name ?? audienceOf(resource),
+          scopes: scopes.map((scope) => ({ scope, description: api?.scopes[scope] ?? scope })),
+        };
+      }),
     profile: personal.flatMap((scope) => profilePhrases[scope] ?? []),
     offline: personal.includes('offline_access'),
   };
@@ -128,7 +140,10 @@ export function describeConsent(interaction: Interaction, application: Applicati
 
 /** Records the person's yes; the grant's id. */
 export async function recordConsent(
-  provider: Provider, interaction: Interaction, application: Application, consents: Consents,
+  provider: Provider,
+  interaction: Interaction,
+  application: Application,
+  consents: Consents,
 ): Promise<string> {
   const { grantId, session, params } = interaction;
   const { clientId } = application;
@@ -144,7 +159,10 @@ export async function recordConsent(
 
 /** A no to what was allowed before takes that back: it is asked for again next time, and what was built on it ends. */
 export async function withdrawConsent(
-  provider: Provider, interaction: Interaction, application: Application, consents: Consents,
+  provider: Provider,
+  interaction: Interaction,
+  application: Application,
+  consents: Consents,
 ): Promise<void> {
   const { grantId, session, prompt } = interaction;
   if (!prompt.reasons.includes('consent_prompt')) return;
@@ -159,15 +177,20 @@ function askedFor({ prompt, params }: Interaction, { access }: Application): Sco
   const audiences = [params.resource ?? []].flat() as string[];
   const all: Scopes = {
     personal: scopes.filter((scope) => oidcScopes.includes(scope)),
-    resources: Object.fromEntries(audiences.map((audience) =>
-      [audience, scopes.filter((scope) => access[audienceOf(audience)]?.includes(scope))])),
+    resources: Object.fromEntries(
+      audiences.map((audience) => [audience, scopes.filter((scope) => access[audienceOf(audience)]?.includes(scope))]),
+    ),
   };
   if (prompt.reasons.includes('consent_prompt')) return all;
   const { missingOIDCScope = [], missingResourceScopes = {} } = prompt.details as {
-    missingOIDCScope?: string[]; missingResourceScopes?: Record<string, string[]>;
+    missingOIDCScope?: string[];
+    missingResourceScopes?: Record<string, string[]>;
   };
-  return narrowed(all, (scope, audience) =>
-    (audience === ownData ? missingOIDCScope : missingResourceScopes[audience])?.includes(scope) ?? false);
+  return narrowed(
+    all,
+    (scope, audience) =>
+      (audience === ownData ? missingOIDCScope : missingResourceScopes[audience])?.includes(scope) ?? false,
+  );
 }
 
 // Whatever is installed on a device may claim another's private-use scheme or listen on its loopback port. Such an
@@ -191,15 +214,20 @@ function grantScopes(grant: Grant, { personal, resources }: Scopes, { firstParty
 function narrowed({ personal, resources }: Scopes, keep: (scope: string, audience: string) => boolean): Scopes {
   return {
     personal: personal.filter((scope) => keep(scope, ownData)),
-    resources: Object.fromEntries(Object.entries(resources).map(([audience, scopes]) =>
-      [audience, scopes.filter((scope) => keep(scope, audience))])),
+    resources: Object.fromEntries(
+      Object.entries(resources).map(([audience, scopes]) => [
+        audience,
+        scopes.filter((scope) => keep(scope, audience)),
+      ]),
+    ),
   };
 }
 
 /** Audience and scope of each. */
 function pairsOf({ personal, resources }: Scopes): Array<readonly [audience: string, scope: string]> {
-  return Object.entries({ [ownData]: personal, ...resources })
-    .flatMap(([audience, scopes]) => scopes.map((scope) => [audience, scope] as const));
+  return Object.entries({ [ownData]: personal, ...resources }).flatMap(([audience, scopes]) =>
+    scopes.map((scope) => [audience, scope] as const),
+  );
 }
 
 function isNothing({ personal, resources }: Scopes): boolean {

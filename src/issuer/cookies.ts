@@ -44,7 +44,8 @@ interface SignInCookiesOptions {
  * would outgrow the request header: the first ones go.
  */
 export function signInCookies(
-  cookies: Cookies, { path, header, issuer, keys, clientId, isDone }: SignInCookiesOptions,
+  cookies: Cookies,
+  { path, header, issuer, keys, clientId, isDone }: SignInCookiesOptions,
 ): Cookies {
   const prefix = `${cookiePrefix(issuer)}sign_in_`;
 
@@ -134,12 +135,15 @@ function readTrace(header: string, issuer: string, uid: string, keys: readonly s
   if (presented === undefined) return undefined;
   const [proof = '', name64 = ''] = presented.split('.');
   const clientId = Buffer.from(name64, 'base64url').toString();
-  return (['open', 'done'] as const).map((state) => ({ state, clientId }))
+  return (['open', 'done'] as const)
+    .map((state) => ({ state, clientId }))
     .find((trace) => keys.some((key) => isProof(proof, uid, trace, key)));
 }
 
 const proofOf = (uid: string, { state, clientId }: Trace, key: string) =>
-  createHmac('sha256', key).update(`sign-in ${JSON.stringify([uid, state, clientId])}`).digest('base64url');
+  createHmac('sha256', key)
+    .update(`sign-in ${JSON.stringify([uid, state, clientId])}`)
+    .digest('base64url');
 
 function isProof(presented: string, uid: string, trace: Trace, key: string): boolean {
   const expected = Buffer.from(proofOf(uid, trace, key));

@@ -11,7 +11,9 @@ type ErrorOut = Parameters<ProviderPages['error']>[1];
 // oidc-provider answers what fails inside it. What fails around it (the database, as a refresh is written) Koa would
 // answer in plain text, and keep to itself.
 export async function answerFailure(
-  ctx: KoaContextWithOIDC, next: () => Promise<void>, pages: ErrorPages,
+  ctx: KoaContextWithOIDC,
+  next: () => Promise<void>,
+  pages: ErrorPages,
 ): Promise<void> {
   try {
     await next();

@@ -2,14 +2,14 @@
 // so they are attached anew to each that takes over.
 
 import type { KoaContextWithOIDC, Provider } from 'oidc-provider';
-import { audienceOf } from '../clients/apis.ts';
-import type { AuditEventName } from '../audit/events.ts';
 import type { Audit } from '../audit/audit.ts';
+import type { AuditEventName } from '../audit/events.ts';
+import { audienceOf } from '../clients/apis.ts';
 import type { Log } from '../log.ts';
 import { comeAgain, isComeAgain, logFailedRequest } from '../web/failed-request.ts';
 import type { RequestState } from './provider.ts';
-import { refusedValue } from './refused-value.ts';
 import type { AnsweredAgain } from './refresh.ts';
+import { refusedValue } from './refused-value.ts';
 
 type ProtocolError = Error & { error_description?: string; error_detail?: string };
 
@@ -17,16 +17,22 @@ export function auditProvider(provider: Provider, audit: Audit, log: Log): void 
   const record = (event: AuditEventName, ctx: KoaContextWithOIDC, detail: Record<string, unknown> = {}) => {
     const { requestId, address } = ctx.state as Partial<RequestState>;
     audit.record({
-      event, requestId, address, detail,
+      event,
+      requestId,
+      address,
+      detail,
       clientId: ctx.oidc?.client?.clientId,
       subject: ctx.oidc?.account?.accountId ?? ctx.oidc?.session?.accountId,
     });
   };
   const refused = (event: AuditEventName) => (ctx: KoaContextWithOIDC, error: ProtocolError) =>
     record(event, ctx, {
-      error: error.message, description: error.error_description, reason: error.error_detail,
+      error: error.message,
+      description: error.error_description,
+      reason: error.error_detail,
       ...refusedValue({
-        error: error.message, description: error.error_description,
+        error: error.message,
+        description: error.error_description,
         parameters: (ctx.oidc?.params ?? ctx.query) as Record<string, unknown>,
       }),
     });
@@ -39,17 +45,22 @@ export function auditProvider(provider: Provider, audit: Audit, log: Log): void 
     const again = ctx.state.answeredAgain as AnsweredAgain | undefined;
     // The rotations of such a chain are in the trail, and each of them said that it is ahead of its pace.
     if (again === 'ahead of its pace') return;
-    if (again === 'repeated elsewhere') record('token.issued_elsewhere', protocol, { ...grantOf(protocol), first: ctx.state.firstAskedFrom });
+    if (again === 'repeated elsewhere')
+      record('token.issued_elsewhere', protocol, { ...grantOf(protocol), first: ctx.state.firstAskedFrom });
     else if (again) record('token.issued_again', protocol, grantOf(protocol));
     else outcomes.get(ctx)?.(protocol);
   });
-  provider.on('grant.success', (granted) => outcomes.set(granted, (ctx) => {
-    if (ctx.status === 200) record('token.issued', ctx, { ...grantOf(ctx), scope: scopeOf(ctx), kinds: kindsIn(ctx) });
-    else record('token.refused', ctx, { ...grantOf(ctx), reason: ctx.state.refusal });
-  }));
+  provider.on('grant.success', (granted) =>
+    outcomes.set(granted, (ctx) => {
+      if (ctx.status === 200)
+        record('token.issued', ctx, { ...grantOf(ctx), scope: scopeOf(ctx), kinds: kindsIn(ctx) });
+      else record('token.refused', ctx, { ...grantOf(ctx), reason: ctx.state.refusal });
+    }),
+  );
   provider.on('grant.error', (asked, error) => outcomes.set(asked, (ctx) => refused('token.refused')(ctx, error)));
   provider.on('authorization.success', (ctx) =>
-    record('authorization.granted', ctx, { scope: ctx.oidc.params?.scope }));
+    record('authorization.granted', ctx, { scope: ctx.oidc.params?.scope }),
+  );
   provider.on('authorization.error', refused('authorization.refused'));
   provider.on('userinfo.error', refused('userinfo.refused'));
   provider.on('grant.revoked', (ctx, grantId) => record('grant.revoked', ctx, { grantId, cause: causeOf(ctx) }));

@@ -15,7 +15,9 @@ const theirs = /<title>Submitting Callback<\/title>.*<form method="post" action=
 
 /** Koa middleware around oidc-provider. */
 export async function showFormPost(
-  ctx: KoaContextWithOIDC, next: () => Promise<void>, pages: Pick<ProviderPages, 'goOn'>,
+  ctx: KoaContextWithOIDC,
+  next: () => Promise<void>,
+  pages: Pick<ProviderPages, 'goOn'>,
 ): Promise<void> {
   await next();
   const [, action, fields] = theirs.exec(typeof ctx.body === 'string' ? ctx.body : '') ?? [];

@@ -16,14 +16,16 @@ const { authorization, end_session: endSession } = endpoints;
 
 /** Koa middleware around oidc-provider. */
 export async function ignoreUnverifiedHint(
-  ctx: Context, next: () => Promise<void>, { provider, formats }: HintParts,
+  ctx: Context,
+  next: () => Promise<void>,
+  { provider, formats }: HintParts,
 ): Promise<void> {
   const { id_token_hint: hint, ...others } = ctx.query;
   if (hint !== undefined && (ctx.path === authorization.path || ctx.path === endSession.path)) {
     // Sent twice, it is none of two: that is refused further in.
     const named = typeof hint === 'string' ? await formats.openIdToken(hint) : undefined;
     const isForIt = ctx.path === endSession.path || named?.aud === others.client_id;
-    const isGood = named && isForIt && await provider.Client.find(named.aud);
+    const isGood = named && isForIt && (await provider.Client.find(named.aud));
     if (typeof hint === 'string' && !isGood) ctx.query = others;
   }
   return next();

@@ -6,8 +6,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Context, Middleware } from 'koa';
 import { errors, type Interaction, type InteractionResults, Provider } from 'oidc-provider';
 import type { Accounts } from '../accounts/accounts.ts';
-import type { Apis } from '../clients/apis.ts';
 import type { Audit } from '../audit/audit.ts';
+import type { Apis } from '../clients/apis.ts';
 import type { Application, Clients } from '../clients/clients.ts';
 import type { Config } from '../config/config.ts';
 import type { Database } from '../database/database.ts';
@@ -15,30 +15,30 @@ import type { RoomLimits } from '../database/row-limits.ts';
 import type { Runs } from '../database/runs.ts';
 import { AppError } from '../errors.ts';
 import { issuedAt } from '../keys/dating.ts';
-import { createSeal, type MasterKeys, type Seal } from '../keys/seal.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
+import { createSeal, type MasterKeys, type Seal } from '../keys/seal.ts';
 import type { Log } from '../log.ts';
-import type { StatusLists } from '../status-list/lists.ts';
 import type { Places } from '../status-list/indexes.ts';
+import type { StatusLists } from '../status-list/lists.ts';
 import { endpoints } from '../web/endpoints.ts';
 import { networkOf } from '../web/guard.ts';
 import type { SecretThrottle } from '../web/secret-throttle.ts';
+import { createModels, type GrantStatuses } from './adapter.ts';
 import { knownScopes } from './asked-scope.ts';
-import { configurationFor, toMetadata, type ProviderPages } from './configuration.ts';
-import { createConsents, describeConsent, recordConsent, withdrawConsent, type ConsentRequest } from './consent.ts';
+import { configurationFor, type ProviderPages, toMetadata } from './configuration.ts';
+import { type ConsentRequest, createConsents, describeConsent, recordConsent, withdrawConsent } from './consent.ts';
 import { cookieKeysOf } from './cookies.ts';
+import { type RecognisedToken, recognise } from './endpoints/token-lookup.ts';
 import { answerFailure, answerUnknownPath, explainLargeBody, noteLargeBody } from './error-responses.ts';
 import { auditProvider } from './events.ts';
 import { showFormPost } from './form-post.ts';
 import { ignoreUnverifiedHint } from './id-token-hint.ts';
 import { jwksOrNothing } from './jwks-or-nothing.ts';
-import { createModels, type GrantStatuses } from './adapter.ts';
 import { createProvider, type ProvedSignIn, type RequestState } from './provider.ts';
-import { recognise, type RecognisedToken } from './endpoints/token-lookup.ts';
 import { createRefreshRotation } from './refresh.ts';
-import { createTokenFormats, type TokenFormats } from './tokens.ts';
 import { leadOn } from './sign-out.ts';
-import { signOutElsewhere, type Resting, type Upstream } from './upstream.ts';
+import { createTokenFormats, type TokenFormats } from './tokens.ts';
+import { type Resting, signOutElsewhere, type Upstream } from './upstream.ts';
 
 export interface Issuer {
   /** Answers a protocol request. Nobody else may write to `res` afterwards. */
@@ -102,7 +102,7 @@ type SignInAnswer =
    * `amr`: how the person was authenticated (RFC 8176). `authTime`: when, in epoch seconds, if not now. `upstream`: the
    * session elsewhere that it rests on.
    */
-  | ProvedSignIn & { amr?: string[]; acr?: string; authTime?: number }
+  | (ProvedSignIn & { amr?: string[]; acr?: string; authTime?: number })
   | { consent: 'allow' | 'deny' }
   | { cancelled: true };
 
@@ -149,7 +149,13 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
   // Sealed once per refresh, so under a key of its own: see createSeal on how often one key may be used.
   const answerSeal = createSeal(seal.derive('refresh answers') as unknown as MasterKeys);
   const rotation = createRefreshRotation(
-    models, answerSeal, { grace: config.tokens.refreshGrace, spacing: config.tokens.refreshSpacing }, now, exactNow, runs);
+    models,
+    answerSeal,
+    { grace: config.tokens.refreshGrace, spacing: config.tokens.refreshSpacing },
+    now,
+    exactNow,
+    runs,
+  );
   const states = new WeakMap<IncomingMessage, RequestState>();
   const cookieKeys = cookieKeysOf(seal);
   const people = onceInRequest((id: string) => accounts.find(id));
@@ -164,15 +170,34 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
 
   function build(keys: SigningKeys): Built {
     const formats = createTokenFormats(config.issuer, keys, config.tokens.refreshTokenFormat, now);
-    const configuration = configurationFor({
-      config, people, apis, models, consents, pages, cookieKeys, discovery, statusLists, upstream, now, isKnownScope,
-    }, keys);
+    const configuration = configurationFor(
+      {
+        config,
+        people,
+        apis,
+        models,
+        consents,
+        pages,
+        cookieKeys,
+        discovery,
+        statusLists,
+        upstream,
+        now,
+        isKnownScope,
+      },
+      keys,
+    );
     const provider = createProvider(config.issuer, configuration, {
-      formats, rotation, places: statuses, now, isKnownScope, secretThrottle: parts.secretThrottle,
-      findApplication: (clientId) => clients.find(clientId), stateOf: (req) => states.get(req),
+      formats,
+      rotation,
+      places: statuses,
+      now,
+      isKnownScope,
+      secretThrottle: parts.secretThrottle,
+      findApplication: (clientId) => clients.find(clientId),
+      stateOf: (req) => states.get(req),
       // Not which is later: the clocks of servers, and of whoever types the command, may be apart.
-      isOver: async ({ accountId, signedOutAt }) =>
-        (await people(accountId))?.signedOutAt?.getTime() !== signedOutAt,
+      isOver: async ({ accountId, signedOutAt }) => (await people(accountId))?.signedOutAt?.getTime() !== signedOutAt,
     });
     provider.silent = true;
     provider.use(jwksOrNothing);
@@ -183,7 +208,9 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
     provider.use((ctx, next) => rotation.settle(ctx as never, next));
     // None of these has anything to do with the busy endpoint, and each costs it a turn.
     const useBesideTokens = (layer: Middleware) =>
-      provider.use((ctx, next) => (ctx.path === endpoints.token.path && ctx.method === 'POST' ? next() : layer(ctx, next)));
+      provider.use((ctx, next) =>
+        ctx.path === endpoints.token.path && ctx.method === 'POST' ? next() : layer(ctx, next),
+      );
     useBesideTokens((ctx, next) => signOutElsewhere(ctx as never, next, config.issuer, upstream));
     useBesideTokens((ctx, next) => leadOn(ctx as never, next));
     useBesideTokens((ctx, next) => countFetches(ctx, next, keys));
@@ -215,12 +242,13 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
   /** At any step the sign-in may be over: it is too old, was swept, or another tab has finished it. */
   async function resultOf(ctx: Context, result: InteractionResults, { merge }: { merge: boolean }): Promise<string> {
     return orLost(() =>
-      current.provider.interactionResult(ctx.req, ctx.res, result, { mergeWithLastSubmission: merge }));
+      current.provider.interactionResult(ctx.req, ctx.res, result, { mergeWithLastSubmission: merge }),
+    );
   }
 
   async function upstreamOf(session: Interaction['session']): Promise<string | undefined> {
     if (session?.uid === undefined) return undefined;
-    const found = await models.adapter('Session').findByUid(session.uid) as Resting | undefined;
+    const found = (await models.adapter('Session').findByUid(session.uid)) as Resting | undefined;
     return found?.upstream;
   }
 
@@ -285,13 +313,18 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
       previous.formats.close();
     },
 
-    recognise: (token) => recognise(token, {
-      models, formats: current.formats, issuer: config.issuer, graceMs: config.tokens.refreshGrace * 1000, now,
-    }),
+    recognise: (token) =>
+      recognise(token, {
+        models,
+        formats: current.formats,
+        issuer: config.issuer,
+        graceMs: config.tokens.refreshGrace * 1000,
+        now,
+      }),
 
     async sweep(at, limit) {
       const grace = config.tokens.refreshGrace * 1000;
-      const unanswered = await runs?.unansweredSince(at, grace) ?? at;
+      const unanswered = (await runs?.unansweredSince(at, grace)) ?? at;
       return models.sweep(at, Math.min(at - grace, unanswered), limit);
     },
     close: () => current.formats.close(),
@@ -333,7 +366,9 @@ function onceInRequest<T>(read: (id: string) => Promise<T>): (id: string) => Pro
 }
 
 const metadataPaths = new Set<string>([
-  endpoints.jwks.path, endpoints.openid_configuration.path, endpoints.oauth_metadata.path,
+  endpoints.jwks.path,
+  endpoints.openid_configuration.path,
+  endpoints.oauth_metadata.path,
 ]);
 
 // oidc-provider answers these from memory but says nothing of caching. The JWKS's max-age is a promise that key
@@ -350,6 +385,9 @@ async function cacheMetadata(ctx: Context, next: () => Promise<void>, maxAgeSeco
   ctx.set('ETag', etag);
   // Not ctx.fresh: fetch() sends "Cache-Control: no-cache" with every If-None-Match, and that asks caches to ask us.
   // We are the origin, and what was compared is what holds now. (RFC 9111 §5.2.1.4)
-  const known = ctx.get('If-None-Match').split(',').map((tag) => tag.trim().replace(/^W\//, ''));
+  const known = ctx
+    .get('If-None-Match')
+    .split(',')
+    .map((tag) => tag.trim().replace(/^W\//, ''));
   if (known.includes(etag)) ctx.status = 304;
 }

@@ -4,7 +4,11 @@
 
 import type { AdapterPayload } from 'oidc-provider';
 
-export function stored({ jti: _id, session, ...payload }: AdapterPayload & { session?: Record<string, unknown> }): string {
+export function stored({
+  jti: _id,
+  session,
+  ...payload
+}: AdapterPayload & { session?: Record<string, unknown> }): string {
   if (!session) return JSON.stringify(payload);
   const { cookie: _cookie, ...rest } = session;
   return JSON.stringify({ ...payload, session: rest });

@@ -24,7 +24,9 @@ interface DatedClass {
 }
 
 interface IdTokenClass {
-  new (...input: never[]): {
+  new (
+    ...input: never[]
+  ): {
     set(claim: string, value: unknown): void;
     issue(options: { use?: string }): Promise<string>;
   };
@@ -52,21 +54,33 @@ function followInModels(BaseModel: DatedClass, seconds: () => number): void {
   }
 
   Object.defineProperties(BaseModel.prototype, {
-    isExpired: { get(this: DatedModel) { return this.exp! <= seconds(); } },
-    remainingTTL: { get(this: DatedModel) { return this.exp ? this.exp - seconds() : this.expiration; } },
-    getValueAndPayload: { value(this: DatedModel) {
-      date(this);
-      return getValueAndPayload.call(this);
-    } },
-    save: { async value(this: DatedModel, ttl: number) {
-      this.jti ||= this.generateTokenId();
-      if (typeof (this.constructor as unknown as DatedClass).expiresIn !== 'function') this.exp = seconds() + ttl;
-      date(this);
-      const { value, payload } = await this.getValueAndPayload();
-      if (payload) await this.adapter.upsert(this.jti, payload, ttl);
-      this.emit(payload ? 'saved' : 'issued');
-      return value;
-    } },
+    isExpired: {
+      get(this: DatedModel) {
+        return this.exp! <= seconds();
+      },
+    },
+    remainingTTL: {
+      get(this: DatedModel) {
+        return this.exp ? this.exp - seconds() : this.expiration;
+      },
+    },
+    getValueAndPayload: {
+      value(this: DatedModel) {
+        date(this);
+        return getValueAndPayload.call(this);
+      },
+    },
+    save: {
+      async value(this: DatedModel, ttl: number) {
+        this.jti ||= this.generateTokenId();
+        if (typeof (this.constructor as unknown as DatedClass).expiresIn !== 'function') this.exp = seconds() + ttl;
+        date(this);
+        const { value, payload } = await this.getValueAndPayload();
+        if (payload) await this.adapter.upsert(this.jti, payload, ttl);
+        this.emit(payload ? 'saved' : 'issued');
+        return value;
+      },
+    },
   });
   BaseModel.verify = function verifyByClock(stored, { ignoreExpiration = false } = {}) {
     if (!ignoreExpiration && stored.exp !== undefined && stored.exp <= seconds()) throw new Error('expired');
@@ -78,13 +92,21 @@ function followInModels(BaseModel: DatedClass, seconds: () => number): void {
 function followInSessions(Session: DatedClass, seconds: () => number): void {
   const { loginAccount } = Session.prototype as unknown as { loginAccount(details: object): void };
   Object.defineProperties(Session.prototype, {
-    persist: { value(this: DatedModel) { return this.save(this.exp! - seconds()); } },
-    past: { value(this: DatedModel, age: unknown) {
-      return this.loginTs ? seconds() - this.loginTs > Number(age) : true;
-    } },
-    loginAccount: { value(this: DatedModel, details: { loginTs?: number }) {
-      loginAccount.call(this, { ...details, loginTs: details.loginTs ?? seconds() });
-    } },
+    persist: {
+      value(this: DatedModel) {
+        return this.save(this.exp! - seconds());
+      },
+    },
+    past: {
+      value(this: DatedModel, age: unknown) {
+        return this.loginTs ? seconds() - this.loginTs > Number(age) : true;
+      },
+    },
+    loginAccount: {
+      value(this: DatedModel, details: { loginTs?: number }) {
+        loginAccount.call(this, { ...details, loginTs: details.loginTs ?? seconds() });
+      },
+    },
   });
 }
 
@@ -93,10 +115,16 @@ function followInSessions(Session: DatedClass, seconds: () => number): void {
 function followInInteractions(Interaction: DatedClass, seconds: () => number): void {
   const { save } = Interaction.prototype;
   Object.defineProperties(Interaction.prototype, {
-    persist: { value(this: DatedModel) { return this.save(this.exp! - seconds()); } },
-    save: { value(this: DatedModel, ttl: number) {
-      return save.call(this, this.exp === undefined ? ttl : this.exp - seconds());
-    } },
+    persist: {
+      value(this: DatedModel) {
+        return this.save(this.exp! - seconds());
+      },
+    },
+    save: {
+      value(this: DatedModel, ttl: number) {
+        return save.call(this, this.exp === undefined ? ttl : this.exp - seconds());
+      },
+    },
   });
 }
 

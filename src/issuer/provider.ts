@@ -4,24 +4,22 @@
 import { createPublicKey } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Context } from 'koa';
-import {
-  ExternalSigningKey, Provider, type Adapter, type Configuration, type KoaContextWithOIDC,
-} from 'oidc-provider';
+import { type Adapter, type Configuration, ExternalSigningKey, type KoaContextWithOIDC, Provider } from 'oidc-provider';
 import { secretMatches } from '../clients/clients.ts';
 import { issuedAt } from '../keys/dating.ts';
 import type { PublicJwk, Signer } from '../keys/signer.ts';
 import type { Place, Places } from '../status-list/indexes.ts';
+import type { AccessToken } from '../verifier/index.ts';
 import type { SecretThrottle } from '../web/secret-throttle.ts';
-import { forgetUngranted, ungrantableScope, type AskedScope } from './asked-scope.ts';
+import type { SessionAdapter } from './adapter.ts';
+import { type AskedScope, forgetUngranted, ungrantableScope } from './asked-scope.ts';
 import { compareInTurn } from './client-secrets.ts';
 import { signInCookies } from './cookies.ts';
-import type { SessionAdapter } from './adapter.ts';
 import { followClock } from './provider-clock.ts';
 import type { RefreshRotation } from './refresh.ts';
 import { readableContext } from './request-parameters.ts';
 import type { TokenFormats } from './tokens.ts';
 import type { Resting } from './upstream.ts';
-import type { AccessToken } from '../verifier/index.ts';
 
 /** What a request carries from the outer application into oidc-provider's own context. */
 export interface RequestState {
@@ -98,12 +96,15 @@ interface IdTokenClass {
 }
 
 interface SessionClass {
-  new (input: object): Resting & SignedInSession & {
-    oldId?: string;
-    adapter: SessionAdapter;
-    save(ttl: number): Promise<string>;
-    loginAccount(details: object): void;
-  };
+  new (
+    input: object,
+  ): Resting &
+    SignedInSession & {
+      oldId?: string;
+      adapter: SessionAdapter;
+      save(ttl: number): Promise<string>;
+      loginAccount(details: object): void;
+    };
   IN_PAYLOAD: string[];
 }
 
@@ -125,15 +126,18 @@ export function createProvider(issuer: string, configuration: Configuration, par
     let cookies: Context['cookies'] | undefined;
     const theirs = () => Reflect.get(Object.getPrototypeOf(ctx) as object, 'cookies', ctx) as Context['cookies'];
     const protocol = () => ctx as unknown as KoaContextWithOIDC;
-    const open = () => signInCookies(theirs(), {
-      path: signIn === undefined ? ctx.path : `/sign-in/${signIn}`, header: req.headers.cookie ?? '',
-      issuer, keys: provider.keys as string[],
-      clientId: () => protocol().oidc.client?.clientId,
-      isDone: () => {
-        const { login, consent } = protocol().oidc.entities.Interaction?.result ?? {};
-        return login !== undefined || consent !== undefined;
-      },
-    });
+    const open = () =>
+      signInCookies(theirs(), {
+        path: signIn === undefined ? ctx.path : `/sign-in/${signIn}`,
+        header: req.headers.cookie ?? '',
+        issuer,
+        keys: provider.keys as string[],
+        clientId: () => protocol().oidc.client?.clientId,
+        isDone: () => {
+          const { login, consent } = protocol().oidc.entities.Interaction?.result ?? {};
+          return login !== undefined || consent !== undefined;
+        },
+      });
     Object.defineProperty(ctx, 'cookies', { get: () => (cookies ??= open()) });
     return ctx;
   };
@@ -151,9 +155,11 @@ export function createProvider(issuer: string, configuration: Configuration, par
   });
   Object.defineProperties(provider.Client.prototype, {
     // Metadata holds the digest of the secret (clients/clients.ts), so the comparison is ours.
-    compareClientSecret: { value(this: { clientId: string; clientSecret: string }, presented: string) {
-      return compareInTurn(parts.secretThrottle, this.clientId, () => secretMatches(this.clientSecret, presented));
-    } },
+    compareClientSecret: {
+      value(this: { clientId: string; clientSecret: string }, presented: string) {
+        return compareInTurn(parts.secretThrottle, this.clientId, () => secretMatches(this.clientSecret, presented));
+      },
+    },
     // Every application may learn the session's id: sign-out and revocation refer to it.
     includeSid: { value: () => true },
   });
@@ -166,7 +172,8 @@ export function createProvider(issuer: string, configuration: Configuration, par
 // oidc-provider recognises a client by a digest of its metadata, computed anew at every request. The application's own
 // object does as well: clients/clients.ts hands the same one out until it has changed.
 function rememberClients(
-  Base: Provider['Client'], { findApplication, secretThrottle }: ProviderParts,
+  Base: Provider['Client'],
+  { findApplication, secretThrottle }: ProviderParts,
 ): Provider['Client']['find'] {
   const find = Base.find.bind(Base);
   const clients = new WeakMap<object, Awaited<ReturnType<typeof find>>>();
@@ -365,7 +372,11 @@ function trustOnlyTheIssuer(provider: Provider, { protocol, host, origin }: URL)
     secure: { get: () => protocol === 'https:' },
     host: { get: () => host },
     origin: { get: () => origin },
-    href: { get(this: { url: string }) { return origin + this.url; } },
+    href: {
+      get(this: { url: string }) {
+        return origin + this.url;
+      },
+    },
   });
 }
 

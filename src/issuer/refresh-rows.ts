@@ -81,7 +81,9 @@ export const digestOf = (handle: string) => hash('sha256', handle, 'base64url');
 export function createRefreshTokens(db: Database): RefreshTokens {
   return {
     async findRefreshToken(handle) {
-      const { rows: [row] } = await db.query<Row>(
+      const {
+        rows: [row],
+      } = await db.query<Row>(
         `select token.payload, token.consumed_at, token.id, token.rotated_at, token.sealed_answer,
            successor.id as successor_id, successor.rotated_at as successor_rotated_at,
            successor.sealed_answer as successor_answer,
@@ -90,14 +92,17 @@ export function createRefreshTokens(db: Database): RefreshTokens {
          left join oidc_models successor on successor.rotated_from = token.id
          left join oidc_models heir on heir.rotated_from = successor.id
          where token.model = 'RefreshToken' and token.id = $1`,
-        [digestOf(handle)]);
-      return row && {
-        payload: loaded(row, handle),
-        broughtBy: sealedAnswer(row.id, row.sealed_answer, row.rotated_at),
-        rotatedAt: row.successor_rotated_at ?? undefined,
-        answer: sealedAnswer(row.successor_id, row.successor_answer, row.successor_rotated_at),
-        successorSpent: Number(row.successor_spent) === 1,
-      };
+        [digestOf(handle)],
+      );
+      return (
+        row && {
+          payload: loaded(row, handle),
+          broughtBy: sealedAnswer(row.id, row.sealed_answer, row.rotated_at),
+          rotatedAt: row.successor_rotated_at ?? undefined,
+          answer: sealedAnswer(row.successor_id, row.successor_answer, row.successor_rotated_at),
+          successorSpent: Number(row.successor_spent) === 1,
+        }
+      );
     },
 
     async rotate(spent, { handle, payload, lifeSeconds, sealedAnswer }, at) {
@@ -113,8 +118,17 @@ export function createRefreshTokens(db: Database): RefreshTokens {
          from oidc_models spent where model = 'RefreshToken' and id = $5 and exists
            (select 1 from oidc_models where model = 'Grant' and id = spent.grant_id and consumed_at is null)
          on conflict (rotated_from) where rotated_from is not null do nothing`,
-        [digestOf(handle), stored(payload), payload.grantId ?? null, payload.accountId ?? null,
-          digestOf(spent), at, sealedAnswer, at + lifeSeconds * 1000]);
+        [
+          digestOf(handle),
+          stored(payload),
+          payload.grantId ?? null,
+          payload.accountId ?? null,
+          digestOf(spent),
+          at,
+          sealedAnswer,
+          at + lifeSeconds * 1000,
+        ],
+      );
       return rowCount === 1;
     },
 
@@ -125,7 +139,8 @@ export function createRefreshTokens(db: Database): RefreshTokens {
          where rotated_from = $1 and rotated_at >= $3
            and (repetitions < $2 or coalesce(repeated_at, rotated_at) > $4)
            and not exists (select 1 from oidc_models heir where heir.rotated_from = oidc_models.id)`,
-        [digestOf(spent), most, notBefore, arrivedAt, now]);
+        [digestOf(spent), most, notBefore, arrivedAt, now],
+      );
       return rowCount === 1;
     },
   };

@@ -15,9 +15,9 @@ import { databaseFailureIn } from '../database/failures.ts';
 import type { Runs } from '../database/runs.ts';
 import type { Seal } from '../keys/seal.ts';
 import { addressPrefix } from '../web/guard.ts';
-import { digestOf, type SealedAnswer, type StoredRefreshToken, type Successor } from './refresh-rows.ts';
 import type { Models } from './adapter.ts';
 import { createRefreshPace } from './refresh-pace.ts';
+import { digestOf, type SealedAnswer, type StoredRefreshToken, type Successor } from './refresh-rows.ts';
 
 interface Rotation {
   spent: string;
@@ -37,7 +37,8 @@ interface GivenAnswer {
 
 /** How a refresh was answered other than by a rotation (events.ts). */
 export type AnsweredAgain =
-  | 'repeated' | 'repeated elsewhere'
+  | 'repeated'
+  | 'repeated elsewhere'
   /** By the answer that brought the token: its chain is ahead of its pace. */
   | 'ahead of its pace';
 
@@ -67,8 +68,11 @@ const longestWaitMs = 10_000;
 const nobodyDies = { mayBeUnanswered: async () => false };
 
 export function createRefreshRotation(
-  models: Models, seal: Seal, rules: RefreshRules,
-  now: () => number = Date.now, exactNow: () => Promise<number> = async () => now(),
+  models: Models,
+  seal: Seal,
+  rules: RefreshRules,
+  now: () => number = Date.now,
+  exactNow: () => Promise<number> = async () => now(),
   runs: Pick<Runs, 'mayBeUnanswered'> = nobodyDies,
 ): RefreshRotation {
   const graceMs = rules.grace * 1000;
@@ -85,7 +89,9 @@ export function createRefreshRotation(
 
   /** The earlier answer, if `stored` was spent by this very request a moment ago. */
   async function earlierAnswer(
-    ctx: KoaContextWithOIDC, handle: string, { answer, rotatedAt = 0, successorSpent }: StoredRefreshToken,
+    ctx: KoaContextWithOIDC,
+    handle: string,
+    { answer, rotatedAt = 0, successorSpent }: StoredRefreshToken,
   ): Promise<GivenAnswer | undefined> {
     // Once the successor was used its owner has it, so the old one can only come from somebody else.
     const earlier = successorSpent || !answer ? undefined : given(ctx, answer);
@@ -94,11 +100,14 @@ export function createRefreshRotation(
     const at = await exactNow();
     // A crash is no thief: of what a server may not have answered before it died, the grace begins when that is known.
     const isLate = at - rotatedAt > graceMs;
-    const notBefore = isLate && graceMs > 0 && await runs.mayBeUnanswered(rotatedAt, at, graceMs)
-      ? rotatedAt
-      : at - graceMs;
-    const mayHave = await models.countRepetition(
-      handle, { most: mostRepetitions, notBefore, arrivedAt: Math.round(arrivals.get(ctx)!), now: at });
+    const notBefore =
+      isLate && graceMs > 0 && (await runs.mayBeUnanswered(rotatedAt, at, graceMs)) ? rotatedAt : at - graceMs;
+    const mayHave = await models.countRepetition(handle, {
+      most: mostRepetitions,
+      notBefore,
+      arrivedAt: Math.round(arrivals.get(ctx)!),
+      now: at,
+    });
     return mayHave ? earlier : undefined;
   }
 
@@ -139,7 +148,7 @@ export function createRefreshRotation(
       const repeated = isSpent ? await earlierAnswer(ctx, handle, stored) : newestAnswer(ctx, stored);
       rotations.set(ctx, { spent: handle, stored, repeated });
       if (!repeated) return;
-      ctx.state.answeredAgain = !isSpent ? 'ahead of its pace' satisfies AnsweredAgain : manner(ctx, repeated);
+      ctx.state.answeredAgain = !isSpent ? ('ahead of its pace' satisfies AnsweredAgain) : manner(ctx, repeated);
       // It stops oidc-provider from signing anew, and `settle` replaces the error.
       throw new errors.InvalidGrant('answered from a copy');
     },
@@ -164,9 +173,8 @@ export function createRefreshRotation(
       const at = now();
       const payload = { ...successor.payload, pace: pace.next(stored.payload.pace, at) };
       const copy: GivenAnswer = { request: fingerprint(ctx), from: networkOf(ctx), answer: ctx.body as object };
-      const sealedAnswer = graceMs > 0
-        ? seal.seal(Buffer.from(JSON.stringify(copy)), sealContext(digestOf(successor.handle)))
-        : null;
+      const sealedAnswer =
+        graceMs > 0 ? seal.seal(Buffer.from(JSON.stringify(copy)), sealContext(digestOf(successor.handle))) : null;
       const write = () => models.rotate(spent, { ...successor, payload, sealedAnswer }, at);
       // Where the connection was lost over it, nobody knows whether it was written. Once more does no harm: if it was,
       // the answer that is found below is this one.

@@ -3,15 +3,29 @@
 
 /** Parameters that say what an application wants, by the word of our own for each. Codes, tokens and hints are none. */
 const facts: Readonly<Record<string, string>> = {
-  client_id: 'askedClientId', redirect_uri: 'redirectUri', post_logout_redirect_uri: 'postLogoutRedirectUri', scope: 'scope',
-  resource: 'audience', response_type: 'responseType', response_mode: 'responseMode', prompt: 'prompt', max_age: 'maxAge',
-  code_challenge_method: 'challengeMethod', grant_type: 'grantType', acr_values: 'acrValues', display: 'display',
+  client_id: 'askedClientId',
+  redirect_uri: 'redirectUri',
+  post_logout_redirect_uri: 'postLogoutRedirectUri',
+  scope: 'scope',
+  resource: 'audience',
+  response_type: 'responseType',
+  response_mode: 'responseMode',
+  prompt: 'prompt',
+  max_age: 'maxAge',
+  code_challenge_method: 'challengeMethod',
+  grant_type: 'grantType',
+  acr_values: 'acrValues',
+  display: 'display',
 };
 
 /** By oidc-provider's error where its description does not name the parameter (lib/helpers/errors.js). */
 const byError: Readonly<Record<string, string>> = {
-  invalid_redirect_uri: 'redirect_uri', invalid_client: 'client_id', invalid_scope: 'scope', invalid_target: 'resource',
-  unsupported_response_type: 'response_type', unsupported_response_mode: 'response_mode',
+  invalid_redirect_uri: 'redirect_uri',
+  invalid_client: 'client_id',
+  invalid_scope: 'scope',
+  invalid_target: 'resource',
+  unsupported_response_type: 'response_type',
+  unsupported_response_mode: 'response_mode',
   unsupported_grant_type: 'grant_type',
 };
 

@@ -71,7 +71,10 @@ export function readableContext(Base: ContextClass): ContextClass {
   };
 }
 
-const holdsNull = (values: Values) => Object.entries(values).flat(2).some((text) => text?.includes('\0'));
+const holdsNull = (values: Values) =>
+  Object.entries(values)
+    .flat(2)
+    .some((text) => text?.includes('\0'));
 
 const nullCharacter = () => new errors.InvalidRequest('a parameter has a null character');
 
@@ -99,7 +102,11 @@ function refuseLong(params: Values): void {
   }
 }
 
-const text = z.string().refine((value) => !value.includes('\0')).optional().catch(undefined);
+const text = z
+  .string()
+  .refine((value) => !value.includes('\0'))
+  .optional()
+  .catch(undefined);
 const wayBack = z.object({ response_mode: text, state: text, redirect_uri: text });
 
 /** OIDC Core §3.1.2.6. */

@@ -17,7 +17,9 @@ const sessionOf = ({ oidc }: KoaContextWithOIDC) => oidc.session as unknown as S
 
 /** For `logoutSource`: asks, where it has to be asked. */
 export async function signOutOrAsk(
-  ctx: KoaContextWithOIDC, form: string, pages: Pick<ProviderPages, 'signOut' | 'asksElsewhere'>,
+  ctx: KoaContextWithOIDC,
+  form: string,
+  pages: Pick<ProviderPages, 'signOut' | 'asksElsewhere'>,
   cookie: CookiesSetOptions,
 ): Promise<void> {
   // A prefetch is nobody's wish, and whoever is to choose where to be signed out has not chosen yet.

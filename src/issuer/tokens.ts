@@ -1,7 +1,7 @@
 // What our tokens are: access tokens per RFC 9068, refresh tokens as signed handles, and how each is recognised when it
 // comes back. Nothing may accept one kind as another: `typ` tells them apart, then the audience does.
 
-import { createPublicKey, verify, type KeyObject } from 'node:crypto';
+import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 import { z } from 'zod';
 import { issuedAt } from '../keys/dating.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
@@ -36,8 +36,9 @@ export function createTokenFormats(
   now: () => number = Date.now,
 ): TokenFormats {
   const header = encode({ alg: keys.active.alg, typ: refreshTokenType, kid: keys.active.kid });
-  const publicKeys = new Map(keys.published.map((jwk) =>
-    [jwk.kid, createPublicKey({ key: { ...jwk }, format: 'jwk' })]));
+  const publicKeys = new Map(
+    keys.published.map((jwk) => [jwk.kid, createPublicKey({ key: { ...jwk }, format: 'jwk' })]),
+  );
   const jwks = { keys: [...keys.published] };
   const ours = {
     header: z.object({ alg: z.literal('RS256'), typ: z.literal(refreshTokenType), kid: z.string() }),

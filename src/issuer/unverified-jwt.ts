@@ -14,7 +14,8 @@ const longest = 57_344;
 
 /** Undefined: it is no compact JWS of JSON objects (RFC 7515 §7.1), or not of this shape. */
 export function readUnverified<Header, Claims>(
-  jwt: string, { header, claims }: Shape<Header, Claims>,
+  jwt: string,
+  { header, claims }: Shape<Header, Claims>,
 ): { header: Header; claims: Claims } | undefined {
   const parts = partsOf(jwt);
   const [head, body] = [header.safeParse(parts?.header), claims.safeParse(parts?.claims)];

@@ -46,13 +46,17 @@ function referenceBehind({ oidc }: KoaContextWithOIDC, token: unknown): string |
 // Not invalid_grant: a client forgets its refresh token at that.
 function notNow(): Error {
   return Object.assign(new errors.OIDCProviderError(503, 'temporarily_unavailable'), {
-    expose: true, error_description: 'the identity provider behind this sign-in cannot be reached; try again later',
+    expose: true,
+    error_description: 'the identity provider behind this sign-in cannot be reached; try again later',
   });
 }
 
 /** Koa middleware: a person who signs out here is sent on to sign out there, where that is wanted. */
 export async function signOutElsewhere(
-  ctx: KoaContextWithOIDC, next: () => Promise<void>, issuer: string, elsewhere?: Upstream,
+  ctx: KoaContextWithOIDC,
+  next: () => Promise<void>,
+  issuer: string,
+  elsewhere?: Upstream,
 ): Promise<void> {
   await next();
   const { route, params, session } = ctx.oidc ?? {};

@@ -4,7 +4,7 @@
 import type { Context } from 'koa';
 import type { Application, Clients } from '../clients/clients.ts';
 import type { Seal } from '../keys/seal.ts';
-import { cookieKeysOf, lastApplication, uidOf, whyLost, type LostSignIn } from './cookies.ts';
+import { cookieKeysOf, type LostSignIn, lastApplication, uidOf, whyLost } from './cookies.ts';
 import type { RequestState } from './provider.ts';
 
 export interface WayHome {
@@ -37,8 +37,7 @@ export function createWaysHome({ issuer, seal, clients }: WaysHomeParts): WaysHo
     return application && wayTo(application);
   }
 
-  const from = (ctx: Context, clientId?: string) =>
-    to(clientId ?? lastApplication(ctx.get('Cookie'), issuer, keys));
+  const from = (ctx: Context, clientId?: string) => to(clientId ?? lastApplication(ctx.get('Cookie'), issuer, keys));
 
   return {
     async whyLost(ctx) {

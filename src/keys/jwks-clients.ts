@@ -7,10 +7,10 @@
 // and waited for by nobody. Who comes from a declared network (keys.jwksClientNetworks) is waited for, and has room that
 // no stranger takes.
 
+import type { Act } from '../audit/actor.ts';
 import type { Audit } from '../audit/audit.ts';
 import type { Database } from '../database/database.ts';
 import type { Log } from '../log.ts';
-import type { Act } from '../audit/actor.ts';
 import type { Milliseconds } from './lifecycle.ts';
 
 /** One JWKS that was served: in full (200), or confirmed as still current (304). */
@@ -115,7 +115,9 @@ export function createConsumers(db: Database, options: ConsumersOptions): Consum
 
   /** One flush at a time; never rejects: what could not be written waits for the next one. */
   function flush(): Promise<void> {
-    writing ??= write().finally(() => { writing = undefined; });
+    writing ??= write().finally(() => {
+      writing = undefined;
+    });
     return writing;
   }
 
@@ -145,7 +147,8 @@ export function createConsumers(db: Database, options: ConsumersOptions): Consum
     const leaving: Consumer[] = [];
     const cameOnce = [...known]
       .filter(([id, { kind, fetches }]) => kind !== 'others' && fetches === 1 && !batch.has(id))
-      .map(([, consumer]) => consumer).sort((one, other) => one.lastSeenAt - other.lastSeenAt);
+      .map(([, consumer]) => consumer)
+      .sort((one, other) => one.lastSeenAt - other.lastSeenAt);
     for (const [id, consumer] of batch) {
       const crowd = known.has(id) ? undefined : crowdAround(consumer, known);
       const first = crowd && cameOnce.find((one) => crowd.includes(one) && !leaving.includes(one));
@@ -169,7 +172,8 @@ export function createConsumers(db: Database, options: ConsumersOptions): Consum
 
   /** Who takes the room that a new one would need: those at its address, or all of its sort. Undefined: there is room. */
   function crowdAround(
-    { kind, address, declared }: Consumer, present: ReadonlyMap<string, Consumer>,
+    { kind, address, declared }: Consumer,
+    present: ReadonlyMap<string, Consumer>,
   ): Consumer[] | undefined {
     if (kind === 'others') return undefined;
     const all = [...present.values()].filter((one) => one.kind !== 'others' && one.declared === declared);
@@ -193,7 +197,8 @@ export function createConsumers(db: Database, options: ConsumersOptions): Consum
 
   async function readAll(): Promise<Consumer[]> {
     return (await listRows(db)).map((row) => ({
-      ...fromRow(row), declared: row.kind === 'others' ? row.address === declaredOthers : isDeclared(row.address),
+      ...fromRow(row),
+      declared: row.kind === 'others' ? row.address === declaredOthers : isDeclared(row.address),
     }));
   }
 
@@ -201,7 +206,15 @@ export function createConsumers(db: Database, options: ConsumersOptions): Consum
     seen({ userAgent, address, newestPreparedAt }) {
       if (closed) return;
       const at = now();
-      count({ ...nameOf(userAgent), address, declared: isDeclared(address), firstSeenAt: at, lastSeenAt: at, fetches: 1, newestPreparedAt });
+      count({
+        ...nameOf(userAgent),
+        address,
+        declared: isDeclared(address),
+        firstSeenAt: at,
+        lastSeenAt: at,
+        fetches: 1,
+        newestPreparedAt,
+      });
       writeSoon();
     },
 
@@ -226,8 +239,11 @@ export function createConsumers(db: Database, options: ConsumersOptions): Consum
       if (forgotten.length === 0) return 0;
       await db.transaction(async (tx) => {
         for (const { kind, name: itsName, address } of forgotten) {
-          await tx.query('delete from jwks_consumers where kind = $1 and name = $2 and address = $3',
-            [kind, itsName, address]);
+          await tx.query('delete from jwks_consumers where kind = $1 and name = $2 and address = $3', [
+            kind,
+            itsName,
+            address,
+          ]);
         }
         const detail = { name, forgotten: forgotten.length };
         const { actor, clientId, requestId, address } = by;
@@ -242,7 +258,8 @@ export function createConsumers(db: Database, options: ConsumersOptions): Consum
         `delete from jwks_consumers where (kind, name, address) in
            (select kind, name, address from jwks_consumers
             where last_seen_at < $1 or (fetches = 1 and last_seen_at < $2) order by last_seen_at limit $3)`,
-        [at - forgetAfter, at - forgetOnceAfter, limit]);
+        [at - forgetAfter, at - forgetOnceAfter, limit],
+      );
       return rowCount;
     },
 
@@ -297,9 +314,11 @@ function add(to: Map<string, Consumer>, consumer: Consumer): void {
 /** Those of them that did not come again meanwhile, at another replica. */
 async function forget(db: Database, consumers: Consumer[]): Promise<void> {
   for (const { kind, name, address } of consumers) {
-    await db.query(
-      'delete from jwks_consumers where kind = $1 and name = $2 and address = $3 and fetches = 1',
-      [kind, name, address]);
+    await db.query('delete from jwks_consumers where kind = $1 and name = $2 and address = $3 and fetches = 1', [
+      kind,
+      name,
+      address,
+    ]);
   }
 }
 
@@ -319,13 +338,15 @@ async function upsert(db: Database, consumers: Consumer[]): Promise<void> {
            then excluded.newest_prepared_at else jwks_consumers.newest_prepared_at end,
          last_seen_at = case when excluded.last_seen_at > jwks_consumers.last_seen_at
            then excluded.last_seen_at else jwks_consumers.last_seen_at end`,
-      rows.flatMap((row) => columns.map((column) => row[column])));
+      rows.flatMap((row) => columns.map((column) => row[column])),
+    );
   }
 }
 
 async function listRows(db: Database): Promise<Row[]> {
   const { rows } = await db.query<Row>(
-    `select ${columns.join(', ')} from jwks_consumers order by last_seen_at desc, kind, name, address`);
+    `select ${columns.join(', ')} from jwks_consumers order by last_seen_at desc, kind, name, address`,
+  );
   return rows;
 }
 
@@ -335,15 +356,25 @@ function idOf({ kind, name, address }: Pick<Consumer, 'kind' | 'name' | 'address
 
 function toRow({ kind, name, address, firstSeenAt, lastSeenAt, fetches, newestPreparedAt }: Consumer): Row {
   return {
-    kind, name, address, fetches,
-    first_seen_at: firstSeenAt, last_seen_at: lastSeenAt, newest_prepared_at: newestPreparedAt,
+    kind,
+    name,
+    address,
+    fetches,
+    first_seen_at: firstSeenAt,
+    last_seen_at: lastSeenAt,
+    newest_prepared_at: newestPreparedAt,
   };
 }
 
 function fromRow(row: Row): Omit<Consumer, 'declared'> {
   const { kind, name, address, fetches } = row;
   return {
-    kind, name, address, fetches,
-    firstSeenAt: row.first_seen_at, lastSeenAt: row.last_seen_at, newestPreparedAt: row.newest_prepared_at,
+    kind,
+    name,
+    address,
+    fetches,
+    firstSeenAt: row.first_seen_at,
+    lastSeenAt: row.last_seen_at,
+    newestPreparedAt: row.newest_prepared_at,
   };
 }

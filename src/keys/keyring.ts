@@ -2,19 +2,19 @@
 // transaction that checks its precondition in the statement that writes, so of two replicas that decide the same thing
 // one does it, and the audit row commits with it. What is due, and when: lifecycle.ts. Private halves open only here.
 
-import type { AuditEventName } from '../audit/events.ts';
+import type { Act, Emergency, Revocation, Succession } from '../audit/actor.ts';
 import type { Audit } from '../audit/audit.ts';
+import type { AuditEventName } from '../audit/events.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError } from '../errors.ts';
-import type { Act, Emergency, Revocation, Succession } from '../audit/actor.ts';
-import { createHalves, type Half } from './sealed-keys.ts';
-import { afterlife, followedWithin, isPublished, readyAt, spentAt } from './lifecycle.ts';
 import type { Milliseconds, Policy, Seconds } from './lifecycle.ts';
+import { afterlife, followedWithin, isPublished, readyAt, spentAt } from './lifecycle.ts';
 import type { Seal } from './seal.ts';
-import { createSigner, generateKey } from './signer.ts';
+import { createHalves, type Half } from './sealed-keys.ts';
 import type { NewKey, PublicJwk, Signer } from './signer.ts';
-import { columns, fromRow, inSigningOrder, isActive, isPrepared, isRetired, versionOf } from './signing-key.ts';
+import { createSigner, generateKey } from './signer.ts';
 import type { Row, SigningKey } from './signing-key.ts';
+import { columns, fromRow, inSigningOrder, isActive, isPrepared, isRetired, versionOf } from './signing-key.ts';
 
 export type { Act, SigningKey };
 
@@ -105,7 +105,13 @@ export function createKeyring(options: KeyringOptions): Keyring {
     return result;
   }
 
-  function note(tx: Queryable, event: AuditEventName, kid: string | undefined, act: Act, detail: Record<string, unknown> = {}) {
+  function note(
+    tx: Queryable,
+    event: AuditEventName,
+    kid: string | undefined,
+    act: Act,
+    detail: Record<string, unknown> = {},
+  ) {
     const { actor = 'schedule', clientId, requestId, address, force: forced } = act;
     const all = { ...detail, forced };
     return audit.append(tx, { event, actor, clientId, requestId, address, subject: kid, detail: all });
@@ -133,7 +139,8 @@ export function createKeyring(options: KeyringOptions): Keyring {
     const { rowCount } = await tx.query(
       `insert into signing_keys (kid, alg, public_jwk, sealed_private, prepared_at, activated_at, longest_life)
        values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing`,
-      [kid, alg, JSON.stringify(key.publicJwk), sealed, preparedAt, activatedAt, policy.longestLife]);
+      [kid, alg, JSON.stringify(key.publicJwk), sealed, preparedAt, activatedAt, policy.longestLife],
+    );
     return rowCount === 1;
   }
 
@@ -142,7 +149,8 @@ export function createKeyring(options: KeyringOptions): Keyring {
       `update signing_keys set activated_at = $2,
          longest_life = case when longest_life < $3 then $3 else longest_life end
        where kid = $1 and prepared_at <= $4 and ${isPrepared}`,
-      [kid, at, policy.longestLife, preparedBefore]);
+      [kid, at, policy.longestLife, preparedBefore],
+    );
     return rowCount === 1;
   }
 
@@ -150,7 +158,8 @@ export function createKeyring(options: KeyringOptions): Keyring {
   async function retireActive(tx: Queryable, at: Milliseconds, exceptKid = ''): Promise<string | undefined> {
     const { rows } = await tx.query<{ kid: string }>(
       `update signing_keys set retired_at = $1, sealed_private = null where ${isActive} and kid <> $2 returning kid`,
-      [at, exceptKid]);
+      [at, exceptKid],
+    );
     return rows[0]?.kid;
   }
 
@@ -159,7 +168,8 @@ export function createKeyring(options: KeyringOptions): Keyring {
     const { rows } = await tx.query<Row>(
       `update signing_keys set revoked_at = $2, revoked_reason = $3, sealed_private = null
        where kid = $1 and destroyed_at is null and revoked_at is null returning ${columns}`,
-      [kid, at, reason]);
+      [kid, at, reason],
+    );
     return rows[0];
   }
 
@@ -169,15 +179,19 @@ export function createKeyring(options: KeyringOptions): Keyring {
     const previous = await retireActive(tx, at, kid);
     // Where nothing signs there is nothing to wait for: verifiers will have to fetch the key in any case.
     const atOnce = act.force !== undefined || previous === undefined;
-    if (!await promote(tx, kid, at, atOnce ? whenever : at - policy.publishAhead * 1000)) {
+    if (!(await promote(tx, kid, at, atOnce ? whenever : at - policy.publishAhead * 1000))) {
       const key = await find(tx, kid);
       if (key.state !== 'prepared') {
         throw new AppError('key_not_prepared', 409, `key ${kid} is ${key.state}; only a prepared key can be activated`);
       }
       const ready = moment(readyAt(key, policy));
-      throw new AppError('key_step_unsafe', 409,
-        `key ${kid} has been published since ${moment(key.preparedAt)}; until ${ready} a verifier may not have it, `
-        + `and would refuse what it signs`, { hint: `wait until ${ready}, or force it and say why` });
+      throw new AppError(
+        'key_step_unsafe',
+        409,
+        `key ${kid} has been published since ${moment(key.preparedAt)}; until ${ready} a verifier may not have it, ` +
+          `and would refuse what it signs`,
+        { hint: `wait until ${ready}, or force it and say why` },
+      );
     }
     if (previous !== undefined) await note(tx, 'key.retired', previous, act, { successor: kid });
     await note(tx, 'key.activated', kid, act, { previous });
@@ -189,7 +203,11 @@ export function createKeyring(options: KeyringOptions): Keyring {
    * open is of no use any more, and revoked.
    */
   async function succeed(
-    tx: Queryable, previous: string, at: Milliseconds, spare: NewKey | undefined, act: Act,
+    tx: Queryable,
+    previous: string,
+    at: Milliseconds,
+    spare: NewKey | undefined,
+    act: Act,
   ): Promise<Succession> {
     const standby = (await sealedHalves(tx)).find(({ activated_at }) => activated_at === null);
     const lost = standby && !halves.opens(standby) ? standby.kid : undefined;
@@ -199,8 +217,8 @@ export function createKeyring(options: KeyringOptions): Keyring {
       await note(tx, 'key.revoked', lost, act, { reason, was: 'prepared' });
     }
     let successor = lost === undefined ? standby?.kid : undefined;
-    if (successor === undefined || !await promote(tx, successor, at, whenever)) {
-      const key = spare ?? await generate();
+    if (successor === undefined || !(await promote(tx, successor, at, whenever))) {
+      const key = spare ?? (await generate());
       await insert(tx, key, at, at);
       successor = key.publicJwk.kid;
     }
@@ -214,7 +232,8 @@ export function createKeyring(options: KeyringOptions): Keyring {
 
     async signingKeys() {
       const { rows } = await db.query<Row & { sealed_private: string | null }>(
-        `select ${columns}, sealed_private from signing_keys where destroyed_at is null and revoked_at is null`);
+        `select ${columns}, sealed_private from signing_keys where destroyed_at is null and revoked_at is null`,
+      );
       const row = rows.find((candidate) => fromRow(candidate).state === 'active');
       if (!row?.sealed_private) {
         throw new AppError('no_active_key', 503, 'no signing key is active', { hint: 'run: signet keys list' });
@@ -233,7 +252,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
       return change(async (tx, at) => {
         await checkMasterKey(tx);
         const { kid } = key.publicJwk;
-        if (!await insert(tx, key, at, at)) {
+        if (!(await insert(tx, key, at, at))) {
           throw new AppError('key_already_active', 409, 'a signing key is already active');
         }
         await note(tx, 'key.activated', kid, act, { first: true });
@@ -246,7 +265,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
       return change(async (tx, at) => {
         await checkMasterKey(tx);
         const { kid } = key.publicJwk;
-        if (!await insert(tx, key, at, null)) {
+        if (!(await insert(tx, key, at, null))) {
           throw new AppError('key_already_prepared', 409, 'a key is already prepared; only one can be next', {
             hint: 'activate it, or revoke it first',
           });
@@ -256,7 +275,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
       });
     },
 
-    activate: (kid, act = {}) => change(async (tx, at) => void await activate(tx, kid, at, act)),
+    activate: (kid, act = {}) => change(async (tx, at) => void (await activate(tx, kid, at, act))),
 
     async retire(kid, act = {}) {
       const spare = act.force === undefined ? undefined : await spareBeside(kid);
@@ -268,7 +287,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
         const successor = (await listKeys(tx)).find((key) => key.state === 'prepared')?.kid;
         // The master key is lost, say. What the key signed stays good all the same: its public half is in the JWKS.
         if (act.force !== undefined && (!successor || (await unopened(tx)).length > 0)) {
-          if (await retireActive(tx, at) !== kid) throw replaced(kid);
+          if ((await retireActive(tx, at)) !== kid) throw replaced(kid);
           await note(tx, 'key.retired', kid, act);
           return succeed(tx, kid, at, spare, act);
         }
@@ -277,29 +296,34 @@ export function createKeyring(options: KeyringOptions): Keyring {
             hint: 'prepare one first, and let verifiers fetch it',
           });
         }
-        if (await activate(tx, successor, at, act) !== kid) throw replaced(kid);
+        if ((await activate(tx, successor, at, act)) !== kid) throw replaced(kid);
         return { successor, alsoRevoked: undefined };
       });
     },
 
-    destroy: (kid, act = {}) => change(async (tx, at) => {
-      const { rowCount } = await tx.query(
-        `update signing_keys set destroyed_at = $2
+    destroy: (kid, act = {}) =>
+      change(async (tx, at) => {
+        const { rowCount } = await tx.query(
+          `update signing_keys set destroyed_at = $2
          where kid = $1 and ${isRetired} and ($3 = 1 or retired_at + (longest_life + $4) * 1000 <= $2)`,
-        [kid, at, act.force === undefined ? 0 : 1, afterlife(policy)]);
-      if (rowCount === 0) {
-        const key = await find(tx, kid);
-        const { state, retiredAt } = key;
-        if (state !== 'retired' || retiredAt === null) {
-          throw new AppError('key_not_retired', 409, `key ${kid} is ${state}; only a retired key can be destroyed`);
+          [kid, at, act.force === undefined ? 0 : 1, afterlife(policy)],
+        );
+        if (rowCount === 0) {
+          const key = await find(tx, kid);
+          const { state, retiredAt } = key;
+          if (state !== 'retired' || retiredAt === null) {
+            throw new AppError('key_not_retired', 409, `key ${kid} is ${state}; only a retired key can be destroyed`);
+          }
+          const spent = moment(spentAt({ ...key, retiredAt }, policy));
+          throw new AppError(
+            'key_step_unsafe',
+            409,
+            `until ${spent} tokens signed by key ${kid} may still be valid, and verifiers would refuse them`,
+            { hint: `wait until ${spent}, or force it and say why` },
+          );
         }
-        const spent = moment(spentAt({ ...key, retiredAt }, policy));
-        throw new AppError('key_step_unsafe', 409,
-          `until ${spent} tokens signed by key ${kid} may still be valid, and verifiers would refuse them`,
-          { hint: `wait until ${spent}, or force it and say why` });
-      }
-      await note(tx, 'key.destroyed', kid, act);
-    }),
+        await note(tx, 'key.destroyed', kid, act);
+      }),
 
     async revoke(kid, reason, act = {}) {
       const spare = await spareBeside(kid);
@@ -318,13 +342,17 @@ export function createKeyring(options: KeyringOptions): Keyring {
         const sessionsCut = await act.cutSessions?.(tx);
         const left = await unopened(tx);
         const revocation = {
-          was: before.state, ...succession, sessionsCut, unopened: left.length > 0 ? left : undefined,
+          was: before.state,
+          ...succession,
+          sessionsCut,
+          unopened: left.length > 0 ? left : undefined,
           verifiersFollowBy: at + followedWithin(policy) * 1000,
           signedValidUntil: (before.retiredAt ?? at) + before.longestLife * 1000,
         };
         if (before.state === 'prepared' && sessionsCut === undefined) return revocation;
         await note(tx, 'key.incident', kid, act, {
-          ...revocation, reason,
+          ...revocation,
+          reason,
           verifiersFollowBy: moment(revocation.verifiersFollowBy),
           signedValidUntil: moment(revocation.signedValidUntil),
         });
@@ -335,24 +363,30 @@ export function createKeyring(options: KeyringOptions): Keyring {
     async recordLife(seconds, act = {}) {
       return change(async (tx) => {
         const { rows } = await tx.query<{ kid: string }>(
-          `update signing_keys set longest_life = $1 where longest_life < $1 and ${isActive} returning kid`, [seconds]);
+          `update signing_keys set longest_life = $1 where longest_life < $1 and ${isActive} returning kid`,
+          [seconds],
+        );
         const raised = rows[0];
         if (raised) await note(tx, 'key.life_raised', raised.kid, act, { longestLifeSeconds: seconds });
         return raised !== undefined;
       });
     },
 
-    rekey: (act = {}) => change(async (tx) => {
-      await checkMasterKey(tx);
-      const moved = (await sealedHalves(tx)).filter((half) => !halves.isCurrent(half));
-      for (const half of moved) {
-        // A key retired in the meantime has lost its private half, and must not get it back.
-        await tx.query('update signing_keys set sealed_private = $3 where kid = $1 and sealed_private = $2',
-          [half.kid, half.sealed_private, halves.seal(half.kid, halves.open(half))]);
-      }
-      if (moved.length > 0) await note(tx, 'key.rekeyed', undefined, act, { kids: moved.map(({ kid }) => kid) });
-      return moved.length;
-    }),
+    rekey: (act = {}) =>
+      change(async (tx) => {
+        await checkMasterKey(tx);
+        const moved = (await sealedHalves(tx)).filter((half) => !halves.isCurrent(half));
+        for (const half of moved) {
+          // A key retired in the meantime has lost its private half, and must not get it back.
+          await tx.query('update signing_keys set sealed_private = $3 where kid = $1 and sealed_private = $2', [
+            half.kid,
+            half.sealed_private,
+            halves.seal(half.kid, halves.open(half)),
+          ]);
+        }
+        if (moved.length > 0) await note(tx, 'key.rekeyed', undefined, act, { kids: moved.map(({ kid }) => kid) });
+        return moved.length;
+      }),
 
     checkMasterKey: () => checkMasterKey(db),
   };
@@ -372,7 +406,8 @@ async function find(db: Queryable, kid: string): Promise<SigningKey> {
 
 async function sealedHalves(db: Queryable): Promise<Half[]> {
   const { rows } = await db.query<Half>(
-    'select kid, sealed_private, activated_at from signing_keys where sealed_private is not null');
+    'select kid, sealed_private, activated_at from signing_keys where sealed_private is not null',
+  );
   return rows;
 }
 

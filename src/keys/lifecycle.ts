@@ -104,7 +104,10 @@ export function followedWithin(policy: Policy): Seconds {
  * that some verifiers may still believe, its turn is over as soon as the next one is ready.
  */
 export function handoverAt(
-  active: KeyTimes, prepared: KeyTimes, policy: Policy, keys: readonly KeyTimes[],
+  active: KeyTimes,
+  prepared: KeyTimes,
+  policy: Policy,
+  keys: readonly KeyTimes[],
 ): Milliseconds {
   const ready = readyAt(prepared, policy);
   return isRevocationUnnoticed(active, keys) ? ready : Math.max(ready, active.activatedAt! + policy.rotateEvery * 1000);
@@ -124,9 +127,7 @@ export function isRevocationUnnoticed(active: KeyTimes, keys: readonly KeyTimes[
  * From when a key signs that was prepared after the last revocation, if the schedule goes its way; null: it does. The
  * prepared key may be older than that, and has its turn first.
  */
-export function revocationNoticedAt(
-  keys: readonly KeyTimes[], now: Milliseconds, policy: Policy,
-): Milliseconds | null {
+export function revocationNoticedAt(keys: readonly KeyTimes[], now: Milliseconds, policy: Policy): Milliseconds | null {
   const { active, prepared } = currentKeys(keys);
   if (!active || !isRevocationUnnoticed(active, keys)) return null;
   const made = (at: Milliseconds) => at + (policy.pollEvery + policy.publishAhead) * 1000;
@@ -158,7 +159,10 @@ export function patienceAt(active: KeyTimes, policy: Policy, keys: readonly KeyT
  *   and only once the key is otherwise ready
  */
 export function nextStep(
-  keys: readonly KeyTimes[], now: Milliseconds, policy: Policy, unseenBy: readonly string[] = [],
+  keys: readonly KeyTimes[],
+  now: Milliseconds,
+  policy: Policy,
+  unseenBy: readonly string[] = [],
 ): Step {
   const { active, prepared } = currentKeys(keys);
   if (!active) return prepared ? { do: 'activate', kid: prepared.kid } : { do: 'bootstrap' };
@@ -169,7 +173,8 @@ export function nextStep(
   const handover = turn + (waits ? patienceAt(active, policy, keys) : 0);
   if (now >= handover) return { do: 'activate', kid: prepared.kid };
 
-  const [spent] = keys.filter(isRetired)
+  const [spent] = keys
+    .filter(isRetired)
     .map((key) => ({ kid: key.kid, at: spentAt(key, policy) }))
     .sort((a, b) => a.at - b.at);
   if (spent && now >= spent.at) return { do: 'destroy', kid: spent.kid };
@@ -185,15 +190,17 @@ export function checkPolicy(policy: Policy): string[] {
   const leastAhead = propagationTime(policy);
   if (publishAhead < leastAhead) {
     problems.push(
-      `publishAhead is ${publishAhead} s, but a new key must be published for ${leastAhead} s before it signs: `
-      + `a verifier may keep a JWKS for ${jwksMaxAge} s (jwksMaxAge), `
-      + `a replica may notice ${pollEvery} s late (pollEvery), and clocks may differ by ${clockSkew} s (clockSkew); `
-      + `${jwksMaxAge} + ${pollEvery} + ${clockSkew} = ${leastAhead}`);
+      `publishAhead is ${publishAhead} s, but a new key must be published for ${leastAhead} s before it signs: ` +
+        `a verifier may keep a JWKS for ${jwksMaxAge} s (jwksMaxAge), ` +
+        `a replica may notice ${pollEvery} s late (pollEvery), and clocks may differ by ${clockSkew} s (clockSkew); ` +
+        `${jwksMaxAge} + ${pollEvery} + ${clockSkew} = ${leastAhead}`,
+    );
   }
   if (rotateEvery < publishAhead) {
     problems.push(
-      `rotateEvery is ${rotateEvery} s, but a key is published ${publishAhead} s before it signs (publishAhead), `
-      + `so keys cannot follow one another sooner; ${rotateEvery} < ${publishAhead}`);
+      `rotateEvery is ${rotateEvery} s, but a key is published ${publishAhead} s before it signs (publishAhead), ` +
+        `so keys cannot follow one another sooner; ${rotateEvery} < ${publishAhead}`,
+    );
   }
   return problems;
 }

@@ -4,15 +4,15 @@
 
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError, isAppError } from '../errors.ts';
-import { describeConsumer } from './jwks-clients.ts';
 import type { Consumers } from './jwks-clients.ts';
+import { describeConsumer } from './jwks-clients.ts';
 import type { Act, Keyring, SigningKey } from './keyring.ts';
-import { currentKeys, nextStep, patienceAt, readyAt, revocationNoticedAt, spentAt } from './lifecycle.ts';
 import type { Milliseconds, Policy, Seconds } from './lifecycle.ts';
-import { onlyBecauseOf, planRotation, planWithdrawal } from './plan.ts';
+import { currentKeys, nextStep, patienceAt, readyAt, revocationNoticedAt, spentAt } from './lifecycle.ts';
 import type { Facts, Plan, Verdict } from './plan.ts';
-import { consumerStatus, keyStatus, stepStatus } from './status.ts';
+import { onlyBecauseOf, planRotation, planWithdrawal } from './plan.ts';
 import type { ConsumersStatus, KeysStatus } from './status.ts';
+import { consumerStatus, keyStatus, stepStatus } from './status.ts';
 
 export interface KeyOperations {
   status(): Promise<KeysStatus>;
@@ -161,7 +161,9 @@ export function createKeyOperations(options: KeyOperationsOptions): KeyOperation
     const missing = (await consumers.readiness(key)).waitedFor.map(describeConsumer);
     if (missing.length === 0) return;
     throw new UnsafeStep(`key ${key.kid} was not yet fetched by everybody who fetches regularly`, {
-      until: new Date(limit), verifiers: [], consumers: missing,
+      until: new Date(limit),
+      verifiers: [],
+      consumers: missing,
     });
   }
 
@@ -169,16 +171,17 @@ export function createKeyOperations(options: KeyOperationsOptions): KeyOperation
     async status() {
       const facts = await gather();
       const newest = newestPublished(facts.keys);
-      const readiness = newest && await consumers.readiness(newest);
+      const readiness = newest && (await consumers.readiness(newest));
       const missing = readiness?.unseenBy.map(describeConsumer) ?? [];
       const waitedFor = readiness?.waitedFor.map(describeConsumer) ?? [];
       const step = nextStep(facts.keys, facts.now, policy, newest?.state === 'prepared' ? waitedFor : []);
       return {
         keys: facts.keys.map((key) => keyStatus(key, facts, step)),
         next: stepStatus(step, facts.now),
-        propagation: newest && readiness
-          ? { kid: newest.kid, seenBy: readiness.seenBy.map(describeConsumer), unseenBy: missing }
-          : null,
+        propagation:
+          newest && readiness
+            ? { kid: newest.kid, seenBy: readiness.seenBy.map(describeConsumer), unseenBy: missing }
+            : null,
       };
     },
 
@@ -211,7 +214,7 @@ export function createKeyOperations(options: KeyOperationsOptions): KeyOperation
       const all = await keyring.list();
       const prepared = all.find(({ state }) => state === 'prepared')?.kid;
       const previous = all.find(({ state }) => state === 'active')?.kid;
-      const kid = prepared ?? await keyring.prepare(act);
+      const kid = prepared ?? (await keyring.prepare(act));
       if (previous !== undefined && prepared === undefined && act.force === undefined) {
         return { kid, state: 'prepared', signsFrom: await signsFrom(kid) };
       }
@@ -229,7 +232,10 @@ export function createKeyOperations(options: KeyOperationsOptions): KeyOperation
       const successor = (await keyring.list()).find(({ state }) => state === 'prepared')?.kid;
       const succession = await handOver(successor, act, () => keyring.retire(kid, act));
       return {
-        kid, state: 'retired', activeKid: succession.successor, alsoRevokedKid: succession.alsoRevoked ?? null,
+        kid,
+        state: 'retired',
+        activeKid: succession.successor,
+        alsoRevokedKid: succession.alsoRevoked ?? null,
       };
     },
 
@@ -256,8 +262,12 @@ export function createKeyOperations(options: KeyOperationsOptions): KeyOperation
       const noticedAt = revocationNoticedAt(facts.keys, facts.now, policy);
       const signs = active !== null && !unopened.includes(active);
       return {
-        kid, state: 'revoked', reason: why,
-        activeKid: signs ? active : null, alsoRevokedKid: alsoRevoked, unopenedKid: signs ? null : active,
+        kid,
+        state: 'revoked',
+        reason: why,
+        activeKid: signs ? active : null,
+        alsoRevokedKid: alsoRevoked,
+        unopenedKid: signs ? null : active,
         sessionsCut: revocation.sessionsCut ?? null,
         verifiersFollowBy: new Date(revocation.verifiersFollowBy),
         knownKeysDroppedBy: noticedAt === null ? null : new Date(noticedAt),
@@ -308,6 +318,8 @@ function listed({ verifiers, consumers }: Breakage): string {
     const until = refuses.at(-1)?.until;
     return `${verifier} ${until ? `until ${until.toISOString()}` : 'until it is restarted'}`;
   });
-  return (refusing.length > 0 ? `; would refuse good tokens: ${refusing.join(', ')}` : '')
-    + (consumers.length > 0 ? `; not seen to fetch the key: ${consumers.join(', ')}` : '');
+  return (
+    (refusing.length > 0 ? `; would refuse good tokens: ${refusing.join(', ')}` : '') +
+    (consumers.length > 0 ? `; not seen to fetch the key: ${consumers.join(', ')}` : '')
+  );
 }

@@ -1,10 +1,10 @@
 // A step on paper: what will happen to the keys and when, and which verifiers would refuse a good token because of it.
 // The habits are those of simulation.ts. Pure: no clock, no database; operations.ts asks before it acts.
 
-import { currentKeys, handoverAt, propagationTime, readyAt, spentAt, stateOf } from './lifecycle.ts';
 import type { KeyTimes, Milliseconds, Policy, Seconds } from './lifecycle.ts';
-import { habitsInTheWild, simulate } from './simulation.ts';
+import { currentKeys, handoverAt, propagationTime, readyAt, spentAt, stateOf } from './lifecycle.ts';
 import type { CacheHabit, KeySpan } from './simulation.ts';
+import { habitsInTheWild, simulate } from './simulation.ts';
 
 export interface Plan {
   /** What happens, in order. */
@@ -55,8 +55,11 @@ export function planRotation(facts: Facts, at: Milliseconds = soonest(facts)): P
   const { keys, now, policy, accessTokenLife } = facts;
   const { active, prepared } = currentKeys(keys);
   const next = {
-    kid: prepared?.kid ?? unmade, publishedAt: prepared?.preparedAt ?? now,
-    signsFrom: at, signsUntil: at + policy.rotateEvery * 1000, withdrawnAt: Number.MAX_SAFE_INTEGER,
+    kid: prepared?.kid ?? unmade,
+    publishedAt: prepared?.preparedAt ?? now,
+    signsFrom: at,
+    signsUntil: at + policy.rotateEvery * 1000,
+    withdrawnAt: Number.MAX_SAFE_INTEGER,
     tokenLife: accessTokenLife,
   };
   const before = active && spanOf(active, at, policy, accessTokenLife);
@@ -85,7 +88,8 @@ export function planWithdrawal(facts: Facts, kid: string): Verdict[] {
   const until = new Date(keys.find((key) => key.kid === kid)!.retiredAt! + accessTokenLife * 1000);
   // No fetch brings the key back: whoever refuses one of its tokens refuses them all, until the last has expired.
   return judge(spans, facts, (refused) => refused === kid).map((verdict) =>
-    (verdict.refuses.length === 0 ? verdict : { ...verdict, refuses: [{ kid, from: new Date(now), until }] }));
+    verdict.refuses.length === 0 ? verdict : { ...verdict, refuses: [{ kid, from: new Date(now), until }] },
+  );
 }
 
 /** Those of `verdicts` that refuse something, and would not if the step were taken the safe way. */
@@ -101,14 +105,18 @@ function soonest({ keys, now, policy }: Facts): Milliseconds {
 }
 
 function judge(
-  spans: readonly KeySpan[], { now, policy }: Facts, matters: (kid: string, from: Milliseconds) => boolean,
+  spans: readonly KeySpan[],
+  { now, policy }: Facts,
+  matters: (kid: string, from: Milliseconds) => boolean,
 ): Verdict[] {
   return habitsUnder(policy).map((habit) => ({
     verifier: habit.name,
     refuses: simulate(spans, habit, propagationTime(policy))
       .filter(({ kid, from, until }) => (until === null || until >= now) && matters(kid, from))
       .map(({ kid, from, until }) => ({
-        kid: nameOf(kid), from: new Date(Math.max(from, now)), until: until === null ? null : new Date(until),
+        kid: nameOf(kid),
+        from: new Date(Math.max(from, now)),
+        until: until === null ? null : new Date(until),
       })),
   }));
 }
@@ -126,7 +134,11 @@ function retiredSpans({ keys, policy, accessTokenLife }: Facts): KeySpan[] {
 
 function spanOf(key: KeyTimes, signsUntil: Milliseconds, policy: Policy, tokenLife: Seconds): KeySpan {
   return {
-    kid: key.kid, publishedAt: key.preparedAt, signsFrom: key.activatedAt!, signsUntil, tokenLife,
+    kid: key.kid,
+    publishedAt: key.preparedAt,
+    signsFrom: key.activatedAt!,
+    signsUntil,
+    tokenLife,
     withdrawnAt: spentAt({ ...key, retiredAt: signsUntil }, policy),
   };
 }

@@ -8,7 +8,11 @@ import type { Policy } from './lifecycle.ts';
 export function keyPolicy(config: Config): Policy {
   const { keys, tokens, session } = config;
   const longestLife = Math.max(
-    longestAccessTokenLife(config), tokens.idTokenLife, tokens.refreshTokenLife, session.life);
+    longestAccessTokenLife(config),
+    tokens.idTokenLife,
+    tokens.refreshTokenLife,
+    session.life,
+  );
   const { rotateEvery, publishAhead, jwksMaxAge, pollEvery, clockSkew, promote, promoteTimeLimit } = keys;
   const patience = promote === 'when-seen' ? promoteTimeLimit : 0;
   return { rotateEvery, publishAhead, jwksMaxAge, pollEvery, clockSkew, longestLife, patience };

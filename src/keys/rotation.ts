@@ -5,10 +5,10 @@
 import type { Database } from '../database/database.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { keysChannel } from './keyring.ts';
 import type { Keyring, SigningKeys } from './keyring.ts';
-import { checkPolicy, nextStep, stateOf } from './lifecycle.ts';
+import { keysChannel } from './keyring.ts';
 import type { KeyTimes, Milliseconds, Policy, Step, Wait } from './lifecycle.ts';
+import { checkPolicy, nextStep, stateOf } from './lifecycle.ts';
 
 interface Rotation {
   /** Looks now; resolves when it has, and never rejects: see `health`. Asked for during a tick, another one follows. */
@@ -73,7 +73,7 @@ export async function startRotation(options: RotationOptions): Promise<Rotation>
   let following: Promise<void> | undefined;
 
   async function look(): Promise<void> {
-    if (await followKeys() === 'prepare') {
+    if ((await followKeys()) === 'prepare') {
       await take({ do: 'prepare' });
       await followKeys();
     }
@@ -182,8 +182,14 @@ export async function startRotation(options: RotationOptions): Promise<Rotation>
   function tick(): Promise<void> {
     if (stopped) return Promise.resolve();
     // Whoever asks during a tick may have changed what it has already read: theirs is the next one.
-    if (running) return following ??= running.then(() => { following = undefined; return tick(); });
-    running = lookAndRemember().finally(() => { running = undefined; });
+    if (running)
+      return (following ??= running.then(() => {
+        following = undefined;
+        return tick();
+      }));
+    running = lookAndRemember().finally(() => {
+      running = undefined;
+    });
     return running;
   }
 

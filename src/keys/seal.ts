@@ -47,9 +47,10 @@ export async function loadMasterKey(
   source: MasterKeySource,
   { createIfMissing }: { createIfMissing: boolean },
 ): Promise<MasterKeys> {
-  const current = source.value === undefined
-    ? await readKeyFile(source.file, createIfMissing)
-    : parseKey(source.value, 'the configured master key');
+  const current =
+    source.value === undefined
+      ? await readKeyFile(source.file, createIfMissing)
+      : parseKey(source.value, 'the configured master key');
   if (source.previousFile === undefined) return [current];
   return [current, await readKeyFile(source.previousFile, false)];
 }
@@ -77,7 +78,12 @@ export function createSeal(masterKeys: MasterKeys): Seal {
       const [version, id, text] = sealed.split('.');
       if (version !== 'v1' || id === undefined || text === undefined) throw damaged(aad);
       const ring = rings.find((candidate) => candidate.id === id);
-      if (!ring) throw wrongKey(aad, id, rings.map((candidate) => candidate.id));
+      if (!ring)
+        throw wrongKey(
+          aad,
+          id,
+          rings.map((candidate) => candidate.id),
+        );
       const body = Buffer.from(text, 'base64url');
       if (body.length < nonceBytes + tagBytes) throw damaged(aad);
 
@@ -105,8 +111,9 @@ async function readKeyFile(file: string, createIfMissing: boolean): Promise<Buff
   if (found !== undefined) return parseKey(found, file);
   if (!createIfMissing) {
     throw new AppError('master_key_missing', 500, `the master key ${file} does not exist`, {
-      hint: 'restore it from your backup: without it the signing keys in the database cannot be opened. '
-        + `Only if it is lost for good: ${howToMake(file)}, and start again, which says how to go on`,
+      hint:
+        'restore it from your backup: without it the signing keys in the database cannot be opened. ' +
+        `Only if it is lost for good: ${howToMake(file)}, and start again, which says how to go on`,
     });
   }
   await createKeyFile(file);
@@ -147,9 +154,12 @@ async function readPrivately(file: string): Promise<string | undefined> {
     await using handle = await open(file, 'r');
     const { mode } = await handle.stat();
     if (process.platform !== 'win32' && (mode & 0o077) !== 0) {
-      throw new AppError('master_key_exposed', 500,
+      throw new AppError(
+        'master_key_exposed',
+        500,
         `the master key ${file} may be read by other users (mode 0${(mode & 0o777).toString(8)})`,
-        { hint: `chmod 600 ${file}` });
+        { hint: `chmod 600 ${file}` },
+      );
     }
     return decodeText(await handle.readFile()) ?? ''; // no text is no key
   } catch (cause) {
@@ -171,15 +181,21 @@ function parseKey(text: string, where: string): Buffer {
 }
 
 function wrongKey(what: string, id: string, ours: string[]): AppError {
-  return new AppError('master_key_wrong', 500,
+  return new AppError(
+    'master_key_wrong',
+    500,
     `${what} is sealed under master key ${id}, but this process was given ${ours.join(' and ')}`,
-    { hint: 'start with the master key of this database, or name it as the previous one and run: signet keys rekey' });
+    { hint: 'start with the master key of this database, or name it as the previous one and run: signet keys rekey' },
+  );
 }
 
 function damaged(what: string, cause?: unknown): AppError {
-  return new AppError('sealed_value_damaged', 500,
+  return new AppError(
+    'sealed_value_damaged',
+    500,
     `${what} was changed after it was sealed, or was moved here from another place`,
-    { cause, hint: 'restore the database from a backup, or revoke the key by force' });
+    { cause, hint: 'restore the database from a backup, or revoke the key by force' },
+  );
 }
 
 function hasCode(error: unknown, code: string): boolean {

@@ -41,7 +41,9 @@ export async function generateKey(modulusLength: ModulusBits = 2048): Promise<Ne
 
 export function publicJwk(n: string, e: string): PublicJwk {
   // RFC 7638 §3.2: required members only, in this order, no white space.
-  const kid = createHash('sha256').update(JSON.stringify({ e, kty: 'RSA', n })).digest('base64url');
+  const kid = createHash('sha256')
+    .update(JSON.stringify({ e, kty: 'RSA', n }))
+    .digest('base64url');
   return { kty: 'RSA', n, e, kid, alg: 'RS256', use: 'sig' };
 }
 

@@ -2,9 +2,8 @@
 // JWKS. The statements are in keyring.ts, which owns the table.
 
 import { createHash } from 'node:crypto';
-
-import { stateOf } from './lifecycle.ts';
 import type { KeyState, KeyTimes } from './lifecycle.ts';
+import { stateOf } from './lifecycle.ts';
 import type { PublicJwk } from './signer.ts';
 
 export interface SigningKey extends KeyTimes {
@@ -27,8 +26,9 @@ export interface Row {
   longest_life: number;
 }
 
-export const columns = 'kid, alg, public_jwk, prepared_at, activated_at, retired_at, destroyed_at, '
-  + 'revoked_at, revoked_reason, longest_life';
+export const columns =
+  'kid, alg, public_jwk, prepared_at, activated_at, retired_at, destroyed_at, ' +
+  'revoked_at, revoked_reason, longest_life';
 
 // The states of lifecycle.ts, as conditions.
 export const isPrepared = 'activated_at is null and destroyed_at is null and revoked_at is null';
@@ -61,5 +61,7 @@ export function inSigningOrder(a: SigningKey, b: SigningKey): number {
 }
 
 export function versionOf(keys: SigningKey[]): string {
-  return createHash('sha256').update(JSON.stringify(keys.map(({ kid, state }) => [kid, state]))).digest('base64url');
+  return createHash('sha256')
+    .update(JSON.stringify(keys.map(({ kid, state }) => [kid, state])))
+    .digest('base64url');
 }

@@ -64,13 +64,16 @@ export function simulate(keys: readonly KeySpan[], habit: CacheHabit, lag: Secon
       if (at < start || verify(kid, at)) continue;
       const known = refusals.get(kid);
       refusals.set(kid, {
-        kid, from: Math.min(at, known?.from ?? at), until: Math.max(at, known?.until ?? at),
+        kid,
+        from: Math.min(at, known?.from ?? at),
+        until: Math.max(at, known?.until ?? at),
       });
     }
   }
   const lastSeen = new Map(tokens.map(({ kid, at }) => [kid, at]));
   return [...refusals.values()].map((refusal) =>
-    (refusal.until === lastSeen.get(refusal.kid) ? { ...refusal, until: null } : refusal));
+    refusal.until === lastSeen.get(refusal.kid) ? { ...refusal, until: null } : refusal,
+  );
 }
 
 function createSimulatedVerifier(keys: readonly KeySpan[], habit: CacheHabit, start: Milliseconds, lag: Seconds) {
@@ -99,25 +102,41 @@ const every = (step: Seconds, from: Seconds, to: Seconds) =>
 
 // Closely where the habits above make a difference: seconds, then minutes, then hours.
 const after: Seconds[] = [
-  0, 1, 5, 10, 29, 31, ...every(minute, minute, 10 * minute), ...every(5 * minute, 15 * minute, 2 * hour),
-  ...every(hour, 3 * hour, day + hour), 2 * day, 7 * day, 30 * day,
+  0,
+  1,
+  5,
+  10,
+  29,
+  31,
+  ...every(minute, minute, 10 * minute),
+  ...every(5 * minute, 15 * minute, 2 * hour),
+  ...every(hour, 3 * hour, day + hour),
+  2 * day,
+  7 * day,
+  30 * day,
 ];
 
 /** Tokens of each key, in order of their arrival: the first ones closely, then ever further apart, to the last. */
 function goodTokens(keys: readonly KeySpan[]): Array<{ kid: string; at: Milliseconds }> {
-  return keys.flatMap(({ kid, signsFrom, signsUntil, tokenLife }) => {
-    const last = signsUntil + tokenLife * 1000 - 1000;
-    return [...after.map((seconds) => signsFrom + seconds * 1000), signsUntil, last]
-      .filter((at) => at <= last)
-      .map((at) => ({ kid, at }));
-  }).sort((a, b) => a.at - b.at);
+  return keys
+    .flatMap(({ kid, signsFrom, signsUntil, tokenLife }) => {
+      const last = signsUntil + tokenLife * 1000 - 1000;
+      return [...after.map((seconds) => signsFrom + seconds * 1000), signsUntil, last]
+        .filter((at) => at <= last)
+        .map((at) => ({ kid, at }));
+    })
+    .sort((a, b) => a.at - b.at);
 }
 
 // A cache is at its most dangerous when it was filled just before something changed; and a cool-down when it began just
 // before the first new token. What is fetched then may be older by the lag.
 function worstStarts(keys: readonly KeySpan[], { keeps, cooldown }: CacheHabit, lag: Seconds): Milliseconds[] {
-  const changes = keys.flatMap(({ publishedAt, signsFrom, signsUntil }) =>
-    [publishedAt, publishedAt + lag * 1000, signsFrom, signsUntil]);
+  const changes = keys.flatMap(({ publishedAt, signsFrom, signsUntil }) => [
+    publishedAt,
+    publishedAt + lag * 1000,
+    signsFrom,
+    signsUntil,
+  ]);
   const period = Number.isFinite(keeps) ? keeps * 1000 : 0;
   const starts = new Set(changes.flatMap((at) => [at - 1, at - 1 - period / 2, at - cooldown * 500]));
   // Before the first key was published there was nothing to fetch, and nobody to ask.

@@ -2,10 +2,10 @@
 
 import type { Consumer } from './jwks-clients.ts';
 import type { SigningKey } from './keyring.ts';
-import { currentKeys, patienceAt, spentAt } from './lifecycle.ts';
 import type { KeyState, Milliseconds, Seconds, Step } from './lifecycle.ts';
-import { scheduledHandover } from './plan.ts';
+import { currentKeys, patienceAt, spentAt } from './lifecycle.ts';
 import type { Facts } from './plan.ts';
+import { scheduledHandover } from './plan.ts';
 
 /** A key as it is shown. Only its public half: nobody outside the keyring ever holds another. */
 interface KeyStatus {

@@ -26,7 +26,7 @@ export function createCounts(): Counts {
   function count({ event, detail = {} }: AuditEvent): void {
     const [what = '', how] = event.split('.');
     if (what === 'signin') {
-      const outcome = how === 'refused' ? detail.failure ?? detail.reason : how;
+      const outcome = how === 'refused' ? (detail.failure ?? detail.reason) : how;
       return signIns.add({ method: detail.method === 'entra' ? 'entra' : 'password', outcome: word(outcome) });
     }
     if (event === 'token.issued') {

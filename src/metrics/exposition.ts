@@ -24,22 +24,32 @@ export function gauge(name: string, help: string, value: number): Metric {
 
 /** One sample for each possible state: 1 for the one that is, 0 for the others. */
 export function stateGauge<State extends string>(
-  name: string, help: string, states: readonly State[], current: State,
+  name: string,
+  help: string,
+  states: readonly State[],
+  current: State,
 ): Metric {
   return {
-    name, type: 'gauge', help,
+    name,
+    type: 'gauge',
+    help,
     samples: states.map((state) => ({ labels: { state }, value: state === current ? 1 : 0 })),
   };
 }
 
 /** The whole document. A metric of which there is nothing to tell is not in it. */
 export function expose(metrics: readonly Metric[]): string {
-  return metrics.filter(({ samples }) => samples.length > 0).map(({ name, type, help, samples }) => [
-    `# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}`,
-    `# TYPE ${name} ${type}`,
-    ...samples.map(({ value, labels = {} }) => `${name}${labelsText(labels)} ${numberText(value)}`),
-    '',
-  ].join('\n')).join('');
+  return metrics
+    .filter(({ samples }) => samples.length > 0)
+    .map(({ name, type, help, samples }) =>
+      [
+        `# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}`,
+        `# TYPE ${name} ${type}`,
+        ...samples.map(({ value, labels = {} }) => `${name}${labelsText(labels)} ${numberText(value)}`),
+        '',
+      ].join('\n'),
+    )
+    .join('');
 }
 
 function labelsText(labels: Record<string, string>): string {

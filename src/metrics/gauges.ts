@@ -1,11 +1,11 @@
 // How things stand at the moment of asking: what the server knows of itself anyway, and two queries.
 
 import type { WatchedDatabase } from '../database/outages.ts';
+import type { ConnectorHealth } from '../entra/identity.ts';
 import type { RotationHealth } from '../keys/rotation.ts';
 import type { KeysStatus } from '../keys/status.ts';
 import type { Log } from '../log.ts';
-import type { ConnectorHealth } from '../entra/identity.ts';
-import { gauge, stateGauge, type Metric } from './exposition.ts';
+import { gauge, type Metric, stateGauge } from './exposition.ts';
 
 export interface GaugeParts {
   version: string;
@@ -31,7 +31,9 @@ export async function gauges(parts: GaugeParts): Promise<Metric[]> {
   const { ok, clockOffset } = rotation();
   return [
     {
-      name: 'signet_build_info', type: 'gauge', help: 'Always 1; which Signet this is, and on what.',
+      name: 'signet_build_info',
+      type: 'gauge',
+      help: 'Always 1; which Signet this is, and on what.',
       samples: [{ value: 1, labels: { version, node: process.versions.node, database: database.engine } }],
     },
     ...ofProcess(now()),
@@ -49,7 +51,9 @@ function ofProcess(now: number): Metric[] {
     gauge('process_start_time_seconds', 'When the process started, epoch seconds.', now / 1000 - process.uptime()),
     gauge('process_resident_memory_bytes', 'Memory in use.', process.memoryUsage.rss()),
     {
-      name: 'process_cpu_seconds_total', type: 'counter', help: 'Processor time used.',
+      name: 'process_cpu_seconds_total',
+      type: 'counter',
+      help: 'Processor time used.',
       samples: [{ value: (user + system) / 1e6 }],
     },
   ];
@@ -58,16 +62,28 @@ function ofProcess(now: number): Metric[] {
 function ofKeys({ keys }: Pick<KeysStatus, 'keys'>, now: number): Metric[] {
   return [
     {
-      name: 'signet_signing_keys', type: 'gauge', help: 'Signing keys by state.',
-      samples: keyStates.map((state) =>
-        ({ labels: { state }, value: keys.filter((key) => key.state === state).length })),
+      name: 'signet_signing_keys',
+      type: 'gauge',
+      help: 'Signing keys by state.',
+      samples: keyStates.map((state) => ({
+        labels: { state },
+        value: keys.filter((key) => key.state === state).length,
+      })),
     },
     {
-      name: 'signet_signing_key_next_step_seconds', type: 'gauge',
+      name: 'signet_signing_key_next_step_seconds',
+      type: 'gauge',
       help: 'Seconds until the schedule takes the key to its next state.',
-      samples: keys.flatMap(({ kid, state, next }) => (next === null ? [] : [{
-        labels: { kid, state, becomes: next.becomes }, value: Math.max(0, (next.at.getTime() - now) / 1000),
-      }])),
+      samples: keys.flatMap(({ kid, state, next }) =>
+        next === null
+          ? []
+          : [
+              {
+                labels: { kid, state, becomes: next.becomes },
+                value: Math.max(0, (next.at.getTime() - now) / 1000),
+              },
+            ],
+      ),
     },
   ];
 }
@@ -77,10 +93,13 @@ function ofEntra({ state, isHeldBack, expiries }: ConnectorHealth, now: number):
     stateGauge('entra_state', 'Signing in with Microsoft, as /health/ready has it.', ['ok', 'degraded', 'down'], state),
     gauge('entra_circuit_breaker_open', 'Whether requests to Microsoft are held back.', isHeldBack ? 1 : 0),
     {
-      name: 'entra_credential_expires_seconds', type: 'gauge',
+      name: 'entra_credential_expires_seconds',
+      type: 'gauge',
       help: 'Seconds until the certificate, or the secret as configured, expires; less than 0: ago.',
-      samples: expiries.map(({ which, at }) =>
-        ({ labels: { credential: which }, value: Math.floor((at.getTime() - now) / 1000) })),
+      samples: expiries.map(({ which, at }) => ({
+        labels: { credential: which },
+        value: Math.floor((at.getTime() - now) / 1000),
+      })),
     },
   ];
 }

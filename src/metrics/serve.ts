@@ -14,7 +14,9 @@ interface MetricsServer {
 
 /** @throws {AppError} listen_failed */
 export async function serveMetrics(
-  at: { host: string; port: number }, collect: () => Promise<Metric[]>, log: Log,
+  at: { host: string; port: number },
+  collect: () => Promise<Metric[]>,
+  log: Log,
 ): Promise<MetricsServer> {
   const answer = async (method: string, path: string): Promise<[status: number, text: string]> => {
     if (path !== '/metrics') return [404, 'The figures are at /metrics.\n'];
@@ -31,7 +33,8 @@ export async function serveMetrics(
     const [status, text] = await answer(method, url.replace(/\?.*/s, ''));
     response.writeHead(status, {
       'Content-Type': status === 200 ? contentType : 'text/plain; charset=utf-8',
-      'Content-Length': Buffer.byteLength(text), 'Cache-Control': 'no-store',
+      'Content-Length': Buffer.byteLength(text),
+      'Cache-Control': 'no-store',
       ...(status === 405 && { Allow: 'GET, HEAD' }),
     });
     response.end(method === 'HEAD' ? undefined : text);

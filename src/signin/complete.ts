@@ -7,10 +7,8 @@ import type { Audit } from '../audit/audit.ts';
 import type { Issuer, PendingSignIn } from '../issuer/issuer.ts';
 import type { RequestState } from '../issuer/provider.ts';
 
-export interface CompleteSignIn {
-  /** @param account as it was when the proof was checked, or before */
-  (ctx: Context, pending: PendingSignIn, account: Account, proof: Proof): Promise<void>;
-}
+/** @param account as it was when the proof was checked, or before */
+export type CompleteSignIn = (ctx: Context, pending: PendingSignIn, account: Account, proof: Proof) => Promise<void>;
 
 interface Proof {
   method: 'password' | 'entra';
@@ -31,7 +29,11 @@ export function createCompleteSignIn(issuer: Issuer, accounts: Accounts, audit: 
     const { requestId, address } = ctx.state as RequestState;
     const { amr, acr } = proof;
     audit.record({
-      event: 'signin.succeeded', subject: account.id, clientId: pending.application.clientId, requestId, address,
+      event: 'signin.succeeded',
+      subject: account.id,
+      clientId: pending.application.clientId,
+      requestId,
+      address,
       detail: { method, amr, acr },
     });
     redirect(ctx, returnTo);

@@ -17,13 +17,17 @@ export interface Devices {
 export const deviceLifeSeconds = 90 * 86_400;
 
 export function createDevices(
-  seal: Pick<Seal, 'derive'>, { issuer }: { issuer: string }, now: () => number = Date.now,
+  seal: Pick<Seal, 'derive'>,
+  { issuer }: { issuer: string },
+  now: () => number = Date.now,
 ): Devices {
   const name = `${cookiePrefix(issuer)}device`;
   const secure = issuer.startsWith('https:');
   const keys = seal.derive('devices');
   const proof = (key: Buffer, device: string, until: string, accountId: string) =>
-    createHmac('sha256', key).update(JSON.stringify([device, until, accountId])).digest();
+    createHmac('sha256', key)
+      .update(JSON.stringify([device, until, accountId]))
+      .digest();
   const seconds = () => Math.floor(now() / 1000);
 
   return {
@@ -31,7 +35,8 @@ export function createDevices(
       const [device = '', until = '', given = ''] = readCookies(ctx).get(name)?.split('.') ?? [];
       if (accountId === undefined || !(Number(until) > seconds())) return undefined;
       const bytes = Buffer.from(given, 'base64url');
-      const isProved = keys.map((key) => proof(key, device, until, accountId))
+      const isProved = keys
+        .map((key) => proof(key, device, until, accountId))
         .some((expected) => expected.length === bytes.length && timingSafeEqual(expected, bytes));
       return isProved ? device : undefined;
     },
@@ -40,8 +45,10 @@ export function createDevices(
       const device = randomBytes(16).toString('base64url');
       const until = String(seconds() + deviceLifeSeconds);
       const value = [device, until, proof(keys[0]!, device, until, accountId).toString('base64url')].join('.');
-      ctx.append('Set-Cookie',
-        `${name}=${value}; Path=/; HttpOnly; SameSite=Lax${secure ? '; Secure' : ''}; Max-Age=${deviceLifeSeconds}`);
+      ctx.append(
+        'Set-Cookie',
+        `${name}=${value}; Path=/; HttpOnly; SameSite=Lax${secure ? '; Secure' : ''}; Max-Age=${deviceLifeSeconds}`,
+      );
     },
   };
 }

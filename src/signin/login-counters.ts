@@ -59,8 +59,9 @@ const forgetFailuresMs = 86_400_000;
 
 export function createLoginCounters(db: Database, now: () => number): LoginCounters {
   async function kept(key: string): Promise<number> {
-    const { rows: [row] } = await db.query<{ blocked_until: number }>(
-      'select blocked_until from sign_in_attempts where key = $1', [key]);
+    const {
+      rows: [row],
+    } = await db.query<{ blocked_until: number }>('select blocked_until from sign_in_attempts where key = $1', [key]);
     return row?.blocked_until ?? now();
   }
 
@@ -80,7 +81,8 @@ export function createLoginCounters(db: Database, now: () => number): LoginCount
            else cast($2 as bigint) + (1 << cast(sign_in_attempts.failures - $4 as integer)) * 1000
          end
        where sign_in_attempts.blocked_until <= $2`,
-      [key, now(), forgetFailuresMs, free, longest * 1000]);
+      [key, now(), forgetFailuresMs, free, longest * 1000],
+    );
     return rowCount === 1 ? undefined : kept(key);
   }
 
@@ -95,7 +97,8 @@ export function createLoginCounters(db: Database, now: () => number): LoginCount
          expires_at = case when sign_in_attempts.blocked_until < $2 then cast($2 as bigint)
            else sign_in_attempts.blocked_until end + cast($3 as bigint)
        where sign_in_attempts.blocked_until <= cast($2 as bigint) + cast($4 as bigint)`,
-      [key, at, everyMs, (bucket.size - 1) * everyMs]);
+      [key, at, everyMs, (bucket.size - 1) * everyMs],
+    );
     return rowCount === 1 ? undefined : opensAt(bucket, await kept(key));
   }
 
@@ -107,13 +110,17 @@ export function createLoginCounters(db: Database, now: () => number): LoginCount
         if (isBackoff(counter)) {
           await db.query(
             `update sign_in_attempts set failures = failures - 1, blocked_until = 0
-             where key = $1 and failures > 0`, [key]);
+             where key = $1 and failures > 0`,
+            [key],
+          );
           // Nothing is kept of whoever failed at nothing.
           await db.query('delete from sign_in_attempts where key = $1 and failures = 0', [key]);
         } else {
           await db.query(
             `update sign_in_attempts set blocked_until = blocked_until - $2, expires_at = expires_at - $2
-             where key = $1`, [key, counter.everySeconds * 1000]);
+             where key = $1`,
+            [key, counter.everySeconds * 1000],
+          );
         }
       }
     },
@@ -125,7 +132,9 @@ export function createLoginCounters(db: Database, now: () => number): LoginCount
     async read(keys) {
       const { rows } = await db.query<{ key: string; blocked_until: number; expires_at: number }>(
         `select key, blocked_until, expires_at from sign_in_attempts
-         where key in (${keys.map((_, at) => `$${at + 1}`).join(', ')})`, keys);
+         where key in (${keys.map((_, at) => `$${at + 1}`).join(', ')})`,
+        keys,
+      );
       return new Map(rows.map((row) => [row.key, { at: row.blocked_until, expiresAt: row.expires_at }]));
     },
 
@@ -133,26 +142,34 @@ export function createLoginCounters(db: Database, now: () => number): LoginCount
       const { rowCount } = await db.query(
         `insert into sign_in_attempts (key, failures, blocked_until, expires_at) values ($1, 0, $2, $3)
          on conflict (key) do update set blocked_until = excluded.blocked_until, expires_at = excluded.expires_at
-         where sign_in_attempts.expires_at <= $4`, [key, from, until, now()]);
+         where sign_in_attempts.expires_at <= $4`,
+        [key, from, until, now()],
+      );
       return rowCount === 1;
     },
 
     async redeem(key) {
       const { rowCount } = await db.query(
-        'delete from sign_in_attempts where key = $1 and blocked_until <= $2 and expires_at > $2', [key, now()]);
+        'delete from sign_in_attempts where key = $1 and blocked_until <= $2 and expires_at > $2',
+        [key, now()],
+      );
       return rowCount === 1;
     },
 
     async mark(key, lifeMs) {
       await db.query(
         `insert into sign_in_attempts (key, failures, blocked_until, expires_at) values ($1, 0, 0, $2)
-         on conflict (key) do update set expires_at = excluded.expires_at`, [key, now() + lifeMs]);
+         on conflict (key) do update set expires_at = excluded.expires_at`,
+        [key, now() + lifeMs],
+      );
     },
 
     async sweepExpired(at, limit) {
       const { rowCount } = await db.query(
         `delete from sign_in_attempts where key in
-           (select key from sign_in_attempts where expires_at <= $1 order by expires_at limit $2)`, [at, limit]);
+           (select key from sign_in_attempts where expires_at <= $1 order by expires_at limit $2)`,
+        [at, limit],
+      );
       return rowCount;
     },
   };

@@ -14,7 +14,13 @@
 import type { Database } from '../database/database.ts';
 import { createChecksUnderWay, type UnderWayOfAttempt } from './checks-under-way.ts';
 import {
-  createLoginCounters, keyOf, opensAt, type Backoff, type Gate, type Kept, type TokenBucket,
+  type Backoff,
+  createLoginCounters,
+  type Gate,
+  type Kept,
+  keyOf,
+  opensAt,
+  type TokenBucket,
 } from './login-counters.ts';
 
 export interface LoginThrottle {
@@ -90,7 +96,8 @@ export function createLoginThrottle(db: Database, now: () => number = Date.now):
     const { emailKey: email, address: from } = sender;
     if (sender.device !== undefined) return { own: [gateOf(device, email, sender.device)], shared: [] };
     const networks = [
-      gateOf(address, from), ...(sender.network === undefined ? [] : [gateOf(network, sender.network)]),
+      gateOf(address, from),
+      ...(sender.network === undefined ? [] : [gateOf(network, sender.network)]),
     ];
     const key = keyOf('reserved', email, from);
     if (isOwnAddress) {
@@ -98,7 +105,9 @@ export function createLoginThrottle(db: Database, now: () => number = Date.now):
         own: [gateOf(ownPair, email, from)],
         shared: networks,
         reservation: {
-          ...ownReservations, key, allowances: [gateOf(perDay('own-reservations', ownReservations.ofAddress), email, from)],
+          ...ownReservations,
+          key,
+          allowances: [gateOf(perDay('own-reservations', ownReservations.ofAddress), email, from)],
         },
       };
     }
@@ -106,10 +115,12 @@ export function createLoginThrottle(db: Database, now: () => number = Date.now):
       own: [gateOf(pair, email, from), ...networks],
       shared: [gateOf(account, email)],
       reservation: {
-        ...reservations, key,
+        ...reservations,
+        key,
         allowances: [
           gateOf(perDay('reservations', reservations.ofAddress), email, from),
-          ...(sender.network === undefined ? []
+          ...(sender.network === undefined
+            ? []
             : [gateOf(perDay('network-reservations', reservations.ofNetwork), email, sender.network)]),
           gateOf(perDay('block-reservations', reservations.ofBlock), email, sender.block),
         ],
@@ -132,7 +143,8 @@ export function createLoginThrottle(db: Database, now: () => number = Date.now):
 
   /** One of each, or of none. What is taken is under way until it is given back or ended. */
   async function takeAll(
-    gates: readonly Gate[], mine: UnderWayOfAttempt,
+    gates: readonly Gate[],
+    mine: UnderWayOfAttempt,
   ): Promise<{ taken: Gate[]; shut?: { key: string; until: number } }> {
     const taken: Gate[] = [];
     for (const gate of gates) {
@@ -149,7 +161,10 @@ export function createLoginThrottle(db: Database, now: () => number = Date.now):
   }
 
   async function admit(
-    path: Path, kept: ReadonlyMap<string, Kept>, mine: UnderWayOfAttempt, hope: (key: string) => Hope,
+    path: Path,
+    kept: ReadonlyMap<string, Kept>,
+    mine: UnderWayOfAttempt,
+    hope: (key: string) => Hope,
   ): Promise<Admission> {
     const { own, shared, reservation } = path;
     const closed = shutAlready(path, kept);
@@ -187,7 +202,8 @@ export function createLoginThrottle(db: Database, now: () => number = Date.now):
 
   /** From when on it may be used; undefined where there is none to be had. */
   async function reserve(
-    { key, waitSeconds, allowances }: NonNullable<Path['reservation']>, kept: ReadonlyMap<string, Kept>,
+    { key, waitSeconds, allowances }: NonNullable<Path['reservation']>,
+    kept: ReadonlyMap<string, Kept>,
     mine: UnderWayOfAttempt,
   ): Promise<number | undefined> {
     const reserved = kept.get(key);
@@ -229,7 +245,13 @@ export function createLoginThrottle(db: Database, now: () => number = Date.now):
       try {
         const admission = await enter(sender, mine);
         if (!admission.isAdmitted) return { waitSeconds: admission.waitSeconds };
-        const { taken, redeemed, path: { own: [cleared] } } = admission;
+        const {
+          taken,
+          redeemed,
+          path: {
+            own: [cleared],
+          },
+        } = admission;
         const checked = await check().catch(async (error: unknown) => {
           // Not looked at after all, and so no failure, and a reservation is as good as it was.
           await giveBack(taken, mine);
@@ -252,7 +274,13 @@ export function createLoginThrottle(db: Database, now: () => number = Date.now):
   };
 }
 
-const gateOf = <C extends Gate['counter']>(counter: C, ...names: string[]): Gate =>
-  ({ counter, key: keyOf(counter.kind, ...names) });
+const gateOf = <C extends Gate['counter']>(counter: C, ...names: string[]): Gate => ({
+  counter,
+  key: keyOf(counter.kind, ...names),
+});
 
-const perDay = (kind: string, size: number): TokenBucket => ({ kind, size, everySeconds: Math.ceil((24 * hour) / size) });
+const perDay = (kind: string, size: number): TokenBucket => ({
+  kind,
+  size,
+  everySeconds: Math.ceil((24 * hour) / size),
+});

@@ -4,9 +4,9 @@
 import type { Account } from '../accounts/account.ts';
 import type { Clients } from '../clients/clients.ts';
 import { AppError } from '../errors.ts';
-import { weaknessOf, type Weakness, type Words } from './password-rule.ts';
 import type { Passwords } from './password.ts';
 import type { Asker } from './password-queue.ts';
+import { type Weakness, type Words, weaknessOf } from './password-rule.ts';
 
 /** Whose password it is to be: an account, or one that is not there yet. */
 export type Owner = Partial<Account>;
@@ -31,8 +31,7 @@ interface NewPasswordsParts {
 const advice = 'A few unrelated words are easy to remember and hard to guess.';
 const sentences: Readonly<Record<Weakness, string>> = {
   common: `This is one of the passwords that guessers try first. ${advice}`,
-  own: 'This password is made of your name or address, or of a name of this service. Guessers try those first. '
-    + advice,
+  own: `This password is made of your name or address, or of a name of this service. Guessers try those first. ${advice}`,
   repeated: `This password repeats itself, and guessers try that first. ${advice}`,
   sequence: `This password follows the alphabet or the keyboard, and guessers try that first. ${advice}`,
 };
@@ -43,7 +42,15 @@ export function createNewPasswords({ passwords, clients, issuer, serviceName }: 
     const [mailbox = '', domain = ''] = email.split('@');
     const applications = (await clients.list()).map((application) => application.name);
     const names = [
-      'signet', serviceName, ...applications, name, givenName, familyName, preferredUsername, mailbox, email,
+      'signet',
+      serviceName,
+      ...applications,
+      name,
+      givenName,
+      familyName,
+      preferredUsername,
+      mailbox,
+      email,
     ].filter((each) => each !== undefined);
     const hosts = [domain, new URL(issuer).hostname].flatMap((host) => [host, ...labelsOf(host)]);
     return [...names, ...names.flatMap((each) => each.split(/[^\p{L}\p{N}]+/u)), ...hosts];
@@ -64,12 +71,14 @@ export function createNewPasswords({ passwords, clients, issuer, serviceName }: 
       const refuse = (sentence: string) => new AppError('password_unacceptable', 400, sentence);
       const length = passwords.problemWith(password);
       if (length) throw refuse(length);
-      const weakness = weaknessOf(password, { ...await commonPasswords(), own: await wordsOf(owner) });
+      const weakness = weaknessOf(password, { ...(await commonPasswords()), own: await wordsOf(owner) });
       if (weakness) throw refuse(sentences[weakness]);
-      if (owner.passwordHash !== undefined && await isTheSame(password, owner.passwordHash, asker)) {
-        throw refuse(owner.passwordMustChange
-          ? 'Choose a password other than the one-time password.'
-          : 'This is the password of before. Choose another one.');
+      if (owner.passwordHash !== undefined && (await isTheSame(password, owner.passwordHash, asker))) {
+        throw refuse(
+          owner.passwordMustChange
+            ? 'Choose a password other than the one-time password.'
+            : 'This is the password of before. Choose another one.',
+        );
       }
       return passwords.hash(password, asker);
     },
@@ -84,7 +93,9 @@ let loading: Promise<Pick<Words, 'common' | 'commonest'>> | undefined;
 const howManyFirst = 1000;
 
 function commonPasswords() {
-  loading ??= import('@zxcvbn-ts/language-common').then(({ dictionary: { 'passwords-common': list } }) =>
-    ({ common: new Set(list), commonest: new Set(list.slice(0, howManyFirst)) }));
+  loading ??= import('@zxcvbn-ts/language-common').then(({ dictionary: { 'passwords-common': list } }) => ({
+    common: new Set(list),
+    commonest: new Set(list.slice(0, howManyFirst)),
+  }));
   return loading;
 }

@@ -19,28 +19,100 @@ const mostAround = 8;
 const fewestKinds = 5;
 const shortestWord = 3;
 
-const calendar = ['spring', 'summer', 'autumn', 'winter', 'january', 'february', 'march', 'april', 'may', 'june', 'july',
-  'august', 'september', 'october', 'november', 'december', 'monday', 'tuesday', 'wednesday', 'thursday', 'friday',
-  'saturday', 'sunday', 'fruhling', 'fruhjahr', 'sommer', 'herbst', 'januar', 'februar', 'marz', 'mai', 'juni', 'juli',
-  'oktober', 'dezember', 'montag', 'dienstag', 'mittwoch', 'donnerstag', 'freitag', 'samstag', 'sonntag',
-  'printemps', 'ete', 'automne', 'hiver', 'primavera', 'verano', 'otono', 'invierno'];
-const rows = ['abcdefghijklmnopqrstuvwxyz', '1234567890', 'qwertyuiop', 'qwertzuiop', 'asdfghjkl', 'zxcvbnm', 'yxcvbnm',
-  'azertyuiop', 'qsdfghjklm', 'wxcvbn', '!@#$%^&*()'];
+const calendar = [
+  'spring',
+  'summer',
+  'autumn',
+  'winter',
+  'january',
+  'february',
+  'march',
+  'april',
+  'may',
+  'june',
+  'july',
+  'august',
+  'september',
+  'october',
+  'november',
+  'december',
+  'monday',
+  'tuesday',
+  'wednesday',
+  'thursday',
+  'friday',
+  'saturday',
+  'sunday',
+  'fruhling',
+  'fruhjahr',
+  'sommer',
+  'herbst',
+  'januar',
+  'februar',
+  'marz',
+  'mai',
+  'juni',
+  'juli',
+  'oktober',
+  'dezember',
+  'montag',
+  'dienstag',
+  'mittwoch',
+  'donnerstag',
+  'freitag',
+  'samstag',
+  'sonntag',
+  'printemps',
+  'ete',
+  'automne',
+  'hiver',
+  'primavera',
+  'verano',
+  'otono',
+  'invierno',
+];
+const rows = [
+  'abcdefghijklmnopqrstuvwxyz',
+  '1234567890',
+  'qwertyuiop',
+  'qwertzuiop',
+  'asdfghjkl',
+  'zxcvbnm',
+  'yxcvbnm',
+  'azertyuiop',
+  'qsdfghjklm',
+  'wxcvbn',
+  '!@#$%^&*()',
+];
 const lookalikes: Readonly<Record<string, string>> = {
-  '@': 'a', 4: 'a', 8: 'b', 3: 'e', 6: 'g', 1: 'i', '!': 'i', 0: 'o', 5: 's', $: 's', 7: 't', '+': 't', 2: 'z',
+  '@': 'a',
+  4: 'a',
+  8: 'b',
+  3: 'e',
+  6: 'g',
+  1: 'i',
+  '!': 'i',
+  0: 'o',
+  5: 's',
+  $: 's',
+  7: 't',
+  '+': 't',
+  2: 'z',
 };
 
 /** Why nobody may choose `password`; undefined: they may. */
 export function weaknessOf(password: string, { common, commonest, own }: Words): Weakness | undefined {
   const plain = folded(password);
   const bare = lettersAndDigits(plain);
-  if (new Set(plain).size < fewestKinds || repeats(bare) || repeats(lettersAndDigits(trimmed(plain)))) return 'repeated';
+  if (new Set(plain).size < fewestKinds || repeats(bare) || repeats(lettersAndDigits(trimmed(plain))))
+    return 'repeated';
   if (isSequence(plain) || isSequence(bare)) return 'sequence';
   const isCommon = isIn(common);
   if (isCommon(plain) || isCommon(bare)) return 'common';
   if (isOneWord(plain, isCommon)) return 'common';
-  const names = [...new Set(own.map((word) => lettersAndDigits(folded(word))))]
-    .filter((word) => word.length >= shortestWord);
+  const names = [...new Set(own.map((word) => lettersAndDigits(folded(word))))].filter(
+    (word) => word.length >= shortestWord,
+  );
   // The password as a whole is compared, not words within it (same section): beside a name that everybody knows, one word
   // that is not among the very first ones is enough.
   const isFirst = isIn(commonest);
@@ -52,7 +124,10 @@ const isIn = (words: ReadonlySet<string>) => (word: string) => words.has(word) |
 
 /** One spelling for what looks or reads the same: letter case, accents, forms of Unicode, what nobody sees. */
 function folded(text: string): string {
-  return text.normalize('NFKD').replace(/[\p{M}\p{Cf}]/gu, '').toLowerCase();
+  return text
+    .normalize('NFKD')
+    .replace(/[\p{M}\p{Cf}]/gu, '')
+    .toLowerCase();
 }
 
 const lettersAndDigits = (text: string) => text.replace(/[^\p{L}\p{N}]/gu, '');
@@ -71,8 +146,9 @@ function isSequence(text: string): boolean {
 
 function areNeighbours(one: string, other: string): boolean {
   if (one === other || (one === '9' && other === '0') || (one === '0' && other === '1')) return true;
-  return rows.some((row) => row.includes(one) && row.includes(other)
-    && Math.abs(row.indexOf(one) - row.indexOf(other)) === 1);
+  return rows.some(
+    (row) => row.includes(one) && row.includes(other) && Math.abs(row.indexOf(one) - row.indexOf(other)) === 1,
+  );
 }
 
 function isOneWord(plain: string, isCommon: (word: string) => boolean): boolean {

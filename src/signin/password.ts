@@ -4,7 +4,7 @@
 import { randomBytes } from 'node:crypto';
 import bcrypt from 'bcrypt';
 import { AppError } from '../errors.ts';
-import { createTurns, type Asker, type Places } from './password-queue.ts';
+import { type Asker, createTurns, type Places } from './password-queue.ts';
 
 export interface Passwords {
   /** Why nobody may choose this password, as a sentence for that person. */
@@ -79,7 +79,9 @@ export function createPasswords({ cost, minLength, places = placesToWait }: Pass
 /** A password for one use, easy to copy and to read out: 100 bits in five groups. */
 export function oneTimePassword(): string {
   const alphabet = 'abcdefghjkmnpqrstuvwxyz23456789'; // Without what is mistaken for something else: i, l, o, 0, 1.
-  const letters = Array.from(randomBytes(64)).filter((byte) => byte < 248).map((byte) => alphabet[byte % 31]!);
+  const letters = Array.from(randomBytes(64))
+    .filter((byte) => byte < 248)
+    .map((byte) => alphabet[byte % 31]!);
   return Array.from({ length: 5 }, (_, group) => letters.slice(group * 4, group * 4 + 4).join('')).join('-');
 }
 

@@ -7,6 +7,10 @@ import type { Context } from 'koa';
 import { emailKey, nameOf } from '../accounts/account.ts';
 import type { Accounts } from '../accounts/accounts.ts';
 import type { Audit } from '../audit/audit.ts';
+import { EntraError } from '../entra/errors.ts';
+import type { FinishedSignIn } from '../entra/identity.ts';
+import { entraRoutes, failurePage } from '../entra/routes.ts';
+import type { EntraSignIn, Leaving } from '../entra/sign-in.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { Issuer, PendingSignIn } from '../issuer/issuer.ts';
 import type { RequestState } from '../issuer/provider.ts';
@@ -15,13 +19,9 @@ import type { Seal } from '../keys/seal.ts';
 import type { Log } from '../log.ts';
 import { addressPrefixes, readForm, requireSameOrigin, sendPage } from '../web/guard.ts';
 import type { Pages } from '../web/pages.ts';
-import { redirect, type CompleteSignIn } from './complete.ts';
+import { type CompleteSignIn, redirect } from './complete.ts';
 import type { Devices } from './device.ts';
-import type { EntraSignIn, Leaving } from '../entra/sign-in.ts';
-import { EntraError } from '../entra/errors.ts';
-import type { FinishedSignIn } from '../entra/identity.ts';
-import { entraRoutes, failurePage } from '../entra/routes.ts';
-import { belongsToMicrosoft, realmFor, type Realm } from './home-realm.ts';
+import { belongsToMicrosoft, type Realm, realmFor } from './home-realm.ts';
 import type { LoginThrottle } from './login-throttle.ts';
 import type { NewPasswords } from './new-password.ts';
 import { createNextPages, type Shown } from './next-page.ts';
@@ -59,7 +59,11 @@ const microsoft = 'https://login.microsoftonline.com';
 
 /** What a person may read of a refusal that came after Microsoft's yes. */
 const refusals = new Set([
-  'account_disabled', 'account_unknown', 'identity_taken', 'groups_unavailable', 'connect_expired',
+  'account_disabled',
+  'account_unknown',
+  'identity_taken',
+  'groups_unavailable',
+  'connect_expired',
 ]);
 // Microsoft would sign the same account in again without a question, and so it would be refused again.
 const wrongAccount = new Set(['not_entitled', 'guest', 'account_state', 'policy', 'consent']);
@@ -140,7 +144,10 @@ export function signInRoutes(parts: SignInParts): Router {
     if (note?.mustChangePassword) {
       const account = await accounts.find(note.mustChangePassword.accountId);
       const page = pages.newPassword({
-        ...common, email: account?.email ?? '', minLength: parts.minPasswordLength, problem: shown.problem,
+        ...common,
+        email: account?.email ?? '',
+        minLength: parts.minPasswordLength,
+        problem: shown.problem,
       });
       return sendPage(ctx, page, { ...options, status: shown.status });
     }
@@ -228,7 +235,9 @@ export function signInRoutes(parts: SignInParts): Router {
     const { correlationId, retryAfterSeconds } = facts;
     const reference = correlationId === undefined ? '' : ` (${correlationId})`;
     return {
-      problem: `${title}. ${message}${reference}`, status, tryAnother: wrongAccount.has(failure),
+      problem: `${title}. ${message}${reference}`,
+      status,
+      tryAnother: wrongAccount.has(failure),
       ...(retryAfterSeconds !== undefined && { until: Date.now() + retryAfterSeconds * 1000 }),
     };
   }
@@ -255,19 +264,22 @@ export function signInRoutes(parts: SignInParts): Router {
     const account = await accounts.findByEmail(email);
     const from = addressPrefixes((ctx.state as RequestState).address);
     const device = devices.of(ctx, account?.id);
-    const asker = device === undefined
-      ? { isProved: false, from: [from.block, from.network ?? from.address, from.address] }
-      : { isProved: true, from: [device] };
-    const turn = await throttle.attempt({ emailKey: emailKey(email), ...from, device }, async () => {
-      const { ok, rehashed } = await passwords.check(password, account?.passwordHash, asker);
-      const barred = account?.disabledAt ? 'account_disabled' : undefined;
-      const elsewhere = realmOf(ctx).administratorsOnly && !account?.assignedRoles.includes('admin');
-      const reason = ok ? barred ?? (elsewhere ? 'password_not_allowed' : undefined) : 'wrong_password';
-      return { isRight: account !== undefined && reason === undefined, reason: reason ?? 'wrong_password', rehashed };
-    }).catch((error: unknown) => {
-      if (!isAppError(error, 'busy')) throw error;
-      return undefined;
-    });
+    const asker =
+      device === undefined
+        ? { isProved: false, from: [from.block, from.network ?? from.address, from.address] }
+        : { isProved: true, from: [device] };
+    const turn = await throttle
+      .attempt({ emailKey: emailKey(email), ...from, device }, async () => {
+        const { ok, rehashed } = await passwords.check(password, account?.passwordHash, asker);
+        const barred = account?.disabledAt ? 'account_disabled' : undefined;
+        const elsewhere = realmOf(ctx).administratorsOnly && !account?.assignedRoles.includes('admin');
+        const reason = ok ? (barred ?? (elsewhere ? 'password_not_allowed' : undefined)) : 'wrong_password';
+        return { isRight: account !== undefined && reason === undefined, reason: reason ?? 'wrong_password', rehashed };
+      })
+      .catch((error: unknown) => {
+        if (!isAppError(error, 'busy')) throw error;
+        return undefined;
+      });
     if (!turn) {
       refuse(ctx, pending, undefined, 'busy');
       const problem = `Many people are signing in right now. Try again in ${inWords(busySeconds)}.`;
@@ -309,10 +321,12 @@ export function signInRoutes(parts: SignInParts): Router {
     const chosen = form.get('new_password') ?? '';
     if (chosen !== form.get('new_password_again')) return goBack(ctx, pending, { problem: notTheSame, status: 400 });
     const { requestId, address } = ctx.state as RequestState;
-    const replacement = await newPasswords.choose(chosen, account, { isProved: true, from: [accountId] }).catch((error: unknown) => {
-      if (isAppError(error, 'password_unacceptable')) return error;
-      throw error;
-    });
+    const replacement = await newPasswords
+      .choose(chosen, account, { isProved: true, from: [accountId] })
+      .catch((error: unknown) => {
+        if (isAppError(error, 'password_unacceptable')) return error;
+        throw error;
+      });
     if (isAppError(replacement)) return goBack(ctx, pending, { problem: replacement.message, status: 400 });
     const renewed = await accounts.choosePassword(accountId, current, replacement, { requestId, address });
     if (!renewed) throw passwordGone();
@@ -327,7 +341,10 @@ export function signInRoutes(parts: SignInParts): Router {
     const { requestId, address } = ctx.state as RequestState;
     audit.record({
       event: decision === 'allow' ? 'consent.given' : 'consent.declined',
-      subject: pending.accountId, clientId: pending.application.clientId, requestId, address,
+      subject: pending.accountId,
+      clientId: pending.application.clientId,
+      requestId,
+      address,
     });
     return redirect(ctx, returnTo);
   }
@@ -335,7 +352,12 @@ export function signInRoutes(parts: SignInParts): Router {
   function refuse(ctx: Context, pending: PendingSignIn, subject: string | undefined, reason: string): void {
     const { requestId, address } = ctx.state as RequestState;
     audit.record({
-      event: 'signin.refused', subject, clientId: pending.application.clientId, requestId, address, detail: { reason },
+      event: 'signin.refused',
+      subject,
+      clientId: pending.application.clientId,
+      requestId,
+      address,
+      detail: { reason },
     });
   }
 

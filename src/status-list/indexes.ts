@@ -91,7 +91,9 @@ export function createPlaces(db: Database, { longestBearerLife, began, now = Dat
         `insert into status_lists (list, seed, next)
          select coalesce(max(list), 0) + 1, $1, 0 from status_lists
          having coalesce(min(case when filled_at is null then 0 else 1 end), 1) = 1
-         on conflict (list) do nothing`, [newSeed()]);
+         on conflict (list) do nothing`,
+        [newSeed()],
+      );
       if (rowCount === 1) await began?.();
     }
   }
@@ -104,7 +106,9 @@ export function createPlaces(db: Database, { longestBearerLife, began, now = Dat
         current.next += 1;
         return { list: current.list, idx: placeOf(n, current.seed) };
       }
-      reserving ??= reserve().finally(() => { reserving = undefined; });
+      reserving ??= reserve().finally(() => {
+        reserving = undefined;
+      });
       await reserving;
     }
   }
@@ -114,10 +118,13 @@ export function createPlaces(db: Database, { longestBearerLife, began, now = Dat
     if (known) return known;
     const { list, idx } = await take();
     // Of several replicas one is first, and all go on with what is stored.
-    const { rows: [row] } = await db.query<ClientRow>(
+    const {
+      rows: [row],
+    } = await db.query<ClientRow>(
       `insert into client_statuses (client_id, grant_id, list, idx) values ($1, $2, $3, $4)
        on conflict (client_id) do update set client_id = excluded.client_id returning grant_id, list, idx`,
-      [clientId, randomBytes(16).toString('base64url'), list, idx]);
+      [clientId, randomBytes(16).toString('base64url'), list, idx],
+    );
     const bearer = bearerOf(row!);
     clients.set(clientId, bearer);
     return bearer;
@@ -129,7 +136,8 @@ export function createPlaces(db: Database, { longestBearerLife, began, now = Dat
 
     async load(clientIds) {
       const { rows } = await db.query<ClientRow & { client_id: string }>(
-        'select client_id, grant_id, list, idx from client_statuses');
+        'select client_id, grant_id, list, idx from client_statuses',
+      );
       for (const row of rows) clients.set(row.client_id, bearerOf(row));
       for (const clientId of clientIds) await ofClient(clientId);
     },
@@ -137,7 +145,8 @@ export function createPlaces(db: Database, { longestBearerLife, began, now = Dat
     async takeFromClients(tx, clientId) {
       const { rows } = await tx.query<ClientRow>(
         `delete from client_statuses where client_id = $1 or cast($1 as text) is null returning grant_id, list, idx`,
-        [clientId ?? null]);
+        [clientId ?? null],
+      );
       if (clientId === undefined) clients.clear();
       else clients.delete(clientId);
       return rows.map(bearerOf);
@@ -150,8 +159,10 @@ export function createPlaces(db: Database, { longestBearerLife, began, now = Dat
     async beginAnew(tx) {
       await tx.query('update status_lists set filled_at = $1 where filled_at is null', [now()]);
       // Lists may have been begun that this database knows nothing of: the next number is far from theirs.
-      await tx.query('insert into status_lists (list, seed, next) select coalesce(max(list), 0) + $1, $2, 0 from status_lists',
-        [randomInt(1_000, 1_000_000), newSeed()]);
+      await tx.query(
+        'insert into status_lists (list, seed, next) select coalesce(max(list), 0) + $1, $2, 0 from status_lists',
+        [randomInt(1_000, 1_000_000), newSeed()],
+      );
       // What applications have for themselves gets new places as well: which of theirs they bear, nobody knows any more.
       await tx.query('delete from client_statuses');
     },
@@ -173,7 +184,8 @@ export function createPlaces(db: Database, { longestBearerLife, began, now = Dat
         `delete from status_lists where list in
            (select list from status_lists where filled_at <= $1
               and not exists (select 1 from client_statuses where client_statuses.list = status_lists.list) limit $2)`,
-        [unused, limit]);
+        [unused, limit],
+      );
       return rowCount;
     },
   };
@@ -181,10 +193,13 @@ export function createPlaces(db: Database, { longestBearerLife, began, now = Dat
 
 /** The next block of the list that is being filled; undefined where there is none. */
 async function reserveIn(db: Queryable, now: number): Promise<Omit<Block, 'reservedAt'> | undefined> {
-  const { rows: [row] } = await db.query<{ list: number; seed: string; next: number }>(
+  const {
+    rows: [row],
+  } = await db.query<{ list: number; seed: string; next: number }>(
     `update status_lists set next = next + $1,
        filled_at = case when next + $1 >= cast($2 as bigint) then cast($3 as bigint) else filled_at end
      where filled_at is null returning list, seed, next`,
-    [blockPlaces, placesPerList, now]);
+    [blockPlaces, placesPerList, now],
+  );
   return row && { list: row.list, seed: row.seed, next: row.next - blockPlaces, end: row.next };
 }

@@ -12,9 +12,9 @@ import type { SigningKeys } from '../keys/keyring.ts';
 import type { Log } from '../log.ts';
 import { endpoints } from '../web/endpoints.ts';
 import { encodeBits, hasBit, setBit } from './encoding.ts';
-import { placesPerList } from './permutation.ts';
 import type { Place, Places } from './indexes.ts';
-import { statusChannel, type Revoked, type RevokedStatuses } from './revoked.ts';
+import { placesPerList } from './permutation.ts';
+import { type Revoked, type RevokedStatuses, statusChannel } from './revoked.ts';
 
 interface SignedList {
   /** The JWT, of type statuslist+jwt. */
@@ -104,8 +104,14 @@ export function createStatusLists(options: StatusListsOptions): StatusLists {
 
   function refresh(): Promise<void> {
     // Asked for while one reads: what the asker wrote may not be in it, so another one follows.
-    if (running) return following ??= running.then(() => { following = undefined; return refresh(); });
-    running = attempt().finally(() => { running = undefined; });
+    if (running)
+      return (following ??= running.then(() => {
+        following = undefined;
+        return refresh();
+      }));
+    running = attempt().finally(() => {
+      running = undefined;
+    });
     return running;
   }
 
@@ -127,21 +133,29 @@ export function createStatusLists(options: StatusListsOptions): StatusLists {
     const sharedAt = await sharedNow();
     const numbers = await places.lists();
     const rows = await revoked.list(all ? 0 : readAt - lookBackMs);
-    const bits = new Map(numbers.map((list) =>
-      [list, all || !lists.has(list) ? new Uint8Array(placesPerList / 8) : lists.get(list)!.bits]));
+    const bits = new Map(
+      numbers.map((list) => [
+        list,
+        all || !lists.has(list) ? new Uint8Array(placesPerList / 8) : lists.get(list)!.bits,
+      ]),
+    );
     const changed = new Set<number>();
-    for (const { place: { list, idx } } of rows) {
+    for (const {
+      place: { list, idx },
+    } of rows) {
       const known = bits.get(list);
       if (!known || hasBit(known, idx)) continue;
       setBit(known, idx);
       changed.add(list);
     }
-    lists = new Map([...bits].map(([list, current]) => {
-      const before = lists.get(list);
-      // Read anew and found the same is no news: verifiers keep what they have.
-      const isNews = all ? !before || !Buffer.from(before.bits).equals(current) : changed.has(list);
-      return [list, { bits: current, changed: isNews || (before?.changed ?? false), signed: before?.signed }];
-    }));
+    lists = new Map(
+      [...bits].map(([list, current]) => {
+        const before = lists.get(list);
+        // Read anew and found the same is no news: verifiers keep what they have.
+        const isNews = all ? !before || !Buffer.from(before.bits).equals(current) : changed.has(list);
+        return [list, { bits: current, changed: isNews || (before?.changed ?? false), signed: before?.signed }];
+      }),
+    );
     readAt = at;
     sharedReadAt = sharedAt;
     if (all) readAllAt = at;
@@ -165,7 +179,11 @@ export function createStatusLists(options: StatusListsOptions): StatusLists {
     const lst = await encodeBits(bits);
     const head = encode({ alg: active.alg, typ: statusListType, kid: active.kid });
     const body = encode({
-      iss: issuer, sub: uriOf(list), iat: issuedAt(sharedReadAt), exp: expiresAt, ttl,
+      iss: issuer,
+      sub: uriOf(list),
+      iat: issuedAt(sharedReadAt),
+      exp: expiresAt,
+      ttl,
       status_list: { bits: 1, lst, aggregation_uri: `${issuer}${aggregationPath}` },
     });
     const signature = await active.sign(Buffer.from(`${head}.${body}`));
@@ -215,7 +233,9 @@ export function createStatusLists(options: StatusListsOptions): StatusLists {
  * Call the returned function to stop.
  */
 export async function followRevocations(
-  db: Pick<Database, 'listen'>, lists: Pick<StatusLists, 'refresh'>, ttl: number,
+  db: Pick<Database, 'listen'>,
+  lists: Pick<StatusLists, 'refresh'>,
+  ttl: number,
 ): Promise<() => Promise<void>> {
   const unlisten = await db.listen(statusChannel, () => void lists.refresh());
   const timer = setInterval(() => void lists.refresh(), (ttl * 1000) / 3).unref();

@@ -59,7 +59,12 @@ export function openDenylist({ url, everything, log, now = Date.now }: DenylistO
     if (away) log.info('denylist.back');
     away = false;
     known.clear();
-    writing = everything().then((revoked) => tell(revoked), (error: unknown) => failed(error)).then(write);
+    writing = everything()
+      .then(
+        (revoked) => tell(revoked),
+        (error: unknown) => failed(error),
+      )
+      .then(write);
   });
   client.on('error', (error: Error) => {
     if (!away && !closed) log.error('denylist.away', { error });
@@ -79,8 +84,11 @@ export function openDenylist({ url, everything, log, now = Date.now }: DenylistO
     try {
       while (waiting.size > 0 && client.isReady) {
         const round = [...waiting].slice(0, keysPerRound);
-        await Promise.all(round.map(([grantId, expiresAt]) =>
-          client.set(grantKey(grantId), '1', { expiration: { type: 'PXAT', value: expiresAt } })));
+        await Promise.all(
+          round.map(([grantId, expiresAt]) =>
+            client.set(grantKey(grantId), '1', { expiration: { type: 'PXAT', value: expiresAt } }),
+          ),
+        );
         for (const [grantId, expiresAt] of round) {
           waiting.delete(grantId);
           known.set(grantId, expiresAt);

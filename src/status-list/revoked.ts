@@ -45,17 +45,22 @@ export function createRevokedStatuses(db: Database, { clockSkew, now = Date.now 
 
   return {
     async revoke(tx, bearers) {
-      for (let from = 0; from < bearers.length;) {
+      for (let from = 0; from < bearers.length; ) {
         // Powers of two: a statement per number of rows would be hundreds to prepare and keep.
         const count = Math.min(rowsPerStatement, 2 ** Math.floor(Math.log2(bearers.length - from)));
         const at = now();
-        const values = bearers.slice(from, from + count).flatMap(({ grantId, place: { list, idx } }) =>
-          [list, idx, grantId, at, at + keptMs]);
-        const places = Array.from({ length: count }, (_, row) =>
-          `(${[1, 2, 3, 4, 5].map((column) => `$${row * 5 + column}`).join(', ')})`);
+        const values = bearers
+          .slice(from, from + count)
+          .flatMap(({ grantId, place: { list, idx } }) => [list, idx, grantId, at, at + keptMs]);
+        const places = Array.from(
+          { length: count },
+          (_, row) => `(${[1, 2, 3, 4, 5].map((column) => `$${row * 5 + column}`).join(', ')})`,
+        );
         await tx.query(
           `insert into revoked_statuses (list, idx, grant_id, revoked_at, expires_at) values ${places.join(', ')}
-           on conflict (list, idx) do nothing`, values);
+           on conflict (list, idx) do nothing`,
+          values,
+        );
         from += count;
       }
     },
@@ -68,9 +73,13 @@ export function createRevokedStatuses(db: Database, { clockSkew, now = Date.now 
     async list(since) {
       const { rows } = await db.query<Row>(
         'select list, idx, grant_id, expires_at from revoked_statuses where revoked_at >= $1 and expires_at > $2',
-        [since, now()]);
-      return rows.map(({ list, idx, grant_id: grantId, expires_at: expiresAt }) =>
-        ({ grantId, place: { list, idx }, expiresAt }));
+        [since, now()],
+      );
+      return rows.map(({ list, idx, grant_id: grantId, expires_at: expiresAt }) => ({
+        grantId,
+        place: { list, idx },
+        expiresAt,
+      }));
     },
 
     // Committed, whether or not the word gets through: whoever misses it notices at the next poll.
@@ -79,7 +88,9 @@ export function createRevokedStatuses(db: Database, { clockSkew, now = Date.now 
     async sweep(at, limit) {
       const { rowCount } = await db.query(
         `delete from revoked_statuses where (list, idx) in
-           (select list, idx from revoked_statuses where expires_at <= $1 order by expires_at limit $2)`, [at, limit]);
+           (select list, idx from revoked_statuses where expires_at <= $1 order by expires_at limit $2)`,
+        [at, limit],
+      );
       return rowCount;
     },
   };
@@ -87,7 +98,8 @@ export function createRevokedStatuses(db: Database, { clockSkew, now = Date.now 
 
 /** Whether an access token of ours was revoked. Its signature was checked, so the place in it is as we wrote it. */
 export async function isRevoked(
-  { status }: Readonly<Record<string, unknown>>, revoked: Pick<RevokedStatuses, 'has'>,
+  { status }: Readonly<Record<string, unknown>>,
+  revoked: Pick<RevokedStatuses, 'has'>,
 ): Promise<boolean> {
   const { status_list: reference } = (status ?? {}) as { status_list?: { idx: number; uri: string } };
   if (!reference) return false;

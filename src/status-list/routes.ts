@@ -2,7 +2,7 @@
 // List draft §8 and §9.3). From memory, for everybody and from every origin: a list tells bits, and not of whom.
 
 import type { Context, Middleware } from 'koa';
-import { aggregationPath, statusListType, type StatusLists } from './lists.ts';
+import { aggregationPath, type StatusLists, statusListType } from './lists.ts';
 
 const mediaType = `application/${statusListType}`;
 

@@ -34,7 +34,8 @@ const forge = {
   // RFC 8725 §2.1: a verifier that believes "alg" takes the public key for the secret of an HMAC.
   'hmac-with-public-key': ({ header, claims, key }: Draft) =>
     compact({ ...header, alg: 'HS256' }, claims, (text) =>
-      createHmac('sha256', key.publicPem).update(text).digest('base64url')),
+      createHmac('sha256', key.publicPem).update(text).digest('base64url'),
+    ),
   'other-signature': ({ header, claims, key }: Draft) =>
     compact(header, claims, (text) => key.sign(`${text} of another token`)),
   // Under the name of the issuer's key, which the service knows.

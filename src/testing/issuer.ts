@@ -47,7 +47,10 @@ export interface TestIssuer {
 const lifeSeconds = 1800;
 
 const checkOptions = optionsCheck<TestIssuerOptions>('createTestIssuer', {
-  audience: 'checked elsewhere', claims: 'object', statusTtlSeconds: 'number', now: 'function',
+  audience: 'checked elsewhere',
+  claims: 'object',
+  statusTtlSeconds: 'number',
+  now: 'function',
 });
 
 /**
@@ -82,8 +85,11 @@ export async function createTestIssuer(options: TestIssuerOptions = {}): Promise
   function answer(request: IncomingMessage, response: ServerResponse): void {
     const documents: Record<string, () => unknown> = {
       '/.well-known/openid-configuration': () => ({
-        issuer, jwks_uri: `${issuer}/jwks`, status_list_aggregation_endpoint: `${issuer}/status-lists`,
-        response_types_supported: ['code'], subject_types_supported: ['public'],
+        issuer,
+        jwks_uri: `${issuer}/jwks`,
+        status_list_aggregation_endpoint: `${issuer}/status-lists`,
+        response_types_supported: ['code'],
+        subject_types_supported: ['public'],
         id_token_signing_alg_values_supported: ['RS256'],
       }),
       '/jwks': jwks,
@@ -105,7 +111,11 @@ export async function createTestIssuer(options: TestIssuerOptions = {}): Promise
     const iat = nowSeconds();
     const header = { alg: 'RS256', typ: 'statuslist+jwt', kid: active.kid };
     const claims = {
-      iss: issuer, sub: statusUri, iat, exp: iat + 300, ttl: statusTtlSeconds,
+      iss: issuer,
+      sub: statusUri,
+      iat,
+      exp: iat + 300,
+      ttl: statusTtlSeconds,
       status_list: { bits: 1, lst: statuses.encode() },
     };
     return compact(header, claims, active.sign);
@@ -115,9 +125,16 @@ export async function createTestIssuer(options: TestIssuerOptions = {}): Promise
     const iat = nowSeconds();
     const jti = randomUUID();
     const claims: Claims = {
-      iss: issuer, aud: audience, sub: 'test-person', client_id: 'test-client', iat, exp: iat + lifeSeconds, jti,
+      iss: issuer,
+      aud: audience,
+      sub: 'test-person',
+      client_id: 'test-client',
+      iat,
+      exp: iat + lifeSeconds,
+      jti,
       status: { status_list: { idx: statuses.take(), uri: statusUri } },
-      ...usual, ...given,
+      ...usual,
+      ...given,
     };
     if (claims.aud === undefined && !('aud' in given)) {
       throw new TypeError('say whom the token is for: createTestIssuer({ audience }) or sign({ aud })');
@@ -143,7 +160,9 @@ export async function createTestIssuer(options: TestIssuerOptions = {}): Promise
   let made = 1;
   return {
     issuer,
-    get jwks() { return jwks(); },
+    get jwks() {
+      return jwks();
+    },
     sign(claims = {}) {
       const { header, claims: all, key } = draft(claims);
       return compact(header, all, key.sign);

@@ -1,6 +1,6 @@
 // The keys of a test issuer. The first one is the published key beside this file; a rotation makes a new one.
 
-import { createPublicKey, generateKeyPair, sign, type KeyObject } from 'node:crypto';
+import { createPublicKey, generateKeyPair, type KeyObject, sign } from 'node:crypto';
 import { promisify } from 'node:util';
 import { forgersKey, publishedKey } from './published-key.ts';
 

@@ -22,7 +22,9 @@ export function createStatusList(): StatusList {
       if (taken === places) throw new RangeError(`a test issuer signs ${places} tokens; make another one`);
       return taken++;
     },
-    revoke(idx) { bits[idx >> 3]! |= 1 << (idx & 7); },
+    revoke(idx) {
+      bits[idx >> 3]! |= 1 << (idx & 7);
+    },
     encode: () => deflateSync(bits).toString('base64url'),
   };
 }

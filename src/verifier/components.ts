@@ -3,8 +3,8 @@
 import type { Expectations } from './claims.ts';
 import { createDenylist } from './denylist.ts';
 import { checkAddress, checkIssuer } from './fetch.ts';
-import { optionsCheck } from './known-options.ts';
 import { createRemoteKeys, createStaticKeys, type KeySource } from './keys.ts';
+import { optionsCheck } from './known-options.ts';
 import { createStatusLists } from './lists.ts';
 import type { VerifierOptions } from './options.ts';
 import { byRedis, byStatusList, noRevocation, type Revocation } from './revocation.ts';
@@ -26,11 +26,25 @@ export const longestTimerSeconds = 2_147_483;
 const mostClockToleranceSeconds = 600;
 
 const checkOptions = optionsCheck<VerifierOptions>('createVerifier', {
-  issuer: 'string', audience: 'checked elsewhere', service: 'string', jwksUri: 'string', jwks: 'object',
-  clockToleranceSeconds: 'number', maxTokenBytes: 'number', revocation: 'string', redis: 'object',
-  requireStatus: 'boolean', staleness: 'object', maxRememberedTokens: 'number', maxCacheSeconds: 'number',
-  lastKnownGoodSeconds: 'number', cooldownSeconds: 'number', timeoutSeconds: 'number', onRefreshError: 'function',
-  allowHttpIssuerForTests: 'boolean', now: 'function',
+  issuer: 'string',
+  audience: 'checked elsewhere',
+  service: 'string',
+  jwksUri: 'string',
+  jwks: 'object',
+  clockToleranceSeconds: 'number',
+  maxTokenBytes: 'number',
+  revocation: 'string',
+  redis: 'object',
+  requireStatus: 'boolean',
+  staleness: 'object',
+  maxRememberedTokens: 'number',
+  maxCacheSeconds: 'number',
+  lastKnownGoodSeconds: 'number',
+  cooldownSeconds: 'number',
+  timeoutSeconds: 'number',
+  onRefreshError: 'function',
+  allowHttpIssuerForTests: 'boolean',
+  now: 'function',
 });
 const checkStaleness = optionsCheck<NonNullable<VerifierOptions['staleness']>>('staleness', { limitSeconds: 'number' });
 
@@ -42,7 +56,8 @@ export function createParts(options: VerifierOptions): VerifierParts {
   const clockToleranceSeconds = readNumber(options, 'clockToleranceSeconds', 5, 0, mostClockToleranceSeconds);
   // How often the issuer is asked, by whom, and who hears of it: the same for keys and status lists.
   const asking = {
-    issuer, now,
+    issuer,
+    now,
     userAgent: userAgent(options.service),
     maxCacheSeconds: readNumber(options, 'maxCacheSeconds', 600, 1, longestTimerSeconds),
     cooldownSeconds: readNumber(options, 'cooldownSeconds', 5, 0, longestTimerSeconds),
@@ -73,7 +88,9 @@ function keySource(options: VerifierOptions, asking: Asking): KeySource {
   }
   const { jwksUri } = options;
   return createRemoteKeys({
-    ...asking, allowHttp, lastKnownGoodSeconds,
+    ...asking,
+    allowHttp,
+    lastKnownGoodSeconds,
     jwksUri: jwksUri === undefined ? undefined : checkAddress('jwksUri', jwksUri, allowHttp).href,
   });
 }
@@ -85,14 +102,14 @@ function readRevocation(options: VerifierOptions, parts: RevocationParts): Revoc
   const { revocation = jwks === undefined ? 'status-list' : 'none' } = options;
   const stalenessSeconds = checkNumber('staleness.limitSeconds', options.staleness?.limitSeconds ?? 3600);
   if ((revocation === 'redis') !== (redis !== undefined)) {
-    throw new TypeError('revocation: \'redis\' and the option redis, a connected client, need each other');
+    throw new TypeError("revocation: 'redis' and the option redis, a connected client, need each other");
   }
   if (revocation === 'none') {
-    if (isStatusRequired) throw new TypeError('requireStatus has no use with revocation: \'none\'');
+    if (isStatusRequired) throw new TypeError("requireStatus has no use with revocation: 'none'");
     return noRevocation;
   }
   if (revocation !== 'status-list' && revocation !== 'redis') {
-    throw new TypeError('revocation must be \'status-list\', \'redis\' or \'none\'');
+    throw new TypeError("revocation must be 'status-list', 'redis' or 'none'");
   }
   const lists = createStatusLists({ ...parts, stalenessSeconds });
   if (redis === undefined) return byStatusList({ lists, isStatusRequired });
@@ -109,7 +126,11 @@ function readAudiences(audience: unknown): readonly string[] | null {
 type NumberOption = 'maxTokenBytes' | 'maxRememberedTokens' | Extract<keyof VerifierOptions, `${string}Seconds`>;
 
 function readNumber(
-  options: VerifierOptions, name: NumberOption, usual: number, least?: number, most?: number,
+  options: VerifierOptions,
+  name: NumberOption,
+  usual: number,
+  least?: number,
+  most?: number,
 ): number {
   return checkNumber(name, options[name] ?? usual, least, most);
 }

@@ -34,8 +34,10 @@ export function refuseForgery(request: CookieRequest, { sameSite = false, naviga
   if (own && (marked || isRead(request))) return;
   // Not every client says where a request comes from. One that sends the header is not a browser led astray.
   if (marked && (site === undefined || (sameSite && site === 'same-site'))) return;
-  throw new VerificationError('cross_site_request',
-    'with a cookie, this needs the header X-Signet-CSRF: 1 and a page of our own');
+  throw new VerificationError(
+    'cross_site_request',
+    'with a cookie, this needs the header X-Signet-CSRF: 1 and a page of our own',
+  );
 }
 
 /** Whether a person's browser asks for a page to show, in a whole window. */

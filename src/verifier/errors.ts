@@ -101,7 +101,11 @@ export class VerificationError extends Error {
 }
 
 function challenge(
-  code: VerificationErrorCode, status: number, error: string, description: string, scopes: readonly string[] = [],
+  code: VerificationErrorCode,
+  status: number,
+  error: string,
+  description: string,
+  scopes: readonly string[] = [],
 ): string | undefined {
   if (status >= 500 || code === 'cross_site_request') return undefined;
   // A request without a token gets no error code; the scheme needs at least one parameter. (RFC 6750 §3, §3.1)

@@ -1,7 +1,14 @@
 // Express 4 and 5: `app.use(requireToken(verifier))`; the token is at `req.token`.
 
-import { authenticator, type IncomingRequest, refusalFor, roleCheck, scopeCheck, type TokenOptions } from './request.ts';
 import type { AccessToken } from './claims.ts';
+import {
+  authenticator,
+  type IncomingRequest,
+  refusalFor,
+  roleCheck,
+  scopeCheck,
+  type TokenOptions,
+} from './request.ts';
 import type { Verifier } from './verifier.ts';
 
 declare global {
@@ -26,7 +33,9 @@ export type TokenHandler = (req: TokenRequest, res: TokenResponse, next: (error?
 /** Answers 401 (400, 503) unless the request has a valid access token, which it puts at `req.token`. */
 export function requireToken(verifier: Verifier, options?: TokenOptions): TokenHandler {
   const authenticate = authenticator(verifier, options);
-  return guard(async (req) => { req.token = await authenticate(req); });
+  return guard(async (req) => {
+    req.token = await authenticate(req);
+  });
 }
 
 /** Answers 403 unless the token has every one of `scopes`. After `requireToken`. */
@@ -43,9 +52,14 @@ export function requireRole(...roles: string[]): TokenHandler {
 
 function guard(check: (req: TokenRequest) => Promise<void>): TokenHandler {
   return (req, res, next) => {
-    check(req).then(() => next(), (error: unknown) => {
-      const { status, headers, body } = refusalFor(error);
-      res.status(status).set(headers).json(body);
-    }).catch(next);
+    check(req)
+      .then(
+        () => next(),
+        (error: unknown) => {
+          const { status, headers, body } = refusalFor(error);
+          res.status(status).set(headers).json(body);
+        },
+      )
+      .catch(next);
   };
 }

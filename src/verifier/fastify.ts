@@ -2,8 +2,15 @@
 // `request.token`.
 
 import type {} from 'fastify'; // types only: the augmentation below needs them loaded
-import { authenticator, type IncomingRequest, refusalFor, roleCheck, scopeCheck, type TokenOptions } from './request.ts';
 import type { AccessToken } from './claims.ts';
+import {
+  authenticator,
+  type IncomingRequest,
+  refusalFor,
+  roleCheck,
+  scopeCheck,
+  type TokenOptions,
+} from './request.ts';
 import type { Verifier } from './verifier.ts';
 
 declare module 'fastify' {
@@ -29,7 +36,9 @@ export type TokenHook = (request: TokenRequest, reply: TokenReply) => Promise<un
 /** Answers 401 (400, 503) unless the request has a valid access token, which it puts at `request.token`. */
 export function requireToken(verifier: Verifier, options?: TokenOptions): TokenHook {
   const authenticate = authenticator(verifier, options);
-  return guard(async (request) => { request.token = await authenticate(request.raw); });
+  return guard(async (request) => {
+    request.token = await authenticate(request.raw);
+  });
 }
 
 /** Answers 403 unless the token has every one of `scopes`. After `requireToken`. */

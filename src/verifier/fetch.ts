@@ -26,7 +26,8 @@ export async function fetchJson(url: string, question: Question): Promise<Fetche
 }
 
 export async function fetchText(
-  url: string, { accept, userAgent, signal, etag }: Question & { accept: string },
+  url: string,
+  { accept, userAgent, signal, etag }: Question & { accept: string },
 ): Promise<Fetched> {
   const headers: Record<string, string> = { accept, 'user-agent': userAgent };
   if (etag !== undefined) headers['if-none-match'] = etag;
@@ -46,7 +47,9 @@ export async function fetchText(
 
 /** Runs `ask` with a signal that is raised after `seconds`, or with `closing`. */
 export async function withDeadline<T>(
-  seconds: number, closing: AbortSignal, ask: (signal: AbortSignal) => Promise<T>,
+  seconds: number,
+  closing: AbortSignal,
+  ask: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   closing.throwIfAborted();
   const abort = new AbortController();

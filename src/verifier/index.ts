@@ -5,6 +5,6 @@ export { bearerToken } from './bearer.ts';
 export type { AccessToken } from './claims.ts';
 export type { RedisReader } from './denylist.ts';
 export { VerificationError, type VerificationErrorCode } from './errors.ts';
-export type { Requirements } from './privileges.ts';
 export type { VerifierOptions } from './options.ts';
+export type { Requirements } from './privileges.ts';
 export { createVerifier, type Verifier } from './verifier.ts';

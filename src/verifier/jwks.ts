@@ -30,13 +30,16 @@ export async function importKeys(jwks: readonly Jwk[]): Promise<Map<string, KeyO
 }
 
 function mayVerify(jwk: Jwk): boolean {
-  return jwk.kty === 'RSA'
-    && typeof jwk.kid === 'string' && jwk.kid !== ''
-    && (jwk.use === undefined || jwk.use === 'sig')
-    && (jwk.alg === undefined || jwk.alg === 'RS256')
-    && (jwk.key_ops === undefined || (Array.isArray(jwk.key_ops) && jwk.key_ops.includes('verify')))
+  return (
+    jwk.kty === 'RSA' &&
+    typeof jwk.kid === 'string' &&
+    jwk.kid !== '' &&
+    (jwk.use === undefined || jwk.use === 'sig') &&
+    (jwk.alg === undefined || jwk.alg === 'RS256') &&
+    (jwk.key_ops === undefined || (Array.isArray(jwk.key_ops) && jwk.key_ops.includes('verify'))) &&
     // A private key that was published signs for everybody: nothing it signed can be believed.
-    && !Object.hasOwn(jwk, 'd');
+    !Object.hasOwn(jwk, 'd')
+  );
 }
 
 async function importPublicKey({ n, e }: Jwk): Promise<KeyObject | undefined> {

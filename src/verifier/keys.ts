@@ -58,7 +58,9 @@ export function createStaticKeys(jwks: unknown): KeySource {
   return {
     known: (kid) => keys?.get(kid),
     find: (kid) => (keys === undefined ? loading.then((loaded) => named(loaded, kid)) : named(keys, kid)),
-    ready: async () => { await loading; },
+    ready: async () => {
+      await loading;
+    },
     close() {},
   };
 }
@@ -115,7 +117,9 @@ export function createRemoteKeys(options: RemoteKeysOptions): KeySource {
         if (key !== undefined) return key;
       }
       refetch ??= refetchAfterCooldown();
-      await refetch.catch((cause) => { throw unavailable(cause); });
+      await refetch.catch((cause) => {
+        throw unavailable(cause);
+      });
       return named(usableCopy()?.keys ?? new Map(), kid);
     } finally {
       waiting--;
@@ -158,7 +162,7 @@ export function createRemoteKeys(options: RemoteKeysOptions): KeySource {
         return fetchJson(jwksUri, { ...request, etag: copy?.etag });
       });
       const unchanged = answer.document === undefined ? copy?.keys : undefined;
-      const keys = unchanged ?? await importKeys(verificationJwks(answer.document));
+      const keys = unchanged ?? (await importKeys(verificationJwks(answer.document)));
       const allowed = Math.max(answer.maxAgeSeconds ?? usualCacheSeconds, minCacheSeconds);
       const fresh = Math.min(allowed, options.maxCacheSeconds);
       copy = { keys, etag: answer.etag, usableUntil: askedAt + options.lastKnownGoodSeconds * 1000 };
@@ -189,10 +193,13 @@ export function createRemoteKeys(options: RemoteKeysOptions): KeySource {
 
   function pause(ms: number): Promise<void> {
     return new Promise((resolve, reject) => {
-      const end = setTimeout(() => {
-        closing.signal.removeEventListener('abort', giveUp);
-        resolve();
-      }, Math.max(ms, 0));
+      const end = setTimeout(
+        () => {
+          closing.signal.removeEventListener('abort', giveUp);
+          resolve();
+        },
+        Math.max(ms, 0),
+      );
       const giveUp = () => {
         clearTimeout(end);
         reject(new Error('the verifier is closed'));

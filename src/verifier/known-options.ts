@@ -2,7 +2,11 @@
 // otherwise leave out what it was meant to say, and where that is a check, nobody would notice.
 
 const articleOf = {
-  string: 'a string', number: 'a number', boolean: 'true or false', function: 'a function', object: 'an object',
+  string: 'a string',
+  number: 'a number',
+  boolean: 'true or false',
+  function: 'a function',
+  object: 'an object',
 };
 
 type Kind = keyof typeof articleOf | 'checked elsewhere';

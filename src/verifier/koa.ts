@@ -1,8 +1,15 @@
 // Koa: `app.use(requireToken(verifier))`; the token is at `ctx.state.token`.
 
 import type {} from 'koa'; // types only: the augmentation below needs them loaded
-import { authenticator, type IncomingRequest, refusalFor, roleCheck, scopeCheck, type TokenOptions } from './request.ts';
 import type { AccessToken } from './claims.ts';
+import {
+  authenticator,
+  type IncomingRequest,
+  refusalFor,
+  roleCheck,
+  scopeCheck,
+  type TokenOptions,
+} from './request.ts';
 import type { Verifier } from './verifier.ts';
 
 declare module 'koa' {
@@ -26,7 +33,9 @@ export type TokenMiddleware = (ctx: TokenContext, next: () => Promise<unknown>) 
 /** Answers 401 (400, 503) unless the request has a valid access token, which it puts at `ctx.state.token`. */
 export function requireToken(verifier: Verifier, options?: TokenOptions): TokenMiddleware {
   const authenticate = authenticator(verifier, options);
-  return guard(async (ctx) => { ctx.state.token = await authenticate(ctx.req); });
+  return guard(async (ctx) => {
+    ctx.state.token = await authenticate(ctx.req);
+  });
 }
 
 /** Answers 403 unless the token has every one of `scopes`. After `requireToken`. */

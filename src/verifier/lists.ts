@@ -99,13 +99,19 @@ export function createStatusLists(options: StatusListsOptions): StatusLists {
     if (known !== undefined) return known;
     // The issuer signed the address, and still it leads to the issuer only: what a token says makes us ask nobody else.
     if (!URL.canParse(uri) || new URL(uri).origin !== origin || new URL(uri).hash !== '') {
-      throw new VerificationError('invalid_claims', 'the token names a status list that is not its issuer\'s');
+      throw new VerificationError('invalid_claims', "the token names a status list that is not its issuer's");
     }
     if (entries.size >= maxLists) {
       forget([...entries.values()].reduce((oldest, entry) => (entry.usedAt < oldest.usedAt ? entry : oldest)));
     }
     const entry: Entry = {
-      uri, copy: undefined, flight: undefined, dueAt: 0, usedAt: 0, lastFailure: undefined, timer: undefined,
+      uri,
+      copy: undefined,
+      flight: undefined,
+      dueAt: 0,
+      usedAt: 0,
+      lastFailure: undefined,
+      timer: undefined,
     };
     entries.set(uri, entry);
     return entry;
@@ -131,7 +137,8 @@ export function createStatusLists(options: StatusListsOptions): StatusLists {
     try {
       const question = { accept: 'application/statuslist+jwt', userAgent: options.userAgent, etag };
       const answer = await withDeadline(options.timeoutSeconds, closing.signal, (signal) =>
-        fetchText(entry.uri, { ...question, signal }));
+        fetchText(entry.uri, { ...question, signal }),
+      );
       const list = answer.text === undefined ? before!.list : await read(answer.text, entry.uri);
       const ttlSeconds = ttlOf(list, answer.maxAgeSeconds);
       entry.dueAt = askedAt + ttlSeconds * 1000 * refreshAfter;
@@ -168,10 +175,13 @@ export function createStatusLists(options: StatusListsOptions): StatusLists {
   function plan(entry: Entry): void {
     clearTimeout(entry.timer);
     if (closing.signal.aborted || entries.get(entry.uri) !== entry) return;
-    entry.timer = setTimeout(() => {
-      if (now() - entry.usedAt > idleMs) forget(entry);
-      else refreshInBackground(entry);
-    }, Math.max(entry.dueAt - now(), leastPauseMs)).unref();
+    entry.timer = setTimeout(
+      () => {
+        if (now() - entry.usedAt > idleMs) forget(entry);
+        else refreshInBackground(entry);
+      },
+      Math.max(entry.dueAt - now(), leastPauseMs),
+    ).unref();
   }
 
   function forget(entry: Entry): void {

@@ -17,7 +17,8 @@ interface Privileges {
 }
 
 const checkRequirements = optionsCheck<Requirements>('what is required', {
-  scope: 'checked elsewhere', role: 'checked elsewhere',
+  scope: 'checked elsewhere',
+  role: 'checked elsewhere',
 });
 
 /** @throws {TypeError} when a name is empty or could not be a scope, so that a slip never asks for nothing */

@@ -4,7 +4,7 @@
 import { bearerToken } from './bearer.ts';
 import type { AccessToken } from './claims.ts';
 import { readCookies } from './cookies.ts';
-import { refuseForgery, type CookieRequest } from './csrf.ts';
+import { type CookieRequest, refuseForgery } from './csrf.ts';
 import { VerificationError } from './errors.ts';
 import { optionsCheck } from './known-options.ts';
 import { readRequirements, requirePrivileges } from './privileges.ts';
@@ -39,9 +39,11 @@ const checkOptions = optionsCheck<TokenOptions>('requireToken', { cookie: 'strin
  * @throws {TypeError} now, where the options are not right; {VerificationError} for each request without a good token
  */
 export function authenticator(
-  verifier: Verifier, options: TokenOptions = {},
+  verifier: Verifier,
+  options: TokenOptions = {},
 ): (request: IncomingRequest) => Promise<AccessToken> {
-  if (typeof verifier?.verify !== 'function') throw new TypeError('requireToken needs a verifier: createVerifier({ … })');
+  if (typeof verifier?.verify !== 'function')
+    throw new TypeError('requireToken needs a verifier: createVerifier({ … })');
   checkOptions(options);
   const { cookie } = options;
   // RFC 6265 §4.1.1: what can be the name of a cookie.

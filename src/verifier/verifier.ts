@@ -3,8 +3,8 @@
 
 import { type AccessToken, readClaims, readHeader } from './claims.ts';
 import { readCompact } from './compact.ts';
-import type { VerifierOptions } from './options.ts';
 import { createParts } from './components.ts';
+import type { VerifierOptions } from './options.ts';
 import { type Requirements, readRequirements, requirePrivileges } from './privileges.ts';
 import { copyOf, createResults, nameOf, type Proven } from './results.ts';
 import { checkSignature } from './signature.ts';

@@ -7,8 +7,8 @@ import { readFileSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import type { Middleware } from 'koa';
 import { AppError } from '../errors.ts';
-import { brandCss } from './brand.ts';
 import type { Branding } from './brand.ts';
+import { brandCss } from './brand.ts';
 import { viewsFolder } from './views.ts';
 
 /** Paths from the root of the issuer, beginning with "/assets/". */
@@ -51,7 +51,11 @@ export function createAssets(branding: Branding): Assets {
   const assets = new Map([stylesheet, brand, icon, goOn].map((each) => [each.url, each]));
   return {
     urls: {
-      stylesheet: stylesheet.url, brand: brand.url, icon: icon.url, goOn: goOn.url, ...(logo && { logo: logo.url }),
+      stylesheet: stylesheet.url,
+      brand: brand.url,
+      icon: icon.url,
+      goOn: goOn.url,
+      ...(logo && { logo: logo.url }),
     },
     middleware: serve(assets),
   };

@@ -31,11 +31,7 @@ export function brandCss(color: string): string {
   const sealOnDark = until(visible, brand, white, darkCard);
   const light = declarations({ button: brand, seal, accent: until(readable, brand, black, lightCard) });
   const dark = declarations({ button: sealOnDark, seal: sealOnDark, accent: until(readable, brand, white, darkCard) });
-  return [
-    `:root { ${light} }`,
-    `@media (prefers-color-scheme: dark) { :root { ${dark} } }`,
-    '',
-  ].join('\n');
+  return [`:root { ${light} }`, `@media (prefers-color-scheme: dark) { :root { ${dark} } }`, ''].join('\n');
 }
 
 /** Contrast ratio of two colours, 1 to 21 (WCAG 2.2, relative luminance). */
@@ -48,7 +44,9 @@ function declarations({ button, seal, accent }: { button: Rgb; seal: Rgb; accent
   // Away from the text, so that pointing at the button never makes it harder to read.
   const pointedAt = mix(button, text === white ? black : white, 0.14);
   const colors = { brand: button, 'brand-pointed': pointedAt, 'on-brand': text, seal, accent };
-  return Object.entries(colors).map(([name, color]) => `--${name}: ${hex(color)};`).join(' ');
+  return Object.entries(colors)
+    .map(([name, color]) => `--${name}: ${hex(color)};`)
+    .join(' ');
 }
 
 function until(wanted: number, color: Rgb, towards: Rgb, against: Rgb): Rgb {

@@ -26,12 +26,16 @@ const tellEveryMs = 60_000;
 /** An HTTP server whose connections are limited; not listening yet. */
 export function createLimitedServer(listener: RequestListener, { limits, isProxy, log }: LimitedServerParts): Server {
   const requestTimeout = limits.requestTimeout * 1000;
-  const server = createServer({
-    // A `state` of 8 kB is three times as long where it is percent-encoded, and more than that is to be told.
-    maxHeaderSize: 32_768,
-    requestTimeout, headersTimeout: requestTimeout,
-    connectionsCheckingInterval: Math.min(checkEveryMs, requestTimeout / 2),
-  }, listener);
+  const server = createServer(
+    {
+      // A `state` of 8 kB is three times as long where it is percent-encoded, and more than that is to be told.
+      maxHeaderSize: 32_768,
+      requestTimeout,
+      headersTimeout: requestTimeout,
+      connectionsCheckingInterval: Math.min(checkEveryMs, requestTimeout / 2),
+    },
+    listener,
+  );
   // Nothing read and nothing written: an answer that its asker does not take. Longer than any request is worked on.
   server.setTimeout(4 * requestTimeout);
   server.maxConnections = limits.maxConnections;

@@ -4,7 +4,7 @@
 
 import type { RequestListener, Server } from 'node:http';
 import { Server as NetServer } from 'node:net';
-import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 
 export interface Drain {
   isUnderWay(): boolean;
@@ -54,7 +54,9 @@ export function createDrain(): Drain {
     const closeIdle = () => server.closeIdleConnections();
     asksToClose = true;
     let looking: NodeJS.Timeout | undefined;
-    const unused = setTimeout(() => { looking = setInterval(closeIdle, lookEveryMs); }, idleForMs);
+    const unused = setTimeout(() => {
+      looking = setInterval(closeIdle, lookEveryMs);
+    }, idleForMs);
     const late = setTimeout(() => server.closeAllConnections(), answerWithinMs);
     await closed;
     clearTimeout(unused);
@@ -68,6 +70,6 @@ export function createDrain(): Drain {
       if (asksToClose) res.setHeader('Connection', 'close');
       listener(req, res);
     },
-    run: (server, delayMs) => running ??= drain(server, delayMs),
+    run: (server, delayMs) => (running ??= drain(server, delayMs)),
   };
 }

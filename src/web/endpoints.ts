@@ -70,8 +70,15 @@ export const isProtocolPath: (path: string) => boolean = finder(Object.values(pr
  * text/html first (RFC 6749 §5.2, RFC 6750 §3).
  */
 export const isForPrograms: (path: string) => boolean = finder([
-  protocol.token, protocol.userinfo, protocol.jwks, protocol.openid_configuration, protocol.oauth_metadata,
-  beside.introspection, beside.revocation, beside.status_lists, beside.status_list,
+  protocol.token,
+  protocol.userinfo,
+  protocol.jwks,
+  protocol.openid_configuration,
+  protocol.oauth_metadata,
+  beside.introspection,
+  beside.revocation,
+  beside.status_lists,
+  beside.status_list,
 ]);
 
 function finder(among: readonly Endpoint[]): (path: string) => boolean {
@@ -118,7 +125,8 @@ function refuse(ctx: Context, allowed: string): void {
   ctx.set('Allow', allowed);
   const message = `This address does not answer ${ctx.method}, but ${allowed}.`;
   // A program that names no type gets none of our pages here: it is programs that take the wrong method.
-  if (!isForPrograms(ctx.path) && ctx.accepts('json', 'html') !== 'json') throw new AppError('method_not_allowed', 405, message);
+  if (!isForPrograms(ctx.path) && ctx.accepts('json', 'html') !== 'json')
+    throw new AppError('method_not_allowed', 405, message);
   ctx.status = 405;
   // The code that RFC 6749 §5.2 has for a request that cannot be one; the status says the rest.
   ctx.body = { error: 'invalid_request', error_description: message, request_id: ctx.state.requestId };

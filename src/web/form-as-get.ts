@@ -51,8 +51,9 @@ function isFromElsewhere(ctx: Context, ownOrigin: string): boolean {
 }
 
 function hidden(fields: URLSearchParams): string {
-  return [...fields].map(([name, value]) =>
-    `<input type="hidden" name="${escaped(name)}" value="${escaped(value)}">`).join('\n');
+  return [...fields]
+    .map(([name, value]) => `<input type="hidden" name="${escaped(name)}" value="${escaped(value)}">`)
+    .join('\n');
 }
 
 const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };

@@ -141,8 +141,11 @@ export function requireSameOrigin({ issuer }: { issuer: string }): Middleware {
     const site = ctx.get('Sec-Fetch-Site');
     const ours = site === '' ? ctx.get('Origin') === origin : site === 'same-origin';
     if (!ours) {
-      throw new AppError('cross_site_form', 403,
-        'This form was not sent from our own page. Go back to the application and start again.');
+      throw new AppError(
+        'cross_site_form',
+        403,
+        'This form was not sent from our own page. Go back to the application and start again.',
+      );
     }
     return next();
   };
@@ -207,8 +210,7 @@ type Body = 'form' | 'document';
 
 const holdsNull = (value: unknown) => typeof value === 'string' && value.includes('\0');
 
-const nullCharacter = (what: Body) =>
-  new AppError(`malformed_${what}`, 400, `The ${what} has a null character in it.`);
+const nullCharacter = (what: Body) => new AppError(`malformed_${what}`, 400, `The ${what} has a null character in it.`);
 
 async function readBody(ctx: Context, maxBytes: number, what: Body): Promise<Buffer> {
   if ((ctx.request.length ?? 0) > maxBytes) throw tooLarge(ctx, maxBytes, what);
@@ -244,10 +246,15 @@ function decodeUtf8(bytes: Buffer, what: Body): string {
 
 /** Not ctx.cookies: it takes the scheme of this connection for that of the browser's, which a proxy may have ended. */
 export function readCookies(ctx: Context): Map<string, string> {
-  return new Map(ctx.get('Cookie').split(';').map((pair) => {
-    const [name = '', value = ''] = pair.split('=');
-    return [name.trim(), value.trim()] as const;
-  }));
+  return new Map(
+    ctx
+      .get('Cookie')
+      .split(';')
+      .map((pair) => {
+        const [name = '', value = ''] = pair.split('=');
+        return [name.trim(), value.trim()] as const;
+      }),
+  );
 }
 
 /**

@@ -15,7 +15,9 @@ const lookForIdleEveryMs = 50;
  * @throws {AppError} listen_failed
  */
 export async function listen(
-  server: Server, { host, port }: { host: string; port: number }, hint: string,
+  server: Server,
+  { host, port }: { host: string; port: number },
+  hint: string,
 ): Promise<void> {
   server.keepAliveTimeout = keepAliveMs;
   await new Promise<void>((resolve, reject) => {

@@ -153,8 +153,21 @@ export interface Pages {
 }
 
 const templates = [
-  'layout', 'problem', 'microsoft', 'cancel', 'home-link',
-  'sign-in', 'sign-in-start', 'new-password', 'consent', 'sign-out', 'signed-out', 'go-on', 'error', 'message', 'lost',
+  'layout',
+  'problem',
+  'microsoft',
+  'cancel',
+  'home-link',
+  'sign-in',
+  'sign-in-start',
+  'new-password',
+  'consent',
+  'sign-out',
+  'signed-out',
+  'go-on',
+  'error',
+  'message',
+  'lost',
   'home',
 ] as const;
 
@@ -166,8 +179,10 @@ export function createPages({ branding, issuer }: { branding: Branding; issuer: 
   }
 
   const site = describeSite(branding, issuer);
-  const page = <Model extends object>(name: (typeof templates)[number]) => (model: Model): string =>
-    eta.render(`@${name}`, { ...model, site });
+  const page =
+    <Model extends object>(name: (typeof templates)[number]) =>
+    (model: Model): string =>
+      eta.render(`@${name}`, { ...model, site });
 
   return {
     signIn: page('sign-in'),

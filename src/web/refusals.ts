@@ -35,8 +35,9 @@ const wordings: Record<string, Wording> = {
   },
   invalid_redirect_uri: {
     title: 'This sign-in was stopped to protect you',
-    message: 'The application asked to send you to an address that is not registered for it. Do not sign in from where '
-      + 'you came; tell the owner of the application.',
+    message:
+      'The application asked to send you to an address that is not registered for it. Do not sign in from where ' +
+      'you came; tell the owner of the application.',
   },
   not_found: {
     title: 'There is nothing here',
@@ -55,20 +56,27 @@ const signOutHere = { href: endpoints.end_session.path, label: 'Sign out here' }
 const signOutWordings: Record<string, Wording> = {
   'post_logout_redirect_uri not registered': {
     title: 'This sign-out was stopped to protect you',
-    message: 'The application asked to send you to an address that is not registered for it. Nothing has changed: '
-      + 'where you were signed in, you still are. Tell the owner of the application.',
+    message:
+      'The application asked to send you to an address that is not registered for it. Nothing has changed: ' +
+      'where you were signed in, you still are. Tell the owner of the application.',
     instead: signOutHere,
   },
-  ...Object.fromEntries(['could not find logout details', 'xsrf token invalid'].map((description) => [description, {
-    title: 'This page has expired',
-    message: 'It stayed open too long, or a sign-out was begun in another window as well. Nothing has changed.',
-    instead: signOutHere,
-  }])),
+  ...Object.fromEntries(
+    ['could not find logout details', 'xsrf token invalid'].map((description) => [
+      description,
+      {
+        title: 'This page has expired',
+        message: 'It stayed open too long, or a sign-out was begun in another window as well. Nothing has changed.',
+        instead: signOutHere,
+      },
+    ]),
+  ),
 };
 const otherSignOut: Wording = {
   title: 'This sign-out did not work',
-  message: 'The application did not ask for it as it should, so nothing has changed: where you were signed in, you '
-    + 'still are. Tell the owner of the application.',
+  message:
+    'The application did not ask for it as it should, so nothing has changed: where you were signed in, you ' +
+    'still are. Tell the owner of the application.',
   instead: signOutHere,
 };
 
@@ -87,7 +95,7 @@ interface ProviderPagesParts {
 /** The pages that oidc-provider asks for. */
 export function createProviderPages({ log, pages, waysHome, accounts, elsewhere }: ProviderPagesParts): ProviderPages {
   const elsewhereOf = ({ oidc: { session } }: KoaContextWithOIDC) =>
-    ((session as Resting | undefined)?.upstream === undefined ? undefined : elsewhere);
+    (session as Resting | undefined)?.upstream === undefined ? undefined : elsewhere;
 
   return {
     async error(ctx, out, error) {
@@ -152,8 +160,11 @@ export function answerErrors({ pages, waysHome, audit, log }: AnswerErrorsParts)
       await next();
     } catch (error) {
       const away = isComeAgain(ctx, error);
-      const known = away ? new AppError(comeAgain.error, 503, comeAgain.error_description)
-        : isAppError(error) ? error : new AppError('server_error', 500, 'unexpected', { cause: error });
+      const known = away
+        ? new AppError(comeAgain.error, 503, comeAgain.error_description)
+        : isAppError(error)
+          ? error
+          : new AppError('server_error', 500, 'unexpected', { cause: error });
       if (known.status >= 500) logFailedRequest(log, ctx, error);
       if (known.code === 'sign_in_lost') return showLost(ctx, waysHome, pages);
       if (wantsJson(ctx)) {
@@ -165,9 +176,12 @@ export function answerErrors({ pages, waysHome, audit, log }: AnswerErrorsParts)
         };
         return;
       }
-      const { title, message } = known.status < 500
-        ? { title: 'This cannot go on', message: known.message }
-        : known.status === 503 ? wordings.temporarily_unavailable! : broken;
+      const { title, message } =
+        known.status < 500
+          ? { title: 'This cannot go on', message: known.message }
+          : known.status === 503
+            ? wordings.temporarily_unavailable!
+            : broken;
       if (known.status < 500) {
         logRefusal(log, ctx, { status: known.status, code: known.code });
         const { requestId, address } = ctx.state as RequestState;
@@ -184,8 +198,17 @@ export function answerErrors({ pages, waysHome, audit, log }: AnswerErrorsParts)
 const pathOf = ({ path }: Pick<Context, 'path'>) => path.slice(0, 200);
 
 /** The reference on a page leads somebody here; what is our own fault has a line already. */
-function logRefusal(log: Log, { path, method, state }: Context, facts: Pick<Refusal, 'status' | 'code'> & { clientId?: string | undefined }) {
-  log.info('request.refused', { path: pathOf({ path }), method, requestId: (state as RequestState).requestId, ...facts });
+function logRefusal(
+  log: Log,
+  { path, method, state }: Context,
+  facts: Pick<Refusal, 'status' | 'code'> & { clientId?: string | undefined },
+) {
+  log.info('request.refused', {
+    path: pathOf({ path }),
+    method,
+    requestId: (state as RequestState).requestId,
+    ...facts,
+  });
 }
 
 interface Refusal {
@@ -195,9 +218,7 @@ interface Refusal {
   home: WayHome | undefined;
 }
 
-function showRefusal(
-  ctx: Context | KoaContextWithOIDC, pages: Pages, { status, code, description, home }: Refusal,
-) {
+function showRefusal(ctx: Context | KoaContextWithOIDC, pages: Pages, { status, code, description, home }: Refusal) {
   const detail = isForOwner(code) ? description : undefined;
   const wording = wordingOf(ctx.path, code, description ?? '');
   sendPage(ctx as Context, pages.error({ ...wording, detail, requestId: ctx.state.requestId, code, home }), { status });
@@ -205,12 +226,16 @@ function showRefusal(
 
 function wordingOf(path: string, code: string, description: string): Wording {
   if (code === 'server_error') return broken;
-  if (isForOwner(code) && path.startsWith(endpoints.end_session.path)) return signOutWordings[description] ?? otherSignOut;
-  return wordings[code] ?? {
-    title: 'The application asked for something we cannot do',
-    message: 'There is nothing wrong with your account, and nothing that you could do better. Tell the owner of the '
-      + 'application what is written below.',
-  };
+  if (isForOwner(code) && path.startsWith(endpoints.end_session.path))
+    return signOutWordings[description] ?? otherSignOut;
+  return (
+    wordings[code] ?? {
+      title: 'The application asked for something we cannot do',
+      message:
+        'There is nothing wrong with your account, and nothing that you could do better. Tell the owner of the ' +
+        'application what is written below.',
+    }
+  );
 }
 
 async function showLost(ctx: Context | KoaContextWithOIDC, waysHome: WaysHome, pages: Pages): Promise<void> {

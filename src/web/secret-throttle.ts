@@ -38,9 +38,13 @@ const betweenLooksMs = 50;
 const mostInLine = 4;
 const mostSenders = 10_000;
 
-export function createSecretThrottle(
-  { now = Date.now, wait = delay }: { now?: () => number; wait?: (ms: number) => Promise<unknown> } = {},
-): SecretThrottle {
+export function createSecretThrottle({
+  now = Date.now,
+  wait = delay,
+}: {
+  now?: () => number;
+  wait?: (ms: number) => Promise<unknown>;
+} = {}): SecretThrottle {
   // The one that was last seen longest ago is forgotten first: whoever has many addresses fills no memory.
   const senders = new Map<string, Sender>();
 
@@ -73,7 +77,9 @@ export function createSecretThrottle(
       }
       // It never takes longer than a minute after the last one to have some free again.
       sender.wrongUntil = Math.min(
-        Math.max(sender.wrongUntil, now()) + forgetEachMs, now() + (freeWrong + 10) * forgetEachMs);
+        Math.max(sender.wrongUntil, now()) + forgetEachMs,
+        now() + (freeWrong + 10) * forgetEachMs,
+      );
       remember(key, sender);
       if (isOverAllowance) throw tooMany();
       return false;
@@ -82,6 +88,9 @@ export function createSecretThrottle(
 }
 
 function tooMany(): AppError {
-  return new AppError('too_many_wrong_secrets', 429,
-    'too many wrong client secrets came from this address; correct the secret and try again');
+  return new AppError(
+    'too_many_wrong_secrets',
+    429,
+    'too many wrong client secrets came from this address; correct the secret and try again',
+  );
 }

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { emailKey } from '../../src/accounts/account.ts';
-import { createAccounts, type Accounts } from '../../src/accounts/accounts.ts';
-import { createAudit, type Audit } from '../../src/audit/audit.ts';
+import { type Accounts, createAccounts } from '../../src/accounts/accounts.ts';
+import { type Audit, createAudit } from '../../src/audit/audit.ts';
 import type { Database } from '../../src/database/database.ts';
 import { silentLog } from '../../src/log.ts';
 import { engines } from '../support/engines.ts';
@@ -30,37 +30,61 @@ describe.each(engines)('accounts on $name', ({ freshDatabase }) => {
     audit = createAudit(db, { log: silentLog });
     now = 1_800_000_000_000;
     accounts = createAccounts(db, audit, { now: () => now });
-    return async () => { await audit.close(); await db.close(); };
+    return async () => {
+      await audit.close();
+      await db.close();
+    };
   });
 
   test('a person is found by id, and by any spelling of the e-mail address', async () => {
     const ada = await accounts.create(
-      { email: ' Ada@Example.com ', name: 'Ada', roles: ['buyer'], passwordHash: 'hash' }, 'admin');
+      { email: ' Ada@Example.com ', name: 'Ada', roles: ['buyer'], passwordHash: 'hash' },
+      'admin',
+    );
     expect(ada).toEqual({
-      id: expect.stringMatching(/^[0-9a-f-]{36}$/), email: 'Ada@Example.com', emailVerified: true,
-      signsInByEmail: true, name: 'Ada', roles: ['buyer'], assignedRoles: ['buyer'], mappedRoles: [],
-      passwordHash: 'hash', passwordMustChange: false, createdAt: new Date(now) });
+      id: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      email: 'Ada@Example.com',
+      emailVerified: true,
+      signsInByEmail: true,
+      name: 'Ada',
+      roles: ['buyer'],
+      assignedRoles: ['buyer'],
+      mappedRoles: [],
+      passwordHash: 'hash',
+      passwordMustChange: false,
+      createdAt: new Date(now),
+    });
     expect(await accounts.findByEmail('ADA@example.com')).toEqual(ada);
     expect(await accounts.find(ada.id)).toEqual(ada);
     expect(await accounts.find('ada@example.com')).toBeUndefined();
   });
 
   test('one mailbox has one account, however it is spelled, and whoever comes at the same moment', async () => {
-    const made = await Promise.allSettled(['ada@example.com', 'ADA@example.com', 'Ada@Example.Com '].map((email) =>
-      accounts.create({ email, roles: [] }, 'admin')));
+    const made = await Promise.allSettled(
+      ['ada@example.com', 'ADA@example.com', 'Ada@Example.Com '].map((email) =>
+        accounts.create({ email, roles: [] }, 'admin'),
+      ),
+    );
     expect(made.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
-    expect(made.find(({ status }) => status === 'rejected'))
-      .toMatchObject({ reason: { code: 'account_exists', status: 409 } });
+    expect(made.find(({ status }) => status === 'rejected')).toMatchObject({
+      reason: { code: 'account_exists', status: 409 },
+    });
     expect(await accounts.list()).toHaveLength(1);
   });
 
   test('an address typed before is vouched for after an upgrade, unless somebody took that back', async () => {
     const sql = await readFile(
-      new URL('../../src/database/migrations/0003_vouched_addresses.sql', import.meta.url), 'utf8');
-    const made = await Promise.all(['typed', 'doubted', 'both'].map((name) =>
-      accounts.create({ email: `${name}@example.com`, emailVerified: false, roles: [] }, 'admin')));
-    const elsewhere = await db.transaction((tx) => accounts.createElsewhere(
-      tx, { email: 'typed@example.com', emailVerified: false }, [], 'entra'));
+      new URL('../../src/database/migrations/0003_vouched_addresses.sql', import.meta.url),
+      'utf8',
+    );
+    const made = await Promise.all(
+      ['typed', 'doubted', 'both'].map((name) =>
+        accounts.create({ email: `${name}@example.com`, emailVerified: false, roles: [] }, 'admin'),
+      ),
+    );
+    const elsewhere = await db.transaction((tx) =>
+      accounts.createElsewhere(tx, { email: 'typed@example.com', emailVerified: false }, [], 'entra'),
+    );
     await accounts.setEmailVerified(made[1]!.id, false, 'admin');
     await db.query(sql);
     const now = await Promise.all([...made, elsewhere].map(({ id }) => accounts.find(id)));
@@ -68,28 +92,46 @@ describe.each(engines)('accounts on $name', ({ freshDatabase }) => {
   });
 
   test('names are set in part, and taken away; who has two of them is called by both', async () => {
-    const { id } = await accounts.create({ email: 'ada@example.com', givenName: 'Ada', familyName: 'King', roles: [] }, 'admin');
+    const { id } = await accounts.create(
+      { email: 'ada@example.com', givenName: 'Ada', familyName: 'King', roles: [] },
+      'admin',
+    );
     expect(await accounts.find(id)).toMatchObject({ name: 'Ada King', givenName: 'Ada', familyName: 'King' });
     await accounts.setNames(id, { familyName: 'Lovelace', name: 'Countess' }, 'admin');
     expect(await accounts.find(id)).toMatchObject({ name: 'Countess', givenName: 'Ada', familyName: 'Lovelace' });
     await accounts.setNames(id, { name: '', familyName: '' }, 'admin');
     expect(await accounts.find(id)).toMatchObject({ name: 'Ada', givenName: 'Ada' });
     await expect(accounts.setNames(id, { name: 'A\nB' }, 'admin')).rejects.toMatchObject({ code: 'name_invalid' });
-    await expect(accounts.setNames('nobody', { name: 'A' }, 'admin')).rejects.toMatchObject({ code: 'account_unknown' });
+    await expect(accounts.setNames('nobody', { name: 'A' }, 'admin')).rejects.toMatchObject({
+      code: 'account_unknown',
+    });
   });
 
   test('what is no e-mail address is refused', async () => {
-    for (const email of ['', 'ada', '@example.com', 'ada@', 'a b@example.com', 'ada@exam ple.com', 'ada@a@b',
-      '<ada@example.com>', '"ada@example.com', `${'a'.repeat(250)}@example.com`]) {
-      await expect(accounts.create({ email, roles: [] }, 'admin'), email)
-        .rejects.toMatchObject({ code: 'email_invalid', status: 400 });
+    for (const email of [
+      '',
+      'ada',
+      '@example.com',
+      'ada@',
+      'a b@example.com',
+      'ada@exam ple.com',
+      'ada@a@b',
+      '<ada@example.com>',
+      '"ada@example.com',
+      `${'a'.repeat(250)}@example.com`,
+    ]) {
+      await expect(accounts.create({ email, roles: [] }, 'admin'), email).rejects.toMatchObject({
+        code: 'email_invalid',
+        status: 400,
+      });
     }
     expect(await accounts.list()).toEqual([]);
   });
 
   test('the first account is made once, however many servers start, and never where somebody is', async () => {
-    const firsts = await Promise.all(Array.from({ length: 5 }, () =>
-      accounts.createFirst({ email: 'admin@localhost', roles: ['admin'] })));
+    const firsts = await Promise.all(
+      Array.from({ length: 5 }, () => accounts.createFirst({ email: 'admin@localhost', roles: ['admin'] })),
+    );
     expect(firsts.filter((account) => account !== undefined)).toHaveLength(1);
     expect(await accounts.createFirst({ email: 'other@localhost', roles: ['admin'] })).toBeUndefined();
     expect(await accounts.list()).toHaveLength(1);
@@ -105,7 +147,9 @@ describe.each(engines)('accounts on $name', ({ freshDatabase }) => {
 
   test('the choice of a password replaces the one-time password that was proved, and no other', async () => {
     const { id } = await accounts.create(
-      { email: 'ada@example.com', roles: [], passwordHash: 'one-time', passwordMustChange: true }, 'admin');
+      { email: 'ada@example.com', roles: [], passwordHash: 'one-time', passwordMustChange: true },
+      'admin',
+    );
     expect(await accounts.choosePassword(id, 'an older one', 'thief', {})).toBeUndefined();
     const choices = ['first', 'second', 'third'];
     const won = await Promise.all(choices.map((choice) => accounts.choosePassword(id, 'one-time', choice, {})));
@@ -141,7 +185,8 @@ describe.each(engines)('accounts on $name', ({ freshDatabase }) => {
       () => accounts.setPassword('nobody', 'hash', { mustChange: true, actor: 'admin' }),
       () => accounts.setDisabled('nobody', true, 'admin'),
       () => accounts.setRoles('nobody', ['admin'], 'admin'),
-    ]) await expect(change()).rejects.toMatchObject({ code: 'account_unknown', status: 404 });
+    ])
+      await expect(change()).rejects.toMatchObject({ code: 'account_unknown', status: 404 });
     expect(await audit.list()).toEqual([]);
   });
 
@@ -168,7 +213,9 @@ describe.each(engines)('accounts on $name', ({ freshDatabase }) => {
       const ada = await admin('ada@example.com');
       for (const [at, role] of ['Admin', 'ADMIN', 'admins', 'x-admin'].entries()) {
         const { id } = await accounts.create(
-          { email: `${at}@example.com`, roles: [role], passwordHash: 'hash' }, 'test');
+          { email: `${at}@example.com`, roles: [role], passwordHash: 'hash' },
+          'test',
+        );
         await accounts.setRoles(id, [role], 'test');
       }
       await expect(accounts.setDisabled(ada.id, true, 'test')).rejects.toMatchObject(refused);
@@ -176,26 +223,39 @@ describe.each(engines)('accounts on $name', ({ freshDatabase }) => {
     });
 
     describe('one who could be kept out, or lose the role, from elsewhere does not count', () => {
-      const fromElsewhere = (mappedRoles: string[]) => db.transaction((tx) =>
-        accounts.createElsewhere(tx, { name: 'Bob', emailVerified: false }, mappedRoles, 'test'));
+      const fromElsewhere = (mappedRoles: string[]) =>
+        db.transaction((tx) =>
+          accounts.createElsewhere(tx, { name: 'Bob', emailVerified: false }, mappedRoles, 'test'),
+        );
 
       test.each<[string, () => Promise<unknown>]>([
         ['who has the role by a mapping', () => fromElsewhere(['admin'])],
-        ['who was given the role here, and signs in elsewhere alone', async () => {
-          const { id } = await fromElsewhere([]);
-          await accounts.setRoles(id, ['admin'], 'test');
-        }],
-        ['who has a password besides, and no address to sign in by', async () => {
-          const { id } = await fromElsewhere(['admin']);
-          await accounts.setRoles(id, ['admin'], 'test');
-          await accounts.setPassword(id, 'hash', { mustChange: false, actor: 'test' });
-        }],
-        ['who has an address to sign in by, and no password', () =>
-          accounts.create({ email: 'bob@example.com', roles: ['admin'] }, 'test')],
-        ['who has a password, and the role by a mapping', async () => {
-          const bob = await accounts.create({ email: 'bob@example.com', roles: [], passwordHash: 'hash' }, 'test');
-          await db.transaction((tx) => accounts.updateFromElsewhere(tx, bob, bob, ['admin'], 'test'));
-        }],
+        [
+          'who was given the role here, and signs in elsewhere alone',
+          async () => {
+            const { id } = await fromElsewhere([]);
+            await accounts.setRoles(id, ['admin'], 'test');
+          },
+        ],
+        [
+          'who has a password besides, and no address to sign in by',
+          async () => {
+            const { id } = await fromElsewhere(['admin']);
+            await accounts.setRoles(id, ['admin'], 'test');
+            await accounts.setPassword(id, 'hash', { mustChange: false, actor: 'test' });
+          },
+        ],
+        [
+          'who has an address to sign in by, and no password',
+          () => accounts.create({ email: 'bob@example.com', roles: ['admin'] }, 'test'),
+        ],
+        [
+          'who has a password, and the role by a mapping',
+          async () => {
+            const bob = await accounts.create({ email: 'bob@example.com', roles: [], passwordHash: 'hash' }, 'test');
+            await db.transaction((tx) => accounts.updateFromElsewhere(tx, bob, bob, ['admin'], 'test'));
+          },
+        ],
       ])('%s', async (_who, become) => {
         const ada = await admin('ada@example.com');
         await become();
@@ -216,8 +276,11 @@ describe.each(engines)('accounts on $name', ({ freshDatabase }) => {
 
     test('two who put out one another at the same moment leave one', async () => {
       const people = await Promise.all(['ada', 'bob'].map((name) => admin(`${name}@example.com`)));
-      const done = await Promise.allSettled(people.map(({ id }, index) =>
-        (index === 0 ? accounts.setDisabled(id, true, 'test') : accounts.setRoles(id, [], 'test'))));
+      const done = await Promise.allSettled(
+        people.map(({ id }, index) =>
+          index === 0 ? accounts.setDisabled(id, true, 'test') : accounts.setRoles(id, [], 'test'),
+        ),
+      );
       expect(done.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
       expect(done.find(({ status }) => status === 'rejected')).toMatchObject({ reason: refused });
     });
@@ -239,8 +302,12 @@ describe.each(engines)('accounts on $name', ({ freshDatabase }) => {
     await accounts.rehash(id, 'c', 'd');
     const rows = (await audit.list()).reverse();
     expect(rows.map(({ event, actor, subject }) => [event, actor, subject])).toEqual([
-      ['account.created', 'admin-1', id], ['account.password_set', 'admin-2', id], ['account.password_set', id, id],
-      ['account.roles_set', 'admin-3', id], ['account.disabled', 'admin-4', id]]);
+      ['account.created', 'admin-1', id],
+      ['account.password_set', 'admin-2', id],
+      ['account.password_set', id, id],
+      ['account.roles_set', 'admin-3', id],
+      ['account.disabled', 'admin-4', id],
+    ]);
     expect(rows[2]).toMatchObject({ requestId: 'request-1', address: '192.0.2.1' });
     expect(await audit.verify()).toMatchObject({ ok: true, checked: 5 });
   });

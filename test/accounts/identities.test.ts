@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import type { Database } from '../../src/database/database.ts';
 import { createIdentities, type Identities } from '../../src/accounts/identities.ts';
-import { createSeal } from '../../src/keys/seal.ts';
+import type { Database } from '../../src/database/database.ts';
 import { createUpstreamSessions, type UpstreamSessions } from '../../src/entra/upstream-sessions.ts';
+import { createSeal } from '../../src/keys/seal.ts';
 import { engines } from '../support/engines.ts';
 
 const method = 'entra';
@@ -37,8 +37,10 @@ describe.each(engines)('on $name', ({ freshDatabase }) => {
       await link('entra|public|t|two', 'a');
       const [one, two] = ['entra|public|t|one', 'entra|public|t|two'];
       expect((await identities.of('a')).map(({ externalId }) => externalId)).toEqual([one, two]);
-      expect(await identities.find(method, one!))
-        .toMatchObject({ accountId: 'a', linkedAt: new Date(1_700_000_000_000) });
+      expect(await identities.find(method, one!)).toMatchObject({
+        accountId: 'a',
+        linkedAt: new Date(1_700_000_000_000),
+      });
       expect(await identities.find(method, 'entra|public|T|one')).toBeUndefined();
     });
 
@@ -67,7 +69,8 @@ describe.each(engines)('on $name', ({ freshDatabase }) => {
       await db.query(
         `update upstream_sessions set sealed_refresh_token =
            (select sealed_refresh_token from upstream_sessions where id = $1) where id = $2`,
-        [one, two]);
+        [one, two],
+      );
       await expect(sessions.find(two)).rejects.toMatchObject({ code: 'sealed_value_damaged' });
     });
 

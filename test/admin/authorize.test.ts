@@ -1,12 +1,14 @@
 import { generateKeyPairSync, sign } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 
-import { startAdministration, type AdminAnswer, type AdminServer } from '../support/admin.ts';
+import { type AdminAnswer, type AdminServer, startAdministration } from '../support/admin.ts';
 import { ordersApi, secret } from '../support/signet.ts';
 import { decode, signIn, tokenRequest } from '../support/user-agent.ts';
 
 let server: AdminServer;
-beforeAll(async () => { server = await startAdministration(); });
+beforeAll(async () => {
+  server = await startAdministration();
+});
 afterAll(() => server.close());
 beforeEach(async () => {
   await server.store.accounts.setRoles(server.accountId, ['admin'], 'test');
@@ -26,7 +28,8 @@ const unchanged = async () => (await server.store.keyring.list()).map(({ kid, st
 
 function expectRefused(answer: AdminAnswer, status: number, error: string): void {
   expect(answer).toMatchObject({
-    status, body: { error, error_description: expect.any(String), request_id: answer.headers.get('x-request-id') },
+    status,
+    body: { error, error_description: expect.any(String), request_id: answer.headers.get('x-request-id') },
   });
   expect(answer.headers.get('content-type')).toMatch(/^application\/json/);
   expect(answer.headers.get('cache-control')).toBe('no-store');
@@ -57,10 +60,13 @@ describe('an administrator', () => {
 
   test.each<[what: string, act: (id: string) => Promise<unknown>]>([
     ['signed out everywhere', (id) => server.store.accounts.signOut(id, 'test')],
-    ['given a new password', async (id) => {
-      const { passwordHash } = (await server.store.accounts.find(id))!;
-      await server.store.accounts.setPassword(id, passwordHash!, { mustChange: false, actor: 'test' });
-    }],
+    [
+      'given a new password',
+      async (id) => {
+        const { passwordHash } = (await server.store.accounts.find(id))!;
+        await server.store.accounts.setPassword(id, passwordHash!, { mustChange: false, actor: 'test' });
+      },
+    ],
   ])('who was %s is refused at once, and acts no more', async (_what, act) => {
     const token = await server.personToken();
     expect(await server.call('/keys', { token })).toMatchObject({ status: 200 });
@@ -83,7 +89,9 @@ describe('an administrator', () => {
     await vi.waitFor(async () => {
       const refusals = await server.store.audit.list({ event: 'admin.refused' });
       expect(refusals.find((row) => row.requestId === requestId)).toMatchObject({
-        actor: server.accountId, clientId: 'spa', address: '127.0.0.1',
+        actor: server.accountId,
+        clientId: 'spa',
+        address: '127.0.0.1',
         detail: { error: 'invalid_token', method: 'POST', path: '/admin/api/v1/keys/prepare' },
       });
     }, 5_000);
@@ -134,18 +142,31 @@ describe('a service', () => {
   });
 
   test('that was registered and is disabled is refused at once', async () => {
-    const { application, secret: registered } = await server.store.clients.register({
-      name: 'Temporary', type: 'service', access: { [server.administration]: ['admin:read'] }, redirectUris: [],
-      postLogoutRedirectUris: [], origins: [], firstParty: false, pkce: 'required', refreshTokens: false,
-    }, 'test');
+    const { application, secret: registered } = await server.store.clients.register(
+      {
+        name: 'Temporary',
+        type: 'service',
+        access: { [server.administration]: ['admin:read'] },
+        redirectUris: [],
+        postLogoutRedirectUris: [],
+        origins: [],
+        firstParty: false,
+        pkce: 'required',
+        refreshTokens: false,
+      },
+      'test',
+    );
     const { clientId } = application;
     const asked = { grant_type: 'client_credentials', resource: server.administration };
     const { body } = await tokenRequest(server.issuer, asked, { clientId, secret: registered });
     await server.store.clients.setDisabled(clientId, true, 'test');
     // This server may have read the application just before, and remembers it for five seconds.
-    await vi.waitFor(async () => {
-      expectRefused(await server.call('/keys', { token: body.access_token }), 401, 'invalid_token');
-    }, { timeout: 10_000, interval: 500 });
+    await vi.waitFor(
+      async () => {
+        expectRefused(await server.call('/keys', { token: body.access_token }), 401, 'invalid_token');
+      },
+      { timeout: 10_000, interval: 500 },
+    );
   });
 });
 
@@ -182,8 +203,13 @@ describe('whoever has no access token for the administration', () => {
     const [header = '', payload = '', signature = ''] = token.split('.');
     const none = `${Buffer.from('{"alg":"none","typ":"at+jwt"}').toString('base64url')}.${payload}.`;
     const forgeries = [
-      forged(token), forged(token, { aud: server.administration }), none, `${header}.${payload}.`, 'garbage',
-      `${person.split('.').slice(0, 2).join('.')}.${signature}`, `${header}.${person.split('.')[1]}.${signature}`,
+      forged(token),
+      forged(token, { aud: server.administration }),
+      none,
+      `${header}.${payload}.`,
+      'garbage',
+      `${person.split('.').slice(0, 2).join('.')}.${signature}`,
+      `${header}.${person.split('.')[1]}.${signature}`,
     ];
     for (const forgery of forgeries) {
       const { status, headers } = await server.call('/keys/rotate', { token: forgery, body: {} });

@@ -1,11 +1,13 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { startAdministration, type AdminServer } from '../support/admin.ts';
+import { type AdminServer, startAdministration } from '../support/admin.ts';
 import { ordersApi } from '../support/signet.ts';
 import { statusBit } from '../support/status.ts';
 import { decode, signIn, tokenRequest } from '../support/user-agent.ts';
 
 let server: AdminServer;
-beforeAll(async () => { server = await startAdministration(); });
+beforeAll(async () => {
+  server = await startAdministration();
+});
 afterAll(() => server.close());
 beforeEach(() => server.store.accounts.setRoles(server.accountId, ['admin'], 'test'));
 
@@ -18,17 +20,23 @@ describe('an administrator', () => {
     const token = await server.serviceToken('operator');
     const [tokens, others] = [await somebody(), await somebody()];
     const { body } = await server.call(`/accounts/${server.accountId}/grants`, { token });
-    expect(body.grants.slice(-1)).toEqual([{
-      grantId: expect.any(String), clientId: 'spa', audiences: [ordersApi],
-      since: expect.any(String), until: expect.any(String),
-    }]);
+    expect(body.grants.slice(-1)).toEqual([
+      {
+        grantId: expect.any(String),
+        clientId: 'spa',
+        audiences: [ordersApi],
+        since: expect.any(String),
+        until: expect.any(String),
+      },
+    ]);
     const [grantId] = String(decode(tokens.access_token).payload.jti).split('.');
     const ended = await server.call(`/grants/${grantId}/revoke`, { token, body: {} });
     expect(ended).toMatchObject({ status: 200, body: { grantId, accountId: server.accountId, clientId: 'spa' } });
     expect([await statusBit(tokens.access_token), await statusBit(others.access_token)]).toEqual([1, 0]);
     expect([(await refreshed(tokens)).status, (await refreshed(others)).status]).toEqual([400, 200]);
     expect(await server.call(`/grants/${grantId}/revoke`, { token, body: {} })).toMatchObject({
-      status: 404, body: { error: 'grant_unknown' },
+      status: 404,
+      body: { error: 'grant_unknown' },
     });
   });
 

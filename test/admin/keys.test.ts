@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
-import { startAdministration, type AdminServer } from '../support/admin.ts';
+import { type AdminServer, startAdministration } from '../support/admin.ts';
 import { nextKey } from '../support/rotation.ts';
 import { leaksIn } from '../support/secrets.ts';
 import { everythingIn } from '../support/stored.ts';
@@ -42,7 +42,9 @@ const jwks = async (headers?: Record<string, string>) => {
 };
 const post = (path: string, body: unknown = {}) => server.call(path, { token, body });
 /** Another token for the same person, under the key that signs now. */
-const renewToken = async () => { token = await server.personToken(); };
+const renewToken = async () => {
+  token = await server.personToken();
+};
 const refresh = (refreshToken: string) =>
   tokenRequest(server.issuer, { grant_type: 'refresh_token', refresh_token: refreshToken });
 const audited = async (event: string) => server.store.audit.list({ event });
@@ -101,8 +103,11 @@ describe('an ordinary rotation', () => {
     const { headers } = await post('/keys/rotate');
     expect(await audited('key.activated')).toMatchObject([
       {
-        actor: server.accountId, clientId: 'spa', subject: next,
-        requestId: headers.get('x-request-id'), address: '127.0.0.1',
+        actor: server.accountId,
+        clientId: 'spa',
+        subject: next,
+        requestId: headers.get('x-request-id'),
+        address: '127.0.0.1',
       },
       { actor: 'schedule' },
     ]);
@@ -112,8 +117,11 @@ describe('an ordinary rotation', () => {
     const { next } = await ripe();
     token = await server.serviceToken('operator');
     await post('/keys/rotate');
-    expect((await audited('key.activated'))[0])
-      .toMatchObject({ actor: 'operator', clientId: 'operator', subject: next });
+    expect((await audited('key.activated'))[0]).toMatchObject({
+      actor: 'operator',
+      clientId: 'operator',
+      subject: next,
+    });
   });
 });
 
@@ -148,11 +156,13 @@ describe('what is shown', () => {
     };
     expect(await seen()).toMatchObject({
       seenBy: [{ kind: 'service', name: 'orders', address: '127.0.0.1', fetches: 2 }],
-      unseenBy: [], silent: [{ name: 'stock', fetches: 1 }],
+      unseenBy: [],
+      silent: [{ name: 'stock', fetches: 1 }],
     });
     // Long ago and just now: it comes regularly, and has not been here since the key was published.
     await server.store.db.query(
-      `update jwks_consumers set first_seen_at = first_seen_at - 90000000, fetches = 2 where name = 'stock'`);
+      `update jwks_consumers set first_seen_at = first_seen_at - 90000000, fetches = 2 where name = 'stock'`,
+    );
     expect(await seen()).toMatchObject({ unseenBy: [{ name: 'stock' }], silent: [] });
 
     const fresh = await fetchJwks({ ...asStock, 'If-None-Match': etag });
@@ -168,7 +178,10 @@ describe('what is shown', () => {
     const { body } = await post('/keys/rotate', { dryRun: true });
     const [active, next] = await jwks();
     expect(body.timeline.map(({ event, kid }: any) => [event, kid])).toEqual([
-      ['signs', next], ['retired', active], ['standby', null], ['leaves', active],
+      ['signs', next],
+      ['retired', active],
+      ['standby', null],
+      ['leaves', active],
     ]);
     const refusing = (verifiers: any[]) =>
       verifiers.filter(({ refuses }) => refuses.length > 0).map(({ verifier }) => verifier);
@@ -190,7 +203,8 @@ describe('an unsafe step', () => {
       const { status, body } = await post(path);
       expect(status).toBe(409);
       expect(body).toMatchObject({
-        error: 'key_step_unsafe', hint: `wait until ${signsFrom}, or force it and say why`,
+        error: 'key_step_unsafe',
+        hint: `wait until ${signsFrom}, or force it and say why`,
         would_break: { until: signsFrom },
       });
       expect(body.would_break.verifiers.map(({ verifier }: any) => verifier)).toContain('one-hour cache, no refetch');
@@ -285,20 +299,30 @@ describe('an emergency', () => {
   test('leaves a record of the incident', async () => {
     const { first, next } = await ripe();
     const { headers, body } = await post(`/keys/${first}/revoke`, { reason: 'seen on a laptop' });
-    expect(await audited('key.incident')).toMatchObject([{
-      subject: first, actor: server.accountId, clientId: 'spa',
-      requestId: headers.get('x-request-id'), address: '127.0.0.1',
-      detail: {
-        reason: 'seen on a laptop', was: 'active', successor: next,
-        verifiersFollowBy: body.verifiersFollowBy, signedValidUntil: body.signedValidUntil,
+    expect(await audited('key.incident')).toMatchObject([
+      {
+        subject: first,
+        actor: server.accountId,
+        clientId: 'spa',
+        requestId: headers.get('x-request-id'),
+        address: '127.0.0.1',
+        detail: {
+          reason: 'seen on a laptop',
+          was: 'active',
+          successor: next,
+          verifiersFollowBy: body.verifiersFollowBy,
+          signedValidUntil: body.signedValidUntil,
+        },
       },
-    }]);
+    ]);
   });
 
   test('leaves refresh tokens: what the revoked key signed is exchanged for what the new one signs', async () => {
     const { tokens } = await signIn(server.issuer);
     const first = decode(tokens.refresh_token).header.kid;
-    const { body: { activeKid: next } } = await post(`/keys/${first}/revoke`, { reason: 'why' });
+    const {
+      body: { activeKid: next },
+    } = await post(`/keys/${first}/revoke`, { reason: 'why' });
     const refreshed = await refresh(tokens.refresh_token);
     expect(refreshed.status).toBe(200);
     for (const name of ['access_token', 'refresh_token', 'id_token']) {
@@ -309,9 +333,13 @@ describe('an emergency', () => {
 
   test('does not let an ID token of the revoked key sign anybody out', async () => {
     const { agent, tokens } = await signIn(server.issuer);
-    const end = (hint: string) => agent.visit(`${server.issuer}/session/end?${new URLSearchParams({
-      id_token_hint: hint, post_logout_redirect_uri: 'https://app.example.com/',
-    })}`);
+    const end = (hint: string) =>
+      agent.visit(
+        `${server.issuer}/session/end?${new URLSearchParams({
+          id_token_hint: hint,
+          post_logout_redirect_uri: 'https://app.example.com/',
+        })}`,
+      );
     await post(`/keys/${decode(tokens.id_token).header.kid}/revoke`, { reason: 'why' });
     const answer = await end(tokens.id_token);
     expect([answer.status, new URL(answer.url).origin]).toEqual([200, server.issuer]);
@@ -346,9 +374,11 @@ describe('the master key', () => {
 });
 
 describe('where keys wait until they were seen', () => {
-  beforeAll(() => open({
-    keys: { promote: 'when-seen', promoteTimeLimit: '3d', jwksClientNetworks: ['127.0.0.1'] },
-  }));
+  beforeAll(() =>
+    open({
+      keys: { promote: 'when-seen', promoteTimeLimit: '3d', jwksClientNetworks: ['127.0.0.1'] },
+    }),
+  );
   afterAll(close);
 
   test('a ready key is not put to use before those who come regularly have fetched it', async () => {
@@ -360,18 +390,21 @@ describe('where keys wait until they were seen', () => {
     await server.call('/keys', { token }); // writes the count
     // 25 hours later, with "orders" as it was; and the revocation long ago, since after one nobody is waited for.
     await server.store.db.query(
-      'update signing_keys set prepared_at = prepared_at - 90000000, revoked_at = revoked_at - 9000000000');
+      'update signing_keys set prepared_at = prepared_at - 90000000, revoked_at = revoked_at - 9000000000',
+    );
     await server.store.db.query(`update jwks_consumers set fetches = 2, first_seen_at = first_seen_at - 90000000,
       newest_prepared_at = newest_prepared_at - 90000000`);
     expect(await post('/keys/rotate')).toMatchObject({
       status: 409,
       body: { error: 'key_step_unsafe', would_break: { verifiers: [], consumers: ['orders (127.0.0.1)'] } },
     });
-    await server.store.db.query(
-      'update signing_keys set activated_at = activated_at - 9000000000 where kid = $1', [first]);
+    await server.store.db.query('update signing_keys set activated_at = activated_at - 9000000000 where kid = $1', [
+      first,
+    ]);
     await post('/keys/rekey'); // any act makes the server look
     expect((await server.call('/keys', { token })).body.next).toMatchObject({
-      step: 'activate', waitingFor: ['orders (127.0.0.1)'],
+      step: 'activate',
+      waitingFor: ['orders (127.0.0.1)'],
     });
     expect(await activeKid()).toBe(first);
 

@@ -14,9 +14,11 @@ interface Import {
   isLate: boolean;
 }
 
-const sources = new Map(readdirSync(root, { recursive: true, encoding: 'utf8' })
-  .filter((path) => path.endsWith('.ts'))
-  .map((path) => [path, withoutComments(readFileSync(join(root, path), 'utf8'))]));
+const sources = new Map(
+  readdirSync(root, { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith('.ts'))
+    .map((path) => [path, withoutComments(readFileSync(join(root, path), 'utf8'))]),
+);
 const imports = [...sources].flatMap(([from, code]) => importsOf(from, code));
 
 // Higher may use lower: `main`, `cli` → `server` → … → `errors`, `log`. Those of one line do not know one another.
@@ -69,8 +71,11 @@ function problemWith({ from, to, typeOnly }: Import): string | undefined {
   const [user, used] = [partOf(from), partOf(to)];
   const problem = `${from} ${typeOnly ? 'names a type of' : 'uses'} ${to}`;
   if (user === 'verifier') {
-    const allowed = used === 'verifier' || to.startsWith('node:')
-      || ofVerifier.packages.includes(to) || (typeOnly && ofVerifier.types.includes(to));
+    const allowed =
+      used === 'verifier' ||
+      to.startsWith('node:') ||
+      ofVerifier.packages.includes(to) ||
+      (typeOnly && ofVerifier.types.includes(to));
     return allowed ? undefined : `${problem}: the verifier is a package of its own`;
   }
   if (typeOnly) return undefined;
@@ -92,25 +97,35 @@ function layerOf(part: string): number {
 }
 
 function importsOf(from: string, code: string): Import[] {
-  const statements = [...code.matchAll(/^(?:import|export)\s+([^'"`;]*?\sfrom\s+)?'([^']+)'/gm)]
-    .map(([, names = '', specifier]) => ({
+  const statements = [...code.matchAll(/^(?:import|export)\s+([^'"`;]*?\sfrom\s+)?'([^']+)'/gm)].map(
+    ([, names = '', specifier]) => ({
       specifier: specifier!,
       typeOnly: names.startsWith('type ') || /^\{\s*(type [^,}]+,?\s*)+\}\s+from/.test(names),
       isLate: false,
-    }));
-  const calls = [...code.matchAll(/\b(?:import|require)\(\s*'([^']+)'/g)]
-    .map(([, specifier]) => ({ specifier: specifier!, typeOnly: false, isLate: true }));
+    }),
+  );
+  const calls = [...code.matchAll(/\b(?:import|require)\(\s*'([^']+)'/g)].map(([, specifier]) => ({
+    specifier: specifier!,
+    typeOnly: false,
+    isLate: true,
+  }));
   return [...statements, ...calls].map(({ specifier, typeOnly, isLate }) => ({
-    from, typeOnly, isLate, to: specifier.startsWith('.') ? relative(root, join(root, dirname(from), specifier)) : specifier,
+    from,
+    typeOnly,
+    isLate,
+    to: specifier.startsWith('.') ? relative(root, join(root, dirname(from), specifier)) : specifier,
   }));
 }
 
 function withoutComments(code: string): string {
-  return code.replaceAll(/\/\*[^]*?\*\//g, '').replaceAll(/(^|\s)\/\/.*$/gm, '$1');
+  return code.replaceAll(/\/\*[\s\S]*?\*\//g, '').replaceAll(/(^|\s)\/\/.*$/gm, '$1');
 }
 
 const filesWith = (pattern: RegExp) =>
-  [...sources].filter(([, code]) => pattern.test(code)).map(([path]) => path).sort();
+  [...sources]
+    .filter(([, code]) => pattern.test(code))
+    .map(([path]) => path)
+    .sort();
 
 describe('who may know whom', () => {
   test('an import leads to a lower layer, and a package stays with its keeper', () => {
@@ -129,12 +144,14 @@ describe('who may know whom', () => {
       `import * as oidc from 'oidc-provider';`,
       `import { startServer } from '../server.ts';`,
       `import { hash } from '../unheard-of/file.ts';`,
-    ]) expect(objections('signin/routes.ts', code), code).toBe(1);
+    ])
+      expect(objections('signin/routes.ts', code), code).toBe(1);
     for (const code of [
       `import type { Issuer } from '../issuer/issuer.ts';`,
       `import { type Issuer, type Other } from '../issuer/issuer.ts';`,
       `import { emailKey } from '../accounts/account.ts';`,
-    ]) expect(objections('signin/routes.ts', code), code).toBe(0);
+    ])
+      expect(objections('signin/routes.ts', code), code).toBe(0);
     expect(objections('verifier/koa.ts', `import Koa from 'koa';`)).toBe(1);
     expect(objections('verifier/koa.ts', `import type { AppError } from '../errors.ts';`)).toBe(1);
     expect(objections('verifier/koa.ts', `import type { Context } from 'koa';`)).toBe(0);
@@ -173,8 +190,11 @@ describe('what only one file may touch', () => {
   });
 
   const migrations = readdirSync(join(root, 'database/migrations'));
-  const tables = migrations.flatMap((name) => [...readFileSync(join(root, 'database/migrations', name), 'utf8')
-    .matchAll(/^create table (\w+)/gm)].map(([, table]) => table!));
+  const tables = migrations.flatMap((name) =>
+    [...readFileSync(join(root, 'database/migrations', name), 'utf8').matchAll(/^create table (\w+)/gm)].map(
+      ([, table]) => table!,
+    ),
+  );
 
   test.each(tables)('the table %s is written and read in one folder', (table) => {
     const users = filesWith(new RegExp(`\\b(from|into|update|join)\\s+${table}\\b`));

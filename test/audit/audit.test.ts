@@ -1,8 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
-
-import { createRefusals } from '../../src/audit/refusals.ts';
-import { createAudit } from '../../src/audit/audit.ts';
 import type { Audit, AuditQuery } from '../../src/audit/audit.ts';
+import { createAudit } from '../../src/audit/audit.ts';
+import { createRefusals } from '../../src/audit/refusals.ts';
 import type { Database } from '../../src/database/database.ts';
 import { migrate } from '../../src/database/migrate.ts';
 import { openDatabase } from '../../src/database/open.ts';
@@ -56,13 +55,27 @@ describe.each(engines)('the audit trail on $name', ({ freshUrl }) => {
     test('are read back as they happened, newest first', async () => {
       await act('one', { reason: 'left', fields: ['name'] });
       clock += 1000;
-      await db.transaction((tx) => audit.append(tx, {
-        event: 'application.registered', actor: 'admin', subject: 'spa', clientId: 'console', requestId: 'r1', address: '::1',
-      }));
+      await db.transaction((tx) =>
+        audit.append(tx, {
+          event: 'application.registered',
+          actor: 'admin',
+          subject: 'spa',
+          clientId: 'console',
+          requestId: 'r1',
+          address: '::1',
+        }),
+      );
       expect(await audit.list()).toMatchObject([
         {
-          seq: 2, at: start + 1000, event: 'application.registered', actor: 'admin', subject: 'spa', clientId: 'console',
-          requestId: 'r1', address: '::1', detail: {},
+          seq: 2,
+          at: start + 1000,
+          event: 'application.registered',
+          actor: 'admin',
+          subject: 'spa',
+          clientId: 'console',
+          requestId: 'r1',
+          address: '::1',
+          detail: {},
         },
         { seq: 1, at: start, event: 'account.disabled', subject: 'one', detail: { reason: 'left', fields: ['name'] } },
       ]);
@@ -70,21 +83,32 @@ describe.each(engines)('the audit trail on $name', ({ freshUrl }) => {
 
     test('are gone where the act itself was rolled back, and leave no gap', async () => {
       await act('one');
-      await expect(db.transaction(async (tx) => {
-        await audit.append(tx, { event: 'account.disabled', subject: 'two' });
-        throw new Error('the act failed');
-      })).rejects.toThrow('the act failed');
+      await expect(
+        db.transaction(async (tx) => {
+          await audit.append(tx, { event: 'account.disabled', subject: 'two' });
+          throw new Error('the act failed');
+        }),
+      ).rejects.toThrow('the act failed');
       await act('three');
-      expect((await audit.list()).map(({ subject, seq }) => [subject, seq])).toEqual([['three', 2], ['one', 1]]);
+      expect((await audit.list()).map(({ subject, seq }) => [subject, seq])).toEqual([
+        ['three', 2],
+        ['one', 1],
+      ]);
       expect(await audit.verify()).toMatchObject({ ok: true, checked: 2 });
     });
 
     test('form one chain, however many processes append together', async () => {
       const other = await openDatabase(url);
       const elsewhere = createAudit(other, { log });
-      await Promise.all(Array.from({ length: 20 }, (_, index) => (index % 2 === 0
-        ? act(`person ${index}`)
-        : other.transaction((tx) => elsewhere.append(tx, { event: 'account.disabled', subject: `person ${index}` })))));
+      await Promise.all(
+        Array.from({ length: 20 }, (_, index) =>
+          index % 2 === 0
+            ? act(`person ${index}`)
+            : other.transaction((tx) =>
+                elsewhere.append(tx, { event: 'account.disabled', subject: `person ${index}` }),
+              ),
+        ),
+      );
       await other.close();
       expect(await audit.verify()).toMatchObject({ ok: true, checked: 20 });
     });
@@ -103,7 +127,7 @@ describe.each(engines)('the audit trail on $name', ({ freshUrl }) => {
   });
 
   describe('a chain that somebody has worked on', () => {
-    const sql = (text: string) => async () => void await db.query(text);
+    const sql = (text: string) => async () => void (await db.query(text));
     const swap = (a: number, b: number) => async () => {
       await db.query(`update audit_events set seq = -1 where seq = ${a}`);
       await db.query(`update audit_events set seq = ${a} where seq = ${b}`);
@@ -116,8 +140,17 @@ describe.each(engines)('the audit trail on $name', ({ freshUrl }) => {
     });
 
     test.each([
-      ['id', 'x'], ['at', 5], ['event', 'x'], ['actor', 'x'], ['subject', 'x'], ['client_id', 'x'], ['request_id', 'x'],
-      ['address', 'x'], ['detail', '{"x":1}'], ['previous_hash', 'x'], ['hash', 'x'],
+      ['id', 'x'],
+      ['at', 5],
+      ['event', 'x'],
+      ['actor', 'x'],
+      ['subject', 'x'],
+      ['client_id', 'x'],
+      ['request_id', 'x'],
+      ['address', 'x'],
+      ['detail', '{"x":1}'],
+      ['previous_hash', 'x'],
+      ['hash', 'x'],
     ])('a changed %s is found', async (column, value) => {
       await acts(6);
       await db.query(`update audit_events set ${column} = $1 where seq = 4`, [value]);
@@ -132,13 +165,23 @@ describe.each(engines)('the audit trail on $name', ({ freshUrl }) => {
       ['a row taken out of the chain', sql('update audit_events set seq = null where seq = 3'), 3, 'removed'],
       ['neighbours exchanged', swap(3, 4), 3, 'reordered'],
       ['distant rows exchanged', swap(2, 6), 2, 'reordered'],
-      ['a row removed and the gap closed', async () => {
-        await db.query('delete from audit_events where seq = 3');
-        for (const seq of [4, 5, 6]) await db.query('update audit_events set seq = $1 - 1 where seq = $1', [seq]);
-        await db.query('update audit_head set seq = 5');
-      }, 3, 'removed'],
-      ['a row put at the end', sql(`insert into audit_events (id, at, event, detail, seq, previous_hash, hash)
-        values ('x', 1, 'x', '{}', 7, 'x', 'x')`), 7, 'changed'],
+      [
+        'a row removed and the gap closed',
+        async () => {
+          await db.query('delete from audit_events where seq = 3');
+          for (const seq of [4, 5, 6]) await db.query('update audit_events set seq = $1 - 1 where seq = $1', [seq]);
+          await db.query('update audit_head set seq = 5');
+        },
+        3,
+        'removed',
+      ],
+      [
+        'a row put at the end',
+        sql(`insert into audit_events (id, at, event, detail, seq, previous_hash, hash)
+        values ('x', 1, 'x', '{}', 7, 'x', 'x')`),
+        7,
+        'changed',
+      ],
       ['the last row forgotten by the head', sql('update audit_head set seq = 5'), 6, 'added'],
       ['a forged head', sql(`update audit_head set hash = 'x'`), 6, 'changed'],
     ])('%s is found, and where', async (_what, work, seq, problem) => {
@@ -153,19 +196,28 @@ describe.each(engines)('the audit trail on $name', ({ freshUrl }) => {
       const forged = await openDatabase(await freshUrl());
       await migrate(forged);
       const forger = createAudit(forged, { log, now: () => clock });
-      const { rows: [third] } = await db.query<{ hash: string }>('select hash from audit_events where seq = 3');
+      const {
+        rows: [third],
+      } = await db.query<{ hash: string }>('select hash from audit_events where seq = 3');
       await forged.query('update audit_head set seq = 3, hash = $1', [third!.hash]);
       await forged.transaction((tx) => forger.append(tx, { event: 'account.disabled', subject: 'somebody else' }));
-      const { rows: [row] } = await forged.query('select id, actor, subject, hash from audit_events');
+      const {
+        rows: [row],
+      } = await forged.query('select id, actor, subject, hash from audit_events');
       await forged.close();
-      await db.query('update audit_events set id = $1, actor = $2, subject = $3, hash = $4 where seq = 4',
-        [row!.id!, row!.actor!, row!.subject!, row!.hash!]);
+      await db.query('update audit_events set id = $1, actor = $2, subject = $3, hash = $4 where seq = 4', [
+        row!.id!,
+        row!.actor!,
+        row!.subject!,
+        row!.hash!,
+      ]);
       expect(await audit.verify()).toEqual({ ok: false, seq: 4, problem: 'changed' });
     });
 
     test('longer than a page is walked to its end', async () => {
       await db.transaction(async (tx) => {
-        for (let index = 0; index < 1_010; index += 1) await audit.append(tx, { event: 'account.enabled', subject: `${index}` });
+        for (let index = 0; index < 1_010; index += 1)
+          await audit.append(tx, { event: 'account.enabled', subject: `${index}` });
       });
       expect(await audit.verify()).toMatchObject({ ok: true, checked: 1_010 });
       await swap(499, 1_003)();
@@ -178,7 +230,11 @@ describe.each(engines)('the audit trail on $name', ({ freshUrl }) => {
       for (const subject of ['one', 'two', 'three']) audit.record({ event: 'signin.succeeded', subject });
       expect(await rowCount()).toBe(0);
       const rows = (await audit.list()).map(({ subject, seq }) => [subject, seq]);
-      expect(rows).toEqual([['three', null], ['two', null], ['one', null]]);
+      expect(rows).toEqual([
+        ['three', null],
+        ['two', null],
+        ['one', null],
+      ]);
       expect(await audit.verify()).toMatchObject({ ok: true, checked: 0 });
     });
 
@@ -222,15 +278,26 @@ describe.each(engines)('the audit trail on $name', ({ freshUrl }) => {
     });
 
     test('that a thousand strangers cause is a handful of rows, and a sign-in among them is recorded', async () => {
-      const refusal = { event: 'token.refused' as const, detail: { error: 'invalid_client', description: 'x'.repeat(12_000) } };
+      const refusal = {
+        event: 'token.refused' as const,
+        detail: { error: 'invalid_client', description: 'x'.repeat(12_000) },
+      };
       for (let index = 0; index < 1_000; index += 1) {
         audit.record({ ...refusal, address: '192.0.2.1', requestId: `r${index}` });
         if (index === 500) audit.record({ event: 'signin.refused', subject: 'ada', address: '192.0.2.1' });
       }
       await audit.close();
       const rows = await createAudit(db, { log }).list();
-      expect(rows.map(({ event, subject, requestId, address, detail }) =>
-        [event, subject, requestId, address, detail.error, detail.times])).toEqual([
+      expect(
+        rows.map(({ event, subject, requestId, address, detail }) => [
+          event,
+          subject,
+          requestId,
+          address,
+          detail.error,
+          detail.times,
+        ]),
+      ).toEqual([
         ['token.refused', undefined, undefined, '192.0.2.1', 'invalid_client', 999],
         ['signin.refused', 'ada', undefined, '192.0.2.1', undefined, undefined],
         ['token.refused', undefined, 'r0', '192.0.2.1', 'invalid_client', undefined],
@@ -253,8 +320,10 @@ describe.each(engines)('the audit trail on $name', ({ freshUrl }) => {
       const networked = createAudit(db, { log, networkOf: (address) => address.split('::')[0]! });
       for (let index = 0; index < 3_000; index += 1) {
         networked.record({
-          event: (['userinfo.refused', 'token.refused', 'authorization.refused'] as const)[index % 3]!, clientId: `app${index % 7}`,
-          address: `2001:db8::${index}`, detail: { error: `e${index % 5}` },
+          event: (['userinfo.refused', 'token.refused', 'authorization.refused'] as const)[index % 3]!,
+          clientId: `app${index % 7}`,
+          address: `2001:db8::${index}`,
+          detail: { error: `e${index % 5}` },
         });
       }
       await networked.close();
@@ -274,7 +343,10 @@ describe.each(engines)('the audit trail on $name', ({ freshUrl }) => {
       for (let minute = 0; minute < minutes; minute += 1) {
         for (let index = 0; index < 40; index += 1) {
           const admitted = behind.admits({
-            event: 'token.refused', clientId: 'spa', address: `${minute} ${index}`, detail: { error: `${index}` },
+            event: 'token.refused',
+            clientId: 'spa',
+            address: `${minute} ${index}`,
+            detail: { error: `${index}` },
           });
           if (admitted) rows += 1;
         }
@@ -300,7 +372,9 @@ describe.each(engines)('the audit trail on $name', ({ freshUrl }) => {
 
     test('that they cause is counted by the minute', async () => {
       vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
-      onTestFinished(() => { vi.useRealTimers(); });
+      onTestFinished(() => {
+        vi.useRealTimers();
+      });
       for (let minute = 0; minute < 2; minute += 1) {
         for (let index = 0; index < 10; index += 1) audit.record({ event: 'userinfo.refused', address: '192.0.2.1' });
         vi.advanceTimersByTime(60_000);
@@ -337,8 +411,14 @@ describe.each(engines)('the audit trail on $name', ({ freshUrl }) => {
 
   describe('a secret in the detail', () => {
     test.each([
-      [{ password: 'x' }], [{ client_secret: 'x' }], [{ accessToken: 'x' }], [{ refresh_tokens: ['x'] }],
-      [{ code: 'x' }], [{ Cookie: 'x' }], [{ jwk: { kty: 'RSA', n: 'x', d: 'x' } }], [{ keys: [{ qi: 'x' }] }],
+      [{ password: 'x' }],
+      [{ client_secret: 'x' }],
+      [{ accessToken: 'x' }],
+      [{ refresh_tokens: ['x'] }],
+      [{ code: 'x' }],
+      [{ Cookie: 'x' }],
+      [{ jwk: { kty: 'RSA', n: 'x', d: 'x' } }],
+      [{ keys: [{ qi: 'x' }] }],
       [{ a: { b: [{ 'set-cookie': 'x' }] } }],
     ])('%j is refused before anything is written', async (detail) => {
       await expect(act('somebody', detail)).rejects.toThrow(TypeError);

@@ -1,17 +1,17 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { createAudit, type Audit } from '../../src/audit/audit.ts';
-import { createClients, type Clients } from '../../src/clients/clients.ts';
+import { type Audit, createAudit } from '../../src/audit/audit.ts';
+import { type LogoutDelivery, startLogoutDelivery } from '../../src/backchannel-logout/delivery.ts';
+import { createLogouts, type LogoutNotice, type Logouts } from '../../src/backchannel-logout/queue.ts';
+import { type Clients, createClients } from '../../src/clients/clients.ts';
 import { loadConfig } from '../../src/config/config.ts';
 import type { Database } from '../../src/database/database.ts';
 import { createSigner } from '../../src/keys/signer.ts';
 import { createLog } from '../../src/log.ts';
-import { startLogoutDelivery, type LogoutDelivery } from '../../src/backchannel-logout/delivery.ts';
-import { createLogouts, type LogoutNotice, type Logouts } from '../../src/backchannel-logout/queue.ts';
 import { engines } from '../support/engines.ts';
 import { testKeys } from '../support/keys.ts';
-import { startLogoutReceiver, type LogoutReceiver } from '../support/logout-receiver.ts';
+import { type LogoutReceiver, startLogoutReceiver } from '../support/logout-receiver.ts';
 import { decode } from '../support/user-agent.ts';
 
 const issuer = 'http://localhost:3000';
@@ -48,8 +48,13 @@ describe.each(engines)('logouts that applications are told of, on $name', ({ fre
 
   function applicationsAt(backchannelLogoutUri: string) {
     const applications = ['web', 'strict'].map((name) => ({
-      clientId: name, name, type: 'web', secret: 'x'.repeat(32), redirectUris: ['https://app.example.com/callback'],
-      backchannelLogoutUri, backchannelLogoutSessionRequired: name === 'strict',
+      clientId: name,
+      name,
+      type: 'web',
+      secret: 'x'.repeat(32),
+      redirectUris: ['https://app.example.com/callback'],
+      backchannelLogoutUri,
+      backchannelLogoutSessionRequired: name === 'strict',
     }));
     return loadConfig({ env: {}, values: { applications } }).applications;
   }
@@ -58,16 +63,23 @@ describe.each(engines)('logouts that applications are told of, on $name', ({ fre
 
   async function server(): Promise<LogoutDelivery> {
     const delivery = await startLogoutDelivery({
-      issuer, logouts: createLogouts(db, clients, () => now), clients, signer: () => signer, audit, log, now: () => now,
+      issuer,
+      logouts: createLogouts(db, clients, () => now),
+      clients,
+      signer: () => signer,
+      audit,
+      log,
+      now: () => now,
     });
     deliveries.push(delivery);
     return delivery;
   }
 
   const waiting = async () => (await db.query('select id from backchannel_logouts')).rowCount;
-  const outcomes = async () => (await audit.list())
-    .filter(({ event }) => event.startsWith('logout.'))
-    .map(({ event, clientId, subject, detail }) => ({ event, clientId, subject, ...detail }));
+  const outcomes = async () =>
+    (await audit.list())
+      .filter(({ event }) => event.startsWith('logout.'))
+      .map(({ event, clientId, subject, detail }) => ({ event, clientId, subject, ...detail }));
 
   test('an application is told once, however many servers look at the same moment', async () => {
     await note(...Array.from({ length: 60 }, (_, at) => ({ ...ada, sid: `session-${at}` })));
@@ -83,13 +95,22 @@ describe.each(engines)('logouts that applications are told of, on $name', ({ fre
     await note(ada);
     await (await server()).look();
     const [{ method, headers, form, token }] = receiver.received as [(typeof receiver.received)[0]];
-    expect({ method, type: headers['content-type']?.split(';')[0], names: [...form.keys()] })
-      .toEqual({ method: 'POST', type: 'application/x-www-form-urlencoded', names: ['logout_token'] });
+    expect({ method, type: headers['content-type']?.split(';')[0], names: [...form.keys()] }).toEqual({
+      method: 'POST',
+      type: 'application/x-www-form-urlencoded',
+      names: ['logout_token'],
+    });
     const { header, payload } = decode(token);
     expect(header).toEqual({ alg: 'RS256', typ: 'logout+jwt', kid: signer.kid });
     const iat = Math.floor(now / 1000) - 5;
     expect(payload).toEqual({
-      iss: issuer, aud: 'web', sub: 'ada', sid: 'session-1', iat, exp: iat + 120, jti: expect.any(String),
+      iss: issuer,
+      aud: 'web',
+      sub: 'ada',
+      sid: 'session-1',
+      iat,
+      exp: iat + 120,
+      jti: expect.any(String),
       events: { 'http://schemas.openid.net/event/backchannel-logout': {} },
     });
     expect(await outcomes()).toEqual([{ event: 'logout.delivered', clientId: 'web', subject: 'ada', tries: 1 }]);
@@ -105,10 +126,12 @@ describe.each(engines)('logouts that applications are told of, on $name', ({ fre
   });
 
   test('nobody is told where the transaction of the cause fails, nor who does not want to be', async () => {
-    await expect(db.transaction(async (tx) => {
-      await logouts.noteLogouts(tx, [ada]);
-      throw new Error('the cause failed');
-    })).rejects.toThrow('the cause failed');
+    await expect(
+      db.transaction(async (tx) => {
+        await logouts.noteLogouts(tx, [ada]);
+        throw new Error('the cause failed');
+      }),
+    ).rejects.toThrow('the cause failed');
     await note({ ...ada, clientId: 'unheard of' });
     expect(await waiting()).toBe(0);
   });
@@ -117,15 +140,27 @@ describe.each(engines)('logouts that applications are told of, on $name', ({ fre
     receiver.answer = (_request, response) => response.writeHead(status).end();
     const { look } = await server();
     await note(ada);
-    for (const [aheadMs, times] of [[0, 1], [4_000, 1], [1_000, 2], [59_000, 2], [1_000, 3], [hourMs, 3]] as const) {
+    for (const [aheadMs, times] of [
+      [0, 1],
+      [4_000, 1],
+      [1_000, 2],
+      [59_000, 2],
+      [1_000, 3],
+      [hourMs, 3],
+    ] as const) {
       now += aheadMs;
       await look();
       expect(receiver.received).toHaveLength(times);
     }
     expect(new Set(receiver.received.map(({ token }) => decode(token).payload.jti)).size).toBe(3);
     const [told] = await outcomes();
-    expect(told).toEqual(
-      { event: 'logout.undelivered', clientId: 'web', subject: 'ada', error: `http_${status}`, tries: 3 });
+    expect(told).toEqual({
+      event: 'logout.undelivered',
+      clientId: 'web',
+      subject: 'ada',
+      error: `http_${status}`,
+      tries: 3,
+    });
     expect(lines.filter((line) => line.includes('"logout.undelivered"'))).toHaveLength(1);
     expect(await waiting()).toBe(0);
   });
@@ -168,7 +203,9 @@ describe.each(engines)('logouts that applications are told of, on $name', ({ fre
   test('one that begins to answer and never ends is not listened to', async () => {
     const endless = createServer((_request, response) => {
       response.writeHead(200);
-      const write = () => { while (response.write('x'.repeat(65_536))); };
+      const write = () => {
+        while (response.write('x'.repeat(65_536)));
+      };
       response.on('drain', write);
       write();
     });
@@ -220,7 +257,12 @@ describe.each(engines)('logouts that applications are told of, on $name', ({ fre
     let away = true;
     const real = createLogouts(db, clients, () => now);
     const delivery = await startLogoutDelivery({
-      issuer, clients, signer: () => signer, audit, log, now: () => now,
+      issuer,
+      clients,
+      signer: () => signer,
+      audit,
+      log,
+      now: () => now,
       logouts: { ...real, nextDue: () => (away ? Promise.reject(new Error('the database is gone')) : real.nextDue()) },
     });
     deliveries.push(delivery);

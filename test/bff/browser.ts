@@ -2,8 +2,8 @@
 // remembers every answer. node:http, since fetch writes Sec-Fetch-Mode itself.
 
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
-import { person } from '../support/signet.ts';
 import { noteSecret } from '../support/secrets.ts';
+import { person } from '../support/signet.ts';
 
 export interface Answer {
   url: string;
@@ -40,15 +40,20 @@ export class Browser {
 
   /** A page load, redirects followed. */
   async visit(
-    url: string, { site = 'none', form }: { site?: string; form?: Record<string, string> } = {},
+    url: string,
+    { site = 'none', form }: { site?: string; form?: Record<string, string> } = {},
   ): Promise<Answer> {
     let asked = url;
     let body = form && new URLSearchParams(form).toString();
     for (let hops = 0; hops < 12; hops += 1) {
       const answer = await this.send(asked, {
-        method: body === undefined ? 'GET' : 'POST', body,
+        method: body === undefined ? 'GET' : 'POST',
+        body,
         headers: {
-          accept: 'text/html,*/*', 'sec-fetch-site': site, 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document',
+          accept: 'text/html,*/*',
+          'sec-fetch-site': site,
+          'sec-fetch-mode': 'navigate',
+          'sec-fetch-dest': 'document',
           ...(body === undefined ? {} : { 'content-type': 'application/x-www-form-urlencoded' }),
         },
       });
@@ -64,8 +69,10 @@ export class Browser {
   submit(page: Answer, fields: Record<string, string>): Promise<Answer> {
     const form = /<form[^>]*action="([^"]*)"[^>]*>(.*?)<\/form>/s.exec(page.body);
     if (!form) throw new Error(`no form on ${page.url}: ${page.status} ${page.body.slice(0, 300)}`);
-    const hidden = [...form[2]!.matchAll(/<input[^>]*type="hidden"[^>]*>/g)].map(([input]) =>
-      [/name="([^"]*)"/.exec(input)![1]!, /value="([^"]*)"/.exec(input)?.[1] ?? '']);
+    const hidden = [...form[2]!.matchAll(/<input[^>]*type="hidden"[^>]*>/g)].map(([input]) => [
+      /name="([^"]*)"/.exec(input)![1]!,
+      /value="([^"]*)"/.exec(input)?.[1] ?? '',
+    ]);
     const all = { ...Object.fromEntries(hidden), ...fields };
     return this.visit(new URL(form[1]!, page.url).href, { site: 'same-origin', form: all });
   }
@@ -81,22 +88,33 @@ export class Browser {
     const at = new URL(url);
     const connect = new URL(this.routes.get(at.origin) ?? at.origin);
     const cookie = [...this.cookies].map(([name, value]) => `${name}=${value}`).join('; ');
-    const sent = Object.entries({ host: at.host, ...(cookie === '' ? {} : { cookie }), ...headers })
-      .filter((pair): pair is [string, string] => pair[1] !== undefined);
+    const sent = Object.entries({ host: at.host, ...(cookie === '' ? {} : { cookie }), ...headers }).filter(
+      (pair): pair is [string, string] => pair[1] !== undefined,
+    );
     return new Promise((resolve, reject) => {
-      const request = httpRequest({
-        hostname: connect.hostname, port: connect.port, method, path: url.slice(at.origin.length) || '/',
-        headers: Object.fromEntries(sent), agent: false,
-      }, (response) => {
-        const chunks: Buffer[] = [];
-        this.keep(response.headers['set-cookie'] ?? []);
-        response.on('error', reject).on('data', (chunk: Buffer) => chunks.push(chunk)).on('end', () => {
-          const { statusCode = 0, headers: received } = response;
-          const answer = { url, status: statusCode, headers: received, body: Buffer.concat(chunks).toString() };
-          this.answers.push(answer);
-          resolve(answer);
-        });
-      });
+      const request = httpRequest(
+        {
+          hostname: connect.hostname,
+          port: connect.port,
+          method,
+          path: url.slice(at.origin.length) || '/',
+          headers: Object.fromEntries(sent),
+          agent: false,
+        },
+        (response) => {
+          const chunks: Buffer[] = [];
+          this.keep(response.headers['set-cookie'] ?? []);
+          response
+            .on('error', reject)
+            .on('data', (chunk: Buffer) => chunks.push(chunk))
+            .on('end', () => {
+              const { statusCode = 0, headers: received } = response;
+              const answer = { url, status: statusCode, headers: received, body: Buffer.concat(chunks).toString() };
+              this.answers.push(answer);
+              resolve(answer);
+            });
+        },
+      );
       request.on('error', reject).end(body);
     });
   }

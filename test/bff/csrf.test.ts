@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Browser, json, type Answer } from './browser.ts';
-import { startWorld, type App, type World } from './world.ts';
+import { type Answer, Browser, json } from './browser.ts';
+import { type App, startWorld, type World } from './world.ts';
 
 let world: World;
 let app: App;
@@ -14,11 +14,18 @@ beforeAll(async () => {
 afterAll(() => world.close());
 
 const marked = { 'x-signet-csrf': '1' };
-const from = (site: string, mode = 'cors', destination = 'empty') =>
-  ({ 'sec-fetch-site': site, 'sec-fetch-mode': mode, 'sec-fetch-dest': destination, 'x-signet-csrf': undefined });
+const from = (site: string, mode = 'cors', destination = 'empty') => ({
+  'sec-fetch-site': site,
+  'sec-fetch-mode': mode,
+  'sec-fetch-dest': destination,
+  'x-signet-csrf': undefined,
+});
 const link = (site: string) => from(site, 'navigate', 'document');
 const old = {
-  'sec-fetch-site': undefined, 'sec-fetch-mode': undefined, 'sec-fetch-dest': undefined, 'x-signet-csrf': undefined,
+  'sec-fetch-site': undefined,
+  'sec-fetch-mode': undefined,
+  'sec-fetch-dest': undefined,
+  'x-signet-csrf': undefined,
 };
 const html = { accept: 'text/html' };
 
@@ -46,13 +53,13 @@ const table: [what: string, method: string, headers: Record<string, string | und
   ['a script on a sibling host', 'GET', from('same-site'), 403, 403],
   ['a script on a sibling host that could send the header', 'DELETE', { ...from('same-site'), ...marked }, 403, 403],
   ['an origin that cannot be told', 'GET', from('unheard-of'), 403, 403],
-  ['an old browser\'s script, with the header', 'PUT', { ...old, ...marked }, 200, 200],
-  ['an old browser\'s script, without it', 'GET', old, 403, 403],
-  ['an old browser\'s page load', 'GET', { ...old, ...html }, 200, 403],
-  ['an old browser\'s form', 'POST', { ...old, ...html }, 403, 403],
+  ["an old browser's script, with the header", 'PUT', { ...old, ...marked }, 200, 200],
+  ["an old browser's script, without it", 'GET', old, 403, 403],
+  ["an old browser's page load", 'GET', { ...old, ...html }, 200, 403],
+  ["an old browser's form", 'POST', { ...old, ...html }, 403, 403],
 ];
 
-describe('a request with the session\'s cookies', () => {
+describe("a request with the session's cookies", () => {
   test.each(table)('%s (%s)', async (_what, method, headers, me, api) => {
     const before = world.upstream.received.length;
     expect((await browser.call(`${app.url}/me`, { method, headers })).status).toBe(me);

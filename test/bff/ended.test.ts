@@ -3,10 +3,12 @@
 
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { Browser } from './browser.ts';
-import { startWorld, type App, type World } from './world.ts';
+import { type App, startWorld, type World } from './world.ts';
 
 let world: World;
-beforeAll(async () => { world = await startWorld({ values: { revocation: { ttl: '1s' } } }); });
+beforeAll(async () => {
+  world = await startWorld({ values: { revocation: { ttl: '1s' } } });
+});
 afterAll(() => world.close());
 
 // As long as the tokens live: every request renews, so none has to wait for its time.

@@ -1,15 +1,19 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { secretsIn } from '../support/secrets.ts';
 import { Browser, json } from './browser.ts';
-import { hosts, startWorld, type App, type World } from './world.ts';
+import { type App, hosts, startWorld, type World } from './world.ts';
 
 let world: World;
-beforeAll(async () => { world = await startWorld(); });
+beforeAll(async () => {
+  world = await startWorld();
+});
 afterAll(() => world.close());
 
 describe.each(hosts)('an application on %s', (host) => {
   let app: App;
-  beforeAll(async () => { app = await world.start(host); });
+  beforeAll(async () => {
+    app = await world.start(host);
+  });
 
   async function signedIn(): Promise<Browser> {
     const browser = new Browser();
@@ -28,7 +32,8 @@ describe.each(hosts)('an application on %s', (host) => {
     const browser = new Browser();
     expect(await browser.call(`${app.url}/me`)).toMatchObject({ status: 401 });
     expect(json(await browser.call(`${app.url}/me`))).toEqual({
-      error: 'signed_out', error_description: 'you are not signed in',
+      error: 'signed_out',
+      error_description: 'you are not signed in',
     });
     expect(json(await browser.call(`${app.url}/bff/user`))).toEqual({ user: null });
     expect(await browser.call(`${app.url}/api/orders`)).toMatchObject({ status: 401 });
@@ -101,7 +106,10 @@ describe.each(hosts)('an application on %s', (host) => {
     await browser.call(`${app.url}/bff/user`);
     await browser.call(`${app.url}/api/orders`);
     await browser.call(`${app.url}/bff/sign-out`, { method: 'POST' });
-    const own = browser.answers.filter(({ url }) => url.startsWith(app.url)).map(({ body }) => body).join('\n');
+    const own = browser.answers
+      .filter(({ url }) => url.startsWith(app.url))
+      .map(({ body }) => body)
+      .join('\n');
     expect(own).not.toMatch(/eyJ/);
     expect(secretsIn(own)).toEqual([]);
     expect(app.errors).toEqual([]);

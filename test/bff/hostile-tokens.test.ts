@@ -6,18 +6,18 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createBff, type Bff } from '../../src/bff/index.ts';
+import { type Bff, createBff } from '../../src/bff/index.ts';
 import { createCookieSeal, readCookieKeys } from '../../src/bff/seal.ts';
 import { newSessionId } from '../../src/bff/session.ts';
 import { createVerifier } from '../../src/verifier/index.ts';
-import { hostileTokens, type HostileTokens } from '../support/hostile-tokens.ts';
+import { type HostileTokens, hostileTokens } from '../support/hostile-tokens.ts';
 import { secret } from '../support/signet.ts';
 import { forgeOf } from '../verifier/forge.ts';
 import { audience, startTestIssuer, type TestIssuer } from '../verifier/issuer.ts';
-import { get, type Answer } from '../verifier/services.ts';
+import { type Answer, get } from '../verifier/services.ts';
 import { startTrap, type Trap } from '../verifier/trap.ts';
-import { applications, cookieKey as newCookieKey, hosts } from './world.ts';
 import { cookieOf } from './browser.ts';
+import { applications, hosts, cookieKey as newCookieKey } from './world.ts';
 
 const cookieKey = newCookieKey();
 const servers: Server[] = [];
@@ -80,7 +80,11 @@ describe.each(hosts)('a web application on %s', (host) => {
     let handle: RequestListener = () => {};
     url = await listen((request, response) => handle(request, response));
     bff = createBff({
-      issuer: issuer.issuer, clientId: 'bff', clientSecret: secret, baseUrl: url, cookieKeys: [cookieKey],
+      issuer: issuer.issuer,
+      clientId: 'bff',
+      clientSecret: secret,
+      baseUrl: url,
+      cookieKeys: [cookieKey],
       // Every key that nobody knows is asked for, so that none is refused because another was asked for just now.
       verifier: createVerifier({ issuer: issuer.issuer, audience, cooldownSeconds: 0 }),
     });
@@ -100,7 +104,10 @@ describe.each(hosts)('a web application on %s', (host) => {
     expect(upstream.asked).toEqual(table.genuine.map(() => '/orders'));
   });
 
-  const paths = [['opens no page', '/me'], ['asks no upstream', '/api/orders']] as const;
+  const paths = [
+    ['opens no page', '/me'],
+    ['asks no upstream', '/api/orders'],
+  ] as const;
   test.each(paths)('%s with any of them', async (_does, path) => {
     upstream.asked.length = 0;
     const before = issuer.requests.length;

@@ -1,10 +1,10 @@
 import { createServer } from 'node:http';
-import { connect, type AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { createUpstream } from '../../src/bff/proxy.ts';
 import { Browser, json } from './browser.ts';
-import { hosts, startWorld, type App, type World } from './world.ts';
+import { type App, hosts, startWorld, type World } from './world.ts';
 
 let world: World;
 let app: App;
@@ -19,8 +19,12 @@ afterAll(() => world.close());
 
 const usual = () => world.upstream.answer;
 let answerUsually: ReturnType<typeof usual>;
-beforeAll(() => { answerUsually = usual(); });
-afterEach(() => { world.upstream.answer = answerUsually; });
+beforeAll(() => {
+  answerUsually = usual();
+});
+afterEach(() => {
+  world.upstream.answer = answerUsually;
+});
 
 const cookie = () => [...browser.cookies].map(([name, value]) => `${name}=${value}`).join('; ');
 
@@ -31,29 +35,61 @@ async function raw(lines: string[], body = ''): Promise<string> {
   socket.write(`${lines.join('\r\n')}\r\n\r\n${body}`);
   socket.setTimeout(300, () => socket.destroy());
   let text = '';
-  socket.on('data', (chunk) => { text += chunk; }).on('error', () => {});
+  socket
+    .on('data', (chunk) => {
+      text += chunk;
+    })
+    .on('error', () => {});
   await new Promise((resolve) => socket.once('close', resolve));
   return text;
 }
 
-const own = () =>
-  [`Host: ${new URL(app.url).host}`, `Cookie: ${cookie()}`, 'X-Signet-CSRF: 1', 'Sec-Fetch-Site: same-origin'];
+const own = () => [
+  `Host: ${new URL(app.url).host}`,
+  `Cookie: ${cookie()}`,
+  'X-Signet-CSRF: 1',
+  'Sec-Fetch-Site: same-origin',
+];
 
 describe('what reaches the upstream', () => {
   test('is the request without what is between browser and application', async () => {
-    await raw([
-      'POST /api/orders HTTP/1.1', ...own(), 'Authorization: Bearer stolen',
-      'Connection: close, X-Secret, Content-Length, Authorization', 'X-Secret: hop', 'Keep-Alive: timeout=5',
-      'Proxy-Authorization: Basic abc', 'Proxy-Connection: keep-alive', 'TE: trailers', 'Trailer: X-Sum',
-      'Upgrade: websocket', 'Expect: 100-continue', 'X-Forwarded-For: 10.0.0.1', 'X-Forwarded-Host: other.example',
-      'Forwarded: for=10.0.0.1', 'X-Real-IP: 10.0.0.1', 'Origin: https://shop.example.com',
-      'Content-Type: text/plain', 'Content-Length: 2',
-      'X-Api-Version: 3', 'Accept: application/json', 'If-None-Match: "a"',
-    ], 'hi');
+    await raw(
+      [
+        'POST /api/orders HTTP/1.1',
+        ...own(),
+        'Authorization: Bearer stolen',
+        'Connection: close, X-Secret, Content-Length, Authorization',
+        'X-Secret: hop',
+        'Keep-Alive: timeout=5',
+        'Proxy-Authorization: Basic abc',
+        'Proxy-Connection: keep-alive',
+        'TE: trailers',
+        'Trailer: X-Sum',
+        'Upgrade: websocket',
+        'Expect: 100-continue',
+        'X-Forwarded-For: 10.0.0.1',
+        'X-Forwarded-Host: other.example',
+        'Forwarded: for=10.0.0.1',
+        'X-Real-IP: 10.0.0.1',
+        'Origin: https://shop.example.com',
+        'Content-Type: text/plain',
+        'Content-Length: 2',
+        'X-Api-Version: 3',
+        'Accept: application/json',
+        'If-None-Match: "a"',
+      ],
+      'hi',
+    );
     const { headers, body, method, url } = world.upstream.received.at(-1)!;
     expect({ body, method, url }).toEqual({ body: 'hi', method: 'POST', url: '/orders' });
     expect(Object.keys(headers).sort()).toEqual([
-      'accept', 'authorization', 'connection', 'content-length', 'content-type', 'host', 'if-none-match',
+      'accept',
+      'authorization',
+      'connection',
+      'content-length',
+      'content-type',
+      'host',
+      'if-none-match',
       'x-api-version',
     ]);
     expect(headers.connection).toBe('keep-alive');
@@ -63,14 +99,51 @@ describe('what reaches the upstream', () => {
 
   // Gateways, platforms and servers write these; who else can make an API believe them is whom they say.
   test.each([
-    'X-Original-URL', 'X-Rewrite-URL', 'X-HTTP-Method-Override', 'X-HTTP-Method', 'X-Method-Override', 'Remote-User',
-    'X-Remote-User', 'Remote-Groups', 'X-Forwarded-User', 'X-Forwarded-Email', 'X-Auth-Request-User', 'X-WEBAUTH-USER',
-    'Proxy', 'X-Client-IP', 'True-Client-IP', 'CF-Connecting-IP', 'Fastly-Client-IP', 'X-Cluster-Client-IP',
-    'X-Azure-ClientIP', 'X-Ms-Client-Principal', 'X-Ms-Client-Principal-Id', 'X-Ms-Token-Aad-Id-Token',
-    'X-Amzn-Oidc-Data', 'X-Amzn-Oidc-Identity', 'X-Goog-Authenticated-User-Email', 'X-Goog-Iap-Jwt-Assertion',
-    'Cf-Access-Jwt-Assertion', 'Tailscale-User-Login', 'X-SSL-Client-Verify', 'Client-Cert', 'X-User-Id', 'X-Tenant',
-    'X-Envoy-Original-Path', 'X-Envoy-Internal', 'X-Kubernetes-User', 'Impersonate-User', 'X-Original-Host', 'X-Host',
-    'X_Forwarded_For', 'X_Forwarded-Proto', 'Remote_User', 'CONTENT_TYPE', 'Baggage', 'Referer', 'Sec-CH-UA',
+    'X-Original-URL',
+    'X-Rewrite-URL',
+    'X-HTTP-Method-Override',
+    'X-HTTP-Method',
+    'X-Method-Override',
+    'Remote-User',
+    'X-Remote-User',
+    'Remote-Groups',
+    'X-Forwarded-User',
+    'X-Forwarded-Email',
+    'X-Auth-Request-User',
+    'X-WEBAUTH-USER',
+    'Proxy',
+    'X-Client-IP',
+    'True-Client-IP',
+    'CF-Connecting-IP',
+    'Fastly-Client-IP',
+    'X-Cluster-Client-IP',
+    'X-Azure-ClientIP',
+    'X-Ms-Client-Principal',
+    'X-Ms-Client-Principal-Id',
+    'X-Ms-Token-Aad-Id-Token',
+    'X-Amzn-Oidc-Data',
+    'X-Amzn-Oidc-Identity',
+    'X-Goog-Authenticated-User-Email',
+    'X-Goog-Iap-Jwt-Assertion',
+    'Cf-Access-Jwt-Assertion',
+    'Tailscale-User-Login',
+    'X-SSL-Client-Verify',
+    'Client-Cert',
+    'X-User-Id',
+    'X-Tenant',
+    'X-Envoy-Original-Path',
+    'X-Envoy-Internal',
+    'X-Kubernetes-User',
+    'Impersonate-User',
+    'X-Original-Host',
+    'X-Host',
+    'X_Forwarded_For',
+    'X_Forwarded-Proto',
+    'Remote_User',
+    'CONTENT_TYPE',
+    'Baggage',
+    'Referer',
+    'Sec-CH-UA',
   ])('is no %s, whatever the browser sends', async (name) => {
     await raw(['GET /api/orders HTTP/1.1', ...own(), 'Connection: close', `${name}: somebody`, 'X-Api-Version: 3']);
     const { headers } = world.upstream.received.at(-1)!;
@@ -85,7 +158,9 @@ describe('what reaches the upstream', () => {
     for (const method of ['TRACE', 'LINK', 'PROPFIND', 'PURGE', 'M-SEARCH']) {
       const { status, headers } = await visitor.call(`${other.url}/api/orders`, { method });
       expect({ method, status, allow: headers.allow }).toEqual({
-        method, status: 405, allow: 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, QUERY',
+        method,
+        status: 405,
+        allow: 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, QUERY',
       });
     }
     expect(world.upstream.received.length).toBe(before);
@@ -109,9 +184,12 @@ describe('what reaches the upstream', () => {
   test('is nothing of a request whose framing is ambiguous', async () => {
     const before = world.upstream.received.length;
     for (const framing of [
-      ['Content-Length: 4', 'Transfer-Encoding: chunked'], ['Content-Length: 4', 'Content-Length: 5'],
+      ['Content-Length: 4', 'Transfer-Encoding: chunked'],
+      ['Content-Length: 4', 'Content-Length: 5'],
       ['Content-Length: +4'],
-      ['Transfer-Encoding: chunked, identity'], ['Transfer-Encoding : chunked'], ['X: a\nTransfer-Encoding: chunked'],
+      ['Transfer-Encoding: chunked, identity'],
+      ['Transfer-Encoding : chunked'],
+      ['X: a\nTransfer-Encoding: chunked'],
     ]) {
       const body = '0\r\n\r\nGET /api/smuggled HTTP/1.1\r\n\r\n';
       const answer = await raw(['POST /api/orders HTTP/1.1', ...own(), ...framing], body);
@@ -151,28 +229,63 @@ describe('where requests go', () => {
   const addressOf = (url: string) => upstream.addressOf({ url } as never);
 
   test.each([
-    ['/api', '/v1/'], ['/api/', '/v1/'], ['/api/orders', '/v1/orders'], ['/api?a', '/v1/?a'],
-    ['/api/orders?a=b&c=%2F', '/v1/orders?a=b&c=%2F'], ['/api/./orders', '/v1/orders'],
-    ['/api/a/../orders', '/v1/orders'], ['/x/../api/orders', '/v1/orders'], ['/api/a:b@c', '/v1/a:b@c'],
+    ['/api', '/v1/'],
+    ['/api/', '/v1/'],
+    ['/api/orders', '/v1/orders'],
+    ['/api?a', '/v1/?a'],
+    ['/api/orders?a=b&c=%2F', '/v1/orders?a=b&c=%2F'],
+    ['/api/./orders', '/v1/orders'],
+    ['/api/a/../orders', '/v1/orders'],
+    ['/x/../api/orders', '/v1/orders'],
+    ['/api/a:b@c', '/v1/a:b@c'],
     ['/api/http://other.example', '/v1/http://other.example'],
   ])('%s goes to %s', (url, address) => {
     expect(addressOf(url)).toBe(address);
   });
 
   test.each([
-    '/', '/apis', '/API/orders', '/apiorders', '/%61pi/orders', '*', 'other.example:443',
-    'http://other.example/api/orders', 'https://orders.example.com/api/', '//other.example/api/',
-    '/api/../admin', '/api/%2e%2e/admin', '/api/.%2E/admin', '/api/a/../../admin', '/api\\..\\admin',
+    '/',
+    '/apis',
+    '/API/orders',
+    '/apiorders',
+    '/%61pi/orders',
+    '*',
+    'other.example:443',
+    'http://other.example/api/orders',
+    'https://orders.example.com/api/',
+    '//other.example/api/',
+    '/api/../admin',
+    '/api/%2e%2e/admin',
+    '/api/.%2E/admin',
+    '/api/a/../../admin',
+    '/api\\..\\admin',
   ])('%s is not for the upstream', (url) => {
     expect(addressOf(url)).toBeUndefined();
   });
 
   test.each([
-    '/api/a%20b', '/api/100%25', '/api/50%2525', '/api/caf%C3%A9', '/api/%E3%83%86%E3%82%B9%E3%83%88',
+    '/api/a%20b',
+    '/api/100%25',
+    '/api/50%2525',
+    '/api/caf%C3%A9',
+    '/api/%E3%83%86%E3%82%B9%E3%83%88',
     '/api/%F0%9F%92%A1',
-    '/api/caf%E9', '/api/a%3Fb', '/api/a%23b', '/api/a%3Bb', '/api/a;v=1/b', '/api/a..b', '/api/..a',
-    '/api/a..', '/api/.well-known',
-    '/api/a%2Eb', '/api/%7Euser', '/api/a%26b%3Dc', '/api/a%252520b', '/api/a//b', '/api/(1)', "/api/it's",
+    '/api/caf%E9',
+    '/api/a%3Fb',
+    '/api/a%23b',
+    '/api/a%3Bb',
+    '/api/a;v=1/b',
+    '/api/a..b',
+    '/api/..a',
+    '/api/a..',
+    '/api/.well-known',
+    '/api/a%2Eb',
+    '/api/%7Euser',
+    '/api/a%26b%3Dc',
+    '/api/a%252520b',
+    '/api/a//b',
+    '/api/(1)',
+    "/api/it's",
     '/api/a?b=%2F..%2F&c=%00',
   ])('%s goes on as it is', (url) => {
     expect(addressOf(url)).toBe(url.replace('/api', '/v1'));
@@ -181,18 +294,51 @@ describe('where requests go', () => {
   // Each is another path, host or way up to some reader: to one that decodes twice, cuts off parameters (servlet
   // containers), takes backslashes for slashes, ends at NUL, or drops control characters, dots and spaces.
   test.each([
-    '/api//other.example', '/api/..%2fadmin', '/api/..%5cadmin', '/api/%2F%2Fother.example', '/api/a%00b',
-    '/api/..;/admin', '/api/..;x=1/admin', '/api/a/..;/..;/admin', '/api/%2e%2e;/admin', '/api/%2E.;/admin',
+    '/api//other.example',
+    '/api/..%2fadmin',
+    '/api/..%5cadmin',
+    '/api/%2F%2Fother.example',
+    '/api/a%00b',
+    '/api/..;/admin',
+    '/api/..;x=1/admin',
+    '/api/a/..;/..;/admin',
+    '/api/%2e%2e;/admin',
+    '/api/%2E.;/admin',
     '/api/.;/admin',
-    '/api/..%3b/admin', '/api/%2e%2e%3B/admin', '/api/..;', '/api/a/..;?b', '/api/;/other.example', '/api/;x=1',
-    '/api/%252e%252e/admin', '/api/%252e%252e%252fadmin', '/api/..%252fadmin', '/api/a%255cb', '/api/a%2500b',
+    '/api/..%3b/admin',
+    '/api/%2e%2e%3B/admin',
+    '/api/..;',
+    '/api/a/..;?b',
+    '/api/;/other.example',
+    '/api/;x=1',
+    '/api/%252e%252e/admin',
+    '/api/%252e%252e%252fadmin',
+    '/api/..%252fadmin',
+    '/api/a%255cb',
+    '/api/a%2500b',
     '/api/a%250ab',
-    '/api/%25252e%25252e/admin', '/api/%2525252525252e/a', '/api/%252e%252e%253b/admin', '/api/.%252e;/admin',
-    '/api/..%20/admin', '/api/.../admin', '/api/%20../admin', '/api/..%09/admin', '/api/..%0d%0a/admin',
+    '/api/%25252e%25252e/admin',
+    '/api/%2525252525252e/a',
+    '/api/%252e%252e%253b/admin',
+    '/api/.%252e;/admin',
+    '/api/..%20/admin',
+    '/api/.../admin',
+    '/api/%20../admin',
+    '/api/..%09/admin',
+    '/api/..%0d%0a/admin',
     '/api/a%0d%0aX: y',
-    '/api/a%7fb', '/api/a%1fb', '/api/%c0%ae%c0%ae/admin', '/api/..%c0%afadmin', '/api/..%e0%80%afadmin',
+    '/api/a%7fb',
+    '/api/a%1fb',
+    '/api/%c0%ae%c0%ae/admin',
+    '/api/..%c0%afadmin',
+    '/api/..%e0%80%afadmin',
     '/api/%f0%80%80%ae/a',
-    '/api/%25c0%25ae/a', '/api/%', '/api/100%', '/api/%u002e%u002e/admin', '/api/%2/a', '/api/a/%5C%5C',
+    '/api/%25c0%25ae/a',
+    '/api/%',
+    '/api/100%',
+    '/api/%u002e%u002e/admin',
+    '/api/%2/a',
+    '/api/a/%5C%5C',
     '/api/x%5c..%5cadmin',
   ])('%s is refused', (url) => {
     expect(() => addressOf(url)).toThrow(expect.objectContaining({ code: 'bad_address', status: 400 }));
@@ -210,7 +356,9 @@ describe('where requests go', () => {
   test('a request line that names another host goes nowhere', async () => {
     const before = world.upstream.received.length;
     for (const target of [
-      'http://other.example/api/orders', '//other.example/api/orders', 'http://localhost:1/api/../orders',
+      'http://other.example/api/orders',
+      '//other.example/api/orders',
+      'http://localhost:1/api/../orders',
     ]) {
       expect(await raw([`GET ${target} HTTP/1.1`, ...own(), 'Connection: close'])).not.toContain('order"');
     }
@@ -218,9 +366,13 @@ describe('where requests go', () => {
   });
 
   test.each([
-    ['http to another host', { to: 'http://orders.example.com' }], ['no address', { to: '/orders' }],
-    ['a query', { to: 'https://orders.example.com/?a' }], ['a password', { to: 'https://a:b@orders.example.com' }],
-    ['all paths', { from: '/' }], ['a slash at the end', { from: '/api/' }], ['dots', { from: '/../api*' }],
+    ['http to another host', { to: 'http://orders.example.com' }],
+    ['no address', { to: '/orders' }],
+    ['a query', { to: 'https://orders.example.com/?a' }],
+    ['a password', { to: 'https://a:b@orders.example.com' }],
+    ['all paths', { from: '/' }],
+    ['a slash at the end', { from: '/api/' }],
+    ['dots', { from: '/../api*' }],
   ])('%s in the options is refused at start', (_what, wrong) => {
     expect(() => app.bff.proxyTo({ from: '/api', to: 'https://orders.example.com', ...wrong })).toThrow(TypeError);
   });
@@ -236,14 +388,23 @@ describe('what comes back from the upstream', () => {
   test('sets no cookie, permits no other origin, and keeps its own connection to itself', async () => {
     const before = [...browser.cookies];
     const { headers } = await answered({
-      'Set-Cookie': ['bff=stolen; Path=/', 'a=b'], 'Access-Control-Allow-Origin': 'https://other.example',
-      'Access-Control-Allow-Credentials': 'true', Connection: 'keep-alive, X-Internal', 'X-Internal': 'a',
-      'Proxy-Authenticate': 'Basic', 'Clear-Site-Data': '"cookies"', 'X-Page': '2',
+      'Set-Cookie': ['bff=stolen; Path=/', 'a=b'],
+      'Access-Control-Allow-Origin': 'https://other.example',
+      'Access-Control-Allow-Credentials': 'true',
+      Connection: 'keep-alive, X-Internal',
+      'X-Internal': 'a',
+      'Proxy-Authenticate': 'Basic',
+      'Clear-Site-Data': '"cookies"',
+      'X-Page': '2',
     });
     expect([...browser.cookies]).toEqual(before);
     for (const name of [
-      'set-cookie', 'access-control-allow-origin', 'access-control-allow-credentials', 'x-internal',
-      'proxy-authenticate', 'clear-site-data',
+      'set-cookie',
+      'access-control-allow-origin',
+      'access-control-allow-credentials',
+      'x-internal',
+      'proxy-authenticate',
+      'clear-site-data',
     ]) {
       expect(headers).not.toHaveProperty(name);
     }
@@ -252,9 +413,23 @@ describe('what comes back from the upstream', () => {
 
   // What counts for the whole origin, or steers what stands before us, is not an upstream's to say.
   test.each([
-    'Service-Worker-Allowed', 'Speculation-Rules', 'Alt-Svc', 'Strict-Transport-Security', 'NEL', 'Report-To',
-    'Reporting-Endpoints', 'Accept-CH', 'Origin-Agent-Cluster', 'X-Accel-Redirect', 'X-Accel-Expires', 'X-Sendfile',
-    'Surrogate-Control', 'CDN-Cache-Control', 'Cloudflare-CDN-Cache-Control', 'Set-Login', 'Refresh',
+    'Service-Worker-Allowed',
+    'Speculation-Rules',
+    'Alt-Svc',
+    'Strict-Transport-Security',
+    'NEL',
+    'Report-To',
+    'Reporting-Endpoints',
+    'Accept-CH',
+    'Origin-Agent-Cluster',
+    'X-Accel-Redirect',
+    'X-Accel-Expires',
+    'X-Sendfile',
+    'Surrogate-Control',
+    'CDN-Cache-Control',
+    'Cloudflare-CDN-Cache-Control',
+    'Set-Login',
+    'Refresh',
   ])('has no %s', async (name) => {
     const { headers } = await answered({ [name]: '/', 'X-Page': '2' });
     expect(headers).not.toHaveProperty(name.toLowerCase());
@@ -262,14 +437,18 @@ describe('what comes back from the upstream', () => {
   });
 
   test.each([
-    ['Basic realm="x"', undefined], ['Negotiate', undefined], ['Bearer error="invalid_token"', 'Bearer error="invalid_token"'],
+    ['Basic realm="x"', undefined],
+    ['Negotiate', undefined],
+    ['Bearer error="invalid_token"', 'Bearer error="invalid_token"'],
   ])('asks nobody for a password (%s)', async (challenge, kept) => {
     expect((await answered({ 'WWW-Authenticate': challenge }, 401)).headers['www-authenticate']).toBe(kept);
   });
 
   test.each([
-    [undefined, 'private, no-store'], ['max-age=60', 'private, max-age=60'],
-    ['public, max-age=60, s-maxage=600', 'private, max-age=60'], ['private', 'private'],
+    [undefined, 'private, no-store'],
+    ['max-age=60', 'private, max-age=60'],
+    ['public, max-age=60, s-maxage=600', 'private, max-age=60'],
+    ['private', 'private'],
     ['no-cache', 'private, no-cache'],
   ])('is kept by no shared cache (%s)', async (said, kept) => {
     const { headers } = await answered({ ...(said === undefined ? {} : { 'Cache-Control': said }), Vary: 'Accept' });
@@ -280,7 +459,9 @@ describe('what comes back from the upstream', () => {
   test('runs no script on the application’s origin, unless the caller trusts it', async () => {
     const page = { 'Content-Type': 'text/html', 'X-Content-Type-Options': 'other' };
     expect((await answered(page)).headers).toMatchObject({
-      'x-content-type-options': 'nosniff', 'content-security-policy': 'sandbox', 'content-type': 'text/html',
+      'x-content-type-options': 'nosniff',
+      'content-security-policy': 'sandbox',
+      'content-type': 'text/html',
     });
     const { headers } = await answered({ ...page, 'Content-Security-Policy': "default-src 'none'" });
     expect(headers['content-security-policy']).toBe("default-src 'none', sandbox");
@@ -352,7 +533,10 @@ describe('an upstream that fails', () => {
     const impatient = createUpstream({ from: '/api', to: world.upstream.url, timeoutSeconds: 0.05 });
     const codes: string[] = [];
     const server = createServer((req, res) => {
-      impatient.forward(req, res, '/orders', 'token').catch((error) => { codes.push(error.code); res.end(); });
+      impatient.forward(req, res, '/orders', 'token').catch((error) => {
+        codes.push(error.code);
+        res.end();
+      });
     });
     await new Promise<void>((resolve) => server.listen(0, 'localhost', resolve));
     await fetch(`http://localhost:${(server.address() as AddressInfo).port}/`);

@@ -3,10 +3,10 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { BffError } from '../../src/bff/index.ts';
 import { createVerifier, VerificationError } from '../../src/verifier/index.ts';
-import { ordersApi } from '../support/signet.ts';
 import { secretsIn } from '../support/secrets.ts';
-import { Browser, cookieOf, isOf, json, type Answer } from './browser.ts';
-import { startWorld, type App, type World } from './world.ts';
+import { ordersApi } from '../support/signet.ts';
+import { type Answer, Browser, cookieOf, isOf, json } from './browser.ts';
+import { type App, startWorld, type World } from './world.ts';
 
 const minute = 60_000;
 
@@ -46,7 +46,9 @@ const through = (process: App, cookies: ReadonlyMap<string, string>): Browser =>
 /** A promise, and what lets it go. */
 function gate() {
   let open = () => {};
-  const opened = new Promise<void>((resolve) => { open = resolve; });
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
   return { open, opened };
 }
 const tokenSent = () => world.upstream.received.at(-1)!.headers.authorization!;

@@ -1,22 +1,27 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createBff, type BffOptions } from '../../src/bff/index.ts';
+import { type BffOptions, createBff } from '../../src/bff/index.ts';
 import { createCookieSeal } from '../../src/bff/seal.ts';
 import { person } from '../support/signet.ts';
 import { Browser, cookieOf, isOf, json } from './browser.ts';
-import { cookieKey, startWorld, type App, type World } from './world.ts';
+import { type App, cookieKey, startWorld, type World } from './world.ts';
 
 const minute = 60_000;
 const manyRoles = Array.from({ length: 40 }, (_, at) => `department-${at}-approver`);
 const fewer = manyRoles.slice(0, 4);
 
 let world: World;
-beforeAll(async () => { world = await startWorld({ ports: 12 }); });
+beforeAll(async () => {
+  world = await startWorld({ ports: 12 });
+});
 afterAll(() => world.close());
 
 // In the row, not as an administrator would: a role that is taken away ends the person's grants, and this is about size.
 const setRoles = (roles: string[]) =>
-  world.signet.store.db.query('update accounts set roles = $1 where id = $2', [JSON.stringify(roles), world.signet.accountId]);
+  world.signet.store.db.query('update accounts set roles = $1 where id = $2', [
+    JSON.stringify(roles),
+    world.signet.accountId,
+  ]);
 const chunks = (browser: Browser) => [...browser.cookies.keys()].filter((name) => isOf('s', name)).sort();
 const setByApp = (browser: Browser) =>
   browser.answers.flatMap(({ headers }) => headers['set-cookie'] ?? []).filter((line) => line.startsWith('bff'));
@@ -30,7 +35,9 @@ async function signedIn(app: App): Promise<Browser> {
 
 describe('the cookies of a session', () => {
   let app: App;
-  beforeAll(async () => { app = await world.start(); });
+  beforeAll(async () => {
+    app = await world.start();
+  });
 
   test('are out of reach for scripts, for other sites, and end with the browser', async () => {
     const browser = await signedIn(app);
@@ -99,11 +106,17 @@ describe('the cookies of a session', () => {
   });
 
   test.each([
-    ['another client', ['other', 'https://shop.example.com']], ['another address', ['shop', 'https://admin.example.com']],
+    ['another client', ['other', 'https://shop.example.com']],
+    ['another address', ['shop', 'https://admin.example.com']],
   ])('are sealed with a key of the application: not that of %s', (_what, [clientId, baseUrl]) => {
     const keys = [randomBytes(32)];
-    const sealed = createCookieSeal(keys, JSON.stringify(['shop', 'https://shop.example.com']), 'session').seal('{}', 'a');
-    expect(createCookieSeal(keys, JSON.stringify(['shop', 'https://shop.example.com']), 'session').open(sealed, 'a')).toBe('{}');
+    const sealed = createCookieSeal(keys, JSON.stringify(['shop', 'https://shop.example.com']), 'session').seal(
+      '{}',
+      'a',
+    );
+    expect(
+      createCookieSeal(keys, JSON.stringify(['shop', 'https://shop.example.com']), 'session').open(sealed, 'a'),
+    ).toBe('{}');
     expect(createCookieSeal(keys, JSON.stringify([clientId, baseUrl]), 'session').open(sealed, 'a')).toBeUndefined();
   });
 
@@ -115,18 +128,41 @@ describe('the cookies of a session', () => {
     const id = browser.cookies.get(named)!;
     const value = browser.cookies.get(name)!;
     const attempts: Record<string, [string, string][]> = {
-      'tokens of another session': [[named, id], [name, second.cookies.get(secondName)!]],
-      'a name that only begins like it': [
-        [named, id.slice(0, 8) + second.cookies.get(named)!.slice(8)], [name, value],
+      'tokens of another session': [
+        [named, id],
+        [name, second.cookies.get(secondName)!],
       ],
-      'cut short': [[named, id], [name, value.slice(0, -4)]],
-      'cut to almost nothing': [[named, id], [name, value.slice(0, 20)]],
-      'made long': [[named, id], [name, `${value}AAAA`]],
+      'a name that only begins like it': [
+        [named, id.slice(0, 8) + second.cookies.get(named)!.slice(8)],
+        [name, value],
+      ],
+      'cut short': [
+        [named, id],
+        [name, value.slice(0, -4)],
+      ],
+      'cut to almost nothing': [
+        [named, id],
+        [name, value.slice(0, 20)],
+      ],
+      'made long': [
+        [named, id],
+        [name, `${value}AAAA`],
+      ],
       'without its name': [[name, value]],
       'without its tokens': [[named, id]],
-      'an odd name': [[named, '../../../etc/passwd....'], [name, value]],
-      'not sealed at all': [[named, id], [name, `1.${Buffer.from('{"accessToken":"a"}').toString('base64url')}`]],
-      'another count': [[named, id], [name, value.replace('1.', '2.')], [name.replace(/0$/, '1'), 'AAAA']],
+      'an odd name': [
+        [named, '../../../etc/passwd....'],
+        [name, value],
+      ],
+      'not sealed at all': [
+        [named, id],
+        [name, `1.${Buffer.from('{"accessToken":"a"}').toString('base64url')}`],
+      ],
+      'another count': [
+        [named, id],
+        [name, value.replace('1.', '2.')],
+        [name.replace(/0$/, '1'), 'AAAA'],
+      ],
     };
     for (const [how, cookies] of Object.entries(attempts)) {
       const thief = new Browser();
@@ -140,7 +176,8 @@ describe('the cookies of a session', () => {
     await browser.visit(`${app.url}/bff/sign-in`);
     const [attempt] = [...browser.cookies].find(([name]) => isOf('a', name))!;
     const id = 'A'.repeat(22);
-    browser.cookies.set(cookieOf(app.url), id)
+    browser.cookies
+      .set(cookieOf(app.url), id)
       .set(cookieOf(app.url, '-s-AAAAAAAA-0'), `1.${browser.cookies.get(attempt)!}`);
     expect((await me(app, browser)).status).toBe(401);
   });
@@ -165,8 +202,10 @@ describe('a person with so many roles that one cookie does not hold the tokens',
     const browser = await signedIn(app);
     const [first, second] = chunks(browser) as [string, string];
     const swapped = new Browser();
-    swapped.cookies.set(cookieOf(app.url), browser.cookies.get(cookieOf(app.url))!)
-      .set(first, `2.${browser.cookies.get(second)!}`).set(second, browser.cookies.get(first)!.slice(2));
+    swapped.cookies
+      .set(cookieOf(app.url), browser.cookies.get(cookieOf(app.url))!)
+      .set(first, `2.${browser.cookies.get(second)!}`)
+      .set(second, browser.cookies.get(first)!.slice(2));
     expect((await me(app, swapped)).status).toBe(401);
 
     const old = browser.cookies.get(second)!;
@@ -250,8 +289,11 @@ describe('the key that cookies are sealed with is replaced', () => {
 
 describe('a mistake in the options', () => {
   const good: BffOptions = {
-    issuer: 'https://id.example.com', clientId: 'shop', clientSecret: 'secret-of-the-shop',
-    baseUrl: 'https://shop.example.com', cookieKeys: [randomBytes(32)],
+    issuer: 'https://id.example.com',
+    clientId: 'shop',
+    clientSecret: 'secret-of-the-shop',
+    baseUrl: 'https://shop.example.com',
+    cookieKeys: [randomBytes(32)],
   };
   const weak = 'only-a-password-of-somebody';
   const mistakes: [string, Partial<Record<keyof BffOptions, unknown>>][] = [

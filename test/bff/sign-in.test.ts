@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readReturnTo } from '../../src/bff/return-to.ts';
-import { person } from '../support/signet.ts';
 import { secretsIn } from '../support/secrets.ts';
+import { person } from '../support/signet.ts';
 import { Browser, isOf, json } from './browser.ts';
-import { startWorld, type App, type World } from './world.ts';
+import { type App, startWorld, type World } from './world.ts';
 
 let world: World;
 let app: App;
@@ -71,7 +71,7 @@ describe('the callback', () => {
     expect((await browser.visit(url)).status).toBe(400);
   });
 
-  test('refuses an answer of another issuer, another state and another browser\'s code', async () => {
+  test("refuses an answer of another issuer, another state and another browser's code", async () => {
     for (const change of [
       (url: URL) => url.searchParams.set('iss', 'https://other.example'),
       (url: URL) => url.searchParams.delete('iss'),
@@ -146,20 +146,54 @@ test('whoever signs in as somebody else leaves nothing of the first session behi
 describe('the place to return to', () => {
   const base = 'https://shop.example.com';
   test.each([
-    '/', '/orders', '/orders?page=2&sort=a%2Fb', '/orders#latest', '/a/b/c', '/%E2%82%AC', '/path;v=1', '/@someone',
+    '/',
+    '/orders',
+    '/orders?page=2&sort=a%2Fb',
+    '/orders#latest',
+    '/a/b/c',
+    '/%E2%82%AC',
+    '/path;v=1',
+    '/@someone',
     '/?next=https://other.example',
   ])('may be %s', (path) => {
     expect(readReturnTo(path, base, '/bff')).toBe(path);
   });
 
   test.each([
-    undefined, null, '', 'orders', 'https://other.example', 'https://shop.example.com.other.example/',
-    '//other.example', '///other.example', '/\\other.example', '\\\\other.example', '/\t/other.example',
-    '/\n/other.example', '\t//other.example', ' //other.example', '/ /other.example', '/.//other.example',
-    '/..//other.example', '/a/..//other.example', '/%2e//other.example', '/./\\other.example', '/a\\b',
-    'javascript:alert(1)', 'data:text/html,x', 'https:other.example', 'https:/other.example',
-    'http://shop.example.com/', '@other.example', '/\x00', '/a\r\nSet-Cookie: a=b', `/${'a'.repeat(600)}`,
-    '/bff', '/bff/sign-in', '/bff/sign-in?returnTo=/bff/sign-in', '/a/../bff/callback',
+    undefined,
+    null,
+    '',
+    'orders',
+    'https://other.example',
+    'https://shop.example.com.other.example/',
+    '//other.example',
+    '///other.example',
+    '/\\other.example',
+    '\\\\other.example',
+    '/\t/other.example',
+    '/\n/other.example',
+    '\t//other.example',
+    ' //other.example',
+    '/ /other.example',
+    '/.//other.example',
+    '/..//other.example',
+    '/a/..//other.example',
+    '/%2e//other.example',
+    '/./\\other.example',
+    '/a\\b',
+    'javascript:alert(1)',
+    'data:text/html,x',
+    'https:other.example',
+    'https:/other.example',
+    'http://shop.example.com/',
+    '@other.example',
+    '/\x00',
+    '/a\r\nSet-Cookie: a=b',
+    `/${'a'.repeat(600)}`,
+    '/bff',
+    '/bff/sign-in',
+    '/bff/sign-in?returnTo=/bff/sign-in',
+    '/a/../bff/callback',
   ])('is the front page instead of %j', (wanted) => {
     expect(readReturnTo(wanted, base, '/bff')).toBe('/');
   });
@@ -168,8 +202,10 @@ describe('the place to return to', () => {
     for (const wanted of ['//other.example', '/\\other.example', '/.//other.example', 'https://other.example/']) {
       const browser = new Browser();
       await browser.signIn(signInTo(wanted));
-      const locations = browser.answers.map(({ headers, url }) => headers.location && new URL(headers.location, url));
-      expect(locations.filter((location) => location && location.host.includes('other'))).toEqual([]);
+      const locations = browser.answers.map(({ headers, url }) =>
+        headers.location ? new URL(headers.location, url) : undefined,
+      );
+      expect(locations.filter((location) => location?.host.includes('other'))).toEqual([]);
       expect(browser.answers.at(-1)!.url).toBe(`${app.url}/`);
     }
   });

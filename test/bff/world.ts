@@ -1,22 +1,22 @@
 // An issuer, an upstream that writes down what reaches it, and the same small web application on each of four hosts.
 
+import { randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { randomBytes } from 'node:crypto';
 import express from 'express';
 import fastify from 'fastify';
 import Koa from 'koa';
-import { createBff, type Bff, type BffError, type BffOptions } from '../../src/bff/index.ts';
 import * as onExpress from '../../src/bff/express.ts';
 import * as onFastify from '../../src/bff/fastify.ts';
+import { type Bff, type BffError, type BffOptions, createBff } from '../../src/bff/index.ts';
 import * as onKoa from '../../src/bff/koa.ts';
 import { requireScope as requireScopeExpress } from '../../src/verifier/express.ts';
 import { requireScope as requireScopeFastify } from '../../src/verifier/fastify.ts';
+import { type AccessToken, createVerifier } from '../../src/verifier/index.ts';
 import { requireScope as requireScopeKoa } from '../../src/verifier/koa.ts';
-import { createVerifier, type AccessToken } from '../../src/verifier/index.ts';
-import { startGateway, type Gateway } from './gateway.ts';
 import { freePort } from '../support/ports.ts';
 import { ordersApi, secret, startSignet, type TestServer } from '../support/signet.ts';
+import { type Gateway, startGateway } from './gateway.ts';
 
 export const hosts = ['node:http', 'Koa', 'Express', 'Fastify'] as const;
 export type Host = (typeof hosts)[number];
@@ -59,11 +59,18 @@ export async function startWorld({ ports: count = 8, roles = [] as string[], val
   const signet = await startSignet({
     values: {
       issuer: gateway.url,
-      applications: [{
-        clientId: 'bff', name: 'Shop', type: 'web', secret, firstParty: true,
-        redirectUris: urls.map((url) => `${url}/bff/callback`), postLogoutRedirectUris: urls.map((url) => `${url}/`),
-        access: { [ordersApi]: ['orders:read', 'orders:write'] },
-      }],
+      applications: [
+        {
+          clientId: 'bff',
+          name: 'Shop',
+          type: 'web',
+          secret,
+          firstParty: true,
+          redirectUris: urls.map((url) => `${url}/bff/callback`),
+          postLogoutRedirectUris: urls.map((url) => `${url}/`),
+          access: { [ordersApi]: ['orders:read', 'orders:write'] },
+        },
+      ],
       ...values,
     },
   });
@@ -72,16 +79,19 @@ export async function startWorld({ ports: count = 8, roles = [] as string[], val
 
   const received: Received[] = [];
   const upstream: World['upstream'] = {
-    url: '', received,
+    url: '',
+    received,
     answer: (_request, response) => response.setHeader('content-type', 'application/json').end('["order"]'),
   };
   const behind = createServer((request, response) => {
     const chunks: Buffer[] = [];
-    request.on('data', (chunk: Buffer) => chunks.push(chunk)).on('end', () => {
-      const { method = '', url = '', headers } = request;
-      received.push({ method, url, headers, body: Buffer.concat(chunks).toString() });
-      upstream.answer(request, response);
-    });
+    request
+      .on('data', (chunk: Buffer) => chunks.push(chunk))
+      .on('end', () => {
+        const { method = '', url = '', headers } = request;
+        received.push({ method, url, headers, body: Buffer.concat(chunks).toString() });
+        upstream.answer(request, response);
+      });
   });
   upstream.url = await listen(behind, 0);
   const servers: Server[] = [behind];
@@ -98,12 +108,23 @@ export async function startWorld({ ports: count = 8, roles = [] as string[], val
       const now = () => Date.now() + clock.ahead;
       // By a clock that a test sets ahead, and the issuer's is not, every status list would be over: so, without lists.
       const verifier = createVerifier({
-        issuer: signet.issuer, audience: changes.resource ?? ordersApi, revocation: 'none', now,
+        issuer: signet.issuer,
+        audience: changes.resource ?? ordersApi,
+        revocation: 'none',
+        now,
       });
       const options: BffOptions = {
-        issuer: signet.issuer, clientId: 'bff', clientSecret: secret, baseUrl: url, cookieKeys: [cookieKey()],
-        scope: 'openid profile email roles orders:read', resource: ordersApi,
-        ...like?.options, onError: (error) => errors.push(error), now, ...changes,
+        issuer: signet.issuer,
+        clientId: 'bff',
+        clientSecret: secret,
+        baseUrl: url,
+        cookieKeys: [cookieKey()],
+        scope: 'openid profile email roles orders:read',
+        resource: ordersApi,
+        ...like?.options,
+        onError: (error) => errors.push(error),
+        now,
+        ...changes,
       };
       const bff = createBff({ verifier, ...options });
       bffs.push(bff);
@@ -133,9 +154,9 @@ export const applications: Record<Host, (bff: Bff, upstream: string) => Promise<
   async 'node:http'(bff, upstream) {
     const orders = bff.proxyTo({ from: '/api', to: upstream, passHeaders });
     return async (req: IncomingMessage & { token?: AccessToken }, res) => {
-      if (await bff.handle(req, res) || await orders(req, res)) return;
+      if ((await bff.handle(req, res)) || (await orders(req, res))) return;
       if (!/^\/(?:me|write|fails)\b/.test(req.url!)) return void res.end('home');
-      if (!await bff.protect(req, res)) return;
+      if (!(await bff.protect(req, res))) return;
       if (req.url === '/fails') return void res.writeHead(500, { 'Set-Cookie': 'other=1' }).end('failed');
       const mayWrite = req.token!.scopes.includes('orders:write');
       if (req.url === '/write') return void res.writeHead(mayWrite ? 200 : 403).end('{}');
@@ -169,21 +190,29 @@ export const applications: Record<Host, (bff: Bff, upstream: string) => Promise<
     app.get('/fails', onExpress.protect(bff), (_req, res) => {
       res.set('Set-Cookie', 'other=1').status(500).send('failed');
     });
-    app.use('/me', onExpress.protect(bff), (req, res) => { res.json({ sub: req.token!.sub }); });
-    app.get('/write', onExpress.protect(bff), requireScopeExpress('orders:write'), (_req, res) => { res.json({}); });
-    app.use((_req, res) => { res.send('home'); });
+    app.use('/me', onExpress.protect(bff), (req, res) => {
+      res.json({ sub: req.token!.sub });
+    });
+    app.get('/write', onExpress.protect(bff), requireScopeExpress('orders:write'), (_req, res) => {
+      res.json({});
+    });
+    app.use((_req, res) => {
+      res.send('home');
+    });
     return app;
   },
 
   async Fastify(bff, upstream) {
     let handle: RequestListener = () => {};
-    const app = fastify({ serverFactory: (handler) => createServer(handle = handler as RequestListener) });
+    const app = fastify({ serverFactory: (handler) => createServer((handle = handler as RequestListener)) });
     app.addHook('onRequest', onFastify.bffRoutes(bff));
     app.addHook('onRequest', onFastify.proxyTo(bff, { from: '/api', to: upstream, passHeaders }));
     app.get('/me', { onRequest: onFastify.protect(bff) }, async (request) => ({ sub: request.token!.sub }));
     const write = { onRequest: [onFastify.protect(bff), requireScopeFastify('orders:write')] };
     app.get('/write', write, async () => ({}));
-    app.get('/fails', { onRequest: onFastify.protect(bff) }, async () => { throw new Error('failed'); });
+    app.get('/fails', { onRequest: onFastify.protect(bff) }, async () => {
+      throw new Error('failed');
+    });
     app.get('/', async () => 'home');
     await app.ready();
     return handle;

@@ -9,8 +9,15 @@ import { startWorld, type World } from './world.ts';
 
 describe.skipIf(noChromium).each([
   ['with passwords alone', undefined],
-  ['with Microsoft as well', { tenant: '11111111-2222-4333-8444-555555555555', clientId: '11111111-2222-4333-8444-666666666666',
-    clientSecret: 'x'.repeat(40), domains: ['contoso.example'] }],
+  [
+    'with Microsoft as well',
+    {
+      tenant: '11111111-2222-4333-8444-555555555555',
+      clientId: '11111111-2222-4333-8444-666666666666',
+      clientSecret: 'x'.repeat(40),
+      domains: ['contoso.example'],
+    },
+  ],
 ] as const)('%s, a person who uses the back button and reloads', (_where, entra) => {
   let browser: Browser;
   let world: World;

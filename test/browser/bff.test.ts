@@ -1,7 +1,7 @@
 // The sample application whose tokens are in cookies: clicked through in Chromium, while everything that its scripts
 // could see is looked at.
 
-import { spawn, type ChildProcess } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
@@ -12,7 +12,7 @@ import type { Browser, Page } from 'playwright-core';
 import { build } from 'vite';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { createApp } from '../../examples/vue-bff/app.ts';
-import { startGateway, type Gateway } from '../bff/gateway.ts';
+import { type Gateway, startGateway } from '../bff/gateway.ts';
 import { launchChromium, noChromium } from '../support/chromium.ts';
 import { freePort } from '../support/ports.ts';
 import { ordersApi, secret, startSignet, type TestServer } from '../support/signet.ts';
@@ -42,11 +42,22 @@ describe.skipIf(noChromium)('a person at the application that keeps its tokens i
     directory = await mkdtemp(join(tmpdir(), 'signet-bff-'));
     [browser, signet, orders] = await Promise.all([
       launchChromium(),
-      startSignet({ values: { applications: [{
-        clientId: 'orders-bff', name: 'Orders', type: 'web', secret, firstParty: true,
-        redirectUris: [`${app}/bff/callback`], postLogoutRedirectUris: [`${app}/signed-out`],
-        access: { [ordersApi]: ['orders:read', 'orders:write'] },
-      }] } }),
+      startSignet({
+        values: {
+          applications: [
+            {
+              clientId: 'orders-bff',
+              name: 'Orders',
+              type: 'web',
+              secret,
+              firstParty: true,
+              redirectUris: [`${app}/bff/callback`],
+              postLogoutRedirectUris: [`${app}/signed-out`],
+              access: { [ordersApi]: ['orders:read', 'orders:write'] },
+            },
+          ],
+        },
+      }),
       startGateway(),
     ]);
     orders.issuer = `http://localhost:${ordersPort}`;
@@ -57,8 +68,15 @@ describe.skipIf(noChromium)('a person at the application that keeps its tokens i
     await new Promise((resolve) => ordersApiProcess.stdout!.once('data', resolve));
     await build({ root: join(examples, 'vue-bff'), logLevel: 'warn', build: { outDir: directory, emptyOutDir: true } });
     const answer = createApp({
-      issuer: signet.issuer, clientId: 'orders-bff', clientSecret: secret, baseUrl: app, cookieKeys: [randomBytes(32)],
-      resource: ordersApi, ordersUrl: orders.url, pages: directory, now: () => Date.now() + ahead,
+      issuer: signet.issuer,
+      clientId: 'orders-bff',
+      clientSecret: secret,
+      baseUrl: app,
+      cookieKeys: [randomBytes(32)],
+      resource: ordersApi,
+      ordersUrl: orders.url,
+      pages: directory,
+      now: () => Date.now() + ahead,
     }).callback();
     server = createServer((request, response) => void arriving(request.url!).then(() => answer(request, response)));
     await new Promise<void>((resolve) => server.listen(port, 'localhost', resolve));
@@ -102,7 +120,7 @@ describe.skipIf(noChromium)('a person at the application that keeps its tokens i
   test('signs in, orders, has the token renewed, signs out; and no script could have read a token', async () => {
     const page = await arrive();
     expect(page.url()).toBe(`${app}/`);
-    expect(await page.getByRole('banner').innerText()).toMatch(/Ada[^]*buyer[^]*ada@example\.com/);
+    expect(await page.getByRole('banner').innerText()).toMatch(/Ada[\s\S]*buyer[\s\S]*ada@example\.com/);
     await page.getByRole('button', { name: 'Desk lamp' }).click();
     await page.getByRole('cell', { name: 'Desk lamp' }).waitFor();
     const first = tokenSent();
@@ -116,7 +134,7 @@ describe.skipIf(noChromium)('a person at the application that keeps its tokens i
     await reload(page);
     expect(tokenSent()).toBe(second);
 
-    const readable = await page.evaluate(everythingReadable) as string;
+    const readable = (await page.evaluate(everythingReadable)) as string;
     expect(readable).toContain('Your orders'); // the page itself, so that it is known to have looked
     for (const token of [first, second]) {
       expect(readable).not.toContain(token);
@@ -200,8 +218,9 @@ describe.skipIf(noChromium)('a person at the application that keeps its tokens i
     const { port } = stranger.address() as { port: number };
     const other = await visitor.context.newPage();
     // On the same site, as ports are: there the cookies do come along, and only our own rules are left.
-    const refused = other.waitForResponse((response) =>
-      response.request().isNavigationRequest() && response.url().endsWith('/lamp'));
+    const refused = other.waitForResponse(
+      (response) => response.request().isNavigationRequest() && response.url().endsWith('/lamp'),
+    );
     await other.goto(`http://localhost:${port}/`);
     expect((await refused).status()).toBe(403);
     stranger.close();
@@ -216,7 +235,9 @@ describe.skipIf(noChromium)('a person at the application that keeps its tokens i
 function together(count: number): (path: string) => Promise<void> {
   let come = 0;
   let open = () => {};
-  const all = new Promise<void>((resolve) => { open = resolve; });
+  const all = new Promise<void>((resolve) => {
+    open = resolve;
+  });
   return async (path) => {
     if (path !== '/api/orders') return;
     if (++come === count) open();

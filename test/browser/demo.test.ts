@@ -1,6 +1,6 @@
 // `npm run demo`, as a stranger would try it: every place that it prints, clicked through in Chromium.
 
-import { spawn, type ChildProcess } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { Browser } from 'playwright-core';

@@ -5,7 +5,7 @@ import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { chromium } from 'playwright-core';
 import { Agent } from 'undici';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
+import { type EntraSim, startEntraSim } from '../../entra-sim/index.ts';
 import { launchOptions, noChromium } from '../support/chromium.ts';
 import { startWorld, type World } from './world.ts';
 
@@ -36,8 +36,13 @@ describe.skipIf(noChromium).each(['query', 'form_post'] as const)('with response
     world = await startWorld({
       parts: { dispatcher },
       entra: {
-        tenant: sim.app.home.id, clientId: sim.app.clientId, clientSecret: sim.app.secret, responseMode,
-        domains: ['contoso.example'], logout: { propagate: 'ask' }, roles: { appRoles: { Reader: ['buyer'] } },
+        tenant: sim.app.home.id,
+        clientId: sim.app.clientId,
+        clientSecret: sim.app.secret,
+        responseMode,
+        domains: ['contoso.example'],
+        logout: { propagate: 'ask' },
+        roles: { appRoles: { Reader: ['buyer'] } },
       },
     });
     const { issuer } = world.signet;
@@ -85,8 +90,9 @@ describe.skipIf(noChromium).each(['query', 'form_post'] as const)('with response
   /** Which of our cookies come along with what Microsoft's page posts, once the sign-in is through. */
   async function cookiesWithTheForm(signIn: () => Promise<void>): Promise<string> {
     await context.addCookies([{ name: 'control', value: 'without-same-site', url: world.signet.issuer }]);
-    const posted = page.waitForRequest((request) =>
-      request.method() === 'POST' && request.url().endsWith('/entra/callback'));
+    const posted = page.waitForRequest(
+      (request) => request.method() === 'POST' && request.url().endsWith('/entra/callback'),
+    );
     await signIn();
     return (await (await posted).allHeaders())['cookie'] ?? '';
   }
@@ -108,23 +114,25 @@ describe.skipIf(noChromium).each(['query', 'form_post'] as const)('with response
     for (const { sameSite, httpOnly } of ours) expect([sameSite, httpOnly]).toEqual(['Lax', true]);
   }, 60_000);
 
-  if (responseMode === 'form_post') test('is quick, and such a cookie is sent: the test above sees it', async () => {
-    const cookies = await cookiesWithTheForm(async () => {
-      await toMicrosoft();
-      await choose('Alice');
-      await orders();
+  if (responseMode === 'form_post')
+    test('is quick, and such a cookie is sent: the test above sees it', async () => {
+      const cookies = await cookiesWithTheForm(async () => {
+        await toMicrosoft();
+        await choose('Alice');
+        await orders();
+      });
+      expect(cookies).toContain('control');
+      expect(cookies).not.toContain('signet_');
     });
-    expect(cookies).toContain('control');
-    expect(cookies).not.toContain('signet_');
-  });
 
-  if (process.env.SIGNET_TEST_LONG) test('needs two minutes and five seconds for it', async () => {
-    sim.longMfa(125);
-    await toMicrosoft();
-    await page.getByLabel('MFA takes long').check();
-    await choose('Alice');
-    await page.getByRole('heading', { name: 'Your orders', exact: true }).waitFor({ timeout: 150_000 });
-  }, 180_000);
+  if (process.env.SIGNET_TEST_LONG)
+    test('needs two minutes and five seconds for it', async () => {
+      sim.longMfa(125);
+      await toMicrosoft();
+      await page.getByLabel('MFA takes long').check();
+      await choose('Alice');
+      await page.getByRole('heading', { name: 'Your orders', exact: true }).waitFor({ timeout: 150_000 });
+    }, 180_000);
 
   test('signs in in two tabs at once, each ending where it began', async () => {
     const other = await context.newPage();

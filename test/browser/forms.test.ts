@@ -24,9 +24,11 @@ async function startApplication(port: number): Promise<void> {
     const received = Object.fromEntries(posted ? new URLSearchParams(posted) : url.searchParams);
     response.setHeader('Content-Type', 'text/html; charset=utf-8');
     const fields = Object.entries(form).map(([name, value]) => `<input type="hidden" name="${name}" value="${value}">`);
-    response.end(url.pathname === '/'
-      ? `<form method="post" action="${signet.issuer}${target}">${fields.join('')}<button>Go</button></form>`
-      : `<h1>${url.pathname}</h1><pre>${JSON.stringify(received)}</pre>`);
+    response.end(
+      url.pathname === '/'
+        ? `<form method="post" action="${signet.issuer}${target}">${fields.join('')}<button>Go</button></form>`
+        : `<h1>${url.pathname}</h1><pre>${JSON.stringify(received)}</pre>`,
+    );
   });
   await new Promise<void>((resolve) => application.listen(port, 'localhost', resolve));
 }
@@ -38,12 +40,24 @@ describe.skipIf(noChromium)('an application on another site sends a form', () =>
   beforeAll(async () => {
     const port = await freePort();
     app = `http://app.localhost:${port}`;
-    [browser, signet] = await Promise.all([launchChromium(), startSignet({
-      values: { applications: [{
-        clientId: 'spa', name: 'Portal', type: 'spa', firstParty: true, redirectUris: [`${app}/callback`],
-        postLogoutRedirectUris: [`${app}/signed-out`],
-      }] },
-    }), startApplication(port)]);
+    [browser, signet] = await Promise.all([
+      launchChromium(),
+      startSignet({
+        values: {
+          applications: [
+            {
+              clientId: 'spa',
+              name: 'Portal',
+              type: 'spa',
+              firstParty: true,
+              redirectUris: [`${app}/callback`],
+              postLogoutRedirectUris: [`${app}/signed-out`],
+            },
+          ],
+        },
+      }),
+      startApplication(port),
+    ]);
   });
   afterAll(async () => {
     await browser.close();

@@ -1,14 +1,14 @@
 // What a person meets on the issuer's own pages. The application they come from is another company's, so the way also
 // leads over the consent page.
 
-import { mkdtemp, mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { chromium } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { launchChromium, launchOptions, noChromium } from '../support/chromium.ts';
-import { enterPassword, newPerson, newVisitor, watch, type Person, type Visitor } from './visitor.ts';
+import { enterPassword, newPerson, newVisitor, type Person, type Visitor, watch } from './visitor.ts';
 import { startWorld, type World } from './world.ts';
 
 describe.skipIf(noChromium)('a person on the way from an application to the issuer and back', () => {
@@ -191,9 +191,12 @@ describe.skipIf(noChromium)('a browser that keeps no cookies for the issuer', ()
     const world = await startWorld();
     const profile = await mkdtemp(join(tmpdir(), 'signet-profile-'));
     await mkdir(join(profile, 'Default'));
-    await writeFile(join(profile, 'Default/Preferences'), JSON.stringify({
-      profile: { content_settings: { exceptions: { cookies: { [`${world.signet.issuer},*`]: { setting: 2 } } } } },
-    }));
+    await writeFile(
+      join(profile, 'Default/Preferences'),
+      JSON.stringify({
+        profile: { content_settings: { exceptions: { cookies: { [`${world.signet.issuer},*`]: { setting: 2 } } } } },
+      }),
+    );
     const context = await chromium.launchPersistentContext(profile, launchOptions());
     const complaints = watch(context, world);
     const page = await context.newPage();

@@ -13,7 +13,9 @@ export interface Visitor {
 }
 
 export async function newVisitor(
-  browser: Browser, world: World, options: BrowserContextOptions = {},
+  browser: Browser,
+  world: World,
+  options: BrowserContextOptions = {},
 ): Promise<Visitor> {
   const context = await browser.newContext(options);
   return { context, complaints: watch(context, world), page: await context.newPage() };

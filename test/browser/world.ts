@@ -42,11 +42,24 @@ export async function startWorld({ database, parts, entra }: WorldOptions = {}):
     values: {
       ...(entra ? { entra } : {}),
       applications: [
-        { clientId: 'orders-app', name: 'Orders', type: 'spa', firstParty: true, origins: [app, distantApp],
+        {
+          clientId: 'orders-app',
+          name: 'Orders',
+          type: 'spa',
+          firstParty: true,
+          origins: [app, distantApp],
           redirectUris: [`${app}/callback`, `${distantApp}/callback`],
-          postLogoutRedirectUris: [`${app}/signed-out`, `${distantApp}/signed-out`], access: { [ordersApi]: orders } },
-        { clientId: 'reports', name: 'Reports', type: 'web', secret, redirectUris: [`${reports}/callback`],
-          access: { [ordersApi]: ['orders:read'] } },
+          postLogoutRedirectUris: [`${app}/signed-out`, `${distantApp}/signed-out`],
+          access: { [ordersApi]: orders },
+        },
+        {
+          clientId: 'reports',
+          name: 'Reports',
+          type: 'web',
+          secret,
+          redirectUris: [`${reports}/callback`],
+          access: { [ordersApi]: ['orders:read'] },
+        },
       ],
     },
   });
@@ -57,11 +70,20 @@ export async function startWorld({ database, parts, entra }: WorldOptions = {}):
     await serveReports(reportsPort),
   ];
   const request = new URLSearchParams({
-    client_id: 'reports', response_type: 'code', redirect_uri: `${reports}/callback`, scope: 'openid email orders:read',
-    state: 'begun-here', code_challenge: 'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM', code_challenge_method: 'S256',
+    client_id: 'reports',
+    response_type: 'code',
+    redirect_uri: `${reports}/callback`,
+    scope: 'openid email orders:read',
+    state: 'begun-here',
+    code_challenge: 'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM',
+    code_challenge_method: 'S256',
   });
   return {
-    signet, app, distantApp, orders: ordersUrl, reports,
+    signet,
+    app,
+    distantApp,
+    orders: ordersUrl,
+    reports,
     reportsSignIn: `${signet.issuer}/auth?${request}`,
     async close() {
       for (const close of closers.toReversed()) await close();
@@ -92,10 +114,11 @@ async function serveOrders({ port, issuer, app }: { port: number; issuer: string
     child.stdout.once('data', () => resolve());
     child.once('exit', (code) => reject(new Error(`the orders API ended with ${code}`)));
   });
-  return () => new Promise<void>((resolve) => {
-    child.once('exit', () => resolve());
-    child.kill();
-  });
+  return () =>
+    new Promise<void>((resolve) => {
+      child.once('exit', () => resolve());
+      child.kill();
+    });
 }
 
 /** Shows what it was called back with, in the address or by form_post. */
@@ -107,8 +130,9 @@ async function serveReports(port: number) {
     response.end(`<title>Reports</title><h1>${answer.has('code') ? 'Connected' : answer.get('error')}</h1>`);
   });
   await new Promise<void>((resolve) => server.listen(port, 'localhost', resolve));
-  return () => new Promise<void>((resolve) => {
-    server.close(() => resolve());
-    server.closeAllConnections();
-  });
+  return () =>
+    new Promise<void>((resolve) => {
+      server.close(() => resolve());
+      server.closeAllConnections();
+    });
 }

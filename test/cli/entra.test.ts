@@ -1,9 +1,9 @@
 import { Agent } from 'undici';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type EntraSim, startEntraSim } from '../../entra-sim/index.ts';
 import { run } from '../../src/cli/run.ts';
-import { startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
 import { createVisitor } from '../entra-sim/visitor.ts';
-import { startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { type EntraWorld, startEntraWorld } from '../support/entra.ts';
 import { freePort } from '../support/ports.ts';
 import { openTerminal, type Terminal } from './terminal.ts';
 
@@ -21,10 +21,14 @@ describe('roles of people from Microsoft', () => {
     for (const who of ['clara', 'rita']) await world.signIn(who);
     terminal = await openTerminal({ directory: world.server.directory });
     const { tenant, clientId } = world.server.config.entra!;
-    await terminal.write('signet.yaml', JSON.stringify({
-      issuer: world.server.issuer, database: { url: world.server.config.database.url },
-      entra: { tenant, clientId, clientSecret: 'not used by these commands', roles },
-    }));
+    await terminal.write(
+      'signet.yaml',
+      JSON.stringify({
+        issuer: world.server.issuer,
+        database: { url: world.server.config.database.url },
+        entra: { tenant, clientId, clientSecret: 'not used by these commands', roles },
+      }),
+    );
   });
   afterAll(() => world.close());
 
@@ -38,10 +42,16 @@ describe('roles of people from Microsoft', () => {
 
   test('explain of somebody with a password, and of nobody', async () => {
     const local = await terminal.signet('roles explain ada@example.com --json');
-    expect(local.document.roles)
-      .toContainEqual({ role: 'buyer', has: true, because: ['given here by an administrator'] });
-    expect(local.document.roles)
-      .toContainEqual({ role: 'clerk', has: false, because: ['has never signed in with Microsoft'] });
+    expect(local.document.roles).toContainEqual({
+      role: 'buyer',
+      has: true,
+      because: ['given here by an administrator'],
+    });
+    expect(local.document.roles).toContainEqual({
+      role: 'clerk',
+      has: false,
+      because: ['has never signed in with Microsoft'],
+    });
     expect((await terminal.signet('roles explain nobody@example.com')).exitCode).not.toBe(0);
   });
 
@@ -60,10 +70,13 @@ describe('roles of people from Microsoft', () => {
   });
 
   test('dry-run of a file that is no mapping says what is wrong with it', async () => {
-    await terminal.write('everywhere.yaml',
-      'tenants: { c0117050-0000-4000-8000-000000000001: { appRoles: { Reader: [reader] } } }\n');
-    expect((await terminal.signet('roles dry-run everywhere.yaml')).err)
-      .toContain('everywhere.yaml:1 tenants: is for several');
+    await terminal.write(
+      'everywhere.yaml',
+      'tenants: { c0117050-0000-4000-8000-000000000001: { appRoles: { Reader: [reader] } } }\n',
+    );
+    expect((await terminal.signet('roles dry-run everywhere.yaml')).err).toContain(
+      'everywhere.yaml:1 tenants: is for several',
+    );
     await terminal.write('wrong.yaml', 'appRoles: { Reader: reader }\ngroups: { Clerks: [clerk] }\n');
     const { err, exitCode } = await terminal.signet('roles dry-run wrong.yaml');
     expect(exitCode).not.toBe(0);
@@ -93,9 +106,12 @@ describe('signet entra check', () => {
     sim.app.addRedirectUri(`http://localhost:${port}/sign-in/entra/callback`);
     sim.app.claims('email', 'xms_edov', 'login_hint', 'sid', 'acct');
     terminal = await openTerminal();
-    await terminal.write('signet.yaml', JSON.stringify({
-      entra: { tenant: sim.app.home.id, clientId: sim.app.clientId, clientSecret: sim.app.secret },
-    }));
+    await terminal.write(
+      'signet.yaml',
+      JSON.stringify({
+        entra: { tenant: sim.app.home.id, clientId: sim.app.clientId, clientSecret: sim.app.secret },
+      }),
+    );
   });
   afterAll(async () => {
     await terminal.leave();
@@ -108,14 +124,20 @@ describe('signet entra check', () => {
     let [out, err] = ['', ''];
     let acting: Promise<void> | undefined;
     const exitCode = await run(`entra check --port ${port} ${words}`.split(' ').filter(Boolean), {
-      out: (text) => { out += text; },
+      out: (text) => {
+        out += text;
+      },
       err: (text) => {
         err += text;
         const url = /^https:\S+$/m.exec(err)?.[0];
         if (url) acting ??= person(url);
       },
-      readInput: async () => '', userName: 'tester', untilStopped: async () => {},
-      env: {}, cwd: terminal.directory, dispatcher,
+      readInput: async () => '',
+      userName: 'tester',
+      untilStopped: async () => {},
+      env: {},
+      cwd: terminal.directory,
+      dispatcher,
     });
     await acting;
     await dispatcher.close();

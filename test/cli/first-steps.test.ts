@@ -5,7 +5,14 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { run } from '../../src/cli/run.ts';
 import { freePort } from '../support/ports.ts';
 import { noteSecret } from '../support/secrets.ts';
-import { askUserinfo, authorizationRequest, decode, redemption, tokenRequest, UserAgent } from '../support/user-agent.ts';
+import {
+  askUserinfo,
+  authorizationRequest,
+  decode,
+  redemption,
+  tokenRequest,
+  UserAgent,
+} from '../support/user-agent.ts';
 import { openTerminal, type Terminal } from './terminal.ts';
 
 interface FirstStart {
@@ -23,15 +30,26 @@ async function firstStart(file = ''): Promise<FirstStart> {
   if (file) await terminal.write('signet.yaml', file);
   let printed = '';
   let stop = () => {};
-  const stopped = new Promise<void>((resolve) => { stop = resolve; });
+  const stopped = new Promise<void>((resolve) => {
+    stop = resolve;
+  });
   const ended = run(['serve'], {
-    out: (text) => { printed += text; }, err: () => {}, readInput: async () => '', userName: 'tester',
-    untilStopped: () => stopped, env, cwd: terminal.directory,
+    out: (text) => {
+      printed += text;
+    },
+    err: () => {},
+    readInput: async () => '',
+    userName: 'tester',
+    untilStopped: () => stopped,
+    env,
+    cwd: terminal.directory,
   });
   await vi.waitFor(() => expect(printed).toContain('Ctrl-C stops the server.'), { timeout: 30_000, interval: 20 });
   noteSecret('password', /one-time password +(\S+)/.exec(printed)![1]);
   return {
-    terminal, printed, issuer: `http://localhost:${port}`,
+    terminal,
+    printed,
+    issuer: `http://localhost:${port}`,
     async stop() {
       stop();
       const exitCode = await ended;
@@ -54,11 +72,15 @@ async function signInAt({ issuer, printed }: FirstStart, words: string[], client
   const agent = new UserAgent(issuer);
   const email = /e-mail +(\S+)/.exec(printed)![1]!;
   let page = await agent.submit(await agent.visit(request.url), {
-    email, password: /one-time password +(\S+)/.exec(printed)![1]!,
+    email,
+    password: /one-time password +(\S+)/.exec(printed)![1]!,
   });
   const password = 'quite another violet teapot 42';
-  const names = [...page.body.matchAll(/<input[^>]*name="([^"]*)"[^>]*type="password"|<input[^>]*type="password"[^>]*name="([^"]*)"/g)]
-    .map(([, one, other]) => one ?? other!);
+  const names = [
+    ...page.body.matchAll(
+      /<input[^>]*name="([^"]*)"[^>]*type="password"|<input[^>]*type="password"[^>]*name="([^"]*)"/g,
+    ),
+  ].map(([, one, other]) => one ?? other!);
   page = await agent.submit(page, Object.fromEntries(names.map((name) => [name, password])));
   const code = URL.parse(page.url)?.searchParams.get('code');
   expect(code, `${page.status} ${page.url}`).toBeTruthy();
@@ -67,11 +89,14 @@ async function signInAt({ issuer, printed }: FirstStart, words: string[], client
 
 describe('the first start', () => {
   let start: FirstStart;
-  beforeAll(async () => { start = await firstStart(); });
+  beforeAll(async () => {
+    start = await firstStart();
+  });
   afterAll(async () => expect(await start.stop()).toBe(0));
 
   test('every URL that it prints answers', async () => {
-    const urls = [...start.printed.matchAll(/https?:\/\/localhost:\d+\S*/g)].map(([url]) => url)
+    const urls = [...start.printed.matchAll(/https?:\/\/localhost:\d+\S*/g)]
+      .map(([url]) => url)
       .filter((url) => url.startsWith(start.issuer));
     expect(urls.length).toBeGreaterThanOrEqual(3);
     for (const url of urls) expect((await fetch(url)).status, url).toBe(200);
@@ -102,8 +127,12 @@ describe('docs/cli.md', () => {
   test('every example works on a fresh server, with the lines of signet.yaml that stand beside it', async () => {
     const page = await readFile(new URL('../../docs/cli.md', import.meta.url), 'utf8');
     const blocks = [...page.matchAll(/```(\w*)\n(.*?)```/gs)].map(([, language, text]) => ({ language, text: text! }));
-    const yaml = blocks.filter(({ language }) => language === 'yaml').map(({ text }) => text).join('\n');
-    const commands = blocks.filter(({ language, text }) => language === '' && /^signet (?!<)/.test(text))
+    const yaml = blocks
+      .filter(({ language }) => language === 'yaml')
+      .map(({ text }) => text)
+      .join('\n');
+    const commands = blocks
+      .filter(({ language, text }) => language === '' && /^signet (?!<)/.test(text))
       .flatMap(({ text }) => text.split(/\n(?=signet )/));
     expect(commands.length).toBeGreaterThanOrEqual(2);
     const start = await firstStart(yaml);
@@ -131,10 +160,20 @@ describe('docs/cli.md', () => {
     const terminal = await openTerminal();
     await terminal.makeDatabase();
     const { exitCode, err } = await terminal.signet([
-      'clients', 'add', '--name', 'Orders', '--type', 'service', '--access', 'https://orders.example.com=orders:read']);
+      'clients',
+      'add',
+      '--name',
+      'Orders',
+      '--type',
+      'service',
+      '--access',
+      'https://orders.example.com=orders:read',
+    ]);
     expect(exitCode).toBe(2);
     expect(err).toMatch(/--access https:\/\/orders\.example\.com: names an audience that no entry of apis declares/);
-    expect(err).toMatch(/\nhint: declare the API in signet\.yaml, and restart the server: apis: \[\{ audience: .*scopes: /);
+    expect(err).toMatch(
+      /\nhint: declare the API in signet\.yaml, and restart the server: apis: \[\{ audience: .*scopes: /,
+    );
     await terminal.leave();
   });
 });

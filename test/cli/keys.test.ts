@@ -10,9 +10,15 @@ let preparedAt: number;
 beforeAll(async () => {
   terminal = await openTerminal();
   await terminal.makeDatabase();
-  const { document: { kid } } = await terminal.signet('keys prepare --json');
+  const {
+    document: { kid },
+  } = await terminal.signet('keys prepare --json');
   await terminal.signet(['keys', 'activate', kid]);
-  const { document: { keys: [key] } } = await terminal.signet('keys list --json');
+  const {
+    document: {
+      keys: [key],
+    },
+  } = await terminal.signet('keys list --json');
   preparedAt = Date.parse(key.preparedAt);
 });
 afterAll(() => terminal.leave());
@@ -42,7 +48,7 @@ describe('keys list says who has the newest key', () => {
   const said = async () => {
     const { exitCode, out } = await terminal.signet('keys list');
     expect(exitCode).toBe(0);
-    return /^Next: .*\n([^]*)$/m.exec(out)![1];
+    return /^Next: .*\n([\s\S]*)$/m.exec(out)![1];
   };
 
   test('nobody', async () => {
@@ -59,8 +65,10 @@ describe('keys list says who has the newest key', () => {
   test('those who have it, and those who come regularly and have not', async () => {
     await fetched(['orders'], preparedAt);
     await fetched(['billing'], preparedAt - 1);
-    expect(await said()).toBe('Who has the newest key: orders (192.0.2.1).\n'
-      + 'Who has not: billing (192.0.2.1). See: signet keys consumers\n');
+    expect(await said()).toBe(
+      'Who has the newest key: orders (192.0.2.1).\n' +
+        'Who has not: billing (192.0.2.1). See: signet keys consumers\n',
+    );
     const { document } = await terminal.signet('keys list --json');
     expect(document.propagation).toMatchObject({ seenBy: ['orders (192.0.2.1)'], unseenBy: ['billing (192.0.2.1)'] });
   });
@@ -68,7 +76,9 @@ describe('keys list says who has the newest key', () => {
 
 test('keys revoke names the verifiers that keep a known key for ever, and by when they drop this one', async () => {
   await terminal.signet('keys prepare');
-  const { document: { keys } } = await terminal.signet('keys list --json');
+  const {
+    document: { keys },
+  } = await terminal.signet('keys list --json');
   const active = keys.find(({ state }: { state: string }) => state === 'active').kid;
   const { out } = await terminal.signet(['keys', 'revoke', active, '--reason', 'stolen']);
   expect(out).toMatch(/go-oidc, zitadel\/oidc,\saws-jwt-verify, jwks-rsa of Java, Authlib’s client/);

@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
@@ -30,19 +30,29 @@ afterAll(async () => {
 
 /** The real thing, in a process of its own. */
 function start(
-  words: readonly string[], input: string | Buffer = '', nodeOptions: readonly string[] = [], { cwd = directory, env = {} } = {},
+  words: readonly string[],
+  input: string | Buffer = '',
+  nodeOptions: readonly string[] = [],
+  { cwd = directory, env = {} } = {},
 ) {
   const child = spawn(process.execPath, [...nodeOptions, signet, ...words], {
     cwd,
     env: {
-      PATH: process.env['PATH'], SIGNET_LISTEN_PORT: String(port),
-      SIGNET_PASSWORDS_BCRYPT_COST: '4', SIGNET_LOG_LEVEL: 'warn', ...env,
+      PATH: process.env['PATH'],
+      SIGNET_LISTEN_PORT: String(port),
+      SIGNET_PASSWORDS_BCRYPT_COST: '4',
+      SIGNET_LOG_LEVEL: 'warn',
+      ...env,
     },
   });
   running.add(child);
   const said = { out: '', err: '' };
-  child.stdout.on('data', (text) => { said.out += text; });
-  child.stderr.on('data', (text) => { said.err += text; });
+  child.stdout.on('data', (text) => {
+    said.out += text;
+  });
+  child.stderr.on('data', (text) => {
+    said.err += text;
+  });
   child.stdin.end(input);
   const ended = once(child, 'close').then(([code]) => {
     running.delete(child);
@@ -53,7 +63,9 @@ function start(
     while (!said[where].includes(words)) await Promise.race([once(stream, 'data'), failed()]);
     return said;
   };
-  const failed = async () => { throw new Error(`signet ended: ${JSON.stringify(await ended)}`); };
+  const failed = async () => {
+    throw new Error(`signet ended: ${JSON.stringify(await ended)}`);
+  };
   return { child, says, ended };
 }
 
@@ -61,7 +73,9 @@ test('a node that cannot read TypeScript is told for what it is, with the one th
   // What an older one lacks, a newer one leaves out on request.
   const { exitCode, out, err } = await start(['serve'], '', ['--no-experimental-strip-types']).ended;
   expect({ exitCode, out }).toEqual({ exitCode: 1, out: '' });
-  expect(err).toMatch(/^error: this is Node .*22\.18 or newer.*\nhint: npm ci installs one: .*node_modules\/\.bin\/node signet\.js/);
+  expect(err).toMatch(
+    /^error: this is Node .*22\.18 or newer.*\nhint: npm ci installs one: .*node_modules\/\.bin\/node signet\.js/,
+  );
 });
 
 describe('signet serve, for the first time and then again', () => {
@@ -90,8 +104,17 @@ describe('signet serve, for the first time and then again', () => {
 
     // A request that never ends keeps the server from closing.
     const socket = connect(port, '127.0.0.1').on('error', () => {});
-    socket.write(['POST /token HTTP/1.1', 'Host: localhost', 'Content-Type: application/x-www-form-urlencoded',
-      'Content-Length: 9', 'Expect: 100-continue', '', ''].join('\r\n'));
+    socket.write(
+      [
+        'POST /token HTTP/1.1',
+        'Host: localhost',
+        'Content-Type: application/x-www-form-urlencoded',
+        'Content-Length: 9',
+        'Expect: 100-continue',
+        '',
+        '',
+      ].join('\r\n'),
+    );
     await once(socket, 'data');
     server.child.kill('SIGINT');
     await server.says('stopping', 'err');
@@ -122,7 +145,11 @@ describe('a signal that comes early', () => {
         return write.apply(this, arguments);
       };`;
     const { exitCode, out, err } = await start(['serve'], '', asPreload(stopsItself), await freshPlace()).ended;
-    expect([exitCode, out, err]).toEqual([0, expect.stringContaining('one-time password'), expect.stringContaining('stopping')]);
+    expect([exitCode, out, err]).toEqual([
+      0,
+      expect.stringContaining('one-time password'),
+      expect.stringContaining('stopping'),
+    ]);
   });
 
   test('before the server listens ends the start, and no password is used up that nobody saw', async () => {
@@ -147,27 +174,39 @@ describe('a signal that comes early', () => {
     expect(await next.ended).toMatchObject({ exitCode: 0 });
   });
 
-  test.skipIf(!engines.includes(postgres))('while another server migrates the database is not waited out', async () => {
-    const url = await postgres.freshUrl();
-    const other = await openDatabase(url);
-    await other.transaction(async (tx) => {
-      await tx.query("select set_config('idle_in_transaction_session_timeout', '0', true)");
-      await tx.query('select pg_advisory_xact_lock($1)', [5_741_203_118]);
-      const { cwd, env } = await freshPlace();
-      const server = start(['serve'], '', [], { cwd, env: { ...env, SIGNET_DATABASE_URL: url } });
-      await vi.waitFor(async () => {
-        const { rows } = await other.query(`select 1 as waits from pg_locks where locktype = 'advisory' and not granted`);
-        expect(rows).toHaveLength(1);
-      }, { timeout: 20_000, interval: 50 });
-      server.child.kill('SIGTERM');
-      expect(await server.ended).toMatchObject({ exitCode: 0, out: '' });
-    }, { slow: true });
-    await other.close();
-  }, 60_000);
+  test.skipIf(!engines.includes(postgres))(
+    'while another server migrates the database is not waited out',
+    async () => {
+      const url = await postgres.freshUrl();
+      const other = await openDatabase(url);
+      await other.transaction(
+        async (tx) => {
+          await tx.query("select set_config('idle_in_transaction_session_timeout', '0', true)");
+          await tx.query('select pg_advisory_xact_lock($1)', [5_741_203_118]);
+          const { cwd, env } = await freshPlace();
+          const server = start(['serve'], '', [], { cwd, env: { ...env, SIGNET_DATABASE_URL: url } });
+          await vi.waitFor(
+            async () => {
+              const { rows } = await other.query(
+                `select 1 as waits from pg_locks where locktype = 'advisory' and not granted`,
+              );
+              expect(rows).toHaveLength(1);
+            },
+            { timeout: 20_000, interval: 50 },
+          );
+          server.child.kill('SIGTERM');
+          expect(await server.ended).toMatchObject({ exitCode: 0, out: '' });
+        },
+        { slow: true },
+      );
+      await other.close();
+    },
+    60_000,
+  );
 });
 
 describe('signet as a process', () => {
-  test('reads a password from standard input, and audits the name of the operating system\'s user', async () => {
+  test("reads a password from standard input, and audits the name of the operating system's user", async () => {
     const words = ['accounts', 'add', 'ada@example.com', '--password-stdin', '--json'];
     const { exitCode, out } = await start(words, 'a long enough password\n').ended;
     expect(exitCode).toBe(0);
@@ -184,12 +223,17 @@ describe('signet as a process', () => {
   ])('reads a password as it was meant, or not at all: %s', async (_encoding, input, isRead) => {
     const email = `${input.length}@example.com`;
     const { exitCode, err } = await start(['accounts', 'add', email, '--password-stdin'], input).ended;
-    expect([exitCode, err]).toEqual(isRead ? [0, '']
-      : [2, 'error: standard input is neither UTF-8 nor UTF-16\nhint: pipe it in as UTF-8\n']);
+    expect([exitCode, err]).toEqual(
+      isRead ? [0, ''] : [2, 'error: standard input is neither UTF-8 nor UTF-16\nhint: pipe it in as UTF-8\n'],
+    );
     const db = await openDatabase(`sqlite:${join(directory, 'data', 'signet.db')}`);
-    const { rows } = await db.query<{ password_hash: string }>('select password_hash from accounts where email = $1', [email]);
+    const { rows } = await db.query<{ password_hash: string }>('select password_hash from accounts where email = $1', [
+      email,
+    ]);
     await db.close();
-    expect(rows.map((row) => bcrypt.compareSync('ein langes Pa\u00dfwort', row.password_hash))).toEqual(isRead ? [true] : []);
+    expect(rows.map((row) => bcrypt.compareSync('ein langes Pa\u00dfwort', row.password_hash))).toEqual(
+      isRead ? [true] : [],
+    );
   });
 
   test('loads nothing that strips types once all was compiled', async () => {
@@ -201,7 +245,8 @@ describe('signet as a process', () => {
 
   test('an error sets the exit code of the process', async () => {
     expect(await start(['keys', 'lst']).ended).toEqual({
-      exitCode: 2, out: '',
+      exitCode: 2,
+      out: '',
       err: "error: unknown command 'lst'\nhint: did you mean list? Otherwise run: signet keys --help\n",
     });
   });

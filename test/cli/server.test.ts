@@ -24,8 +24,11 @@ afterAll(async () => {
 });
 
 async function serviceToken(clientId: string, clientSecret: string) {
-  return tokenRequest(server.issuer, { grant_type: 'client_credentials', resource: ordersApi, scope: 'orders:read' },
-    { clientId, secret: clientSecret });
+  return tokenRequest(
+    server.issuer,
+    { grant_type: 'client_credentials', resource: ordersApi, scope: 'orders:read' },
+    { clientId, secret: clientSecret },
+  );
 }
 
 /** Whether these words at the sign-in page lead back to the application. */
@@ -57,12 +60,25 @@ describe('a command works on the database of a running server', () => {
   });
 
   test('a registered service gets tokens with the secret that was printed', async () => {
-    await terminal.write('signet.yaml', JSON.stringify({
-      apis: [{ audience: ordersApi, name: 'Orders', scopes: { 'orders:read': 'See' } }],
-    }));
-    const { document } = await terminal.signet(
-      ['clients', 'add', '--name', 'Export', '--id', 'export', '--type', 'service',
-        '--access', `${ordersApi}=orders:read`, '--json']);
+    await terminal.write(
+      'signet.yaml',
+      JSON.stringify({
+        apis: [{ audience: ordersApi, name: 'Orders', scopes: { 'orders:read': 'See' } }],
+      }),
+    );
+    const { document } = await terminal.signet([
+      'clients',
+      'add',
+      '--name',
+      'Export',
+      '--id',
+      'export',
+      '--type',
+      'service',
+      '--access',
+      `${ordersApi}=orders:read`,
+      '--json',
+    ]);
     expect((await serviceToken('export', document.secret)).status).toBe(200);
     expect((await serviceToken('export', `${document.secret}x`)).status).toBe(401);
   });
@@ -74,7 +90,9 @@ describe('a command works on the database of a running server', () => {
     const { document } = await terminal.signet(`grants list ${person.email} --json`);
     const { grantId } = document.grants.at(-1);
     expect((await terminal.signet(['grants', 'revoke', grantId, '--json'])).document).toEqual({
-      grantId, accountId: server.accountId, clientId: 'spa',
+      grantId,
+      accountId: server.accountId,
+      clientId: 'spa',
     });
     expect((await refresh()).status).toBe(400);
     await expect.poll(() => statusBit(tokens.access_token), { timeout: 5_000 }).toBe(1);
@@ -93,7 +111,7 @@ describe('a command works on the database of a running server', () => {
 
   test('a revoked key leaves the JWKS, and another one signs', async () => {
     const published = async () => {
-      const { keys } = await (await fetch(`${server.issuer}/jwks`)).json() as { keys: { kid: string }[] };
+      const { keys } = (await (await fetch(`${server.issuer}/jwks`)).json()) as { keys: { kid: string }[] };
       return keys.map(({ kid }) => kid);
     };
     const [kid, next] = await published();
@@ -106,7 +124,9 @@ describe('a command works on the database of a running server', () => {
 
 describe('a token is verified from the command line', () => {
   let token: string;
-  beforeAll(async () => { token = (await serviceToken('service', secret)).body.access_token; });
+  beforeAll(async () => {
+    token = (await serviceToken('service', secret)).body.access_token;
+  });
 
   test('its claims are printed, and whether the audience was looked at', async () => {
     const said = await terminal.signet(['verify', '-'], { input: `${token}\n` });

@@ -43,13 +43,17 @@ export async function openTerminal(options: { directory?: string; env?: NodeJS.P
       let [out, err] = ['', ''];
       // A server is stopped when it has said that it runs.
       let stop = () => {};
-      const stopped = new Promise<void>((resolve) => { stop = resolve; });
+      const stopped = new Promise<void>((resolve) => {
+        stop = resolve;
+      });
       const exitCode = await run(argv, {
         out: (text) => {
           out += text;
           stop();
         },
-        err: (text) => { err += text; },
+        err: (text) => {
+          err += text;
+        },
         readInput: async () => {
           if (input === undefined) throw new Error('this command was not to read standard input');
           return input;
@@ -89,7 +93,7 @@ export function normalised(text: string, { directory }: Terminal): string {
     .replace(/\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z/g, '2026-01-01T00:00:00Z')
     .replace(/(?<![\w-])[\w-]{43}(?![\w-])/g, 'x'.repeat(43))
     .replace(/\b[a-z2-9]{4}(-[a-z2-9]{4}){4}\b/g, 'xxxx-xxxx-xxxx-xxxx-xxxx')
-    .replace(/ \d+ s(  +)/g, ' 0 s$1');
+    .replace(/ \d+ s( {2,})/g, ' 0 s$1');
 }
 
 /** Every command there is, as words: read from the help texts, innermost ones only. */
@@ -97,7 +101,7 @@ export async function everyCommand({ signet }: Terminal): Promise<string[]> {
   const inner = async (words: string[]): Promise<string[]> => {
     const { out } = await signet([...words, '--help']);
     const listed = /^Commands:\n((?: .*\n)+)/m.exec(out)?.[1] ?? '';
-    const names = [...listed.matchAll(/^  ([\w-]+)/gm)].map(([, name]) => name!);
+    const names = [...listed.matchAll(/^ {2}([\w-]+)/gm)].map(([, name]) => name!);
     if (names.length === 0) return [words.join(' ')];
     return (await Promise.all(names.map((name) => inner([...words, name])))).flat();
   };

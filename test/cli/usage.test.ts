@@ -1,18 +1,20 @@
+import { readdir, readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { readFile, readdir } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { everyCommand, normalised, openTerminal, type Terminal } from './terminal.ts';
 
 const golden = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 
 let terminal: Terminal;
-beforeAll(async () => { terminal = await openTerminal(); });
+beforeAll(async () => {
+  terminal = await openTerminal();
+});
 afterAll(() => terminal.leave());
 
 describe('somebody asks for help', () => {
   test('the help of every command is the one in help.golden.txt', async () => {
     const families = ['', 'config', 'accounts', 'clients', 'keys', 'roles', 'entra', 'audit'];
-    const commands = [...families, ...await everyCommand(terminal)];
+    const commands = [...families, ...(await everyCommand(terminal))];
     const pages = await Promise.all(commands.map(async (command) => (await terminal.signet(`${command} --help`)).out));
     await expect(pages.join(`\n${'-'.repeat(100)}\n\n`)).toMatchFileSnapshot(golden('help.golden.txt'));
   });
@@ -73,13 +75,17 @@ describe('somebody mistypes', () => {
 
   test('with --json the error is the one document on standard output', async () => {
     expect(await terminal.signet('accounts --json')).toMatchObject({
-      exitCode: 2, err: '',
+      exitCode: 2,
+      err: '',
       document: {
         error: { code: 'usage', message: 'signet accounts needs a command', hint: 'run: signet accounts --help' },
       },
     });
-    expect(await terminal.signet('acounts --json'))
-      .toMatchObject({ exitCode: 2, err: '', document: { error: { code: 'usage' } } });
+    expect(await terminal.signet('acounts --json')).toMatchObject({
+      exitCode: 2,
+      err: '',
+      document: { error: { code: 'usage' } },
+    });
   });
 });
 
@@ -87,9 +93,11 @@ describe('the configuration has problems', () => {
   test('config check lists all of them at once, with their places', async () => {
     await terminal.write('wrong.yaml', 'isuer: https://id.example.com\nlisten: { port: x }\n');
     const { exitCode, out, err } = await terminal.signet('config check --config wrong.yaml');
-    expect(err).toBe('error: the configuration has 2 problems:\n  wrong.yaml:2 listen.port: must be a number\n'
-      + '  wrong.yaml:1 isuer: is not a setting; did you mean issuer?\n'
-      + 'hint: correct what is listed, then run: signet config check\n');
+    expect(err).toBe(
+      'error: the configuration has 2 problems:\n  wrong.yaml:2 listen.port: must be a number\n' +
+        '  wrong.yaml:1 isuer: is not a setting; did you mean issuer?\n' +
+        'hint: correct what is listed, then run: signet config check\n',
+    );
     expect({ exitCode, out }).toEqual({ exitCode: 2, out: '' });
   });
 
@@ -109,14 +117,17 @@ describe('the configuration has problems', () => {
 
 describe('the configuration is sound', () => {
   test('config check prints every setting with value and source, and no secret', async () => {
-    await terminal.write('signet.yaml', `issuer: https://id.example.com
+    await terminal.write(
+      'signet.yaml',
+      `issuer: https://id.example.com
 database: { url: "postgres://signet:hunter2@db.example.com/signet" }
 keys: { rotateEvery: 30d }
 apis: [{ audience: "https://orders.example.com", name: Orders, scopes: { "orders:read": See your orders } }]
 applications:
   - { clientId: job, name: Job, type: service, secret: correct-horse-battery-staple-0123456789,
       access: { "https://orders.example.com": ["orders:read"] } }
-`);
+`,
+    );
     const { exitCode, out } = await terminal.signet('config check', { env: { SIGNET_PASSWORDS_BCRYPT_COST: '11' } });
     expect(exitCode).toBe(0);
     expect(out).not.toMatch(/hunter2|correct-horse/);

@@ -24,7 +24,9 @@ async function terminalWithApis(): Promise<Terminal> {
 }
 
 let terminal: Terminal;
-beforeAll(async () => { terminal = await terminalWithApis(); });
+beforeAll(async () => {
+  terminal = await terminalWithApis();
+});
 afterAll(() => terminal.leave());
 
 async function auditOf(event: string): Promise<any[]> {
@@ -53,15 +55,55 @@ describe('an administrator works without a server', () => {
     await type(['grants', 'revoke', 'no-such-grant']);
     await type(['accounts', 'disable', 'nobody@example.com']);
     await type(['accounts', 'list']);
-    await type(['clients', 'add', '--name', 'Shop', '--id', 'shop', '--type', 'spa', '--first-party',
-      '--redirect-uri', 'https://shop.example.com/callback', '--origin', 'https://shop.example.com',
-      '--access', `${ordersApi}=orders:read`]);
-    await type(['clients', 'add', '--name', 'Nightly job', '--id', 'job', '--type', 'service',
-      '--access', `${ordersApi}=orders:read`]);
-    await type(['clients', 'add', '--name', 'Wrong', '--type', 'native', '--pkce', 'optional',
-      '--redirect-uri', 'http://*.example.com/', '--origin', 'https://a.example.com/',
-      '--backchannel-logout-uri', 'http://a.example.com/logout',
-      '--access', `${ordersApi}=orders:burn`, '--access', 'https://stock.example.com=stock:read']);
+    await type([
+      'clients',
+      'add',
+      '--name',
+      'Shop',
+      '--id',
+      'shop',
+      '--type',
+      'spa',
+      '--first-party',
+      '--redirect-uri',
+      'https://shop.example.com/callback',
+      '--origin',
+      'https://shop.example.com',
+      '--access',
+      `${ordersApi}=orders:read`,
+    ]);
+    await type([
+      'clients',
+      'add',
+      '--name',
+      'Nightly job',
+      '--id',
+      'job',
+      '--type',
+      'service',
+      '--access',
+      `${ordersApi}=orders:read`,
+    ]);
+    await type([
+      'clients',
+      'add',
+      '--name',
+      'Wrong',
+      '--type',
+      'native',
+      '--pkce',
+      'optional',
+      '--redirect-uri',
+      'http://*.example.com/',
+      '--origin',
+      'https://a.example.com/',
+      '--backchannel-logout-uri',
+      'http://a.example.com/logout',
+      '--access',
+      `${ordersApi}=orders:burn`,
+      '--access',
+      'https://stock.example.com=stock:read',
+    ]);
     await type(['clients', 'secret', 'shop']);
     await type(['clients', 'disable', 'job']);
     await type(['clients', 'disable', 'declared']);
@@ -104,15 +146,22 @@ describe('an administrator works without a server', () => {
     expect((await json('accounts roles ada@example.com --set buyer')).account.roles).toEqual(['buyer']);
     expect(account.emailVerified).toBe(true);
     expect((await json('accounts verify-email ada@example.com --undo')).account.emailVerified).toBe(false);
-    expect((await json('accounts names ada@example.com --given-name Ada --family-name Lovelace')).account)
-      .toMatchObject({ name: 'Ada Lovelace', givenName: 'Ada', familyName: 'Lovelace' });
-    expect(await json('accounts sign-out ada@example.com'))
-      .toMatchObject({ account: { state: 'active' }, grantsEnded: 0 });
+    expect(
+      (await json('accounts names ada@example.com --given-name Ada --family-name Lovelace')).account,
+    ).toMatchObject({ name: 'Ada Lovelace', givenName: 'Ada', familyName: 'Lovelace' });
+    expect(await json('accounts sign-out ada@example.com')).toMatchObject({
+      account: { state: 'active' },
+      grantsEnded: 0,
+    });
     expect(await json('grants list ada@example.com')).toEqual({ accountId: account.id, grants: [] });
 
     const { application, secret } = await json('clients add --name Job --id job --type service');
     expect(application).toMatchObject({
-      clientId: 'job', type: 'service', refreshTokens: false, declared: false, hasSecret: true,
+      clientId: 'job',
+      type: 'service',
+      refreshTokens: false,
+      declared: false,
+      hasSecret: true,
     });
     expect(secret).toMatch(/^[\w-]{43}$/);
     expect((await json('clients secret job')).secret).not.toBe(secret);
@@ -123,28 +172,37 @@ describe('an administrator works without a server', () => {
     expect(await json('keys list')).toMatchObject({ keys: [], next: { step: 'bootstrap' } });
     const { kid: first } = await json('keys prepare');
     expect(await json(`keys activate ${first}`)).toEqual({ kid: first, state: 'active' });
-    expect(await json('keys rotate --dry-run'))
-      .toMatchObject({ timeline: [{ event: 'published', kid: null }, {}, {}, {}, {}], unseenBy: [] });
+    expect(await json('keys rotate --dry-run')).toMatchObject({
+      timeline: [{ event: 'published', kid: null }, {}, {}, {}, {}],
+      unseenBy: [],
+    });
     const { kid: second } = await json('keys rotate');
     expect(await json('keys consumers')).toMatchObject({ key: { kid: second }, seenBy: [], unseenBy: [], silent: [] });
     expect((await there.signet(`keys activate ${second} --json`)).document.error).toMatchObject({
-      code: 'key_step_unsafe', wouldBreak: { until: expect.any(String), verifiers: expect.any(Array), consumers: [] },
+      code: 'key_step_unsafe',
+      wouldBreak: { until: expect.any(String), verifiers: expect.any(Array), consumers: [] },
     });
-    expect((await there.signet(['keys', 'retire', first, '--force', '--reason', 'a drill', '--json'])).document)
-      .toEqual({ kid: first, state: 'retired', activeKid: second, alsoRevokedKid: null });
-    expect((await there.signet(['keys', 'destroy', first, '--force', '--reason', 'a drill', '--json'])).document)
-      .toEqual({ kid: first, state: 'destroyed' });
+    expect(
+      (await there.signet(['keys', 'retire', first, '--force', '--reason', 'a drill', '--json'])).document,
+    ).toEqual({ kid: first, state: 'retired', activeKid: second, alsoRevokedKid: null });
+    expect(
+      (await there.signet(['keys', 'destroy', first, '--force', '--reason', 'a drill', '--json'])).document,
+    ).toEqual({ kid: first, state: 'destroyed' });
     asked.push('keys retire', 'keys destroy');
     expect(await json(`keys revoke ${second} --reason stolen --cut-sessions`)).toMatchObject({
-      kid: second, state: 'revoked', activeKid: expect.any(String), sessionsCut: 0,
+      kid: second,
+      state: 'revoked',
+      activeKid: expect.any(String),
+      sessionsCut: 0,
     });
     expect(await json('keys rekey')).toEqual({ rekeyed: 0 });
     const { keys } = await json('keys list');
     expect(keys.map(({ state }: any) => state).sort()).toEqual(['active', 'destroyed', 'revoked']);
 
     expect((await json('audit list --limit 1')).events).toHaveLength(1);
-    expect((await there.signet('keys consumers --forget nobody --json'))).toMatchObject({
-      exitCode: 3, document: { error: { code: 'jwks_client_unknown', hint: expect.stringContaining('keys consumers') } },
+    expect(await there.signet('keys consumers --forget nobody --json')).toMatchObject({
+      exitCode: 3,
+      document: { error: { code: 'jwks_client_unknown', hint: expect.stringContaining('keys consumers') } },
     });
     expect((await json('audit events')).events).toHaveProperty(['key.activated']);
     expect(await json('audit verify')).toMatchObject({ ok: true });
@@ -153,13 +211,26 @@ describe('an administrator works without a server', () => {
 
     // serve, verify and a grant want a server: server.test.ts. Roles and Microsoft: entra.test.ts.
     const left = (await everyCommand(there)).filter((command) => !asked.some((words) => words.startsWith(command)));
-    expect(left.sort()).toEqual(['entra check', 'entra refresh-keys', 'grants revoke', 'roles dry-run', 'roles explain', 'serve', 'verify']);
+    expect(left.sort()).toEqual([
+      'entra check',
+      'entra refresh-keys',
+      'grants revoke',
+      'roles dry-run',
+      'roles explain',
+      'serve',
+      'verify',
+    ]);
   });
 
   test('what is not there is exit code 3', async () => {
     for (const words of [
-      'accounts disable nobody@example.com', 'accounts password no-such-id', 'clients secret nothing',
-      'clients enable nothing', 'keys activate nothing', 'keys destroy nothing', 'keys revoke nothing --reason x',
+      'accounts disable nobody@example.com',
+      'accounts password no-such-id',
+      'clients secret nothing',
+      'clients enable nothing',
+      'keys activate nothing',
+      'keys destroy nothing',
+      'keys revoke nothing --reason x',
     ]) {
       expect({ words, exitCode: (await terminal.signet(words)).exitCode }).toEqual({ words, exitCode: 3 });
     }
@@ -176,8 +247,9 @@ describe('an administrator works without a server', () => {
     const { id } = document.account;
     await terminal.signet('accounts roles grace@example.com --set admin');
     expect(await auditOf('account.created')).toMatchObject([{ actor: 'cli:tester', subject: id }]);
-    expect(await auditOf('account.roles_set'))
-      .toMatchObject([{ actor: 'cli:tester', subject: id, detail: { roles: ['admin'] } }]);
+    expect(await auditOf('account.roles_set')).toMatchObject([
+      { actor: 'cli:tester', subject: id, detail: { roles: ['admin'] } },
+    ]);
   });
 
   test('a forced step keeps its reason in the audit trail', async () => {
@@ -232,9 +304,12 @@ describe('who looks something up in the audit trail', () => {
   const list = (...words: string[]) => terminal.signet(['audit', 'list', ...words]);
 
   test('may name a person by the e-mail address, and an application as it is listed', async () => {
-    const { document: { account } } = await terminal.signet('accounts add noor@example.com --json');
+    const {
+      document: { account },
+    } = await terminal.signet('accounts add noor@example.com --json');
     await terminal.signet('clients add --name Looked --id looked --type service');
-    const about = async (who: string) => (await terminal.signet(['audit', 'list', '--subject', who, '--json'])).document.events;
+    const about = async (who: string) =>
+      (await terminal.signet(['audit', 'list', '--subject', who, '--json'])).document.events;
     expect(await about('NOOR@example.com')).toMatchObject([{ event: 'account.created', subject: account.id }]);
     expect(await about(account.id)).toHaveLength(1);
     expect(await about('looked')).toMatchObject([{ event: 'application.registered', clientId: 'looked' }]);
@@ -260,8 +335,9 @@ describe('who looks something up in the audit trail', () => {
 describe('secrets', () => {
   test('a password comes from standard input or is made here; the database has its hash alone', async () => {
     const made = (await terminal.signet('accounts add kay@example.com --json')).document.oneTimePassword;
-    const { out } = await terminal.signet(
-      'accounts add lin@example.com --password-stdin', { input: 'correct horse battery\r\n' });
+    const { out } = await terminal.signet('accounts add lin@example.com --password-stdin', {
+      input: 'correct horse battery\r\n',
+    });
     expect(out).not.toContain('correct horse');
     const stored = await terminal.stored();
     expect(stored).not.toContain(made);
@@ -277,8 +353,11 @@ describe('secrets', () => {
     const set = (input: string, words = 'accounts password mira@example.com') =>
       terminal.signet(`${words} --password-stdin`, { input });
     for (const [input, why] of [
-      ['password1234', 'guessers try first'], ['mira@example.com', 'made of your name'], ['Lindqvist2026', 'made of your name'],
-      ['aaaaaaaaaaaa', 'repeats itself'], ['a'.repeat(73), 'at most 72 bytes'],
+      ['password1234', 'guessers try first'],
+      ['mira@example.com', 'made of your name'],
+      ['Lindqvist2026', 'made of your name'],
+      ['aaaaaaaaaaaa', 'repeats itself'],
+      ['a'.repeat(73), 'at most 72 bytes'],
     ] as const) {
       for (const words of ['accounts password mira@example.com', 'accounts add mira@example.net --name Lindqvist']) {
         const { exitCode, err } = await set(input, words);
@@ -294,13 +373,16 @@ describe('secrets', () => {
     const store = await openStore(loadConfig({ env: {}, cwd: terminal.directory }), silentLog);
     for (let at = 0; at < 51; at += 1) store.audit.record({ event: 'signin.succeeded', subject: `person ${at}` });
     await store.close();
-    expect((await terminal.signet('audit list --event signin.succeeded')).err)
-      .toBe('note: there are older events; these are the newest 50 (--limit, --since)\n');
+    expect((await terminal.signet('audit list --event signin.succeeded')).err).toBe(
+      'note: there are older events; these are the newest 50 (--limit, --since)\n',
+    );
     expect((await terminal.signet('audit list --event signin.succeeded --limit 50')).err).toBe('');
   });
 
   test('a client secret is printed once; the database has its SHA-256 alone', async () => {
-    const { document: { secret } } = await terminal.signet('clients add --name Batch --id batch --type service --json');
+    const {
+      document: { secret },
+    } = await terminal.signet('clients add --name Batch --id batch --type service --json');
     const stored = await terminal.stored();
     expect(stored).not.toContain(secret);
     expect(stored).toContain(createHash('sha256').update(secret).digest('hex'));

@@ -1,8 +1,8 @@
 import { hash } from 'node:crypto';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { createAudit, type Audit } from '../../src/audit/audit.ts';
-import { createClients, secretMatches, type Clients, type NewApplication } from '../../src/clients/clients.ts';
-import { loadConfig, type ApplicationConfig } from '../../src/config/config.ts';
+import { type Audit, createAudit } from '../../src/audit/audit.ts';
+import { type Clients, createClients, type NewApplication, secretMatches } from '../../src/clients/clients.ts';
+import { type ApplicationConfig, loadConfig } from '../../src/config/config.ts';
 import type { Database } from '../../src/database/database.ts';
 import { silentLog } from '../../src/log.ts';
 import { engines } from '../support/engines.ts';
@@ -27,7 +27,10 @@ describe.each(engines)('applications on $name', ({ freshDatabase }) => {
     audit = createAudit(db, { log: silentLog });
     now = 1_800_000_000_000;
     clients = createClients(db, declared, audit, { now: () => now });
-    return async () => { await audit.close(); await db.close(); };
+    return async () => {
+      await audit.close();
+      await db.close();
+    };
   });
 
   describe('declared in signet.yaml', () => {
@@ -43,7 +46,8 @@ describe.each(engines)('applications on $name', ({ freshDatabase }) => {
       for (const change of [
         () => clients.renewSecret('web', 'admin'),
         () => clients.register(newApplication({ clientId: 'web' }), 'admin'),
-      ]) await expect(change()).rejects.toMatchObject({ code: 'application_declared', status: 409 });
+      ])
+        await expect(change()).rejects.toMatchObject({ code: 'application_declared', status: 409 });
     });
 
     test('can be stopped in an emergency, whatever the file says, and let go again', async () => {
@@ -57,12 +61,18 @@ describe.each(engines)('applications on $name', ({ freshDatabase }) => {
       expect(await elsewhere.find('web')).toBeUndefined();
       const after = createClients(db, declared, audit, { now: () => now });
       expect(await after.find('web')).toBeUndefined();
-      expect((await after.list()).find(({ clientId }) => clientId === 'web'))
-        .toEqual({ ...web, declared: true, disabledAt: new Date(now - 5_000) });
+      expect((await after.list()).find(({ clientId }) => clientId === 'web')).toEqual({
+        ...web,
+        declared: true,
+        disabledAt: new Date(now - 5_000),
+      });
       await clients.setDisabled('web', false, 'admin');
       expect(await clients.find('web')).toEqual({ ...web, declared: true });
-      expect((await audit.list()).map(({ event }) => event).sort())
-        .toEqual(['application.disabled', 'application.disabled', 'application.enabled']);
+      expect((await audit.list()).map(({ event }) => event).sort()).toEqual([
+        'application.disabled',
+        'application.disabled',
+        'application.enabled',
+      ]);
     });
 
     test('stay stopped when they move between the file and the command line, until somebody enables them', async () => {
@@ -90,8 +100,8 @@ describe.each(engines)('applications on $name', ({ freshDatabase }) => {
     test('that are stopped are not told of a sign-out', async () => {
       const told = { ...web!, backchannelLogoutUri: 'https://app.example.com/logout' };
       const those = createClients(db, [told], audit, { now: () => now });
-      const names = () => db.transaction(async (tx) =>
-        (await those.toldOfLogout(tx, ['web'])).map(({ clientId }) => clientId));
+      const names = () =>
+        db.transaction(async (tx) => (await those.toldOfLogout(tx, ['web'])).map(({ clientId }) => clientId));
       expect(await names()).toEqual(['web']);
       await those.setDisabled('web', true, 'admin');
       expect(await names()).toEqual([]);
@@ -118,16 +128,19 @@ describe.each(engines)('applications on $name', ({ freshDatabase }) => {
     test('of a public type get no secret, nor can one be made', async () => {
       const { application, secret: made } = await clients.register(newApplication({}, spa), 'admin');
       expect([made, application.secretHash]).toEqual([undefined, undefined]);
-      await expect(clients.renewSecret(application.clientId, 'admin'))
-        .rejects.toMatchObject({ code: 'application_public' });
+      await expect(clients.renewSecret(application.clientId, 'admin')).rejects.toMatchObject({
+        code: 'application_public',
+      });
     });
 
     test('have one client id each, also where two register it at the same moment', async () => {
-      const made = await Promise.allSettled([1, 2, 3].map(() =>
-        clients.register(newApplication({ clientId: 'mine' }), 'admin')));
+      const made = await Promise.allSettled(
+        [1, 2, 3].map(() => clients.register(newApplication({ clientId: 'mine' }), 'admin')),
+      );
       expect(made.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
-      expect(made.find(({ status }) => status === 'rejected'))
-        .toMatchObject({ reason: { code: 'application_exists', status: 409 } });
+      expect(made.find(({ status }) => status === 'rejected')).toMatchObject({
+        reason: { code: 'application_exists', status: 409 },
+      });
     });
 
     test('have the old secret no longer when they have a new one', async () => {
@@ -139,7 +152,9 @@ describe.each(engines)('applications on $name', ({ freshDatabase }) => {
     });
 
     test('are unknown while they are disabled, at once here and within seconds in every other process', async () => {
-      const { application: { clientId } } = await clients.register(newApplication(), 'admin');
+      const {
+        application: { clientId },
+      } = await clients.register(newApplication(), 'admin');
       const elsewhere = createClients(db, declared, audit, { now: () => now });
       expect(await elsewhere.find(clientId)).toBeDefined();
       await clients.setDisabled(clientId, true, 'admin');
@@ -153,7 +168,9 @@ describe.each(engines)('applications on $name', ({ freshDatabase }) => {
     });
 
     test('are not remembered as they were before a change that came while they were read', async () => {
-      const { application: { clientId } } = await clients.register(newApplication(), 'admin');
+      const {
+        application: { clientId },
+      } = await clients.register(newApplication(), 'admin');
       const query = db.query;
       let changed = Promise.resolve();
       vi.spyOn(db, 'query').mockImplementationOnce(async (sql, values) => {
@@ -168,9 +185,14 @@ describe.each(engines)('applications on $name', ({ freshDatabase }) => {
     });
 
     test('are read again at word of a change, also of one that was taken back before anybody looked', async () => {
-      const { application: { clientId } } = await clients.register(newApplication(), 'admin');
+      const {
+        application: { clientId },
+      } = await clients.register(newApplication(), 'admin');
       let heard = () => {};
-      const listen: Database['listen'] = async (_channel, listener) => { heard = listener; return async () => {}; };
+      const listen: Database['listen'] = async (_channel, listener) => {
+        heard = listener;
+        return async () => {};
+      };
       const elsewhere = createClients({ ...db, listen }, declared, audit, { now: () => now });
       await elsewhere.follow();
       await clients.setDisabled(clientId, true, 'admin');
@@ -182,7 +204,9 @@ describe.each(engines)('applications on $name', ({ freshDatabase }) => {
     });
 
     test('are found in memory for some seconds, so that issuing costs no query', async () => {
-      const { application: { clientId } } = await clients.register(newApplication(), 'admin');
+      const {
+        application: { clientId },
+      } = await clients.register(newApplication(), 'admin');
       const query = vi.spyOn(db, 'query');
       for (let time = 0; time < 10; time += 1) await clients.find(clientId);
       expect(query).toHaveBeenCalledTimes(1);
@@ -200,7 +224,8 @@ describe.each(engines)('applications on $name', ({ freshDatabase }) => {
 
   test('what is not there cannot be changed, and nothing is audited', async () => {
     for (const change of [
-      () => clients.renewSecret('nothing', 'admin'), () => clients.setDisabled('nothing', true, 'admin'),
+      () => clients.renewSecret('nothing', 'admin'),
+      () => clients.setDisabled('nothing', true, 'admin'),
     ]) {
       await expect(change()).rejects.toMatchObject({ code: 'application_unknown', status: 404 });
     }
@@ -208,20 +233,28 @@ describe.each(engines)('applications on $name', ({ freshDatabase }) => {
   });
 
   test('each act is in the chain with its actor', async () => {
-    const { application: { clientId } } = await clients.register(newApplication(), 'admin-1');
+    const {
+      application: { clientId },
+    } = await clients.register(newApplication(), 'admin-1');
     await clients.renewSecret(clientId, 'admin-2');
     await clients.setDisabled(clientId, true, 'admin-3');
     expect((await audit.list()).reverse().map((row) => [row.event, row.actor, row.clientId])).toEqual([
-      ['application.registered', 'admin-1', clientId], ['application.secret_renewed', 'admin-2', clientId],
-      ['application.disabled', 'admin-3', clientId]]);
+      ['application.registered', 'admin-1', clientId],
+      ['application.secret_renewed', 'admin-2', clientId],
+      ['application.disabled', 'admin-3', clientId],
+    ]);
     expect(await audit.verify()).toMatchObject({ ok: true, checked: 3 });
   });
 });
 
 test.each([
-  '', secret.slice(0, -1), `${secret} `, secret.toUpperCase(), hash('sha256', secret, 'hex'), 'x'.repeat(99_999),
-])(
-  'a secret is matched by itself alone, not by %.20s', (presented) => {
-    expect(secretMatches(web!.secretHash!, presented)).toBe(false);
-    expect(secretMatches(web!.secretHash!.toUpperCase(), secret)).toBe(true);
-  });
+  '',
+  secret.slice(0, -1),
+  `${secret} `,
+  secret.toUpperCase(),
+  hash('sha256', secret, 'hex'),
+  'x'.repeat(99_999),
+])('a secret is matched by itself alone, not by %.20s', (presented) => {
+  expect(secretMatches(web!.secretHash!, presented)).toBe(false);
+  expect(secretMatches(web!.secretHash!.toUpperCase(), secret)).toBe(true);
+});

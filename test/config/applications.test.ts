@@ -15,8 +15,16 @@ const problems = (app: object) => problemsOf({ values: { applications: [app], ap
 describe('a declared application', () => {
   test('has careful defaults', () => {
     expect(load(spa)).toEqual({
-      clientId: 'app', name: 'App', type: 'spa', redirectUris: ['https://app.example.com/callback'],
-      postLogoutRedirectUris: [], origins: [], firstParty: false, pkce: 'required', access: {}, refreshTokens: true,
+      clientId: 'app',
+      name: 'App',
+      type: 'spa',
+      redirectUris: ['https://app.example.com/callback'],
+      postLogoutRedirectUris: [],
+      origins: [],
+      firstParty: false,
+      pkce: 'required',
+      access: {},
+      refreshTokens: true,
     });
     expect(load(service)?.refreshTokens).toBe(false);
   });
@@ -113,32 +121,50 @@ describe('a redirect URI', () => {
 describe('a scheme that any application may claim (RFC 8252 §8.4)', () => {
   const allowed = { ...native, allowRedirectSchemesThatAnyAppMayClaim: true };
 
-  test.each(['vscode://publisher.extension/callback', 'kitchenowl:/signin/redirect', 'oc://ios.owncloud.com', 'vscode://'])(
-    'may be used by a native application that says so: %s', (uri) => {
-      const app = { ...allowed, redirectUris: [uri], postLogoutRedirectUris: [uri] };
-      expect(load(app)).toMatchObject({ redirectUris: [uri], postLogoutRedirectUris: [uri] });
-      expect(problems({ ...native, redirectUris: ['com.example:/'], postLogoutRedirectUris: [uri] }))
-        .toEqual([expect.stringMatching(/postLogoutRedirectUris\[0\]: must use a scheme named after a domain/)]);
-    });
+  test.each([
+    'vscode://publisher.extension/callback',
+    'kitchenowl:/signin/redirect',
+    'oc://ios.owncloud.com',
+    'vscode://',
+  ])('may be used by a native application that says so: %s', (uri) => {
+    const app = { ...allowed, redirectUris: [uri], postLogoutRedirectUris: [uri] };
+    expect(load(app)).toMatchObject({ redirectUris: [uri], postLogoutRedirectUris: [uri] });
+    expect(problems({ ...native, redirectUris: ['com.example:/'], postLogoutRedirectUris: [uri] })).toEqual([
+      expect.stringMatching(/postLogoutRedirectUris\[0\]: must use a scheme named after a domain/),
+    ]);
+  });
 
   test.each([
-    'javascript:alert(1)', 'JavaScript:alert(1)', 'data:text/html,x', 'file:///callback', 'blob:https://a.example/x',
-    'vbscript:x', 'about:blank', 'view-source:https://a.example', 'filesystem:https://a.example/x', 'mailto:a@example.com',
-    'intent:#x', 'urn:ietf:wg:oauth:2.0:oob', 'ws://a.example/',
+    'javascript:alert(1)',
+    'JavaScript:alert(1)',
+    'data:text/html,x',
+    'file:///callback',
+    'blob:https://a.example/x',
+    'vbscript:x',
+    'about:blank',
+    'view-source:https://a.example',
+    'filesystem:https://a.example/x',
+    'mailto:a@example.com',
+    'intent:#x',
+    'urn:ietf:wg:oauth:2.0:oob',
+    'ws://a.example/',
   ])('may not be one that is no application’s own, whatever is said: %s', (uri) => {
     expect(problems({ ...allowed, redirectUris: [uri] })).toEqual([expect.stringMatching(/must not/)]);
   });
 
   test('is for native applications alone', () => {
-    expect(problems({ ...spa, allowRedirectSchemesThatAnyAppMayClaim: true }))
-      .toEqual([expect.stringMatching(/is for type native only, not for spa/)]);
+    expect(problems({ ...spa, allowRedirectSchemesThatAnyAppMayClaim: true })).toEqual([
+      expect.stringMatching(/is for type native only, not for spa/),
+    ]);
   });
 });
 
 describe('where logout tokens go (OpenID Connect Back-Channel Logout 1.0 §2.2)', () => {
   test.each([
-    'https://app.example.com/backchannel-logout', 'https://app.example.com/logout?tenant=1',
-    'http://localhost:4000/logout', 'http://127.0.0.1:4000/logout',
+    'https://app.example.com/backchannel-logout',
+    'https://app.example.com/logout?tenant=1',
+    'http://localhost:4000/logout',
+    'http://127.0.0.1:4000/logout',
   ])('may be %s', (backchannelLogoutUri) => {
     const app = { ...web, backchannelLogoutUri, backchannelLogoutSessionRequired: true };
     expect(load(app)).toMatchObject({ backchannelLogoutUri, backchannelLogoutSessionRequired: true });
@@ -157,10 +183,12 @@ describe('where logout tokens go (OpenID Connect Back-Channel Logout 1.0 §2.2)'
   });
 
   test('is of no use to a service, and a session required without it is to nobody', () => {
-    expect(problems({ ...service, backchannelLogoutUri: 'https://a.example.com/' }))
-      .toEqual([expect.stringMatching(/backchannelLogoutUri: is not for type service/)]);
-    expect(problems({ ...web, backchannelLogoutSessionRequired: true }))
-      .toEqual([expect.stringMatching(/backchannelLogoutSessionRequired: has no use without backchannelLogoutUri/)]);
+    expect(problems({ ...service, backchannelLogoutUri: 'https://a.example.com/' })).toEqual([
+      expect.stringMatching(/backchannelLogoutUri: is not for type service/),
+    ]);
+    expect(problems({ ...web, backchannelLogoutSessionRequired: true })).toEqual([
+      expect.stringMatching(/backchannelLogoutSessionRequired: has no use without backchannelLogoutUri/),
+    ]);
   });
 });
 
@@ -193,29 +221,54 @@ describe('an origin', () => {
 });
 
 describe('names that others give are limited as their standards limit them', () => {
-  test.each(['a', 'argocd:web', 'https://app.example.com/client', 'my app', 'x'.repeat(255), 'user@example.com', '#?&='])(
-    'a client id may be %s (RFC 6749 Appendix A.1)', (clientId) => {
-      expect(load({ ...spa, clientId })?.clientId).toBe(clientId);
-    });
+  test.each([
+    'a',
+    'argocd:web',
+    'https://app.example.com/client',
+    'my app',
+    'x'.repeat(255),
+    'user@example.com',
+    '#?&=',
+  ])('a client id may be %s (RFC 6749 Appendix A.1)', (clientId) => {
+    expect(load({ ...spa, clientId })?.clientId).toBe(clientId);
+  });
 
   test.each([
-    ['', /1 to 255 printable ASCII/], ['x'.repeat(256), /1 to 255 printable ASCII/], ['b\u00fcro', /printable ASCII/],
-    ['a\nb', /printable ASCII/], [' app', /begin or end with a space/], ['__proto__', /JavaScript/],
+    ['', /1 to 255 printable ASCII/],
+    ['x'.repeat(256), /1 to 255 printable ASCII/],
+    ['b\u00fcro', /printable ASCII/],
+    ['a\nb', /printable ASCII/],
+    [' app', /begin or end with a space/],
+    ['__proto__', /JavaScript/],
   ])('a client id may not be %j', (clientId, message) => {
     expect(problems({ ...spa, clientId })).toEqual([expect.stringMatching(message)]);
   });
 
   test.each([
-    'rabbitmq', 'my api', 'kafka.orders_v2', 'B\u00fccher', 'urn:example:orders', 'api://72f988bf', 'https://a.example/?q=1#f',
-    'https://a.example/', '*',
+    'rabbitmq',
+    'my api',
+    'kafka.orders_v2',
+    'B\u00fccher',
+    'urn:example:orders',
+    'api://72f988bf',
+    'https://a.example/?q=1#f',
+    'https://a.example/',
+    '*',
   ])('an audience may be %s (RFC 7519 §2)', (audience) => {
-    const values = { apis: [{ audience, name: 'Any', scopes: { a: 'A' } }], applications: [{ ...spa, access: { [audience]: ['a'] } }] };
+    const values = {
+      apis: [{ audience, name: 'Any', scopes: { a: 'A' } }],
+      applications: [{ ...spa, access: { [audience]: ['a'] } }],
+    };
     expect(loadConfig({ values, env: {} }).applications[0]?.access).toEqual({ [audience]: ['a'] });
   });
 
   test.each([
-    ['', /must be a name such as rabbitmq/], [' a', /must be a name/], ['a\tb', /must be a name/],
-    ['my api: orders', /has a colon and so must be a URI/], [':a', /must be a URI/], ['http://[x', /must be a URI/],
+    ['', /must be a name such as rabbitmq/],
+    [' a', /must be a name/],
+    ['a\tb', /must be a name/],
+    ['my api: orders', /has a colon and so must be a URI/],
+    [':a', /must be a URI/],
+    ['http://[x', /must be a URI/],
     ['urn:signet:audience:a', /names of other audiences/],
   ])('an audience may not be %j', (audience, message) => {
     const found = problemsOf({ values: { apis: [{ audience, name: 'Any' }] }, env: {} });
@@ -223,14 +276,17 @@ describe('names that others give are limited as their standards limit them', () 
   });
 
   test.each([
-    ['x'.repeat(31), /32 characters or more/], [`${'x'.repeat(32)}\u00fc`, /printable ASCII on one line/],
+    ['x'.repeat(31), /32 characters or more/],
+    [`${'x'.repeat(32)}\u00fc`, /printable ASCII on one line/],
     [`${'x'.repeat(32)}\n`, /printable ASCII on one line/],
   ])('a client secret may not be %j (RFC 6749 Appendix A.2)', (wrong, message) => {
     expect(problems({ ...service, secret: wrong })).toEqual([expect.stringMatching(message)]);
   });
 
   test('a name that people read is one line', () => {
-    expect(problems({ ...spa, name: 'App\nUser: admin' })).toEqual([expect.stringMatching(/must not contain line breaks/)]);
+    expect(problems({ ...spa, name: 'App\nUser: admin' })).toEqual([
+      expect.stringMatching(/must not contain line breaks/),
+    ]);
     expect(load({ ...spa, name: '\u0160koda \u2013 \u8ba2\u5355' })?.name).toBe('\u0160koda \u2013 \u8ba2\u5355');
   });
 });
@@ -257,13 +313,16 @@ describe('what is legal and likely to go wrong is a warning, with its place', ()
   test.each(['%', '+', ':', '/', '=', '&', ' ', '@'])('a client secret with "%s" in it', (character) => {
     const secretWith = `${'x'.repeat(32)}${character}y`;
     expect(warned({ ...service, secret: secretWith })).toEqual([
-      expect.stringMatching(/^applications\[0\]\.secret: has characters that .* openssl rand -hex 32$/)]);
+      expect.stringMatching(/^applications\[0\]\.secret: has characters that .* openssl rand -hex 32$/),
+    ]);
     expect(warned({ ...service, secret: secretWith }).join()).not.toContain(secretWith);
     expect(warned({ ...service, secret: `${'x'.repeat(32)}-._~` })).toEqual([]);
   });
 
   test('a client id of that kind, where a secret goes with it', () => {
-    expect(warned({ ...service, clientId: 'a:b' })).toEqual([expect.stringMatching(/^applications\[0\]\.clientId: has/)]);
+    expect(warned({ ...service, clientId: 'a:b' })).toEqual([
+      expect.stringMatching(/^applications\[0\]\.clientId: has/),
+    ]);
     expect(warned({ ...spa, clientId: 'a:b' })).toEqual([]);
   });
 
@@ -273,13 +332,16 @@ describe('what is legal and likely to go wrong is a warning, with its place', ()
     expect(warned({ ...spa, type: 'native', accessTokenLife: '119s' })).toEqual([expect.stringMatching(brief)]);
     expect(warned({ ...spa, accessTokenLife: '2m' })).toEqual([]);
     expect(warned({ ...web, accessTokenLife: '1m' })).toEqual([]);
-    expect(warnings({ tokens: { accessTokenLife: '90s' }, applications: [spa] }))
-      .toEqual([expect.stringMatching(/^tokens\.accessTokenLife: is 90s: .* in app /)]);
+    expect(warnings({ tokens: { accessTokenLife: '90s' }, applications: [spa] })).toEqual([
+      expect.stringMatching(/^tokens\.accessTokenLife: is 90s: .* in app /),
+    ]);
     const apis = [{ ...orders, accessTokenLife: '1m' }];
-    expect(warnings({ apis, applications: [{ ...spa, access: { [orders.audience]: [] } }] }))
-      .toEqual([expect.stringMatching(/^apis\[0\]\.accessTokenLife: is 1m/)]);
-    expect(warnings({ apis, applications: [{ ...spa, accessTokenLife: '5m', access: { [orders.audience]: [] } }] }))
-      .toEqual([]);
+    expect(warnings({ apis, applications: [{ ...spa, access: { [orders.audience]: [] } }] })).toEqual([
+      expect.stringMatching(/^apis\[0\]\.accessTokenLife: is 1m/),
+    ]);
+    expect(
+      warnings({ apis, applications: [{ ...spa, accessTokenLife: '5m', access: { [orders.audience]: [] } }] }),
+    ).toEqual([]);
     expect(warnings({ apis, applications: [spa] })).toEqual([]);
   });
 });

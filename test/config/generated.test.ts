@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { configJsonSchema, loadConfig } from '../../src/config/config.ts';
 import { configurationPage, editorSchema } from '../../scripts/config-docs.ts';
+import { configJsonSchema, loadConfig } from '../../src/config/config.ts';
 
 const read = (name: string) => readFileSync(new URL(`../../${name}`, import.meta.url), 'utf8');
 

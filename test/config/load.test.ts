@@ -3,12 +3,14 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type LoadOptions, loadConfig } from '../../src/config/config.ts';
 import { describeConfig } from '../../src/config/describe.ts';
-import { loadConfig, type LoadOptions } from '../../src/config/config.ts';
 import { problemsOf } from './problems.ts';
 
 let cwd: string;
-beforeEach(() => { cwd = mkdtempSync(join(tmpdir(), 'signet-config-')); });
+beforeEach(() => {
+  cwd = mkdtempSync(join(tmpdir(), 'signet-config-'));
+});
 afterEach(() => rmSync(cwd, { recursive: true }));
 
 const write = (name: string, content: string) => writeFileSync(join(cwd, name), content);
@@ -77,7 +79,11 @@ describe('signet.yaml', () => {
     ['a tag', 'keys:\n  masterKey: !abc', /^signet\.yaml:2:14: .*begins with !/],
     ['a set', 'branding: !!set { nmae, colour }', /^signet\.yaml:1:11: .*begins with !/],
     ['a map in order', '%YAML 1.1\n---\nlisten: !!omap [ prot: 1 ]', /^signet\.yaml:3:9: .*begins with !/],
-    ['a name that nothing can have', 'apis:\n  - scopes: { __proto__: x }', /^signet\.yaml:2:15: is a name that nothing can/],
+    [
+      'a name that nothing can have',
+      'apis:\n  - scopes: { __proto__: x }',
+      /^signet\.yaml:2:15: is a name that nothing can/,
+    ],
     ['an alias', 'keys:\n  masterKey: *abc', /^signet\.yaml:2:14: begins with \*/],
   ])('that is not YAML as we read it (%s) is refused with line and column', (_what, content, message) => {
     write('signet.yaml', content);
@@ -85,8 +91,13 @@ describe('signet.yaml', () => {
   });
 
   test.each([
-    'keys: { masterKey: "hunter2', 'keys:\n  masterKey: *hunter2', 'keys:\n  masterKey: !hunter2', 'hunter2',
-    'keys:\n  masterKey: @hunter2', 'keys:\n masterKey: a\n  b: hunter2: c', 'keys:\n  masterKey: hunter2',
+    'keys: { masterKey: "hunter2',
+    'keys:\n  masterKey: *hunter2',
+    'keys:\n  masterKey: !hunter2',
+    'hunter2',
+    'keys:\n  masterKey: @hunter2',
+    'keys:\n masterKey: a\n  b: hunter2: c',
+    'keys:\n  masterKey: hunter2',
   ])('with a problem never gives away what is written there: %s', (content) => {
     write('signet.yaml', content);
     expect(problems().join()).not.toContain('hunter2');
@@ -174,15 +185,17 @@ describe('the environment', () => {
   });
 
   test('what Kubernetes sets for a Service called signet is left alone, and so are variables of the tests', () => {
-    expect(load({
-      env: {
-        SIGNET_PORT: 'tcp://10.0.0.1:3000',
-        SIGNET_SERVICE_HOST: '10.0.0.1',
-        SIGNET_SERVICE_PORT_HTTP: '3000',
-        SIGNET_PORT_3000_TCP_ADDR: '10.0.0.1',
-        SIGNET_TEST_POSTGRES: 'x',
-      },
-    }).listen.port).toBe(3000);
+    expect(
+      load({
+        env: {
+          SIGNET_PORT: 'tcp://10.0.0.1:3000',
+          SIGNET_SERVICE_HOST: '10.0.0.1',
+          SIGNET_SERVICE_PORT_HTTP: '3000',
+          SIGNET_PORT_3000_TCP_ADDR: '10.0.0.1',
+          SIGNET_TEST_POSTGRES: 'x',
+        },
+      }).listen.port,
+    ).toBe(3000);
   });
 });
 
@@ -205,13 +218,17 @@ describe('files that the configuration names', () => {
     const [app] = load({ values: { applications: [{ ...service, secretFile: 'secret' }] } }).applications;
     expect(app?.secretHash).toBe(createHash('sha256').update('s'.repeat(43)).digest('hex'));
     writeFileSync(join(cwd, 'secret'), Buffer.from(`ü${'s'.repeat(43)}`, 'latin1'));
-    expect(problems({ values: { applications: [{ ...service, secretFile: 'secret' }] } }))
-      .toEqual([expect.stringMatching(/secretFile: names a file that is neither UTF-8 nor UTF-16/)]);
+    expect(problems({ values: { applications: [{ ...service, secretFile: 'secret' }] } })).toEqual([
+      expect.stringMatching(/secretFile: names a file that is neither UTF-8 nor UTF-16/),
+    ]);
   });
 
   test('a secret that is short, or not there, is a problem like any other', () => {
     write('secret', 'hunter2\n');
-    const applications = [{ ...service, secretFile: 'secret' }, { ...service, clientId: 'b', secretFile: 'gone' }];
+    const applications = [
+      { ...service, secretFile: 'secret' },
+      { ...service, clientId: 'b', secretFile: 'gone' },
+    ];
     expect(problems({ values: { issuer: 'x', applications } })).toEqual([
       expect.stringMatching(/^issuer: /),
       expect.stringMatching(/^applications\[0\]\.secretFile: must have 32 characters or more/),
@@ -233,9 +250,13 @@ describe('what comes out', () => {
   test('is frozen to the last list', () => {
     const apis = [{ audience: 'urn:a', name: 'A', scopes: { a: 'A' } }];
     const config = load({ values: { proxy: { trusted: ['10.0.0.1'] }, apis } });
-    expect(() => { config.listen.port = 1; }).toThrow(TypeError);
+    expect(() => {
+      config.listen.port = 1;
+    }).toThrow(TypeError);
     expect(() => config.proxy.trusted.push('0.0.0.0')).toThrow(TypeError);
-    expect(() => { config.apis[0]!.scopes['b'] = 'B'; }).toThrow(TypeError);
+    expect(() => {
+      config.apis[0]!.scopes['b'] = 'B';
+    }).toThrow(TypeError);
   });
 
   test('can be described with where each value came from', () => {
@@ -259,9 +280,13 @@ describe('what comes out', () => {
   test('shows neither the master key nor the secret of an application', () => {
     const masterKey = Buffer.alloc(32, 7).toString('base64');
     const secretSha256 = 'ab'.repeat(32);
-    const described = JSON.stringify(describeConfig(load({
-      values: { keys: { masterKey }, applications: [{ clientId: 'b', name: 'B', type: 'service', secretSha256 }] },
-    })));
+    const described = JSON.stringify(
+      describeConfig(
+        load({
+          values: { keys: { masterKey }, applications: [{ clientId: 'b', name: 'B', type: 'service', secretSha256 }] },
+        }),
+      ),
+    );
     expect(described).not.toContain(masterKey);
     expect(described).not.toContain(secretSha256);
     expect(described).toContain('(set, not shown)');

@@ -1,11 +1,18 @@
-import fc from 'fast-check';
-import { expect, test } from 'vitest';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
 import { stringify } from 'yaml';
+import {
+  ConfigError,
+  type ConfigProblem,
+  configJsonSchema,
+  type LoadOptions,
+  loadConfig,
+  loadRoleMapping,
+} from '../../src/config/config.ts';
 import { listSettings } from '../../src/config/sources.ts';
-import { configJsonSchema, ConfigError, loadConfig, loadRoleMapping, type ConfigProblem, type LoadOptions } from '../../src/config/config.ts';
 
 /** The members of JSON Schema that ours has. */
 interface Schema {
@@ -31,10 +38,15 @@ function sampleOf(schema: Schema, path: Step[], paths: Step[][]): unknown {
     case 'object':
       if (others) members.push([guid, others]);
       return Object.fromEntries(members.map(([name, inner]) => [name, sampleOf(inner, [...path, name], paths)]));
-    case 'array': return [sampleOf(schema.items!, [...path, 0], paths), sampleOf(schema.items!, [...path, 1], [])];
-    case 'boolean': return true;
-    case 'integer': case 'number': return 2048;
-    default: return 'https://orders.example.com';
+    case 'array':
+      return [sampleOf(schema.items!, [...path, 0], paths), sampleOf(schema.items!, [...path, 1], [])];
+    case 'boolean':
+      return true;
+    case 'integer':
+    case 'number':
+      return 2048;
+    default:
+      return 'https://orders.example.com';
   }
 }
 
@@ -43,8 +55,33 @@ const schema = configJsonSchema() as Schema;
 const paths: Step[][] = [];
 const sample = sampleOf(schema, [], paths) as Record<string, unknown>;
 const values = [
-  5, -1, 1.5, Infinity, NaN, 1e300, true, null, '', 'text', '5', '\u0000', '\ud800', 'x'.repeat(5_000), '{tenantid}', [], ['x'],
-  [5], [null], [[]], [{}], {}, { x: 5 }, { x: { x: [] } }, { [guid]: 5 }, { toString: 1 }, JSON.parse('{"__proto__": {}}'),
+  5,
+  -1,
+  1.5,
+  Infinity,
+  NaN,
+  1e300,
+  true,
+  null,
+  '',
+  'text',
+  '5',
+  '\u0000',
+  '\ud800',
+  'x'.repeat(5_000),
+  '{tenantid}',
+  [],
+  ['x'],
+  [5],
+  [null],
+  [[]],
+  [{}],
+  {},
+  { x: 5 },
+  { x: { x: [] } },
+  { [guid]: 5 },
+  { toString: 1 },
+  JSON.parse('{"__proto__": {}}'),
 ];
 
 function schemaAt(path: Step[]): Schema {
@@ -87,14 +124,24 @@ function problemsOf(options: LoadOptions): readonly ConfigProblem[] {
   }
 }
 
-const format = (path: Step[]) => path.reduce<string>((text, step) => (typeof step === 'number'
-  ? `${text}[${step}]` : `${text}${text && '.'}${step}`), '');
+const format = (path: Step[]) =>
+  path.reduce<string>(
+    (text, step) => (typeof step === 'number' ? `${text}[${step}]` : `${text}${text && '.'}${step}`),
+    '',
+  );
 
 test('the schema is walked to its end', () => {
-  expect(paths.map(format)).toEqual(expect.arrayContaining([
-    'issuer', 'listen.port', 'applications[0].introspects[0]', `applications[0].access.${guid}[0]`,
-    `entra.roles.tenants.${guid}.appRoles.${guid}[0]`, 'entra.secondary.passphrase', `apis[0].scopes.${guid}`,
-  ]));
+  expect(paths.map(format)).toEqual(
+    expect.arrayContaining([
+      'issuer',
+      'listen.port',
+      'applications[0].introspects[0]',
+      `applications[0].access.${guid}[0]`,
+      `entra.roles.tenants.${guid}.appRoles.${guid}[0]`,
+      'entra.secondary.passphrase',
+      `apis[0].scopes.${guid}`,
+    ]),
+  );
 });
 
 const accidents = /undefined|\[object|TypeError|is not a function|NaN/;
@@ -133,7 +180,10 @@ test('a problem of signet.yaml tells the line of its setting', () => {
       const found = problemsOf({ cwd }).find((problem) => problem.path.startsWith(here));
       const [, line] = /^signet\.yaml:(\d+)$/.exec(found?.source ?? '') ?? [];
       const name = String(path.findLast((step) => typeof step === 'string'));
-      const near = text.split('\n').slice(Math.max(0, Number(line) - 3), Number(line) + 1).join('\n');
+      const near = text
+        .split('\n')
+        .slice(Math.max(0, Number(line) - 3), Number(line) + 1)
+        .join('\n');
       if (!near.includes(name)) faults.push(`${here} = ${JSON.stringify(value)}: ${found?.source}`);
     }
   } finally {
@@ -144,21 +194,43 @@ test('a problem of signet.yaml tells the line of its setting', () => {
 
 test('whatever is written in several places at once: a list of problems, and the one of each is in it', () => {
   const change = fc.tuple(fc.constantFrom(...paths.slice(1)), fc.constantFrom(...values));
-  fc.assert(fc.property(fc.array(change, { minLength: 2, maxLength: 6 }), (changes) => {
-    const written = changes.reduce<unknown>((all, [path, value]) => withValue(all, path, value), sample);
-    expect(problemsOf({ values: written as never }).length).toBeGreaterThan(0);
-  }), { numRuns: 150 });
+  fc.assert(
+    fc.property(fc.array(change, { minLength: 2, maxLength: 6 }), (changes) => {
+      const written = changes.reduce<unknown>((all, [path, value]) => withValue(all, path, value), sample);
+      expect(problemsOf({ values: written as never }).length).toBeGreaterThan(0);
+    }),
+    { numRuns: 150 },
+  );
 });
 
 test('what is wrong in one section does not hide what is wrong in another', () => {
   const wrong = { toString: 5 };
   const sections = Object.keys(schema.properties!);
   const found = problemsOf({ values: Object.fromEntries(sections.map((name) => [name, wrong])) });
-  for (const name of sections) expect(found.filter(({ path }) => path.startsWith(name)), name).not.toEqual([]);
+  for (const name of sections)
+    expect(
+      found.filter(({ path }) => path.startsWith(name)),
+      name,
+    ).not.toEqual([]);
 });
 
 test('whatever a variable of the environment holds: a problem that names it, never a crash', () => {
-  const texts = ['5', '-1', 'x', 'true', ',', 'a,b', '{}', '[]', 'null', 'é'.repeat(300), 'http://[', '1e9', '../x', '%'];
+  const texts = [
+    '5',
+    '-1',
+    'x',
+    'true',
+    ',',
+    'a,b',
+    '{}',
+    '[]',
+    'null',
+    'é'.repeat(300),
+    'http://[',
+    '1e9',
+    '../x',
+    '%',
+  ];
   for (const { environmentName, path } of listSettings()) {
     for (const text of texts) {
       for (const { source, message } of problemsOf({ env: { [environmentName]: text } })) {
@@ -167,7 +239,9 @@ test('whatever a variable of the environment holds: a problem that names it, nev
         if (source !== '') expect.soft(source, message).toBe(environmentName);
       }
       if (text !== 'http://[' || path.join('.') !== 'issuer') continue;
-      expect(problemsOf({ env: { [environmentName]: text } })).toMatchObject([{ source: environmentName, path: 'issuer' }]);
+      expect(problemsOf({ env: { [environmentName]: text } })).toMatchObject([
+        { source: environmentName, path: 'issuer' },
+      ]);
     }
   }
 });
@@ -184,16 +258,21 @@ test('whatever stands in a mapping of roles of its own: a problem at its line, n
         try {
           loadRoleMapping('mapping.yaml', guid, cwd);
         } catch (error) {
-          const wrong = error instanceof ConfigError
-            ? error.problems.find(({ source, message }) => accidents.test(message) || !/^mapping\.yaml(:\d+)*$/.test(source))
-            : error;
-          if (wrong) faults.push(`${format(path)} = ${JSON.stringify(value)}: ${JSON.stringify(wrong)} ${String(error)}`);
+          const wrong =
+            error instanceof ConfigError
+              ? error.problems.find(
+                  ({ source, message }) => accidents.test(message) || !/^mapping\.yaml(:\d+)*$/.test(source),
+                )
+              : error;
+          if (wrong)
+            faults.push(`${format(path)} = ${JSON.stringify(value)}: ${JSON.stringify(wrong)} ${String(error)}`);
         }
       }
     }
     writeFileSync(join(cwd, 'mapping.yaml'), 'appRole: {}\n');
-    expect(() => loadRoleMapping('mapping.yaml', guid, cwd))
-      .toThrow('mapping.yaml:1 appRole: is not a setting; did you mean appRoles?');
+    expect(() => loadRoleMapping('mapping.yaml', guid, cwd)).toThrow(
+      'mapping.yaml:1 appRole: is not a setting; did you mean appRoles?',
+    );
   } finally {
     rmSync(cwd, { recursive: true });
   }

@@ -1,4 +1,4 @@
-import { ConfigError, loadConfig, type LoadOptions } from '../../src/config/config.ts';
+import { ConfigError, type LoadOptions, loadConfig } from '../../src/config/config.ts';
 
 /** The problems of a configuration, one line each as a person sees them; fails where there are none. */
 export function problemsOf(options: LoadOptions): string[] {

@@ -14,18 +14,20 @@ const orders = { audience: 'https://orders.example.com', name: 'Orders', scopes:
 
 describe('many mistakes at once', () => {
   test('are all listed, each with its setting', () => {
-    expect(problems({
-      isuer: 'https://id.example.com',
-      keys: { rotateEvry: '1d', publishAhead: '1m' },
-      tokens: { accessTokenLife: '2h' },
-      passwords: { minLength: 'long' },
-      applications: [
-        { ...spa, access: { 'https://other.example.com': ['a'], 'https://orders.example.com': ['orders:write'] } },
-        { ...spa, name: 7, redirectUri: 'x' },
-        { ...service, secret: 'short', refreshTokens: true },
-      ],
-      apis: [orders, orders],
-    })).toEqual([
+    expect(
+      problems({
+        isuer: 'https://id.example.com',
+        keys: { rotateEvry: '1d', publishAhead: '1m' },
+        tokens: { accessTokenLife: '2h' },
+        passwords: { minLength: 'long' },
+        applications: [
+          { ...spa, access: { 'https://other.example.com': ['a'], 'https://orders.example.com': ['orders:write'] } },
+          { ...spa, name: 7, redirectUri: 'x' },
+          { ...service, secret: 'short', refreshTokens: true },
+        ],
+        apis: [orders, orders],
+      }),
+    ).toEqual([
       'keys.rotateEvry: is not a setting; did you mean rotateEvery?',
       expect.stringMatching(/^keys\.publishAhead: is 60 s, but jwksMaxAge .* = 300 \+ 10 \+ 60 = 370 s/),
       'tokens.accessTokenLife: must be between 1m and 1h',
@@ -42,7 +44,11 @@ describe('many mistakes at once', () => {
 
   test('are an AppError with a code to branch on and the next step to take', () => {
     let thrown: unknown;
-    try { load({ issuer: 'x', log: { level: 'loud' } }); } catch (error) { thrown = error; }
+    try {
+      load({ issuer: 'x', log: { level: 'loud' } });
+    } catch (error) {
+      thrown = error;
+    }
     expect(isAppError(thrown, 'config_invalid')).toBe(true);
     expect((thrown as ConfigError).hint).toContain('signet config check');
     expect((thrown as ConfigError).problems.map(({ path }) => path)).toEqual(['issuer', 'log.level']);
@@ -56,9 +62,16 @@ describe('many mistakes at once', () => {
     const list = fc.oneof(anything, fc.array(fc.oneof(anything, fc.dictionary(fields, anything))));
     const sections = { issuer: anything, keys: section, listen: section, applications: list, apis: list };
     const values = fc.record(sections, { requiredKeys: [] });
-    fc.assert(fc.property(values, (written) => {
-      try { load(written); } catch (error) { expect(error).toBeInstanceOf(ConfigError); }
-    }), { numRuns: 300 });
+    fc.assert(
+      fc.property(values, (written) => {
+        try {
+          load(written);
+        } catch (error) {
+          expect(error).toBeInstanceOf(ConfigError);
+        }
+      }),
+      { numRuns: 300 },
+    );
   });
 
   test('never repeat a secret', () => {
@@ -67,10 +80,17 @@ describe('many mistakes at once', () => {
       database: { url: `mysql://u:${secret}@h/d` },
       keys: { masterKey: secret },
       issuer: `https://u:${secret}@id.example.com`,
-      applications: [{ ...service, secret }, { ...service, secretSha256: secret }],
+      applications: [
+        { ...service, secret },
+        { ...service, secretSha256: secret },
+      ],
     });
     expect(found.map((line) => line.split(':')[0])).toEqual([
-      'issuer', 'database.url', 'keys.masterKey', 'applications[0].secret', 'applications[1].secretSha256',
+      'issuer',
+      'database.url',
+      'keys.masterKey',
+      'applications[0].secret',
+      'applications[1].secretSha256',
       'applications[1].clientId',
     ]);
     expect(found.join()).not.toContain(secret);
@@ -79,8 +99,13 @@ describe('many mistakes at once', () => {
 
 describe('the issuer', () => {
   test.each([
-    'https://id.example.com', 'https://id.example.com:8443', 'http://localhost:3000', 'http://signet.localhost',
-    'http://127.0.0.1:3000', 'http://127.8.9.10', 'http://[::1]:3000',
+    'https://id.example.com',
+    'https://id.example.com:8443',
+    'http://localhost:3000',
+    'http://signet.localhost',
+    'http://127.0.0.1:3000',
+    'http://127.8.9.10',
+    'http://[::1]:3000',
   ])('may be %s', (issuer) => {
     expect(load({ issuer }).issuer).toBe(issuer);
   });
@@ -113,7 +138,12 @@ describe('the issuer', () => {
 
 describe('durations', () => {
   test.each([
-    ['90s', 90], ['30m', 1800], ['1h', 3600], ['1d', 86_400], [90, 90], ['90', 90],
+    ['90s', 90],
+    ['30m', 1800],
+    ['1h', 3600],
+    ['1d', 86_400],
+    [90, 90],
+    ['90', 90],
   ])('%s is read as %i seconds', (life, seconds) => {
     expect(load({ session: { life } }).session.life).toBe(seconds);
   });
@@ -123,11 +153,13 @@ describe('durations', () => {
   });
 
   test('an access token lives from one minute to one hour, wherever that is said', () => {
-    expect(problems({
-      tokens: { accessTokenLife: '59s' },
-      applications: [{ ...spa, accessTokenLife: '61m' }],
-      apis: [{ ...orders, accessTokenLife: '2h' }],
-    })).toEqual([
+    expect(
+      problems({
+        tokens: { accessTokenLife: '59s' },
+        applications: [{ ...spa, accessTokenLife: '61m' }],
+        apis: [{ ...orders, accessTokenLife: '2h' }],
+      }),
+    ).toEqual([
       'tokens.accessTokenLife: must be between 1m and 1h',
       'applications[0].accessTokenLife: must be between 1m and 1h',
       'apis[0].accessTokenLife: must be between 1m and 1h',
@@ -154,7 +186,8 @@ describe('keys', () => {
     expect(load({ tokens: { authorizationCodeLife: 61 } }).tokens.authorizationCodeLife).toBe(61);
     expect(problems({ tokens: { authorizationCodeLife: 60 } })).toEqual([
       expect.stringMatching(
-        /^tokens\.authorizationCodeLife: is 60 s, not longer than keys\.clockSkew .* 60 - 60 = 0 s/),
+        /^tokens\.authorizationCodeLife: is 60 s, not longer than keys\.clockSkew .* 60 - 60 = 0 s/,
+      ),
     ]);
   });
 

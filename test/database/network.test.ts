@@ -11,7 +11,7 @@ import type { Database } from '../../src/database/database.ts';
 import { migrate } from '../../src/database/migrate.ts';
 import { openDatabase } from '../../src/database/open.ts';
 import { engines, postgres } from '../support/engines.ts';
-import { startForwarder, through, type Forwarder } from '../support/forwarder.ts';
+import { type Forwarder, startForwarder, through } from '../support/forwarder.ts';
 import { freePort } from '../support/ports.ts';
 
 const signet = fileURLToPath(new URL('../../signet.js', import.meta.url));
@@ -45,7 +45,8 @@ describe.runIf(engines.includes(postgres))('a network that fails', () => {
     await fill(db, 5);
     network.silence();
     await expect(db.query('insert into notes (id) values (1)')).rejects.toMatchObject({
-      code: 'database_unavailable', message: expect.stringContaining('does not answer'),
+      code: 'database_unavailable',
+      message: expect.stringContaining('does not answer'),
     });
     for (let id = 2; id < 8; id += 1) {
       const began = performance.now();
@@ -59,7 +60,9 @@ describe.runIf(engines.includes(postgres))('a network that fails', () => {
     const elsewhere = await openDatabase(url);
     onTestFinished(() => elsewhere.close());
     let heard = 0;
-    await db.listen('keys', () => { heard += 1; });
+    await db.listen('keys', () => {
+      heard += 1;
+    });
     network.silence();
     await vi.waitFor(() => expect(heard).toBe(1), { timeout: 20_000, interval: 100 }); // opened again: look once
     await elsewhere.announce('keys');
@@ -84,10 +87,14 @@ describe.runIf(engines.includes(postgres))('a network that fails', () => {
     const port = await freePort();
     const home = mkdtempSync(join(tmpdir(), 'signet-silent-'));
     const child = spawn(process.execPath, [signet, 'serve'], {
-      cwd: home, stdio: ['ignore', 'pipe', 'inherit'],
+      cwd: home,
+      stdio: ['ignore', 'pipe', 'inherit'],
       env: {
-        PATH: process.env.PATH, SIGNET_LISTEN_PORT: String(port), SIGNET_LOG_LEVEL: 'silent',
-        SIGNET_PASSWORDS_BCRYPT_COST: '4', SIGNET_DATABASE_URL: through(network, url),
+        PATH: process.env.PATH,
+        SIGNET_LISTEN_PORT: String(port),
+        SIGNET_LOG_LEVEL: 'silent',
+        SIGNET_PASSWORDS_BCRYPT_COST: '4',
+        SIGNET_DATABASE_URL: through(network, url),
       },
     });
     onTestFinished(async () => {
@@ -96,7 +103,9 @@ describe.runIf(engines.includes(postgres))('a network that fails', () => {
       rmSync(home, { recursive: true, force: true });
     });
     let said = '';
-    child.stdout.on('data', (text) => { said += text; });
+    child.stdout.on('data', (text) => {
+      said += text;
+    });
     await vi.waitFor(() => expect(said).toContain('Signet is running'), { timeout: 60_000 });
     expect((await fetch(`http://127.0.0.1:${port}/health/live`)).status).toBe(200); // and by now it heeds signals
     network.swallow();
@@ -129,9 +138,13 @@ describe.runIf(engines.includes(postgres))('a network that fails', () => {
     await network.cut();
     const ends: number[] = [];
     const began = performance.now();
-    const outcomes = await Promise.allSettled(Array.from({ length: 700 }, () => db.query('select 1').finally(() => {
-      ends.push(performance.now() - began);
-    })));
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 700 }, () =>
+        db.query('select 1').finally(() => {
+          ends.push(performance.now() - began);
+        }),
+      ),
+    );
     expect(outcomes.every(({ status }) => status === 'rejected')).toBe(true);
     expect(Math.max(...ends)).toBeLessThan(15_000);
     // Whoever is held is held for five seconds; those beyond 500 hear as soon as they were tried once.

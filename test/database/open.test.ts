@@ -13,7 +13,10 @@ describe('a database URL of no accepted form', () => {
     '',
   ])('%j is refused with the accepted forms, and no password is repeated', async (url) => {
     const error = await openDatabase(url).catch((reason: unknown) => reason);
-    expect(error).toMatchObject({ code: 'database_url', hint: expect.stringMatching(/postgres:\/\/user:password@host:5432\/name/) });
+    expect(error).toMatchObject({
+      code: 'database_url',
+      hint: expect.stringMatching(/postgres:\/\/user:password@host:5432\/name/),
+    });
     expect(JSON.stringify([String(error), error])).not.toContain('hunter2');
   });
 });

@@ -79,7 +79,12 @@ describe.runIf(engines.includes(postgres))('PostgreSQL', () => {
     const one = await open();
     await one.query('select 1');
     await endSessions(`query = 'select 1'`);
-    await until(async () => one.query('select 2').then(() => true, () => false));
+    await until(async () =>
+      one.query('select 2').then(
+        () => true,
+        () => false,
+      ),
+    );
   });
 
   async function isRunning(sql: string): Promise<void> {
@@ -119,14 +124,18 @@ describe.runIf(engines.includes(postgres))('PostgreSQL', () => {
       await tx.query('insert into notes (id, amount) values ($1, $2)', [101, 0]);
     });
     expect(runs).toBe(2);
-    expect((await one.query('select id from notes where id >= 100 order by id')).rows).toEqual([{ id: 100 }, { id: 101 }]);
+    expect((await one.query('select id from notes where id >= 100 order by id')).rows).toEqual([
+      { id: 100 },
+      { id: 101 },
+    ]);
   });
 
   test('a statement that takes too long is cancelled at the server, and the connection is kept', async () => {
     const one = await openDatabase(`${url}?statement_timeout=200`);
     onTestFinished(() => one.close());
     await expect(one.query('select pg_sleep(20)')).rejects.toMatchObject({
-      code: 'database_busy', message: expect.stringContaining('statement_timeout'),
+      code: 'database_busy',
+      message: expect.stringContaining('statement_timeout'),
     });
     expect((await one.query('select 1 as one')).rows).toEqual([{ one: 1 }]);
   });
@@ -139,7 +148,9 @@ describe.runIf(engines.includes(postgres))('PostgreSQL', () => {
     await one.query('deallocate all'); // what a pooler does that lends the session to somebody else
     expect(await ask()).toEqual([{ n: 1 }]);
     await one.query('deallocate all');
-    expect(await one.transaction(async (tx) => (await tx.query('select cast($1 as bigint) as n', [2])).rows)).toEqual([{ n: 2 }]);
+    expect(await one.transaction(async (tx) => (await tx.query('select cast($1 as bigint) as n', [2])).rows)).toEqual([
+      { n: 2 },
+    ]);
   });
 
   test('a lock that another session holds is database_busy, once lock_timeout is over', async () => {
@@ -149,7 +160,8 @@ describe.runIf(engines.includes(postgres))('PostgreSQL', () => {
     await db.transaction(async (tx) => {
       await tx.query('update notes set amount = 1 where id = 70');
       await expect(one.query('update notes set amount = 2 where id = 70')).rejects.toMatchObject({
-        code: 'database_busy', message: expect.stringContaining('holds a lock'),
+        code: 'database_busy',
+        message: expect.stringContaining('holds a lock'),
       });
     });
   });

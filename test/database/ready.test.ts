@@ -42,30 +42,53 @@ describe('a server on SQLite', () => {
   const fullDisk = 'whose disk is full';
   /** What makes writing impossible, what ends that, and what the log says of it. */
   const faults: Array<[string, (file: (suffix?: string) => string) => () => void, RegExp]> = [
-    [fullDisk, () => {
-      const filler = join(disk, 'filler');
-      spawnSync('dd', ['if=/dev/zero', `of=${filler}`, 'bs=4k']);
-      return () => rmSync(filler);
-    }, /is full/],
-    ['whose file another process holds', (file) => {
-      const other = new DatabaseSync(file());
-      other.exec('begin immediate');
-      return () => { other.exec('rollback'); other.close(); };
-    }, /another process holds/],
-    ['whose file was moved away', (file) => {
-      renameSync(file(), file('.moved'));
-      return () => renameSync(file('.moved'), file());
-    }, /deleted, moved or replaced.*moving it back/],
-    ['whose file was replaced by another', (file) => {
-      renameSync(file(), file('.moved'));
-      new DatabaseSync(file('.other')).close();
-      writeFileSync(file(), '');
-      return () => renameSync(file('.moved'), file());
-    }, /deleted, moved or replaced/],
-    ['whose log was deleted', (file) => {
-      renameSync(file('-wal'), file('-wal.moved'));
-      return () => renameSync(file('-wal.moved'), file('-wal'));
-    }, /signet\.db-wal was deleted/],
+    [
+      fullDisk,
+      () => {
+        const filler = join(disk, 'filler');
+        spawnSync('dd', ['if=/dev/zero', `of=${filler}`, 'bs=4k']);
+        return () => rmSync(filler);
+      },
+      /is full/,
+    ],
+    [
+      'whose file another process holds',
+      (file) => {
+        const other = new DatabaseSync(file());
+        other.exec('begin immediate');
+        return () => {
+          other.exec('rollback');
+          other.close();
+        };
+      },
+      /another process holds/,
+    ],
+    [
+      'whose file was moved away',
+      (file) => {
+        renameSync(file(), file('.moved'));
+        return () => renameSync(file('.moved'), file());
+      },
+      /deleted, moved or replaced.*moving it back/,
+    ],
+    [
+      'whose file was replaced by another',
+      (file) => {
+        renameSync(file(), file('.moved'));
+        new DatabaseSync(file('.other')).close();
+        writeFileSync(file(), '');
+        return () => renameSync(file('.moved'), file());
+      },
+      /deleted, moved or replaced/,
+    ],
+    [
+      'whose log was deleted',
+      (file) => {
+        renameSync(file('-wal'), file('-wal.moved'));
+        return () => renameSync(file('-wal.moved'), file('-wal'));
+      },
+      /signet\.db-wal was deleted/,
+    ],
   ];
 
   test.for(faults)(
@@ -75,8 +98,13 @@ describe('a server on SQLite', () => {
       const directory = name === fullDisk ? disk : freshDirectory();
       const server = await startIn(directory);
       const { refresh_token: token } = (await signIn(server.issuer)).tokens;
-      const refresh = async () => (await tokenRequest(server.issuer, {
-        grant_type: 'refresh_token', refresh_token: String(token) })).status;
+      const refresh = async () =>
+        (
+          await tokenRequest(server.issuer, {
+            grant_type: 'refresh_token',
+            refresh_token: String(token),
+          })
+        ).status;
       await becomes(server, 200);
       const end = begin((suffix = '') => join(directory, `signet.db${suffix}`));
       await becomes(server, 503);
@@ -85,19 +113,24 @@ describe('a server on SQLite', () => {
       end();
       await becomes(server, 200);
       expect(await refresh()).toBe(200);
-    });
+    },
+  );
 
   test('is asked once a second, whoever asks and however often', async () => {
     const server = await startIn(freshDirectory());
     await becomes(server, 200);
-    const version = async () => (await server.store.db.query<{ version: number }>(
-      `select version from announcements where channel = 'write check'`)).rows[0]!.version;
+    const version = async () =>
+      (
+        await server.store.db.query<{ version: number }>(
+          `select version from announcements where channel = 'write check'`,
+        )
+      ).rows[0]!.version;
     const [before, began] = [await version(), performance.now()];
     for (let round = 0; round < 5; round += 1) {
       await Promise.all(Array.from({ length: 40 }, () => readiness(server)));
     }
     const seconds = Math.ceil((performance.now() - began) / 1_000);
-    expect(await version() - before).toBeLessThanOrEqual(seconds + 1);
+    expect((await version()) - before).toBeLessThanOrEqual(seconds + 1);
   });
 });
 

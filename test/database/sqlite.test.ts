@@ -11,8 +11,8 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { Database } from '../../src/database/database.ts';
 import { migrate } from '../../src/database/migrate.ts';
 import { openDatabase } from '../../src/database/open.ts';
-import { openSqlite } from '../../src/database/sqlite.ts';
 import type { SqliteOptions } from '../../src/database/sqlite.ts';
+import { openSqlite } from '../../src/database/sqlite.ts';
 import { sqlite } from '../support/engines.ts';
 
 async function freshFile(): Promise<string> {
@@ -83,7 +83,9 @@ describe('many writes at the same moment', () => {
     const asked = vi.fn(() => disk.promise);
     sync = asked;
     let answered = false;
-    const written = write(db).then(() => { answered = true; });
+    const written = write(db).then(() => {
+      answered = true;
+    });
     await vi.waitFor(() => expect(asked).toHaveBeenCalledOnce());
     expect((await db.query('select id from notes')).rows).toEqual([{ id: 1 }]);
     expect(answered).toBe(false);
@@ -91,7 +93,9 @@ describe('many writes at the same moment', () => {
     await written;
 
     await db.query('delete from notes');
-    sync = async () => { throw new Error('EIO'); };
+    sync = async () => {
+      throw new Error('EIO');
+    };
     await expect(write(db)).rejects.toMatchObject({ code: 'database_unavailable' });
   });
 
@@ -183,7 +187,7 @@ describe('the file beside a long reader', () => {
     let written = 0;
     let isCopied = false;
     const writing = (async () => {
-      while (!isCopied) await db.query('insert into notes (id) values ($1)', [written += 1]);
+      while (!isCopied) await db.query('insert into notes (id) values ($1)', [(written += 1)]);
     })();
     const program = `import { DatabaseSync } from 'node:sqlite';
       new DatabaseSync(process.argv[1]).exec("vacuum into '" + process.argv[2] + "'");`;
@@ -203,7 +207,8 @@ describe('the file beside a long reader', () => {
     await db.query('create table notes (id bigint primary key, text text)');
     const reader = otherProcess(file);
     reader.exec('begin; select * from notes');
-    for (let id = 1; id <= 24; id += 1) await db.query('insert into notes (id, text) values ($1, $2)', [id, 'x'.repeat(2 ** 20)]);
+    for (let id = 1; id <= 24; id += 1)
+      await db.query('insert into notes (id, text) values ($1, $2)', [id, 'x'.repeat(2 ** 20)]);
     const size = () => statSync(`${file}-wal`).size;
     expect(size()).toBeGreaterThan(24 * 2 ** 20);
     reader.exec('commit');

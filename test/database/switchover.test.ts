@@ -1,16 +1,18 @@
 // Two PostgreSQL servers exchange their parts: the standby is promoted, and the old primary is its standby.
 
-import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { migrate } from '../../src/database/migrate.ts';
 import { openDatabase } from '../../src/database/open.ts';
 import { engines, postgres } from '../support/engines.ts';
 import { startForwarder, through } from '../support/forwarder.ts';
-import { startPostgresPair, untilThere, type PostgresPair } from '../support/postgres-pair.ts';
+import { type PostgresPair, startPostgresPair, untilThere } from '../support/postgres-pair.ts';
 
 describe.runIf(engines.includes(postgres))('a switchover', () => {
   let pair: PostgresPair;
-  beforeAll(async () => { pair = await startPostgresPair(); });
+  beforeAll(async () => {
+    pair = await startPostgresPair();
+  });
   afterAll(() => pair?.stop());
 
   async function freshUrl(): Promise<string> {
@@ -34,7 +36,8 @@ describe.runIf(engines.includes(postgres))('a switchover', () => {
     const client = new pg.Client({ connectionString: url });
     await client.connect();
     const { rows } = await client.query(
-      `select count(*)::int as n from pg_stat_activity where application_name = 'signet'`);
+      `select count(*)::int as n from pg_stat_activity where application_name = 'signet'`,
+    );
     await client.end();
     return (rows[0] as { n: number }).n;
   };
@@ -44,7 +47,9 @@ describe.runIf(engines.includes(postgres))('a switchover', () => {
     const primary = Number(new URL(url).port);
     const standby = pair.ports.find((port) => port !== primary)!;
     await expect(openDatabase(through({ port: standby }, url))).rejects.toMatchObject({
-      code: 'database_unavailable', message: expect.stringContaining('standby'), hint: expect.stringContaining('primary'),
+      code: 'database_unavailable',
+      message: expect.stringContaining('standby'),
+      hint: expect.stringContaining('primary'),
     });
     const db = await openDatabase(both(url, [standby, primary]));
     onTestFinished(() => db.close());
@@ -65,14 +70,19 @@ describe.runIf(engines.includes(postgres))('a switchover', () => {
     });
     await byName.listen('keys', () => heard.push('name'));
     await byList.listen('keys', () => heard.push('list'));
-    await Promise.all([byName, byList].flatMap((db) => Array.from({ length: 3 }, () => db.query('select pg_sleep(0.1)'))));
+    await Promise.all(
+      [byName, byList].flatMap((db) => Array.from({ length: 3 }, () => db.query('select pg_sleep(0.1)'))),
+    );
 
     pair.stopPrimary();
     pair.promoteStandby();
     await pair.returnAsStandby();
     // The list is right at once; the name still leads to the old one, which accepts connections and takes no writes.
     await vi.waitFor(() => byList.query('insert into notes (id) values (10)'), { timeout: 15_000 });
-    await byName.checkWrite().then(() => expect.fail('a standby took a write'), () => undefined);
+    await byName.checkWrite().then(
+      () => expect.fail('a standby took a write'),
+      () => undefined,
+    );
     await vi.waitFor(async () => expect(await sessions(through({ port: before }, url))).toBe(0), { timeout: 10_000 });
 
     name.leadTo(after);
@@ -81,11 +91,14 @@ describe.runIf(engines.includes(postgres))('a switchover', () => {
     await byName.checkWrite();
     expect(performance.now() - began).toBeLessThan(10_000);
     // Whoever listens has found the new primary, too, and hears what is announced there.
-    await vi.waitFor(async () => {
-      heard.length = 0;
-      await byList.announce('keys');
-      await vi.waitFor(() => expect([...new Set(heard)].sort()).toEqual(['list', 'name']), { timeout: 1_000 });
-    }, { timeout: 25_000 });
+    await vi.waitFor(
+      async () => {
+        heard.length = 0;
+        await byList.announce('keys');
+        await vi.waitFor(() => expect([...new Set(heard)].sort()).toEqual(['list', 'name']), { timeout: 1_000 });
+      },
+      { timeout: 25_000 },
+    );
   }, 60_000);
 
   test('without a restart, a primary that is made read-only is left by the next statement, which is done elsewhere', async () => {

@@ -17,19 +17,28 @@ describe('no code of a published package is missing there', () => {
   test('of the verifier', () => {
     const codes = codesOf('src/verifier/errors.ts', /const answers[^=]*= \{(.*?)^\};/ms);
     expect(codes.length).toBeGreaterThan(15);
-    expect(verificationErrors().map(([code]) => code).sort()).toEqual(codes);
+    expect(
+      verificationErrors()
+        .map(([code]) => code)
+        .sort(),
+    ).toEqual(codes);
   });
 
   test('of the cookie mode, each with its status', () => {
     const statuses = /const statuses = \{(.*?)^\};/ms.exec(read('src/bff/errors.ts'))![1]!;
     const inCode = [...statuses.matchAll(/(\w+): (\d+)/g)].map(([, code, status]) => `${code} ${status}`).sort();
     expect(inCode.length).toBeGreaterThan(10);
-    expect(bffErrors().map(([code, status]) => `${code} ${status}`).sort()).toEqual(inCode);
+    expect(
+      bffErrors()
+        .map(([code, status]) => `${code} ${status}`)
+        .sort(),
+    ).toEqual(inCode);
   });
 });
 
 // What belongs to a feature that discovery does not announce cannot come: devices, CIBA, DPoP, credentials and so on.
-const notOffered = /authorization_pending|credential|login_hint_token|expired_token|authorization_details|binding_message|attestation|client_metadata|dpop|nonce|proof|request_object|request_uri$|software_statement|user_code|slow_down|transaction_failed|user_id/;
+const notOffered =
+  /authorization_pending|credential|login_hint_token|expired_token|authorization_details|binding_message|attestation|client_metadata|dpop|nonce|proof|request_object|request_uri$|software_statement|user_code|slow_down|transaction_failed|user_id/;
 
 test('no code that oidc-provider can answer with is missing there', () => {
   const codes = Object.values(errors as unknown as Record<string, new (message: string) => { error?: string }>)

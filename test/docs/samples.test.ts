@@ -11,7 +11,7 @@ const read = (path: string) => readFileSync(root + path, 'utf8');
 const built = `dist/signet-${packageJson.version}.tgz`;
 const samples = readdirSync(`${root}examples`).filter((name) => existsSync(`${root}examples/${name}/package.json`));
 
-describe('our package, whose name is somebody else\'s on npmjs.com', () => {
+describe("our package, whose name is somebody else's on npmjs.com", () => {
   test.each(samples)('never comes from there in a sample: %s', (name) => {
     const { dependencies } = JSON.parse(read(`examples/${name}/package.json`)) as { dependencies: { signet?: string } };
     const isUsed = readdirSync(`${root}examples/${name}`, { recursive: true, encoding: 'utf8' })
@@ -29,15 +29,19 @@ describe('our package, whose name is somebody else\'s on npmjs.com', () => {
 
 describe('a signet.yaml that a guide shows', () => {
   // Those that begin from nothing; others show a part of one that is there, or name files of their own.
-  test.each(['README.md', 'docs/spa.md', 'docs/cli.md', 'docs/metrics.md', 'docs/operations.md'])('is whole as it stands: %s', (page) => {
-    const blocks = [...read(page).matchAll(/^```yaml\n(.*?)^```/gms)].map(([, text]) => text!)
-      .filter((text) => /^(?:issuer|apis|applications|metrics):/m.test(text));
-    expect(blocks).not.toEqual([]);
-    for (const text of blocks) {
-      const cwd = mkdtempSync(join(tmpdir(), 'signet-guide-'));
-      onTestFinished(() => rmSync(cwd, { recursive: true, force: true }));
-      writeFileSync(join(cwd, 'signet.yaml'), text);
-      expect(() => loadConfig({ cwd, env: {} })).not.toThrow();
-    }
-  });
+  test.each(['README.md', 'docs/spa.md', 'docs/cli.md', 'docs/metrics.md', 'docs/operations.md'])(
+    'is whole as it stands: %s',
+    (page) => {
+      const blocks = [...read(page).matchAll(/^```yaml\n(.*?)^```/gms)]
+        .map(([, text]) => text!)
+        .filter((text) => /^(?:issuer|apis|applications|metrics):/m.test(text));
+      expect(blocks).not.toEqual([]);
+      for (const text of blocks) {
+        const cwd = mkdtempSync(join(tmpdir(), 'signet-guide-'));
+        onTestFinished(() => rmSync(cwd, { recursive: true, force: true }));
+        writeFileSync(join(cwd, 'signet.yaml'), text);
+        expect(() => loadConfig({ cwd, env: {} })).not.toThrow();
+      }
+    },
+  );
 });

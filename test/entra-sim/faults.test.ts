@@ -3,12 +3,11 @@
 import { request } from 'node:https';
 import { gunzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
-
-import { sim, startFresh, visitor } from './fresh.ts';
-import { aadstsTable, attackerHost, graphFaults, startEntraSim } from '../../entra-sim/index.ts';
 import type { Fault } from '../../entra-sim/index.ts';
-import { createRelyingParty, createVisitor, redirectUri } from './visitor.ts';
+import { aadstsTable, attackerHost, graphFaults, startEntraSim } from '../../entra-sim/index.ts';
+import { sim, startFresh, visitor } from './fresh.ts';
 import type { Visitor } from './visitor.ts';
+import { createRelyingParty, createVisitor, redirectUri } from './visitor.ts';
 
 startFresh();
 
@@ -51,7 +50,9 @@ describe('an answer', () => {
       request(url, { ca: sim.ca }, (response) => {
         const pieces: Buffer[] = [];
         response.on('data', (piece: Buffer) => pieces.push(piece)).on('end', () => resolve(Buffer.concat(pieces)));
-      }).on('error', reject).end();
+      })
+        .on('error', reject)
+        .end();
     });
     expect(body.length).toBeLessThan(50_000);
     expect(gunzipSync(body)).toHaveLength(20_000_000);
@@ -130,7 +131,9 @@ describe('a fault', () => {
     const answer = await visitor.request(tokenUrl(), { form: { grant_type: 'x' } });
     expect(answer.status).toBeGreaterThanOrEqual(400);
     expect(await answer.json()).toMatchObject({
-      error: aadstsTable[number]!.error, error_codes: [number], claims: '{"access_token":{}}',
+      error: aadstsTable[number]!.error,
+      error_codes: [number],
+      claims: '{"access_token":{}}',
       error_description: expect.stringMatching(`^AADSTS${number}: .* Trace ID: .* Correlation ID: .* Timestamp: `),
     });
   });
@@ -279,7 +282,7 @@ describe('Graph', () => {
     expect(await again.json()).toEqual(body);
   });
 
-  test('getMemberGroups needs an administrator\'s permission and has a limit', async () => {
+  test("getMemberGroups needs an administrator's permission and has a limit", async () => {
     const post = { method: 'POST', headers: {} };
     expect((await graph('/me/getMemberGroups', post)).answer.status).toBe(403);
     sim.app.graphScopes = ['GroupMember.Read.All'];

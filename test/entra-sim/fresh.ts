@@ -2,11 +2,10 @@
 // which Microsoft signs alice in without asking.
 
 import { afterAll, beforeAll, beforeEach } from 'vitest';
-
-import { startEntraSim } from '../../entra-sim/index.ts';
 import type { EntraSim } from '../../entra-sim/index.ts';
-import { createVisitor, redirectUri } from './visitor.ts';
+import { startEntraSim } from '../../entra-sim/index.ts';
 import type { Visitor } from './visitor.ts';
+import { createVisitor, redirectUri } from './visitor.ts';
 
 export let sim: EntraSim;
 export let visitor: Visitor;

@@ -3,19 +3,18 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { createServer } from 'node:http';
 import type { IncomingMessage } from 'node:http';
+import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createInterface } from 'node:readline';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { chromium } from 'playwright-core';
-import { ProxyAgent, fetch } from 'undici';
-
-import { launchOptions, noChromium } from '../support/chromium.ts';
-import { startEntraSim } from '../../entra-sim/index.ts';
+import { fetch, ProxyAgent } from 'undici';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { EntraSim } from '../../entra-sim/index.ts';
-import { claimsOf, createRelyingParty, createVisitor, redirectUri } from './visitor.ts';
+import { startEntraSim } from '../../entra-sim/index.ts';
+import { launchOptions, noChromium } from '../support/chromium.ts';
 import type { Visitor } from './visitor.ts';
+import { claimsOf, createRelyingParty, createVisitor, redirectUri } from './visitor.ts';
 
 let sim: EntraSim;
 let visitor: Visitor;
@@ -88,7 +87,9 @@ describe('the account picker', () => {
     const { choose } = await picker();
     const { searchParams } = new URL((await choose({ cancel: 'yes' })).headers.get('location')!);
     expect(Object.fromEntries(searchParams)).toMatchObject({
-      error: 'access_denied', error_subcode: 'cancel', state: 'S',
+      error: 'access_denied',
+      error_subcode: 'cancel',
+      state: 'S',
       error_description: expect.stringMatching(/^AADSTS65004/),
     });
   });

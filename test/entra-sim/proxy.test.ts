@@ -1,10 +1,9 @@
 // The proxy, as a client meets it that knows of nothing else.
 
-import { ProxyAgent, fetch } from 'undici';
+import { fetch, ProxyAgent } from 'undici';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-
-import { startEntraSim } from '../../entra-sim/index.ts';
 import type { EntraSim } from '../../entra-sim/index.ts';
+import { startEntraSim } from '../../entra-sim/index.ts';
 
 let sim: EntraSim;
 

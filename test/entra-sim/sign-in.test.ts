@@ -4,9 +4,8 @@ import { createHash, generateKeyPairSync, randomUUID } from 'node:crypto';
 import { SignJWT } from 'jose';
 import { Agent, fetch } from 'undici';
 import { describe, expect, test } from 'vitest';
-
-import { sim, startFresh, visitor } from './fresh.ts';
 import { consumersTenantId } from '../../entra-sim/index.ts';
+import { sim, startFresh, visitor } from './fresh.ts';
 import { claimsOf, createRelyingParty, createVisitor, redirectUri } from './visitor.ts';
 
 startFresh();
@@ -23,9 +22,16 @@ describe('msal-node with production host names', () => {
     const result = await createRelyingParty(sim, visitor).signIn({ responseMode });
     expect(result.account?.homeAccountId).toBe(`${sim.user('alice').oid}.${sim.tenant('contoso').id}`);
     expect(claimsOf(result.idToken)).toMatchObject({
-      ver: '2.0', tid: sim.tenant('contoso').id, oid: sim.user('alice').oid, aud: sim.app.clientId, roles: ['Reader'],
-      iss: `https://login.microsoftonline.com/${sim.tenant('contoso').id}/v2.0`, email: 'alice@contoso.example',
-      preferred_username: 'alice@contoso.example', login_hint: expect.stringMatching(/^O\./), sid: expect.any(String),
+      ver: '2.0',
+      tid: sim.tenant('contoso').id,
+      oid: sim.user('alice').oid,
+      aud: sim.app.clientId,
+      roles: ['Reader'],
+      iss: `https://login.microsoftonline.com/${sim.tenant('contoso').id}/v2.0`,
+      email: 'alice@contoso.example',
+      preferred_username: 'alice@contoso.example',
+      login_hint: expect.stringMatching(/^O\./),
+      sid: expect.any(String),
     });
     expect(claimsOf(result.idToken)).not.toHaveProperty('at_hash');
     sim.log.assertOnlySeenAt('token', sim.app.secret);
@@ -46,7 +52,11 @@ describe('msal-node with production host names', () => {
     const known = await sim.app.newCertificate();
     const unknown = await sim.app.newCertificate({ register: false });
     const expired = await sim.app.newCertificate({ expired: true });
-    for (const [shown, used] of [[unknown, unknown], [expired, expired], [known, unknown]] as const) {
+    for (const [shown, used] of [
+      [unknown, unknown],
+      [expired, expired],
+      [known, unknown],
+    ] as const) {
       await expect(withCertificate(shown.thumbprintSha256, used.key).signIn()).rejects.toThrow(refusal(700027));
     }
     sim.app.unregisterCertificate(known.certificate);
@@ -64,9 +74,14 @@ describe('msal-node with production host names', () => {
     const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
     const issuer = 'https://oidc.cluster.example';
     sim.app.federate({ issuer, subject: 'system:serviceaccount:signet:signet', publicKey });
-    const assertion = (subject: string) => new SignJWT({}).setProtectedHeader({ alg: 'RS256' })
-      .setIssuer(issuer).setSubject(subject).setAudience('api://AzureADTokenExchange').setExpirationTime('10m')
-      .sign(privateKey);
+    const assertion = (subject: string) =>
+      new SignJWT({})
+        .setProtectedHeader({ alg: 'RS256' })
+        .setIssuer(issuer)
+        .setSubject(subject)
+        .setAudience('api://AzureADTokenExchange')
+        .setExpirationTime('10m')
+        .sign(privateKey);
     const party = (subject: string) =>
       createRelyingParty(sim, visitor, { credential: { clientAssertion: () => assertion(subject) } });
     await expect(party('system:serviceaccount:signet:signet').signIn()).resolves.toHaveProperty('idToken');
@@ -84,7 +99,10 @@ describe('msal-node with production host names', () => {
     const answer = await token({ client_id: sim.app.clientId, grant_type: 'authorization_code', code: 'x' });
     expect(answer.status).toBe(401);
     expect(await answer.json()).toMatchObject({
-      error: 'invalid_client', error_codes: [7000218], trace_id: expect.any(String), correlation_id: expect.any(String),
+      error: 'invalid_client',
+      error_codes: [7000218],
+      trace_id: expect.any(String),
+      correlation_id: expect.any(String),
       timestamp: expect.stringMatching(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ$/),
       error_uri: 'https://login.microsoftonline.com/error?code=7000218',
     });
@@ -130,13 +148,22 @@ describe('a refresh token', () => {
   const verifier = 'v'.repeat(43);
   const first = async (scope = 'openid profile email offline_access') => {
     const query = new URLSearchParams({
-      client_id: sim.app.clientId, response_type: 'code', redirect_uri: redirectUri, scope, nonce: 'n',
-      code_challenge: createHash('sha256').update(verifier).digest('base64url'), code_challenge_method: 'S256',
+      client_id: sim.app.clientId,
+      response_type: 'code',
+      redirect_uri: redirectUri,
+      scope,
+      nonce: 'n',
+      code_challenge: createHash('sha256').update(verifier).digest('base64url'),
+      code_challenge_method: 'S256',
     });
     const url = `https://login.microsoftonline.com/${sim.app.home.id}/oauth2/v2.0/authorize?${query}`;
     const code = (await visitor.callback(url)).get('code')!;
     const answer = await token({
-      ...client(), grant_type: 'authorization_code', code, redirect_uri: redirectUri, code_verifier: verifier,
+      ...client(),
+      grant_type: 'authorization_code',
+      code,
+      redirect_uri: redirectUri,
+      code_verifier: verifier,
     });
     return (await answer.json()) as Record<string, string>;
   };
@@ -202,7 +229,9 @@ describe('tenants and accounts', () => {
     sim.signInAs('frank');
     const guest = claimsOf((await at(sim.tenant('contoso').id).signIn()).idToken);
     expect(guest).toMatchObject({
-      tid: sim.tenant('contoso').id, oid: sim.user('frank-guest').oid, acct: 1,
+      tid: sim.tenant('contoso').id,
+      oid: sim.user('frank-guest').oid,
+      acct: 1,
       idp: `https://login.microsoftonline.com/${sim.tenant('fabrikam').id}/v2.0`,
     });
     sim.signInAs('frank-guest');
@@ -323,7 +352,7 @@ describe('the authorization request', () => {
     ['no state', { omit: ['state'] }, { state: null }],
     ['another state', { set: { state: 'forged' } }, { state: 'forged' }],
     ['no code', { omit: ['code'] }, { code: null }],
-    ['an administrator\'s consent', { adminConsent: true as const }, { admin_consent: 'True', code: null }],
+    ["an administrator's consent", { adminConsent: true as const }, { admin_consent: 'True', code: null }],
   ])('the callback can carry %s', async (_, doctoring, expected) => {
     sim.nextCallback(doctoring);
     const callback = await visitor.callback(await begin({}));
@@ -342,12 +371,14 @@ describe('many at once', () => {
   test('each is who the request hints at, and gets the own token', async () => {
     sim.signInAs(({ loginHint }) => loginHint!.split('@')[0]!);
     const names = Array.from({ length: 12 }, (_, index) => ['alice', 'bob', 'olivia'][index % 3]!);
-    const signedIn = await Promise.all(names.map(async (name) => {
-      const browser = createVisitor(sim);
-      const result = await createRelyingParty(sim, browser).signIn({ loginHint: `${name}@contoso.example` });
-      await browser.close();
-      return claimsOf(result.idToken).oid;
-    }));
+    const signedIn = await Promise.all(
+      names.map(async (name) => {
+        const browser = createVisitor(sim);
+        const result = await createRelyingParty(sim, browser).signIn({ loginHint: `${name}@contoso.example` });
+        await browser.close();
+        return claimsOf(result.idToken).oid;
+      }),
+    );
     expect(signedIn).toEqual(names.map((name) => sim.user(name).oid));
   });
 });
@@ -380,7 +411,8 @@ describe('without host names to map', () => {
 
 describe('a request that makes no sense', () => {
   test.each(['/%zz/v2.0/x', '//', '/..%2f/oauth2/v2.0/token', '/common/oauth2/v2.0/authorize', '/common/login'])(
-    '%s is answered like any other', async (path) => {
+    '%s is answered like any other',
+    async (path) => {
       const answer = await visitor.request(`https://login.microsoftonline.com${path}`);
       expect(answer.status).toBeGreaterThanOrEqual(400);
       expect(answer.status).toBeLessThan(500);
@@ -388,7 +420,11 @@ describe('a request that makes no sense', () => {
   );
 
   const odd: Record<string, string>[] = [
-    { claims: '{' }, { claims: '5' }, { max_age: 'soon' }, { prompt: 'please' }, { scope: 'Mail.Read' },
+    { claims: '{' },
+    { claims: '5' },
+    { max_age: 'soon' },
+    { prompt: 'please' },
+    { scope: 'Mail.Read' },
   ];
   test.each(odd)('%o too', async (parameters) => {
     const url = new URL(await createRelyingParty(sim, visitor).begin());

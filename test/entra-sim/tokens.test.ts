@@ -1,16 +1,15 @@
 // The tokens themselves, judged by somebody else: a verifier of node:crypto alone, and a golden token made by openssl.
 // A misreading of jose or of ours cannot hide on both sides.
 
-import { createPublicKey, createPrivateKey, verify as rsaVerify } from 'node:crypto';
 import type { JsonWebKey, KeyObject } from 'node:crypto';
+import { createPrivateKey, createPublicKey, verify as rsaVerify } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { compactVerify, createLocalJWKSet, jwtVerify } from 'jose';
 import type { JSONWebKeySet } from 'jose';
+import { compactVerify, createLocalJWKSet, jwtVerify } from 'jose';
 import { describe, expect, test } from 'vitest';
-
-import { sim, startFresh, visitor } from './fresh.ts';
 import { signJwt } from '../../entra-sim/id-token.ts';
 import { attackerHost, hostileIdTokens } from '../../entra-sim/index.ts';
+import { sim, startFresh, visitor } from './fresh.ts';
 import { claimsOf, createRelyingParty } from './visitor.ts';
 
 startFresh();
@@ -53,8 +52,11 @@ function signedBy(jwt: string, key: KeyObject): boolean {
   return rsaVerify('RSA-SHA256', Buffer.from(jwt.slice(0, at)), key, Buffer.from(jwt.slice(at + 1), 'base64url'));
 }
 
-const expected = (): Expected =>
-  ({ clientId: sim.app.clientId, tenantId: sim.app.home.id, nowSeconds: Math.floor(Date.now() / 1000) });
+const expected = (): Expected => ({
+  clientId: sim.app.clientId,
+  tenantId: sim.app.home.id,
+  nowSeconds: Math.floor(Date.now() / 1000),
+});
 
 describe('a token of the simulator', () => {
   test('is accepted by node:crypto and by jose', async () => {
@@ -97,7 +99,9 @@ describe('a hostile ID token', () => {
     expect(rows.length).toBeGreaterThan(30);
     for (const { name, doctoring, refusedByMsal } of rows) {
       sim.nextIdToken(doctoring);
-      const result = await createRelyingParty(sim, visitor).signIn().catch((error: Error) => error);
+      const result = await createRelyingParty(sim, visitor)
+        .signIn()
+        .catch((error: Error) => error);
       if (refusedByMsal) {
         expect(result, name).toBeInstanceOf(Error);
         continue;
@@ -135,7 +139,10 @@ describe('the keys', () => {
     const [key] = (await keysOf(sim.app.home.id)).keys;
     expect(key).not.toHaveProperty('alg');
     expect(key).toMatchObject({
-      kty: 'RSA', use: 'sig', kid: key!.x5t, x5c: [expect.any(String)],
+      kty: 'RSA',
+      use: 'sig',
+      kid: key!.x5t,
+      x5c: [expect.any(String)],
       issuer: `https://login.microsoftonline.com/${sim.app.home.id}/v2.0`,
     });
     const common = (await keysOf('common')).keys.map(({ issuer }) => issuer);
@@ -189,7 +196,8 @@ describe('discovery', () => {
     expect((await configuration('consumers')).issuer).toContain('9188040d');
     expect((await configuration('contoso.example')).issuer).toContain(sim.tenant('contoso').id);
     expect(await configuration(sim.tenant('fairfax').id, 'login.microsoftonline.us')).toMatchObject({
-      issuer: `https://login.microsoftonline.us/${sim.tenant('fairfax').id}/v2.0`, msgraph_host: 'graph.microsoft.us',
+      issuer: `https://login.microsoftonline.us/${sim.tenant('fairfax').id}/v2.0`,
+      msgraph_host: 'graph.microsoft.us',
     });
     expect(await configuration(sim.tenant('shanghai').id, 'login.partner.microsoftonline.cn')).toMatchObject({
       msgraph_host: 'microsoftgraph.chinacloudapi.cn',
@@ -210,8 +218,9 @@ describe('discovery', () => {
   });
 
   test('of instances lists the clouds', async () => {
-    const url = 'https://login.microsoftonline.com/common/discovery/instance?api-version=1.1'
-      + `&authorization_endpoint=https://login.microsoftonline.com/${sim.app.home.id}/oauth2/v2.0/authorize`;
+    const url =
+      'https://login.microsoftonline.com/common/discovery/instance?api-version=1.1' +
+      `&authorization_endpoint=https://login.microsoftonline.com/${sim.app.home.id}/oauth2/v2.0/authorize`;
     const { metadata } = await get<{ metadata: { preferred_network: string }[] }>(url);
     expect(metadata.map((each) => each.preferred_network)).toContain('login.microsoftonline.us');
   });

@@ -2,10 +2,10 @@
 // browser without pages. Neither knows that Microsoft is simulated; only the connector does.
 
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
-import { ConfidentialClientApplication } from '@azure/msal-node';
 import type { AuthenticationResult, Configuration, INetworkModule, NetworkRequestOptions } from '@azure/msal-node';
-import { Agent, fetch } from 'undici';
+import { ConfidentialClientApplication } from '@azure/msal-node';
 import type { Response } from 'undici';
+import { Agent, fetch } from 'undici';
 
 import type { App, EntraSim } from '../../entra-sim/index.ts';
 
@@ -82,7 +82,9 @@ interface RelyingPartyOptions {
 }
 
 export function createRelyingParty(
-  sim: EntraSim, visitor: Visitor, { app = sim.app, authority = app.home.id, credential }: RelyingPartyOptions = {},
+  sim: EntraSim,
+  visitor: Visitor,
+  { app = sim.app, authority = app.home.id, credential }: RelyingPartyOptions = {},
 ): RelyingParty {
   const login = app.home.loginHost;
   const base = `https://${login}/${authority}`;
@@ -108,16 +110,25 @@ export function createRelyingParty(
 
   const party: RelyingParty = {
     msal,
-    begin: (options = {}) => msal.getAuthCodeUrl({
-      scopes, redirectUri, nonce, state: randomUUID(),
-      codeChallenge: createHash('sha256').update(verifier).digest('base64url'), codeChallengeMethod: 'S256',
-      responseMode: 'query',
-      ...options,
-    }),
-    redeem: (callback, options = {}) => msal.acquireTokenByCode({
-      code: callback.get('code') ?? '', scopes, nonce: 'nonce' in options ? options.nonce : nonce,
-      redirectUri: options.redirectUri ?? redirectUri, codeVerifier: options.verifier ?? verifier,
-    }),
+    begin: (options = {}) =>
+      msal.getAuthCodeUrl({
+        scopes,
+        redirectUri,
+        nonce,
+        state: randomUUID(),
+        codeChallenge: createHash('sha256').update(verifier).digest('base64url'),
+        codeChallengeMethod: 'S256',
+        responseMode: 'query',
+        ...options,
+      }),
+    redeem: (callback, options = {}) =>
+      msal.acquireTokenByCode({
+        code: callback.get('code') ?? '',
+        scopes,
+        nonce: 'nonce' in options ? options.nonce : nonce,
+        redirectUri: options.redirectUri ?? redirectUri,
+        codeVerifier: options.verifier ?? verifier,
+      }),
     signIn: async (options) => party.redeem(await visitor.callback(await party.begin(options))),
   };
   return party;

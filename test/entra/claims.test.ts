@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
+import { type EntraSim, startEntraSim } from '../../entra-sim/index.ts';
 import { noteSecret } from '../support/secrets.ts';
-import { startRig, type Rig } from './rig.ts';
+import { type Rig, startRig } from './rig.ts';
 
 let sim: EntraSim;
 let rig: Rig;
@@ -61,7 +61,12 @@ describe('E4 guests', () => {
     await members.signIn();
     expect(members.completed).toEqual([]);
     expect(members.failures).toMatchObject([{ failure: 'guest', facts: { reason: 'unknown' } }]);
-    const line = members.logged().trim().split('\n').map((text) => JSON.parse(text)).at(-1);
+    const line = members
+      .logged()
+      .trim()
+      .split('\n')
+      .map((text) => JSON.parse(text))
+      .at(-1);
     expect(line).toMatchObject({ reason: 'unknown', hint: expect.stringContaining('optional claim acct') });
   });
 
@@ -105,18 +110,26 @@ describe('E29 an e-mail address', () => {
   });
 
   test.each([[false], [0], ['0'], ['false'], [''], [{}], [[]], [[true]], [null], [2], ['yes'], ['TRUE']])(
-    'is not verified when xms_edov is %j', async (edov) => {
+    'is not verified when xms_edov is %j',
+    async (edov) => {
       expect(await withClaims({ xms_edov: edov })).toMatchObject({ emailVerified: false });
-    });
+    },
+  );
 
   test('is not verified without xms_edov, whatever email_verified says, which Entra does not send', async () => {
     expect((await withClaims({ email_verified: true })).emailVerified).toBe(false);
   });
 
   test.each([
-    ['absent', undefined], ['a list', ['alice@contoso.example']], ['an object', {}], ['no address', 'alice'],
-    ['two addresses', 'alice@contoso.example@evil.example'], ['with a line feed', 'alice@contoso.example\nx'],
-    ['with a space', 'alice @contoso.example'], ['endless', `${'a'.repeat(300)}@contoso.example`], ['empty', ''],
+    ['absent', undefined],
+    ['a list', ['alice@contoso.example']],
+    ['an object', {}],
+    ['no address', 'alice'],
+    ['two addresses', 'alice@contoso.example@evil.example'],
+    ['with a line feed', 'alice@contoso.example\nx'],
+    ['with a space', 'alice @contoso.example'],
+    ['endless', `${'a'.repeat(300)}@contoso.example`],
+    ['empty', ''],
   ])('that is %s is none, and then nothing is verified', async (_name, email) => {
     const identity = await withClaims({ email, xms_edov: true }, owner);
     expect(identity).not.toHaveProperty('email');
@@ -128,11 +141,14 @@ describe('E29 an e-mail address', () => {
     expect((await owner.identify()).emailVerified).toBe(true);
     expect((await withClaims({ email: 'Alice@CONTOSO.example' }, owner)).emailVerified).toBe(true);
     for (const email of [
-      'alice@fabrikam.example', 'alice@sub.contoso.example', 'alice@notcontoso.example',
+      'alice@fabrikam.example',
+      'alice@sub.contoso.example',
+      'alice@notcontoso.example',
       'alice@contoso.example.evil.test',
       'alice@сontoso.example', // a Cyrillic с
       'alice\u212A@contoso.example', // the Kelvin sign, whose lower case is k
-    ]) expect((await withClaims({ email }, owner)).emailVerified, email).toBe(false);
+    ])
+      expect((await withClaims({ email }, owner)).emailVerified, email).toBe(false);
   });
 
   const foreign = 'https://login.microsoftonline.com/7f58f645-c190-4ce5-9de4-e2b7acd2a6ab/v2.0';
@@ -143,8 +159,10 @@ describe('E29 an e-mail address', () => {
     ['a guest, by idp', () => ({ idp: foreign })],
     ['a guest with a personal account', () => ({ idp: 'live.com' })],
     ['a member who is at home in another tenant', () => ({ acct: 0, idp: foreign })],
-    ['a member by an older spelling of another tenant',
-      () => ({ acct: '0', idp: 'https://sts.windows.net/7f58f645-c190-4ce5-9de4-e2b7acd2a6ab/' })],
+    [
+      'a member by an older spelling of another tenant',
+      () => ({ acct: '0', idp: 'https://sts.windows.net/7f58f645-c190-4ce5-9de4-e2b7acd2a6ab/' }),
+    ],
     ['somebody of whom no claim tells', () => ({})],
     ['somebody of whom acct tells nothing that is known', () => ({ acct: null })],
   ])('in a domain that the operator owns is not verified of %s; xms_edov alone says so', async (_who, claims) => {
@@ -170,13 +188,24 @@ describe('E29 an e-mail address', () => {
 describe('E30 E31 what else the token says', () => {
   test.each([
     ['names that are no text', { name: 7, given_name: ['x'], family_name: {}, preferred_username: null }],
-    ['names with control characters', {
-      name: 'a\u0000b', given_name: 'a\nb', family_name: '\u001b[31m', preferred_username: 'a\rb',
-    }],
-    ['endless names', {
-      name: 'x'.repeat(257), given_name: 'x'.repeat(9000), family_name: 'x'.repeat(257),
-      preferred_username: 'x'.repeat(257),
-    }],
+    [
+      'names with control characters',
+      {
+        name: 'a\u0000b',
+        given_name: 'a\nb',
+        family_name: '\u001b[31m',
+        preferred_username: 'a\rb',
+      },
+    ],
+    [
+      'endless names',
+      {
+        name: 'x'.repeat(257),
+        given_name: 'x'.repeat(9000),
+        family_name: 'x'.repeat(257),
+        preferred_username: 'x'.repeat(257),
+      },
+    ],
   ])('%s are none', async (_name, claims) => {
     const identity = await withClaims(claims);
     for (const name of ['name', 'givenName', 'familyName', 'preferredUsername']) {

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { type EntraSim, startEntraSim } from '../../entra-sim/index.ts';
 import { loadConfig } from '../../src/config/config.ts';
 import { externalIdOf } from '../../src/entra/account-linking.ts';
 import { problemsOf } from '../config/problems.ts';
-import { startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
-import { redirectUri, startRig, type Rig } from './rig.ts';
+import { type Rig, redirectUri, startRig } from './rig.ts';
 
 const hosts = {
   login: 'https://login.sovereign.example',
@@ -50,16 +50,16 @@ describe('E3 a cloud that is in no table', () => {
   });
 
   test.each([
-    'login.microsoftonline.com', 'login.microsoftonline.us', 'login.sovereign.example:444', 'sts.sovereign.example',
-  ])(
-    'E3 refuses a token that names %s as its issuer',
-    async (host) => {
-      sim.nextIdToken({ claims: { iss: `https://${host}/${sim.tenant('berlin').id}/v2.0` } });
-      await rig.signIn();
-      expect(rig.completed).toEqual([]);
-      expect(rig.failures).toMatchObject([{ failure: 'forged', facts: { reason: 'wrong_issuer' } }]);
-    },
-  );
+    'login.microsoftonline.com',
+    'login.microsoftonline.us',
+    'login.sovereign.example:444',
+    'sts.sovereign.example',
+  ])('E3 refuses a token that names %s as its issuer', async (host) => {
+    sim.nextIdToken({ claims: { iss: `https://${host}/${sim.tenant('berlin').id}/v2.0` } });
+    await rig.signIn();
+    expect(rig.completed).toEqual([]);
+    expect(rig.failures).toMatchObject([{ failure: 'forged', facts: { reason: 'wrong_issuer' } }]);
+  });
 
   test('E3 refuses a token of its own issuer under a key that is published for the public cloud', async () => {
     sim.fault('keys', { body: sim.keys.jwks('login.microsoftonline.com', sim.tenant('berlin').id) });
@@ -92,7 +92,9 @@ describe('E3 Entra External ID, where each tenant has a host of its own', () => 
     shop.addUser('carl');
     host = `${shop.id}.ciamlogin.com`;
     const { clientId, secret: clientSecret } = sim.addApp(shop, { redirectUris: [redirectUri] });
-    rig = await startRig(sim, { config: { tenant: shop.id, cloud: 'external-id', clientId, clientSecret, graph: true } });
+    rig = await startRig(sim, {
+      config: { tenant: shop.id, cloud: 'external-id', clientId, clientSecret, graph: true },
+    });
   });
   afterAll(async () => {
     await rig.close();
@@ -110,7 +112,9 @@ describe('E3 Entra External ID, where each tenant has a host of its own', () => 
     sim.tenant('shop').user('carl').groups(300);
     const { cloud, tid, groups } = await rig.identify();
     expect([cloud, tid, groups.kind]).toEqual(['external-id', sim.tenant('shop').id, 'complete']);
-    expect([...new Set(sim.requests().map((request) => request.host))].sort()).toEqual([host, 'graph.microsoft.com'].sort());
+    expect([...new Set(sim.requests().map((request) => request.host))].sort()).toEqual(
+      [host, 'graph.microsoft.com'].sort(),
+    );
     expect(new URL(rig.connector.logoutUrl({ postLogoutRedirectUri: 'https://signet.example' })).host).toBe(host);
   });
 
@@ -140,26 +144,40 @@ describe('E3 Entra External ID, where each tenant has a host of its own', () => 
   });
 
   test('E3 wants one tenant by its GUID, and is no custom cloud', () => {
-    const entra = (more: object) => ({ env: {}, values: { entra: {
-      tenant: sim.tenant('shop').id, clientId: sim.tenant('shop').id, clientSecret: 'a-client-secret', ...more } } });
-    expect(problemsOf(entra({ cloud: 'external-id', tenant: 'organizations', allowedTenants: [sim.tenant('shop').id] })))
-      .toEqual([expect.stringMatching(/^entra\.tenant: must be the GUID of the external tenant/)]);
-    expect(problemsOf(entra({ customCloud: { ...hosts, login: `https://${host}` } })))
-      .toEqual([expect.stringMatching(/login: is a host of a known cloud; write cloud: external-id/)]);
+    const entra = (more: object) => ({
+      env: {},
+      values: {
+        entra: {
+          tenant: sim.tenant('shop').id,
+          clientId: sim.tenant('shop').id,
+          clientSecret: 'a-client-secret',
+          ...more,
+        },
+      },
+    });
+    expect(
+      problemsOf(entra({ cloud: 'external-id', tenant: 'organizations', allowedTenants: [sim.tenant('shop').id] })),
+    ).toEqual([expect.stringMatching(/^entra\.tenant: must be the GUID of the external tenant/)]);
+    expect(problemsOf(entra({ customCloud: { ...hosts, login: `https://${host}` } }))).toEqual([
+      expect.stringMatching(/login: is a host of a known cloud; write cloud: external-id/),
+    ]);
   });
 });
 
 describe('E3 the hosts of a cloud that is in no table', () => {
   const guid = '72f988bf-86f1-41af-91ab-2d7cd011db47';
-  const entra = (more: Record<string, unknown>) =>
-    ({ env: {}, values: { entra: { tenant: guid, clientId: guid, clientSecret: 'a-client-secret', ...more } } });
+  const entra = (more: Record<string, unknown>) => ({
+    env: {},
+    values: { entra: { tenant: guid, clientId: guid, clientSecret: 'a-client-secret', ...more } },
+  });
   const problems = (more: Record<string, unknown>) => problemsOf(entra(more));
 
   test('E3 are three, and all of them https', () => {
     expect(loadConfig(entra({ customCloud: hosts })).entra!.customCloud).toEqual(hosts);
     for (const name of Object.keys(hosts)) {
-      const saying = (problem: string) =>
-        [expect.stringMatching(new RegExp(`^entra\\.customCloud\\.${name}: ${problem}`))];
+      const saying = (problem: string) => [
+        expect.stringMatching(new RegExp(`^entra\\.customCloud\\.${name}: ${problem}`)),
+      ];
       const plain = hosts[name as keyof typeof hosts].replace('https', 'http');
       expect(problems({ customCloud: { ...hosts, [name]: undefined } })).toEqual(saying('is missing'));
       expect(problems({ customCloud: { ...hosts, [name]: plain } })).toEqual(saying('must be .*https'));
@@ -167,8 +185,14 @@ describe('E3 the hosts of a cloud that is in no table', () => {
   });
 
   test.each([
-    'login.sovereign.example', 'https://login.sovereign.example/', 'https://login.sovereign.example/x', '//x', '',
-    'https://user@login.sovereign.example', 'https://LOGIN.sovereign.example', 'https://login.sovereign.example?x',
+    'login.sovereign.example',
+    'https://login.sovereign.example/',
+    'https://login.sovereign.example/x',
+    '//x',
+    '',
+    'https://user@login.sovereign.example',
+    'https://LOGIN.sovereign.example',
+    'https://login.sovereign.example?x',
   ])('E3 are a host and nothing after it: not %j', (wrong) => {
     for (const name of ['login', 'graph']) {
       expect(problems({ customCloud: { ...hosts, [name]: wrong } }), name).toHaveLength(1);
@@ -176,36 +200,46 @@ describe('E3 the hosts of a cloud that is in no table', () => {
   });
 
   test.each([
-    'https://login.sovereign.example/v2.0', 'https://login.sovereign.example/{tenantid}/{tenantid}/v2.0',
-    'https://{tenantid}.sovereign.example/v2.0', 'https://login.sovereign.example/x{tenantid}/v2.0',
-    'https://login.sovereign.example/{tenantid}/v2.0?x=1', 'https://login.sovereign.example/{tenantid}/v2.0#x',
-    'https://login.sovereign.example/{tenant}/v2.0', 'https://login.sovereign.example/a/../{tenantid}/v2.0',
-    '{tenantid}', '',
+    'https://login.sovereign.example/v2.0',
+    'https://login.sovereign.example/{tenantid}/{tenantid}/v2.0',
+    'https://{tenantid}.sovereign.example/v2.0',
+    'https://login.sovereign.example/x{tenantid}/v2.0',
+    'https://login.sovereign.example/{tenantid}/v2.0?x=1',
+    'https://login.sovereign.example/{tenantid}/v2.0#x',
+    'https://login.sovereign.example/{tenant}/v2.0',
+    'https://login.sovereign.example/a/../{tenantid}/v2.0',
+    '{tenantid}',
+    '',
   ])('E3 have the tenant once in the path of the issuer: not %j', (issuer) => {
-    expect(problems({ customCloud: { ...hosts, issuer } }))
-      .toEqual([expect.stringMatching(/^entra\.customCloud\.issuer: must be an https URL with \{tenantid\} once/)]);
+    expect(problems({ customCloud: { ...hosts, issuer } })).toEqual([
+      expect.stringMatching(/^entra\.customCloud\.issuer: must be an https URL with \{tenantid\} once/),
+    ]);
   });
 
   test.each([
     ['login', 'https://login.microsoftonline.com', 'public'],
     ['login', 'https://login.partner.microsoftonline.cn', 'china'],
     ['issuer', 'https://login.microsoftonline.us/{tenantid}/v2.0', 'usgov'],
-    ['graph', 'https://dod-graph.microsoft.us', 'usgov-dod'], ['graph', 'https://graph.microsoft.com', 'public'],
+    ['graph', 'https://dod-graph.microsoft.us', 'usgov-dod'],
+    ['graph', 'https://graph.microsoft.com', 'public'],
   ])('E3 are none of the table, mixed with others: %s may not be %s', (name, url, cloud) => {
-    expect(problems({ customCloud: { ...hosts, [name]: url } }))
-      .toEqual([`entra.customCloud.${name}: is a host of a known cloud; write cloud: ${cloud} instead`]);
+    expect(problems({ customCloud: { ...hosts, [name]: url } })).toEqual([
+      `entra.customCloud.${name}: is a host of a known cloud; write cloud: ${cloud} instead`,
+    ]);
   });
 
   test('E3 are instead of a name in the table, not along with it, whichever that is', () => {
     for (const cloud of ['public', 'usgov']) {
-      expect(problems({ cloud, customCloud: hosts }))
-        .toEqual([expect.stringContaining(`entra.customCloud: is set along with cloud (${cloud})`)]);
+      expect(problems({ cloud, customCloud: hosts })).toEqual([
+        expect.stringContaining(`entra.customCloud: is set along with cloud (${cloud})`),
+      ]);
     }
   });
 
   test('E3 may come from the environment', () => {
     const env = {
-      SIGNET_ENTRA_CUSTOM_CLOUD_LOGIN: hosts.login, SIGNET_ENTRA_CUSTOM_CLOUD_ISSUER: hosts.issuer,
+      SIGNET_ENTRA_CUSTOM_CLOUD_LOGIN: hosts.login,
+      SIGNET_ENTRA_CUSTOM_CLOUD_ISSUER: hosts.issuer,
       SIGNET_ENTRA_CUSTOM_CLOUD_GRAPH: hosts.graph,
     };
     expect(loadConfig({ ...entra({}), env }).entra!.customCloud).toEqual(hosts);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { describeConfig } from '../../src/config/describe.ts';
 import { loadConfig } from '../../src/config/config.ts';
+import { describeConfig } from '../../src/config/describe.ts';
 import { problemsOf } from '../config/problems.ts';
 
 const guid = '72f988bf-86f1-41af-91ab-2d7cd011db47';
@@ -12,16 +12,27 @@ const problems = (entra: Record<string, unknown>) => problemsOf({ env: {}, value
 
 describe('E1 the tenant', () => {
   test.each([
-    [{ tenant: guid }], [{ tenant: guid.toUpperCase() }],
-    [{ tenant: 'organizations', allowedTenants: [other] }], [{ tenant: 'common', allowAnyTenant: true }],
+    [{ tenant: guid }],
+    [{ tenant: guid.toUpperCase() }],
+    [{ tenant: 'organizations', allowedTenants: [other] }],
+    [{ tenant: 'common', allowAnyTenant: true }],
     [{ tenant: 'consumers', allowedTenants: ['9188040d-6c67-4c5b-b112-36a304b66dad'] }],
   ])('may be %j', (entra) => {
     expect(load(entra).tenant).toBe(String(entra.tenant).toLowerCase());
   });
 
   test.each([
-    'contoso.com', 'contoso.onmicrosoft.com', '', guid.slice(1), `${guid}0`, `${guid} `, '../x', `${guid}%2Fx`,
-    `${guid}/x`, 'organizations/..', 'https://login.microsoftonline.com/common',
+    'contoso.com',
+    'contoso.onmicrosoft.com',
+    '',
+    guid.slice(1),
+    `${guid}0`,
+    `${guid} `,
+    '../x',
+    `${guid}%2Fx`,
+    `${guid}/x`,
+    'organizations/..',
+    'https://login.microsoftonline.com/common',
   ])('may not be %j: the start ends there, with the option’s name and what to do', (tenant) => {
     expect(problems({ tenant })).toContainEqual(expect.stringMatching(/^entra\.tenant: must be .*GUID/));
   });
@@ -80,10 +91,17 @@ describe('E24 the credential', () => {
   });
 
   test('is never shown, and its files are found from where the configuration is', () => {
-    const config = loadConfig({ env: {}, cwd: '/etc/signet', values: { entra: {
-      ...good, secondary: { certificateFile: 'c.pem', passphrase: 'open-sesame' },
-      proxy: 'http://user:pass-word@proxy.example:8080',
-    } } });
+    const config = loadConfig({
+      env: {},
+      cwd: '/etc/signet',
+      values: {
+        entra: {
+          ...good,
+          secondary: { certificateFile: 'c.pem', passphrase: 'open-sesame' },
+          proxy: 'http://user:pass-word@proxy.example:8080',
+        },
+      },
+    });
     const shown = JSON.stringify(describeConfig(config));
     for (const secret of ['a-client-secret', 'open-sesame', 'pass-word']) expect(shown).not.toContain(secret);
     expect(config.entra!.secondary!.certificateFile).toBe('/etc/signet/c.pem');
@@ -101,9 +119,15 @@ describe('E24 the credential', () => {
 
 describe('what else is refused', () => {
   test.each([
-    ['E29 owned domains with several tenants', {
-      tenant: 'common', allowedTenants: [other], trustedEmailDomains: ['example.com'],
-    }, 'trustedEmailDomains'],
+    [
+      'E29 owned domains with several tenants',
+      {
+        tenant: 'common',
+        allowedTenants: [other],
+        trustedEmailDomains: ['example.com'],
+      },
+      'trustedEmailDomains',
+    ],
     ['E29 a domain with an @', { trustedEmailDomains: ['@example.com'] }, 'trustedEmailDomains[0]'],
     ['E29 a domain in capitals', { domains: ['Example.com'] }, 'domains[0]'],
     ['E32 Graph always, but never', { groups: { forceGraph: true } }, 'groups.forceGraph'],

@@ -1,14 +1,14 @@
-import { generateKeyPairSync, randomUUID, createPrivateKey } from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync, randomUUID } from 'node:crypto';
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { createLog } from '../../src/log.ts';
-import { createCredentials, type CredentialConfig } from '../../src/entra/credentials.ts';
 import { signJwt } from '../../entra-sim/id-token.ts';
-import { startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
+import { type EntraSim, startEntraSim } from '../../entra-sim/index.ts';
+import { type CredentialConfig, createCredentials } from '../../src/entra/credentials.ts';
+import { createLog } from '../../src/log.ts';
 import { noteSecret } from '../support/secrets.ts';
-import { startRig, type Rig } from './rig.ts';
+import { type Rig, startRig } from './rig.ts';
 
 let sim: EntraSim;
 let directory: string;
@@ -43,8 +43,10 @@ const start = async (config: Record<string, unknown>) => {
   rigs.push(rig);
   return rig;
 };
-const assertionHeader = () => JSON.parse(Buffer.from(
-  sim.requests('token').at(-1)!.form.get('client_assertion')!.split('.')[0]!, 'base64url').toString());
+const assertionHeader = () =>
+  JSON.parse(
+    Buffer.from(sim.requests('token').at(-1)!.form.get('client_assertion')!.split('.')[0]!, 'base64url').toString(),
+  );
 
 describe('E24 a certificate', () => {
   test('signs the assertion with PS256 under its SHA-256 thumbprint', async () => {
@@ -64,8 +66,10 @@ describe('E24 a certificate', () => {
   test.each([
     ['passphrase', (phrase: string) => ({ passphrase: phrase })],
     ['passphraseFile', (phrase: string) => ({ passphraseFile: file('phrase', `${phrase}\n`) })],
-    ['passphraseFile as PowerShell writes it',
-      (phrase: string) => ({ passphraseFile: file('phrase', Buffer.from(`\ufeff${phrase}\r\n`, 'utf16le')) })],
+    [
+      'passphraseFile as PowerShell writes it',
+      (phrase: string) => ({ passphraseFile: file('phrase', Buffer.from(`\ufeff${phrase}\r\n`, 'utf16le')) }),
+    ],
   ])('with an encrypted key is opened by %s', async (_name, given) => {
     const { certificate, key } = await sim.app.newCertificate();
     const phrase = randomUUID();
@@ -76,36 +80,64 @@ describe('E24 a certificate', () => {
   });
 
   const unusable: Array<[string, () => Promise<Record<string, unknown>>, RegExp]> = [
-    ['whose key is encrypted, without a passphrase', async () => {
-      const { certificate, key } = await sim.app.newCertificate();
-      return { certificateFile: file('cert.pem', certificate), privateKeyFile: file('k.pem', encrypted(key, 'x')) };
-    }, /is encrypted: set passphraseFile/],
-    ['whose passphrase is wrong', async () => {
-      const { certificate, key } = await sim.app.newCertificate();
-      const privateKeyFile = file('k.pem', encrypted(key, 'x'));
-      return { certificateFile: file('cert.pem', certificate), privateKeyFile, passphrase: 'y' };
-    }, /passphrase does not open/],
-    ['whose key is of another', async () => {
-      const [{ certificate }, { key }] = [await sim.app.newCertificate(), await sim.app.newCertificate()];
-      return { certificateFile: file('cert.pem', certificate), privateKeyFile: file('k.pem', key) };
-    }, /does not belong to the certificate/],
-    ['whose key is an elliptic curve', async () => {
-      const { certificate } = await sim.app.newCertificate();
-      const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-      const key = privateKey.export({ type: 'pkcs8', format: 'pem' }) as string;
-      return { certificateFile: file('cert.pem', certificate), privateKeyFile: file('k.pem', key) };
-    }, /no RSA key/],
-    ['whose key is short', async () => {
-      const { certificate } = await sim.app.newCertificate();
-      const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 1024 });
-      const key = privateKey.export({ type: 'pkcs8', format: 'pem' }) as string;
-      return { certificateFile: file('cert.pem', certificate), privateKeyFile: file('k.pem', key) };
-    }, /fewer than 2048 bits/],
-    ['that has expired', async () => {
-      const { certificate, key } = await sim.app.newCertificate({ expired: true });
-      return { certificateFile: file('cert.pem', certificate), privateKeyFile: file('k.pem', key) };
-    }, /expired at/],
-    ['that is no certificate', async () => ({ certificateFile: file('text.pem', 'hello') }), /holds no certificate in PEM form/],
+    [
+      'whose key is encrypted, without a passphrase',
+      async () => {
+        const { certificate, key } = await sim.app.newCertificate();
+        return { certificateFile: file('cert.pem', certificate), privateKeyFile: file('k.pem', encrypted(key, 'x')) };
+      },
+      /is encrypted: set passphraseFile/,
+    ],
+    [
+      'whose passphrase is wrong',
+      async () => {
+        const { certificate, key } = await sim.app.newCertificate();
+        const privateKeyFile = file('k.pem', encrypted(key, 'x'));
+        return { certificateFile: file('cert.pem', certificate), privateKeyFile, passphrase: 'y' };
+      },
+      /passphrase does not open/,
+    ],
+    [
+      'whose key is of another',
+      async () => {
+        const [{ certificate }, { key }] = [await sim.app.newCertificate(), await sim.app.newCertificate()];
+        return { certificateFile: file('cert.pem', certificate), privateKeyFile: file('k.pem', key) };
+      },
+      /does not belong to the certificate/,
+    ],
+    [
+      'whose key is an elliptic curve',
+      async () => {
+        const { certificate } = await sim.app.newCertificate();
+        const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+        const key = privateKey.export({ type: 'pkcs8', format: 'pem' }) as string;
+        return { certificateFile: file('cert.pem', certificate), privateKeyFile: file('k.pem', key) };
+      },
+      /no RSA key/,
+    ],
+    [
+      'whose key is short',
+      async () => {
+        const { certificate } = await sim.app.newCertificate();
+        const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 1024 });
+        const key = privateKey.export({ type: 'pkcs8', format: 'pem' }) as string;
+        return { certificateFile: file('cert.pem', certificate), privateKeyFile: file('k.pem', key) };
+      },
+      /fewer than 2048 bits/,
+    ],
+    [
+      'that has expired',
+      async () => {
+        const { certificate, key } = await sim.app.newCertificate({ expired: true });
+        return { certificateFile: file('cert.pem', certificate), privateKeyFile: file('k.pem', key) };
+      },
+      /expired at/,
+    ],
+    [
+      'that is no certificate',
+      async () => ({ certificateFile: file('text.pem', 'hello') }),
+      /holds no certificate in PEM form/,
+    ],
     ['that is not there', async () => ({ certificateFile: join(directory, 'gone.pem') }), /cannot be read \(ENOENT\)/],
     ['that is empty', async () => ({ certificateFile: file('empty.pem', '') }), /is empty/],
   ];
@@ -126,10 +158,18 @@ describe('E24 a certificate', () => {
 describe('E24 a federated token', () => {
   const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
   const cluster = { issuer: 'https://oidc.cluster.example', subject: 'system:serviceaccount:signet:signet' };
-  const tokenFor = (claims: object = {}) => signJwt({ alg: 'RS256', typ: 'JWT', kid: 'x' }, {
-    iss: cluster.issuer, sub: cluster.subject, aud: 'api://AzureADTokenExchange',
-    exp: Math.floor(Date.now() / 1000) + 600, ...claims,
-  }, privateKey);
+  const tokenFor = (claims: object = {}) =>
+    signJwt(
+      { alg: 'RS256', typ: 'JWT', kid: 'x' },
+      {
+        iss: cluster.issuer,
+        sub: cluster.subject,
+        aud: 'api://AzureADTokenExchange',
+        exp: Math.floor(Date.now() / 1000) + 600,
+        ...claims,
+      },
+      privateKey,
+    );
 
   test('is read from its file at every sign-in', async () => {
     sim.app.federate({ ...cluster, publicKey });
@@ -180,7 +220,8 @@ describe('E25 two credentials', () => {
   test('are changed under load, one after the other, and everybody gets in', async () => {
     const [first, second, third] = [sim.app.addSecret(), sim.app.addSecret(), sim.app.addSecret()];
     const rig = await start({
-      clientSecretFile: file('primary', first), secondary: { clientSecretFile: file('secondary', second) },
+      clientSecretFile: file('primary', first),
+      secondary: { clientSecretFile: file('secondary', second) },
     });
     const load = async (count: number) => {
       await Promise.all(Array.from({ length: count }, () => rig.signIn()));
@@ -217,7 +258,8 @@ describe('E25 two credentials', () => {
   test('a secret and a certificate may stand in for each other', async () => {
     const { certificate, key } = await sim.app.newCertificate();
     const rig = await start({
-      certificateFile: file('both.pem', `${key}\n${certificate}`), secondary: { clientSecret: sim.app.secret },
+      certificateFile: file('both.pem', `${key}\n${certificate}`),
+      secondary: { clientSecret: sim.app.secret },
     });
     sim.app.unregisterCertificate(certificate);
     await rig.identify();
@@ -247,7 +289,9 @@ describe('E26 an expiry', () => {
     const secret = { clientSecret: 'x', secretExpiresAt: '2027-01-31' };
     const { states, expiries, told } = await events(secret, daysBefore);
     expect(told.map(({ event, daysLeft }) => [event, daysLeft])).toEqual([
-      ['entra.credential_expires', 29], ['entra.credential_expires', 6], ['entra.credential_expires', 0],
+      ['entra.credential_expires', 29],
+      ['entra.credential_expires', 6],
+      ['entra.credential_expires', 0],
     ]);
     expect(expiries).toEqual([{ which: 'primary', at: new Date('2027-01-31') }]);
     expect(states).toEqual([...Array(8).fill('ok'), 'down']);

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { classify, failures, readRefusal, type FailureClass } from '../../src/entra/errors.ts';
-import { aadstsTable, startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
-import { startRig, type Rig } from './rig.ts';
+import { aadstsTable, type EntraSim, startEntraSim } from '../../entra-sim/index.ts';
+import { classify, type FailureClass, failures, readRefusal } from '../../src/entra/errors.ts';
+import { type Rig, startRig } from './rig.ts';
 
 let sim: EntraSim;
 let rig: Rig;
@@ -51,11 +51,20 @@ describe('E5 E15 E25 E38 what Entra’s token endpoint answers', () => {
   });
 
   test.each([
-    ['invalid_grant', 'stale'], ['invalid_client', 'credential'], ['unauthorized_client', 'app_config'],
-    ['invalid_request', 'app_config'], ['invalid_scope', 'app_config'], ['interaction_required', 'interaction'],
-    ['access_denied', 'declined'], ['consent_required', 'consent'], ['login_required', 'no_session'],
-    ['temporarily_unavailable', 'transient'], ['server_error', 'transient'], ['something_new', 'app_config'],
-    ['constructor', 'app_config'], ['__proto__', 'app_config'],
+    ['invalid_grant', 'stale'],
+    ['invalid_client', 'credential'],
+    ['unauthorized_client', 'app_config'],
+    ['invalid_request', 'app_config'],
+    ['invalid_scope', 'app_config'],
+    ['interaction_required', 'interaction'],
+    ['access_denied', 'declined'],
+    ['consent_required', 'consent'],
+    ['login_required', 'no_session'],
+    ['temporarily_unavailable', 'transient'],
+    ['server_error', 'transient'],
+    ['something_new', 'app_config'],
+    ['constructor', 'app_config'],
+    ['__proto__', 'app_config'],
   ])('an unknown number falls back to what %s means: %s', async (error, failure) => {
     sim.fault('token', { aadsts: { number: 99_999_999, error, status: 400, text: personal } });
     await rig.signIn();
@@ -100,7 +109,8 @@ describe('E5 E15 E25 E38 what Entra’s token endpoint answers', () => {
   });
 
   test.each([
-    ['seconds', 17], ['a date', 'date'],
+    ['seconds', 17],
+    ['a date', 'date'],
   ])('E38 a 429 says when to come back (Retry-After in %s), and nothing tries again by itself', async (_form, wait) => {
     const retryAfter = wait === 'date' ? new Date(Date.now() + 17_000) : 17;
     sim.fault('token', { status: 429, body: { error: 'temporarily_unavailable', error_codes: [90055] }, retryAfter });

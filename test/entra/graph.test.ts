@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { graphFaults, startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
-import { redirectUri, startRig, type Rig } from './rig.ts';
+import { type EntraSim, graphFaults, startEntraSim } from '../../entra-sim/index.ts';
+import { type Rig, redirectUri, startRig } from './rig.ts';
 
 let sim: EntraSim;
 let rig: Rig;
@@ -71,7 +71,10 @@ describe('E32 more groups than a token holds', () => {
   });
 
   test('just above two hundred, or in groups of groups, are no different; repeated ones count once', async () => {
-    for (const [direct, nested] of [[201, 0], [150, 51]] as const) {
+    for (const [direct, nested] of [
+      [201, 0],
+      [150, 51],
+    ] as const) {
       const olivia = sim.user('olivia').groups(direct, nested);
       expect((await rig.identify()).groups).toEqual({ kind: 'complete', ids: olivia.allGroupIds });
     }
@@ -79,9 +82,12 @@ describe('E32 more groups than a token holds', () => {
 
   test('are never looked for where _claim_sources says: not in 2025’s Graph, nor with an attacker', async () => {
     for (const host of ['graph.windows.net', 'attacker.example']) {
-      sim.nextIdToken({ claims: {
-        _claim_names: { groups: 'src1' }, _claim_sources: { src1: { endpoint: `https://${host}/groups` } },
-      } });
+      sim.nextIdToken({
+        claims: {
+          _claim_names: { groups: 'src1' },
+          _claim_sources: { src1: { endpoint: `https://${host}/groups` } },
+        },
+      });
       await rig.identify();
     }
     const hosts = new Set(sim.requests().map(({ host }) => host));
@@ -115,7 +121,9 @@ describe('E32 more groups than a token holds', () => {
 
 describe('E32 Graph that does not answer as it should', () => {
   test.each([
-    ['foreign', 'foreign_next_link'], ['other-path', 'foreign_next_link'], ['http', 'foreign_next_link'],
+    ['foreign', 'foreign_next_link'],
+    ['other-path', 'foreign_next_link'],
+    ['http', 'foreign_next_link'],
     ['loop', 'paging_loop'],
   ] as const)('a next page (%s) is not followed, and the access token stays here', async (nextLink, reason) => {
     sim.graph.nextLink = nextLink;
@@ -168,10 +176,16 @@ describe('E32 Graph that does not answer as it should', () => {
     sim.nextIdToken({ claims: { hasgroups: true } });
     const audience = 'AzureADandPersonalMicrosoftAccount';
     const app = sim.addApp(sim.tenant('contoso'), { audience, redirectUris: [redirectUri] });
-    const personal = await startRig(sim, { config: {
-      tenant: 'consumers', allowedTenants: [sim.tenant('consumers').id],
-      clientId: app.clientId, clientSecret: app.secret, graph: true, groups: { forceGraph: true },
-    } });
+    const personal = await startRig(sim, {
+      config: {
+        tenant: 'consumers',
+        allowedTenants: [sim.tenant('consumers').id],
+        clientId: app.clientId,
+        clientSecret: app.secret,
+        graph: true,
+        groups: { forceGraph: true },
+      },
+    });
     sim.signInAs('pat');
     expect((await personal.identify()).groups).toEqual({ kind: 'absent' });
     expect(graphRequests()).toEqual([]);

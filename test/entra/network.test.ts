@@ -1,15 +1,16 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { Agent } from 'undici';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { type EntraSim, startEntraSim } from '../../entra-sim/index.ts';
+import { createNetwork, type Network, parseRetryAfter } from '../../src/entra/network.ts';
 import { createLog, silentLog } from '../../src/log.ts';
-import { createNetwork, parseRetryAfter, type Network } from '../../src/entra/network.ts';
-import { startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
 import { startRig } from './rig.ts';
 
 const login = 'login.microsoftonline.com';
 const post = {
-  method: 'POST' as const, url: `https://${login}/common/oauth2/v2.0/token`,
+  method: 'POST' as const,
+  url: `https://${login}/common/oauth2/v2.0/token`,
   body: 'client_secret=very-secret-value&code=the-code',
 };
 
@@ -28,7 +29,10 @@ beforeEach(() => {
 });
 
 const problem = (request: Parameters<Network['request']>[0] = post) =>
-  network.request(request).then(({ status }) => `answered ${status}`, (error) => error.problem);
+  network.request(request).then(
+    ({ status }) => `answered ${status}`,
+    (error) => error.problem,
+  );
 
 describe('E21 a request to Microsoft', () => {
   test('is answered with a JSON object, also of a refusal', async () => {
@@ -37,9 +41,14 @@ describe('E21 a request to Microsoft', () => {
   });
 
   test.each([
-    'http://login.microsoftonline.com/x', 'https://attacker.example/x', 'https://login.microsoftonline.us/x',
-    'https://login.microsoftonline.com.attacker.example/x', 'https://login.microsoftonline.com:8443/x',
-    'https://user@login.microsoftonline.com/x', 'https://login.microsoftonline.com@attacker.example/x', 'not a URL',
+    'http://login.microsoftonline.com/x',
+    'https://attacker.example/x',
+    'https://login.microsoftonline.us/x',
+    'https://login.microsoftonline.com.attacker.example/x',
+    'https://login.microsoftonline.com:8443/x',
+    'https://user@login.microsoftonline.com/x',
+    'https://login.microsoftonline.com@attacker.example/x',
+    'not a URL',
   ])('does not leave for %s', async (url) => {
     expect(await problem({ method: 'GET', url })).toBe('not_allowed');
     expect(sim.requests()).toEqual([]);
@@ -87,20 +96,30 @@ describe('E21 a request to Microsoft', () => {
     expect(await problem()).toBe('not_json');
   });
 
-  test.each([[429, 'throttled'], [500, 'failing'], [502, 'failing'], [503, 'failing'], [599, 'failing']])(
-    'that is answered with %i is an error, whatever the body says, and is not sent again', async (status, expected) => {
+  test.each([
+    [429, 'throttled'],
+    [500, 'failing'],
+    [502, 'failing'],
+    [503, 'failing'],
+    [599, 'failing'],
+  ])(
+    'that is answered with %i is an error, whatever the body says, and is not sent again',
+    async (status, expected) => {
       sim.fault('token', { status, body: {}, retryAfter: 5 });
       await expect(network.request(post)).rejects.toMatchObject({ problem: expected, status, retryAfterSeconds: 5 });
       expect(sim.requests('token')).toHaveLength(1);
-    });
+    },
+  );
 
   test.each(['expired', 'wrong-host', 'unknown-ca'] as const)(
-    'to a server whose certificate is wrong (%s) is not written', async (mode) => {
+    'to a server whose certificate is wrong (%s) is not written',
+    async (mode) => {
       await sim.tls(mode);
       expect(await problem()).toBe('unreachable');
       expect(sim.requests()).toEqual([]);
       await sim.tls('good');
-    });
+    },
+  );
 
   test('through a proxy asks the proxy for a tunnel, with its password, and nothing else of anybody', async () => {
     const tunnels: Array<{ target: string; authorization: string | undefined }> = [];
@@ -122,11 +141,13 @@ describe('E21 a request to Microsoft', () => {
 describe('E22 a request that failed', () => {
   test('before it was written is sent once more', async () => {
     let dials = 0;
-    const refuseFirst = new Agent({ connect: (options, callback) => {
-      dials += 1;
-      if (dials === 1) callback(Object.assign(new Error('refused'), { code: 'ECONNREFUSED' }), null);
-      else sim.connector()(options, callback);
-    } });
+    const refuseFirst = new Agent({
+      connect: (options, callback) => {
+        dials += 1;
+        if (dials === 1) callback(Object.assign(new Error('refused'), { code: 'ECONNREFUSED' }), null);
+        else sim.connector()(options, callback);
+      },
+    });
     const retrying = createNetwork({ hosts: [login], dispatcher: refuseFirst, timeoutMs: 1000, log: silentLog });
     sim.fault('token', { status: 400, body: { error: 'x' } });
     expect((await retrying.request(post)).status).toBe(400);
@@ -144,7 +165,8 @@ describe('E22 a request that failed', () => {
   });
 
   test.each(['after-read', 'after-handling'] as const)(
-    'by a reset %s is never sent again: the code may be spent', async (reset) => {
+    'by a reset %s is never sent again: the code may be spent',
+    async (reset) => {
       const rig = await startRig(sim);
       sim.signInAs('alice');
       sim.fault('token', { reset });
@@ -152,7 +174,8 @@ describe('E22 a request that failed', () => {
       expect(rig.failures).toMatchObject([{ failure: 'transient', facts: { reason: 'lost' } }]);
       expect(sim.requests('token')).toHaveLength(1);
       await rig.close();
-    });
+    },
+  );
 });
 
 describe('E39 the clock', () => {
@@ -160,7 +183,10 @@ describe('E39 the clock', () => {
     const lines: string[] = [];
     let offsetMs = 0;
     const watching = createNetwork({
-      hosts: [login], dispatcher, timeoutMs: 1000, now: () => Date.now() + offsetMs,
+      hosts: [login],
+      dispatcher,
+      timeoutMs: 1000,
+      now: () => Date.now() + offsetMs,
       log: createLog('debug', (line) => lines.push(line)),
     });
     sim.fault('token', { status: 400, body: { error: 'x' } });
@@ -174,9 +200,15 @@ describe('E39 the clock', () => {
 
 describe('Retry-After', () => {
   test.each([
-    ['17', 17], ['0', 0], [' 5 ', 5],
-    [undefined, undefined], ['soon', undefined], ['-1', undefined], ['1e9', undefined],
-    ['Thu, 01 Jan 1970 00:01:00 GMT', 60], ['Thu, 01 Jan 1969 00:00:00 GMT', 0],
+    ['17', 17],
+    ['0', 0],
+    [' 5 ', 5],
+    [undefined, undefined],
+    ['soon', undefined],
+    ['-1', undefined],
+    ['1e9', undefined],
+    ['Thu, 01 Jan 1970 00:01:00 GMT', 60],
+    ['Thu, 01 Jan 1969 00:00:00 GMT', 0],
   ])('%s is %s seconds', (value, seconds) => {
     expect(parseRetryAfter(value, 0)).toBe(seconds);
   });

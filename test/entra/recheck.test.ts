@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { failures, type FailureClass } from '../../src/entra/errors.ts';
+import { type EntraSim, type Fault, hostileIdTokens, startEntraSim } from '../../entra-sim/index.ts';
+import { type FailureClass, failures } from '../../src/entra/errors.ts';
 import type { EntraIdentity } from '../../src/entra/identity.ts';
 import { ofAnswers, ofFailures, ofTokens } from '../../src/entra/verdict.ts';
-import { hostileIdTokens, startEntraSim, type EntraSim, type Fault } from '../../entra-sim/index.ts';
 import { noteSecret } from '../support/secrets.ts';
-import { startRig, type Rig } from './rig.ts';
+import { type Rig, startRig } from './rig.ts';
 
 let sim: EntraSim;
 let rig: Rig;
@@ -37,10 +37,16 @@ describe('E33 a person who is checked again', () => {
   test('and still may sign in is told as they are now, with the refresh token that goes on', async () => {
     sim.user('alice').rename('Alice Married').roles(['Writer']).groups(3);
     const again = await recheck();
-    expect(again).toMatchObject({ outcome: 'ok', identity: {
-      tid: alice.tid, oid: alice.oid, name: 'Alice Married', appRoles: ['Writer'],
-      groups: { kind: 'complete', ids: sim.user('alice').allGroupIds },
-    } });
+    expect(again).toMatchObject({
+      outcome: 'ok',
+      identity: {
+        tid: alice.tid,
+        oid: alice.oid,
+        name: 'Alice Married',
+        appRoles: ['Writer'],
+        groups: { kind: 'complete', ids: sim.user('alice').allGroupIds },
+      },
+    });
     const { upstreamRefreshToken } = (again as { identity: EntraIdentity }).identity;
     noteSecret('refresh token', upstreamRefreshToken);
     expect(upstreamRefreshToken).not.toBe(alice.upstreamRefreshToken);
@@ -77,13 +83,17 @@ describe('E33 a person who is checked again', () => {
     sim.nextIdToken({ claims: { oid } });
     expect(await recheck()).toEqual(ended('wrong_object'));
     expect(lastLine()).toMatchObject({
-      level: 'error', event: 'entra.recheck_failed', failure: 'forged', oid: alice.oid,
+      level: 'error',
+      event: 'entra.recheck_failed',
+      failure: 'forged',
+      oid: alice.oid,
     });
     expect(await recheck({ tid: sim.tenant('fabrikam').id, oid: alice.oid })).toEqual(ended('wrong_object'));
   });
 
   const placeholder = { id: '00000000-0000-4000-8000-000000000000', loginHost: 'login.microsoftonline.com' } as never;
-  const rows = hostileIdTokens(placeholder, placeholder).map(({ name }) => name)
+  const rows = hostileIdTokens(placeholder, placeholder)
+    .map(({ name }) => name)
     .filter((name) => !['another nonce', 'no nonce'].includes(name)); // a refresh repeats none
   // No forgery, as far as anybody can tell: no token, a key that was not heard of yet, another idea of what time it is.
   const saysNothing: Record<string, string> = {
@@ -101,9 +111,11 @@ describe('E33 a person who is checked again', () => {
     sim.nextIdToken(row.doctoring);
     const reason = saysNothing[name];
     expect(await recheck()).toMatchObject(reason === undefined ? { outcome: 'ended' } : unreachable(reason));
-    expect(lastLine()).toMatchObject(reason === undefined
-      ? { level: 'error', event: 'entra.recheck_failed', verdict: 'ended' }
-      : { level: 'warn', event: 'entra.recheck_failed', reason });
+    expect(lastLine()).toMatchObject(
+      reason === undefined
+        ? { level: 'error', event: 'entra.recheck_failed', verdict: 'ended' }
+        : { level: 'warn', event: 'entra.recheck_failed', reason },
+    );
   });
 
   test('with an ID token that brings a key of its own is out', async () => {
@@ -112,7 +124,10 @@ describe('E33 a person who is checked again', () => {
   });
 
   test('where the clock here is wrong is nobody’s end: the log says by how much', async () => {
-    for (const [seconds, reason] of [[-900, 'not_yet_valid'], [7200, 'expired']] as const) {
+    for (const [seconds, reason] of [
+      [-900, 'not_yet_valid'],
+      [7200, 'expired'],
+    ] as const) {
       rig.clock.advance(seconds);
       expect(await recheck()).toEqual(unreachable(reason));
       const { level, verdict, hint, clockAheadSeconds } = lastLine();
@@ -167,12 +182,14 @@ describe('E33 while Microsoft cannot be asked', () => {
   });
 
   test.each(['expired', 'wrong-host', 'unknown-ca'] as const)(
-    'since its certificate is not good (%s), nothing is known of the person', async (mode) => {
+    'since its certificate is not good (%s), nothing is known of the person',
+    async (mode) => {
       await sim.tls(mode);
       expect(await recheck()).toEqual(unreachable('unreachable'));
       expect(sim.requests('token')).toEqual([]);
       await sim.tls('good');
-    });
+    },
+  );
 
   test('since it hangs, nothing is known of the person', async () => {
     sim.fault('token', { hang: 'before-headers' });
@@ -198,7 +215,9 @@ describe('E33 while Microsoft cannot be asked', () => {
 
 describe('E33 the table of what ends a person', () => {
   const having = (table: Record<string, string>, verdict: string) =>
-    Object.keys(table).filter((name) => table[name] === verdict).sort();
+    Object.keys(table)
+      .filter((name) => table[name] === verdict)
+      .sort();
 
   test('has what Microsoft says of a person and what is forged; all else is an outage, or ours to repair', () => {
     expect(having(ofAnswers, 'ended')).toEqual([]);
@@ -210,7 +229,8 @@ describe('E33 the table of what ends a person', () => {
   });
 
   const refusals = (Object.keys(failures) as FailureClass[]).flatMap((failure) =>
-    failures[failure].numbers.map((number) => [number, failure, ofFailures[failure]] as const));
+    failures[failure].numbers.map((number) => [number, failure, ofFailures[failure]] as const),
+  );
   test.each(refusals)('AADSTS%i (%s): %s', async (number, _failure, verdict) => {
     sim.fault('token', { aadsts: number });
     expect((await recheck()).outcome).toBe(verdict === 'ended' ? 'ended' : 'unreachable');

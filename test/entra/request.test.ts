@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
+import { type EntraSim, startEntraSim } from '../../entra-sim/index.ts';
 import { createVisitor } from '../entra-sim/visitor.ts';
-import { startRig, type Rig } from './rig.ts';
+import { type Rig, startRig } from './rig.ts';
 
 let sim: EntraSim;
 let rig: Rig;
@@ -122,7 +122,8 @@ describe('max_age', () => {
   });
 
   test.each([
-    [0, (url: URL) => url.searchParams.delete('prompt')], [600, (url: URL) => url.searchParams.delete('max_age')],
+    [0, (url: URL) => url.searchParams.delete('prompt')],
+    [600, (url: URL) => url.searchParams.delete('max_age')],
   ])('E12 of %i: a session of Microsoft’s from an hour ago is refused, where it is used', async (maxAge, ignore) => {
     const visitor = createVisitor(sim);
     await rig.atMicrosoft(await rig.begin(rig.agent()), visitor);
@@ -228,13 +229,21 @@ describe('what Microsoft wants before it answers', () => {
     const again = await agent.visit(callback.url);
     await rig.comeBack(agent, await rig.atMicrosoft(again.url));
     expect(rig.completed).toEqual([]);
-    expect(rig.failures).toMatchObject([{
-      failure: 'interaction', downstream: 'interaction_required', facts: { numbers: [50076] },
-    }]);
+    expect(rig.failures).toMatchObject([
+      {
+        failure: 'interaction',
+        downstream: 'interaction_required',
+        facts: { numbers: [50076] },
+      },
+    ]);
   });
 
   test.each([
-    ['no claims', undefined], ['claims that are no JSON', '{'], ['a list', '[]'], ['null', 'null'], ['a text', '"c1"'],
+    ['no claims', undefined],
+    ['claims that are no JSON', '{'],
+    ['a list', '[]'],
+    ['null', 'null'],
+    ['a text', '"c1"'],
     ['claims without end', JSON.stringify({ id_token: { acrs: { value: 'x'.repeat(5000) } } })],
   ])('E13 a challenge with %s ends it: the person is told, and it is not sent on', async (_name, claims) => {
     sim.fault('token', { aadsts: { number: 50076, ...(claims !== undefined && { claims }) } });
@@ -247,26 +256,32 @@ describe('what Microsoft wants before it answers', () => {
   test('E13 claims that Entra finds malformed are an operator’s to repair, and all are told so', async () => {
     sim.nextCallback({ error: 'invalid_claims', errorDescription: 'The claims parameter is not valid.' });
     const answer = await rig.signIn({ acrValues: ['urn:example:strong'] });
-    expect(rig.failures).toMatchObject([{
-      failure: 'app_config', downstream: 'server_error', facts: { reason: 'invalid_claims' },
-    }]);
+    expect(rig.failures).toMatchObject([
+      {
+        failure: 'app_config',
+        downstream: 'server_error',
+        facts: { reason: 'invalid_claims' },
+      },
+    ]);
     expect([answer.status, answer.body]).toEqual([500, expect.stringContaining('misconfigured')]);
     expect(lastLine()).toMatchObject({ level: 'error', reason: 'invalid_claims', hint: expect.any(String) });
   });
 
-  test.each([['checked again', { graph: true, recheck: { every: '15m' } }], ['not checked again', {}]])(
-    'E34 the capability cp1 is declared to nobody, where people are %s', async (_when, config) => {
-      const asking = await startRig(sim, { config: { ...config, acrValues: { strong: 'c1' } } });
-      sim.signInAs('olivia');
-      sim.log.clear();
-      const { tid, oid, upstreamRefreshToken } = await asking.identify({ acrValues: ['strong'], maxAge: 600 });
-      if (upstreamRefreshToken) await asking.connector.recheck(upstreamRefreshToken, { tid, oid });
-      // The one way to declare it (https://learn.microsoft.com/entra/identity-platform/claims-challenge).
-      const claims = sim.requests().flatMap(({ query, form }) => [...query.getAll('claims'), ...form.getAll('claims')]);
-      expect(claims.length).toBeGreaterThan(0);
-      expect(claims.filter((each) => /cp1|xms_cc/i.test(each))).toEqual([]);
-      await asking.close();
-    });
+  test.each([
+    ['checked again', { graph: true, recheck: { every: '15m' } }],
+    ['not checked again', {}],
+  ])('E34 the capability cp1 is declared to nobody, where people are %s', async (_when, config) => {
+    const asking = await startRig(sim, { config: { ...config, acrValues: { strong: 'c1' } } });
+    sim.signInAs('olivia');
+    sim.log.clear();
+    const { tid, oid, upstreamRefreshToken } = await asking.identify({ acrValues: ['strong'], maxAge: 600 });
+    if (upstreamRefreshToken) await asking.connector.recheck(upstreamRefreshToken, { tid, oid });
+    // The one way to declare it (https://learn.microsoft.com/entra/identity-platform/claims-challenge).
+    const claims = sim.requests().flatMap(({ query, form }) => [...query.getAll('claims'), ...form.getAll('claims')]);
+    expect(claims.length).toBeGreaterThan(0);
+    expect(claims.filter((each) => /cp1|xms_cc/i.test(each))).toEqual([]);
+    await asking.close();
+  });
 
   test('with prompt=none a challenge ends it: nobody may be asked anything', async () => {
     sim.fault('token', { aadsts: { number: 50076, claims: challenge } });
@@ -288,7 +303,10 @@ describe('correlation', () => {
     expect(sim.requests('token')[0]!.headers['client-request-id']).toBe(id);
     const line = lastLine();
     expect(line).toMatchObject({
-      event: 'entra.sign_in_failed', failure: 'not_entitled', aadsts: [50105], correlationId: id,
+      event: 'entra.sign_in_failed',
+      failure: 'not_entitled',
+      aadsts: [50105],
+      correlationId: id,
     });
     expect(line.cause.message).toMatch(/^invalid_grant, AADSTS50105, trace [0-9a-f-]{36}, request [0-9a-f-]{36}$/);
   });
@@ -302,7 +320,8 @@ describe('signing out at Microsoft', () => {
     expect(url.host).toBe('login.microsoftonline.com');
     expect(url.pathname).toBe(`/${sim.tenant('contoso').id}/oauth2/v2.0/logout`);
     expect(Object.fromEntries(url.searchParams)).toEqual({
-      post_logout_redirect_uri: out.postLogoutRedirectUri, logout_hint: loginHint,
+      post_logout_redirect_uri: out.postLogoutRedirectUri,
+      logout_hint: loginHint,
     });
     expect(rig.connector.logoutUrl(out)).not.toContain('logout_hint');
   });

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { getHeapSnapshot } from 'node:v8';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { type EntraSim, startEntraSim } from '../../entra-sim/index.ts';
 import { BreakerOpen, createBreaker } from '../../src/entra/breaker.ts';
-import { startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
-import { issuer, startRig, type Rig } from './rig.ts';
+import { issuer, type Rig, startRig } from './rig.ts';
 
 let sim: EntraSim;
 let rig: Rig;
@@ -59,7 +59,8 @@ describe('E20 one person’s failure', () => {
     };
     for (let at = 0; at < 8; at += 1) {
       sim.nextTokenResponse({ set: { access_token: marked(), refresh_token: marked() } });
-      await (at % 2 === 0 ? rig.identify() : (sim.nextIdToken({ sign: 'rogue' }), rig.signIn()));
+      if (at % 2 !== 0) sim.nextIdToken({ sign: 'rogue' });
+      await (at % 2 === 0 ? rig.identify() : rig.signIn());
     }
     // Through JSON, as tokens come: V8 keeps a template's result as a tree of its parts, which no text search finds.
     const held = JSON.parse(JSON.stringify({ token: marked() })) as { token: string };
@@ -99,7 +100,9 @@ describe('E37 Microsoft that is away', () => {
     const begun = await rig.agent().request(`${issuer}/begin/one`);
     expect(begun.status).toBe(503);
     expect(rig.failures.at(-1)).toMatchObject({
-      failure: 'transient', downstream: 'temporarily_unavailable', facts: { uid: 'one' },
+      failure: 'transient',
+      downstream: 'temporarily_unavailable',
+      facts: { uid: 'one' },
     });
     expect(sim.requests('token')).toEqual([]);
 
@@ -125,7 +128,10 @@ describe('E37 Microsoft that is away', () => {
 
 describe('what is counted', () => {
   const breakerAt = (clock: { now: number }) =>
-    createBreaker((error) => (error as Error).message as 'everybody' | 'somebody' | 'nobody', () => clock.now);
+    createBreaker(
+      (error) => (error as Error).message as 'everybody' | 'somebody' | 'nobody',
+      () => clock.now,
+    );
   const fail = (blame: string) => () => Promise.reject(new Error(blame));
 
   test('refusals are answers: they count for Microsoft, not against it', async () => {
@@ -158,7 +164,13 @@ describe('what is counted', () => {
     await expect(breaker.run('a', async () => 1)).rejects.toBeInstanceOf(BreakerOpen);
     clock.now = 15_000;
     let answer = (_value: string) => {};
-    const probe = breaker.run('a', () => new Promise<string>((resolve) => { answer = resolve; }));
+    const probe = breaker.run(
+      'a',
+      () =>
+        new Promise<string>((resolve) => {
+          answer = resolve;
+        }),
+    );
     await expect(breaker.run('b', async () => 1)).rejects.toBeInstanceOf(BreakerOpen);
     answer('there it is');
     expect(await probe).toBe('there it is');
@@ -172,7 +184,11 @@ describe('E39 a clock here that is fast', () => {
     sim.fault('token', { aadsts: 700024 });
     const agent = rig.agent();
     await rig.comeBack(agent, await rig.atMicrosoft(await rig.begin(agent)));
-    const lines = rig.logged().trim().split('\n').map((one) => JSON.parse(one));
+    const lines = rig
+      .logged()
+      .trim()
+      .split('\n')
+      .map((one) => JSON.parse(one));
     const line = lines.find(({ event }) => event === 'entra.credential_refused');
     expect(line).toMatchObject({ numbers: [700024], hint: expect.stringContaining('the clock of this server') });
     expect(Math.abs(line.clockAheadSeconds - 600)).toBeLessThan(5);

@@ -6,29 +6,29 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import Koa from 'koa';
 import Router from '@koa/router';
+import Koa from 'koa';
 import { Agent } from 'undici';
-import { createAudit, type Audit } from '../../src/audit/audit.ts';
+import type { EntraSim } from '../../entra-sim/index.ts';
+import { type Audit, createAudit } from '../../src/audit/audit.ts';
 import { loadConfig } from '../../src/config/config.ts';
 import type { Database } from '../../src/database/database.ts';
 import { migrate } from '../../src/database/migrate.ts';
 import { openDatabase } from '../../src/database/open.ts';
+import { callbackPath } from '../../src/entra/callback.ts';
+import { createEntraConnector, type MountedEntraConnector } from '../../src/entra/connector.ts';
+import { EntraError } from '../../src/entra/errors.ts';
+import type { BeginOptions, EntraIdentity } from '../../src/entra/identity.ts';
+import { entraRoutes, failurePage } from '../../src/entra/routes.ts';
 import { createWaysHome } from '../../src/issuer/ways-home.ts';
 import { createSeal } from '../../src/keys/seal.ts';
 import { createLog } from '../../src/log.ts';
-import { callbackPath } from '../../src/entra/callback.ts';
-import { createEntraConnector, type MountedEntraConnector } from '../../src/entra/connector.ts';
-import type { BeginOptions, EntraIdentity } from '../../src/entra/identity.ts';
-import { EntraError } from '../../src/entra/errors.ts';
-import { entraRoutes, failurePage } from '../../src/entra/routes.ts';
 import { requestId, securityHeaders } from '../../src/web/guard.ts';
 import { createPages } from '../../src/web/pages.ts';
 import { answerErrors } from '../../src/web/refusals.ts';
-import type { EntraSim } from '../../entra-sim/index.ts';
 import { createVisitor, type Visitor } from '../entra-sim/visitor.ts';
 import { noteSecret, secretsIn } from '../support/secrets.ts';
-import { UserAgent, type Answer } from '../support/user-agent.ts';
+import { type Answer, UserAgent } from '../support/user-agent.ts';
 
 export const issuer = 'https://signet.example';
 export const redirectUri = `${issuer}${callbackPath}`;
@@ -78,9 +78,12 @@ export async function startRig(sim: EntraSim, { config: values = {}, db: shared 
     values: {
       issuer,
       entra: {
-        tenant: sim.app.home.id, clientId: sim.app.clientId, recheck: { every: 0 },
+        tenant: sim.app.home.id,
+        clientId: sim.app.clientId,
+        recheck: { every: 0 },
         ...(['clientSecret', 'clientSecretFile', 'certificateFile', 'federatedTokenFile'].some((name) => name in values)
-          ? {} : { clientSecret: sim.app.secret }),
+          ? {}
+          : { clientSecret: sim.app.secret }),
         ...values,
       },
     },
@@ -124,24 +127,39 @@ export async function startRig(sim: EntraSim, { config: values = {}, db: shared 
     }
   });
   app.use(router.routes());
-  app.use(entraRoutes({
-    connector, audit, log,
-    async failed(ctx, error) {
-      failures.push(error);
-      await failurePage(pages, waysHome)(ctx, error);
-    },
-    async complete(ctx, { identity, uid }) {
-      completed.push({ identity, uid });
-      ctx.body = `signed in ${uid}`;
-    },
-  }).routes());
+  app.use(
+    entraRoutes({
+      connector,
+      audit,
+      log,
+      async failed(ctx, error) {
+        failures.push(error);
+        await failurePage(pages, waysHome)(ctx, error);
+      },
+      async complete(ctx, { identity, uid }) {
+        completed.push({ identity, uid });
+        ctx.body = `signed in ${uid}`;
+      },
+    }).routes(),
+  );
   const server = await listen(app);
   const listening = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const visitors: Visitor[] = [];
 
   const rig: Rig = {
-    sim, connector, db, audit, completed, failures, listening,
-    clock: { now, advance: (seconds) => { offsetMs += seconds * 1000; } },
+    sim,
+    connector,
+    db,
+    audit,
+    completed,
+    failures,
+    listening,
+    clock: {
+      now,
+      advance: (seconds) => {
+        offsetMs += seconds * 1000;
+      },
+    },
     agent: () => new UserAgent(issuer, listening),
 
     async begin(agent, options = {}, uid = 'uid-1') {
@@ -176,7 +194,9 @@ export async function startRig(sim: EntraSim, { config: values = {}, db: shared 
       if (!fields) return agent.visit(url);
       // A browser does not send our Lax cookie along with a form that another site posts.
       const posted = await fetch(url.replace(issuer, listening), {
-        method: 'POST', redirect: 'manual', body: new URLSearchParams(fields),
+        method: 'POST',
+        redirect: 'manual',
+        body: new URLSearchParams(fields),
         headers: { Accept: 'text/html', 'Sec-Fetch-Site': 'cross-site' },
       });
       const { status, headers } = posted;

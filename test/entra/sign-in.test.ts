@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
+import { type EntraSim, startEntraSim } from '../../entra-sim/index.ts';
 import { createVisitor } from '../entra-sim/visitor.ts';
 import { UserAgent } from '../support/user-agent.ts';
-import { issuer, redirectUri, startRig, type Callback, type Rig } from './rig.ts';
+import { type Callback, issuer, type Rig, redirectUri, startRig } from './rig.ts';
 
 let sim: EntraSim;
 let rig: Rig;
@@ -135,9 +135,14 @@ describe('a sign-in through Microsoft', () => {
 
   test('E6 whose state went to another connector is refused: of another tenant or application', async () => {
     const fabrikam = sim.addApp(sim.tenant('fabrikam'), { redirectUris: [redirectUri] });
-    const other = await startRig(sim, { db: rig.db, config: {
-      tenant: sim.tenant('fabrikam').id, clientId: fabrikam.clientId, clientSecret: fabrikam.secret,
-    } });
+    const other = await startRig(sim, {
+      db: rig.db,
+      config: {
+        tenant: sim.tenant('fabrikam').id,
+        clientId: fabrikam.clientId,
+        clientSecret: fabrikam.secret,
+      },
+    });
     const agent = new UserAgent(issuer, rig.listening);
     const callback = await rig.atMicrosoft(await rig.begin(agent));
     const elsewhere = new UserAgent(issuer, other.listening);
@@ -334,8 +339,11 @@ describe('what comes to the callback', () => {
   test('E40 a thousand callbacks that belong to no sign-in cause no request to Microsoft', async () => {
     const agent = rig.agent();
     for (let at = 0; at < 1000; at += 50) {
-      await Promise.all(Array.from({ length: 50 }, (_, index) =>
-        agent.request(`${redirectUri}?code=garbage-${at + index}&state=${'x'.repeat(index)}`)));
+      await Promise.all(
+        Array.from({ length: 50 }, (_, index) =>
+          agent.request(`${redirectUri}?code=garbage-${at + index}&state=${'x'.repeat(index)}`),
+        ),
+      );
     }
     expect(sim.requests()).toEqual([]);
     expect(rig.completed).toEqual([]);
@@ -344,10 +352,13 @@ describe('what comes to the callback', () => {
 
 describe('E9 the redirect URI', () => {
   test('is the configured one, whatever Host or a proxy header says', async () => {
-    const answer = await rig.agent().request(`${issuer}/begin/one`, { headers: {
-      'X-Forwarded-Host': 'attacker.example', 'X-Forwarded-Proto': 'http',
-      Forwarded: 'host=attacker.example;proto=http',
-    } });
+    const answer = await rig.agent().request(`${issuer}/begin/one`, {
+      headers: {
+        'X-Forwarded-Host': 'attacker.example',
+        'X-Forwarded-Proto': 'http',
+        Forwarded: 'host=attacker.example;proto=http',
+      },
+    });
     const asked = new URL(answer.headers.get('location')!);
     expect(asked.searchParams.get('redirect_uri')).toBe(redirectUri);
     await rig.signIn();

@@ -3,15 +3,20 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Database } from '../../src/database/database.ts';
 import { migrate } from '../../src/database/migrate.ts';
 import { openDatabase } from '../../src/database/open.ts';
-import { createSeal } from '../../src/keys/seal.ts';
 import type { SignInReply } from '../../src/entra/callback.ts';
-import { createStates, stateLifeSeconds, type BegunSignIn, type States } from '../../src/entra/state.ts';
+import { type BegunSignIn, createStates, type States, stateLifeSeconds } from '../../src/entra/state.ts';
+import { createSeal } from '../../src/keys/seal.ts';
 import { engines } from '../support/engines.ts';
 
 const begun: BegunSignIn = {
-  uid: 'uid-1', app: 'entra public tenant client', redirectUri: 'https://signet.example/sign-in/entra/callback',
-  codeVerifier: 'the-code-verifier', nonce: 'the-nonce', correlationId: 'the-correlation-id',
-  options: { loginHint: 'ada@contoso.example' }, isSecondTry: false,
+  uid: 'uid-1',
+  app: 'entra public tenant client',
+  redirectUri: 'https://signet.example/sign-in/entra/callback',
+  codeVerifier: 'the-code-verifier',
+  nonce: 'the-nonce',
+  correlationId: 'the-correlation-id',
+  options: { loginHint: 'ada@contoso.example' },
+  isSecondTry: false,
 };
 
 describe.each(engines)('E6 E7 a sign-in that is at Microsoft, on $name', ({ freshUrl }) => {
@@ -33,8 +38,7 @@ describe.each(engines)('E6 E7 a sign-in that is at Microsoft, on $name', ({ fres
   const codeReply = (state: string): SignInReply => ({ kind: 'code', state, code: 'the-code-of-microsoft' });
   const direct = { parked: false };
   const parked = { parked: true };
-  const rows = async () =>
-    (await dbs[0]!.query<{ n: number }>('select count(*) as n from entra_states')).rows[0]!.n;
+  const rows = async () => (await dbs[0]!.query<{ n: number }>('select count(*) as n from entra_states')).rows[0]!.n;
 
   test('E6 comes back to any of the servers as it was begun, and is gone', async () => {
     const { state, browser } = await servers[0].begin(begun, '192.0.2.1');
@@ -51,7 +55,10 @@ describe.each(engines)('E6 E7 a sign-in that is at Microsoft, on $name', ({ fres
   });
 
   test('E6 is nobody else’s: another browser, tab or state takes nothing, and leaves it where it is', async () => {
-    const [mine, other] = [await servers[0].begin(begun, '192.0.2.1'), await servers[0].begin({ ...begun, uid: 'uid-2' }, '192.0.2.1')];
+    const [mine, other] = [
+      await servers[0].begin(begun, '192.0.2.1'),
+      await servers[0].begin({ ...begun, uid: 'uid-2' }, '192.0.2.1'),
+    ];
     const random = randomBytes(32).toString('base64url');
     expect(await servers[0].take(mine.state, other.browser, direct)).toBeUndefined();
     expect(await servers[0].take(mine.state, '', direct)).toBeUndefined();
@@ -98,14 +105,18 @@ describe.each(engines)('E6 E7 a sign-in that is at Microsoft, on $name', ({ fres
 
   test('E6 shows nothing to who reads the database, and what is moved to another row does not open', async () => {
     await dbs[0]!.query('delete from entra_states');
-    const [mine, other] = [await servers[0].begin(begun, '192.0.2.1'), await servers[0].begin({ ...begun, uid: 'uid-2' }, '192.0.2.1')];
+    const [mine, other] = [
+      await servers[0].begin(begun, '192.0.2.1'),
+      await servers[0].begin({ ...begun, uid: 'uid-2' }, '192.0.2.1'),
+    ];
     await servers[0].park(codeReply(mine.state));
     const { rows: stored } = await dbs[0]!.query('select * from entra_states');
     const secrets = [mine.state, mine.browser, begun.codeVerifier, begun.nonce, 'the-code-of-microsoft', 'ada@contoso'];
     for (const secret of secrets) expect(JSON.stringify(stored)).not.toContain(secret);
     await dbs[0]!.query(
       `update entra_states set begun = (select begun from entra_states where parked is not null)
-       where parked is null`);
+       where parked is null`,
+    );
     await expect(servers[0].take(other.state, other.browser, direct)).rejects.toThrow();
   });
 

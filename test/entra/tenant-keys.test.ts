@@ -1,10 +1,10 @@
 import { Agent } from 'undici';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { silentLog } from '../../src/log.ts';
+import { type EntraSim, startEntraSim } from '../../entra-sim/index.ts';
 import { createNetwork } from '../../src/entra/network.ts';
 import { createTenantKeys } from '../../src/entra/tenant-keys.ts';
-import { startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
-import { startRig, type Rig } from './rig.ts';
+import { silentLog } from '../../src/log.ts';
+import { type Rig, startRig } from './rig.ts';
 
 let sim: EntraSim;
 let rig: Rig;
@@ -164,7 +164,8 @@ describe('E18 the keys of Entra', () => {
         const url = `https://${loginHost}/${id}/discovery/v2.0/keys`;
         return (await network.request({ method: 'GET', url })).document;
       },
-      log: silentLog, now: () => Date.now() + ahead,
+      log: silentLog,
+      now: () => Date.now() + ahead,
     });
     for (const hang of ['before-headers', 'after-headers'] as const) {
       const lift = sim.fault('keys', { hang });

@@ -1,15 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { silentLog } from '../../src/log.ts';
-import { createTenantKeys } from '../../src/entra/tenant-keys.ts';
-import { cloudOf } from '../../src/entra/clouds.ts';
-import { verifyIdToken } from '../../src/entra/verification.ts';
 import { signJwt } from '../../entra-sim/id-token.ts';
-import { hostileIdTokens, startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
-import {
-  claimsOf, createRelyingParty, createVisitor, redirectUri as canaryRedirectUri,
-} from '../entra-sim/visitor.ts';
-import { redirectUri, startRig, type Rig } from './rig.ts';
+import { type EntraSim, hostileIdTokens, startEntraSim } from '../../entra-sim/index.ts';
+import { cloudOf } from '../../src/entra/clouds.ts';
+import { createTenantKeys } from '../../src/entra/tenant-keys.ts';
+import { verifyIdToken } from '../../src/entra/verification.ts';
+import { silentLog } from '../../src/log.ts';
+import { redirectUri as canaryRedirectUri, claimsOf, createRelyingParty, createVisitor } from '../entra-sim/visitor.ts';
+import { type Rig, redirectUri, startRig } from './rig.ts';
 
 let sim: EntraSim;
 let rig: Rig;
@@ -58,15 +56,28 @@ describe('an ID token of a code', () => {
     const { id, loginHost } = sim.tenant('contoso');
     const [clientId, now] = [sim.app.clientId, Math.floor(Date.now() / 1000)];
     const honest = {
-      ver: '2.0', iss: `https://${loginHost}/${id}/v2.0`, tid: id, oid: randomUUID(), sub: 'x', aud: clientId,
-      nonce: 'n', exp: now + 60, nbf: now, iat: now,
+      ver: '2.0',
+      iss: `https://${loginHost}/${id}/v2.0`,
+      tid: id,
+      oid: randomUUID(),
+      sub: 'x',
+      aud: clientId,
+      nonce: 'n',
+      exp: now + 60,
+      nbf: now,
+      iat: now,
     };
     const { kid, privateKey } = sim.keys.active;
     const token = signJwt({ typ: 'JWT', alg: 'RS256', kid }, honest, privateKey);
     const keys = createTenantKeys({ load: async () => ({ ...sim.keys.jwks(loginHost, id) }), log: silentLog });
-    const verify = (jwt: string) => verifyIdToken(jwt, keys, {
-      cloud: cloudOf({ tenant: id }), clientId, nonce: 'n', now: Date.now(), allowedTenants: new Set([id]),
-    });
+    const verify = (jwt: string) =>
+      verifyIdToken(jwt, keys, {
+        cloud: cloudOf({ tenant: id }),
+        clientId,
+        nonce: 'n',
+        now: Date.now(),
+        allowedTenants: new Set([id]),
+      });
 
     expect((await verify(token)).oid).toBe(honest.oid);
     for (const other of [` ${token}`, `${token}\n`, `${token}==`, `${token}.x`, token.replace('.', '..')]) {
@@ -74,8 +85,9 @@ describe('an ID token of a code', () => {
     }
     const repeated = `{"ver":"2.0","oid":"${randomUUID()}",${JSON.stringify(honest).slice(1)}`;
     const [header, , signature] = token.split('.');
-    await expect(verify([header, Buffer.from(repeated).toString('base64url'), signature].join('.')))
-      .rejects.toMatchObject({ problem: 'malformed' });
+    await expect(
+      verify([header, Buffer.from(repeated).toString('base64url'), signature].join('.')),
+    ).rejects.toMatchObject({ problem: 'malformed' });
   });
 
   test.each([
@@ -144,7 +156,9 @@ describe('what msal-node itself refuses', () => {
     for (const { name, doctoring, refusedByMsal } of hostileIdTokens(sim.tenant('contoso'), sim.tenant('fabrikam'))) {
       sim.nextIdToken(doctoring);
       if (refusedByMsal) expected.push(name);
-      await createRelyingParty(sim, visitor).signIn().catch(() => refused.push(name));
+      await createRelyingParty(sim, visitor)
+        .signIn()
+        .catch(() => refused.push(name));
     }
     await visitor.close();
     expect(refused).toEqual(expected);
@@ -176,7 +190,8 @@ describe('what msal-node lets through at a refresh', () => {
   }
 
   test.each([
-    ['unsigned', { sign: 'none' as const }], ['signed by a rogue key', { sign: 'rogue' as const }],
+    ['unsigned', { sign: 'none' as const }],
+    ['signed by a rogue key', { sign: 'rogue' as const }],
     ['edited after signing', { sign: 'tampered' as const }],
   ])('E23 is a forged ID token (%s) of somebody else: so every refresh is verified', async (_how, doctoring) => {
     const { oid } = sim.user('bob');
@@ -196,8 +211,9 @@ describe('what msal-node refuses without being asked', () => {
     sim.app.addRedirectUri(canaryRedirectUri);
     const visitor = createVisitor(sim);
     const { begin, redeem } = createRelyingParty(sim, visitor);
-    await expect(redeem(await visitor.callback(await begin()), { nonce: undefined }))
-      .rejects.toMatchObject({ errorCode: 'nonce_mismatch' });
+    await expect(redeem(await visitor.callback(await begin()), { nonce: undefined })).rejects.toMatchObject({
+      errorCode: 'nonce_mismatch',
+    });
     await visitor.close();
   });
 });
@@ -205,26 +221,37 @@ describe('what msal-node refuses without being asked', () => {
 describe('a token of several tenants', () => {
   test('E2 is accepted of a listed tenant alone; of another it is genuine, and not admitted', async () => {
     const multi = sim.addApp(sim.tenant('contoso'), { audience: 'AzureADMultipleOrgs', redirectUris: [redirectUri] });
-    const open = await startRig(sim, { config: {
-      tenant: 'organizations', clientId: multi.clientId, clientSecret: multi.secret,
-      allowedTenants: [sim.tenant('contoso').id.toUpperCase()],
-    } });
+    const open = await startRig(sim, {
+      config: {
+        tenant: 'organizations',
+        clientId: multi.clientId,
+        clientSecret: multi.secret,
+        allowedTenants: [sim.tenant('contoso').id.toUpperCase()],
+      },
+    });
     expect((await open.identify()).tid).toBe(sim.tenant('contoso').id);
     sim.signInAs('frank');
     const answer = await open.signIn();
     expect(answer.status).toBe(403);
     expect(open.completed).toHaveLength(1);
     expect(open.failures[0]).toMatchObject({
-      failure: 'not_entitled', downstream: 'access_denied', facts: { reason: 'tenant_not_allowed' },
+      failure: 'not_entitled',
+      downstream: 'access_denied',
+      facts: { reason: 'tenant_not_allowed' },
     });
     await open.close();
   });
 
   test('E2 is accepted of every tenant where the configuration says so in so many words', async () => {
     const multi = sim.addApp(sim.tenant('contoso'), { audience: 'AzureADMultipleOrgs', redirectUris: [redirectUri] });
-    const open = await startRig(sim, { config: {
-      tenant: 'organizations', clientId: multi.clientId, clientSecret: multi.secret, allowAnyTenant: true,
-    } });
+    const open = await startRig(sim, {
+      config: {
+        tenant: 'organizations',
+        clientId: multi.clientId,
+        clientSecret: multi.secret,
+        allowAnyTenant: true,
+      },
+    });
     sim.signInAs('frank');
     expect((await open.identify()).tid).toBe(sim.tenant('fabrikam').id);
     await open.close();

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { failures } from '../../src/entra/errors.ts';
 import { hostileIdTokens } from '../../entra-sim/index.ts';
-import { buttonOn, startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { failures } from '../../src/entra/errors.ts';
+import { buttonOn, type EntraWorld, startEntraWorld } from '../support/entra.ts';
 
 let world: EntraWorld;
 beforeAll(async () => {
@@ -18,7 +18,8 @@ async function traces({ server } = world) {
   const { db } = server.store;
   const { rows: models } = await db.query<{ model: string; n: number }>(
     `select model, count(*) as n from oidc_models
-     where account_id is not null or model in ('AuthorizationCode', 'Grant', 'RefreshToken') group by model`);
+     where account_id is not null or model in ('AuthorizationCode', 'Grant', 'RefreshToken') group by model`,
+  );
   const { rows: people } = await db.query<{ n: number }>('select count(*) as n from accounts');
   return { models, people };
 }
@@ -38,7 +39,11 @@ describe('an ID token of Entra that must not be believed', () => {
     const there = unknownKeys.includes(name) ? await startEntraWorld({ sim }) : world;
     const { server } = there;
     const written = () => server.store.audit.list({ limit: 1000, event: 'signin.forged' });
-    const logged = () => server.logged().split('\n').filter((line) => line.includes('"entra.sign_in_failed"'));
+    const logged = () =>
+      server
+        .logged()
+        .split('\n')
+        .filter((line) => line.includes('"entra.sign_in_failed"'));
     const [before, known] = [await traces(there), logged().length];
     const row = hostileIdTokens(sim.tenant('contoso'), sim.tenant('fabrikam')).find((each) => each.name === name)!;
     sim.nextIdToken(row.doctoring);
@@ -98,7 +103,11 @@ describe('E15 what Microsoft says of a failure', () => {
     sim.fault('token', { aadsts: { number: 50057, text }, times: 1 });
     expect((await own.refresh(tokens.refresh_token)).status).toBe(400);
 
-    const failed = (event: string) => server.logged().split('\n').filter((line) => line.includes(event)).length;
+    const failed = (event: string) =>
+      server
+        .logged()
+        .split('\n')
+        .filter((line) => line.includes(event)).length;
     expect([failed('"entra.sign_in_failed"'), failed('"entra.recheck_failed"')]).toEqual([2 * numbers.length + 3, 1]);
     expect(server.logged()).not.toMatch(/alice|@contoso|@example/i);
     const { rows } = await server.store.db.query('select * from audit_events');
@@ -111,7 +120,7 @@ describe('E19 what msal-node says of a person', () => {
   test('is read nowhere: not its account, nor an id or claims that it did not verify', () => {
     const folder = new URL('../../src/entra/', import.meta.url);
     const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
-    const comments = /\/\/.*$|\/\*[^]*?\*\//gm;
+    const comments = /\/\/.*$|\/\*[\s\S]*?\*\//gm;
     const code = (file: string) => readFileSync(new URL(file, folder), 'utf8').replaceAll(comments, '');
     const unverified = /\b(idTokenClaims|uniqueId|homeAccountId|tenantProfiles|getTokenCache)\b/;
     const readers = files.filter((file) => unverified.test(code(file)));

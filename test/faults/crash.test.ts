@@ -8,12 +8,12 @@ import bcrypt from 'bcrypt';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { silentLog } from '../../src/log.ts';
 import { openStore, type Store } from '../../src/server.ts';
-import { startServerProcess, type ServerProcess } from '../rotation/fleet.ts';
-import { serverConfig, type ServerSettings } from '../rotation/scaled.ts';
+import { type ServerProcess, startServerProcess } from '../rotation/fleet.ts';
+import { type ServerSettings, serverConfig } from '../rotation/scaled.ts';
 import { sqlite } from '../support/engines.ts';
 import { freePort } from '../support/ports.ts';
 import { person } from '../support/signet.ts';
-import { asClient, signIn, tokenRequest, type TokenAnswer } from '../support/user-agent.ts';
+import { asClient, signIn, type TokenAnswer, tokenRequest } from '../support/user-agent.ts';
 
 describe('a refresh that a server answered, or not, before it was gone', () => {
   let settings: ServerSettings;
@@ -25,8 +25,12 @@ describe('a refresh that a server answered, or not, before it was gone', () => {
   beforeAll(async () => {
     const port = await freePort();
     settings = {
-      issuer: `http://localhost:${port}`, port, database: await sqlite.freshUrl(), scaled: false,
-      directory: await mkdtemp(join(tmpdir(), 'signet-crash-')), sweepEveryMs: 50,
+      issuer: `http://localhost:${port}`,
+      port,
+      database: await sqlite.freshUrl(),
+      scaled: false,
+      directory: await mkdtemp(join(tmpdir(), 'signet-crash-')),
+      sweepEveryMs: 50,
     };
     store = await openStore(serverConfig(settings), silentLog);
     const passwordHash = await bcrypt.hash(person.password, 4);
@@ -38,9 +42,11 @@ describe('a refresh that a server answered, or not, before it was gone', () => {
     await rm(settings.directory, { recursive: true, force: true });
   });
 
-  const start = async () => { server = await startServerProcess(settings); };
-  const refresh = (token: string) => tokenRequest(
-    settings.issuer, { grant_type: 'refresh_token', refresh_token: token }, asClient('device'));
+  const start = async () => {
+    server = await startServerProcess(settings);
+  };
+  const refresh = (token: string) =>
+    tokenRequest(settings.issuer, { grant_type: 'refresh_token', refresh_token: token }, asClient('device'));
   const kill = async () => {
     server!.kill();
     await server!.ended;
@@ -53,7 +59,9 @@ describe('a refresh that a server answered, or not, before it was gone', () => {
     await store.db.query('update oidc_models set rotated_at = rotated_at - $1 where rotated_at is not null', [by]);
     const whose = server ? 'where found_dead_at is not null' : ''; // one that runs says so again
     await store.db.query(
-      `update server_runs set alive_at = alive_at - $1, found_dead_at = found_dead_at - $1 ${whose}`, [by]);
+      `update server_runs set alive_at = alive_at - $1, found_dead_at = found_dead_at - $1 ${whose}`,
+      [by],
+    );
   }
 
   beforeEach(async () => {
@@ -66,16 +74,20 @@ describe('a refresh that a server answered, or not, before it was gone', () => {
     expect(answer.status).toBe(200);
   });
 
-  test.each([45, 3000])('killed, and back after %i s: it may be repeated, and the grant lives', async (away) => {
-    await kill();
-    await pass(away);
-    await start();
-    const repeated = await refresh(first);
-    expect([repeated.status, repeated.body.refresh_token]).toEqual([200, answer.body.refresh_token]);
-    expect((await refresh(answer.body.refresh_token)).status).toBe(200);
-    // Its owner has used what came of it: now it can only be somebody else.
-    expect((await refresh(first)).body.error).toBe('invalid_grant');
-  }, 60_000);
+  test.each([45, 3000])(
+    'killed, and back after %i s: it may be repeated, and the grant lives',
+    async (away) => {
+      await kill();
+      await pass(away);
+      await start();
+      const repeated = await refresh(first);
+      expect([repeated.status, repeated.body.refresh_token]).toEqual([200, answer.body.refresh_token]);
+      expect((await refresh(answer.body.refresh_token)).status).toBe(200);
+      // Its owner has used what came of it: now it can only be somebody else.
+      expect((await refresh(first)).body.error).toBe('invalid_grant');
+    },
+    60_000,
+  );
 
   test('killed, and back for longer than the grace: a repetition ends the grant', async () => {
     await kill();

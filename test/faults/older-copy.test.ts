@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { createLog } from '../../src/log.ts';
-import { openStore, startServer, type RunningServer } from '../../src/server.ts';
+import { openStore, type RunningServer, startServer } from '../../src/server.ts';
 import { engines, postgres, sqlite } from '../support/engines.ts';
 import { startSignet, type TestServer } from '../support/signet.ts';
 import { decode, signIn } from '../support/user-agent.ts';
@@ -44,10 +44,18 @@ function copiesOfDatabase(url: string): Copies {
     `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${database}'`,
   ];
   return {
-    take: () => asAdministrator(...aloneIn(name), `create database ${name}_copy template ${name}`,
-      `alter database ${name} allow_connections true`),
-    putBack: () => asAdministrator(...aloneIn(name), `alter database ${name} rename to ${name}_lost`,
-      `alter database ${name}_copy rename to ${name}`),
+    take: () =>
+      asAdministrator(
+        ...aloneIn(name),
+        `create database ${name}_copy template ${name}`,
+        `alter database ${name} allow_connections true`,
+      ),
+    putBack: () =>
+      asAdministrator(
+        ...aloneIn(name),
+        `alter database ${name} rename to ${name}_lost`,
+        `alter database ${name}_copy rename to ${name}`,
+      ),
   };
 }
 
@@ -113,10 +121,12 @@ describe.skipIf(!engines.includes(postgres))('an older copy of the database, und
     onTestFinished(() => server.close());
     const given = [await newStatus(server)];
     await copies.take();
-    for (let count = 0; count < 3; count += 1) given.push(await vi.waitFor(() => newStatus(server), { timeout: 20_000 }));
+    for (let count = 0; count < 3; count += 1)
+      given.push(await vi.waitFor(() => newStatus(server), { timeout: 20_000 }));
     await copies.putBack();
     await vi.waitFor(() => expect(server.logged()).toContain('"database.set_back"'), { timeout: 30_000, interval: 50 });
-    for (let count = 0; count < 4; count += 1) given.push(await vi.waitFor(() => newStatus(server), { timeout: 20_000 }));
+    for (let count = 0; count < 4; count += 1)
+      given.push(await vi.waitFor(() => newStatus(server), { timeout: 20_000 }));
     expect(new Set(given).size).toBe(given.length);
     await expectNoticed(server, () => '');
   }, 120_000);

@@ -11,10 +11,10 @@ import { Agent } from 'undici';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { silentLog } from '../../src/log.ts';
 import { openStore } from '../../src/server.ts';
-import { startServerProcess, type ServerProcess } from '../rotation/fleet.ts';
-import { serverConfig, type ServerSettings } from '../rotation/scaled.ts';
+import { type ServerProcess, startServerProcess } from '../rotation/fleet.ts';
+import { type ServerSettings, serverConfig } from '../rotation/scaled.ts';
 import { engines, postgres } from '../support/engines.ts';
-import { noNginx, startNginx, type Proxy } from '../support/nginx.ts';
+import { noNginx, type Proxy, startNginx } from '../support/nginx.ts';
 import { freePort } from '../support/ports.ts';
 import { ordersApi, person, secret } from '../support/signet.ts';
 import { signIn } from '../support/user-agent.ts';
@@ -28,13 +28,15 @@ function startClients(url: string, refreshTokens: string[], services: number) {
   async function ask(agent: Agent, path: string, form?: Record<string, string>, authorization?: string) {
     try {
       const { statusCode, body } = await agent.request({
-        origin: url, path, method: form ? 'POST' : 'GET',
+        origin: url,
+        path,
+        method: form ? 'POST' : 'GET',
         ...(form && { body: new URLSearchParams(form).toString() }),
         headers: { 'Content-Type': 'application/x-www-form-urlencoded', ...(authorization && { authorization }) },
       });
       const text = await body.text();
       note(`${path} ${statusCode}`);
-      return statusCode === 200 ? JSON.parse(text) as Record<string, string> : undefined;
+      return statusCode === 200 ? (JSON.parse(text) as Record<string, string>) : undefined;
     } catch (error) {
       const { code, name } = error as NodeJS.ErrnoException;
       note(`${path} ${code ?? name}`);
@@ -57,12 +59,21 @@ function startClients(url: string, refreshTokens: string[], services: number) {
     ...refreshTokens.map((first) => {
       let newest: string | undefined = first;
       return loop(25, async (agent) => {
-        newest = (await ask(agent, '/token',
-          { grant_type: 'refresh_token', refresh_token: newest ?? '', client_id: 'device' }))?.refresh_token;
+        newest = (
+          await ask(agent, '/token', { grant_type: 'refresh_token', refresh_token: newest ?? '', client_id: 'device' })
+        )?.refresh_token;
       });
     }),
-    ...Array.from({ length: services }, () => loop(10, (agent) => ask(agent, '/token',
-      { grant_type: 'client_credentials', resource: ordersApi }, `Basic ${btoa(`service:${secret}`)}`))),
+    ...Array.from({ length: services }, () =>
+      loop(10, (agent) =>
+        ask(
+          agent,
+          '/token',
+          { grant_type: 'client_credentials', resource: ordersApi },
+          `Basic ${btoa(`service:${secret}`)}`,
+        ),
+      ),
+    ),
     loop(15, (agent) => ask(agent, '/jwks')),
   ];
   return {
@@ -70,7 +81,7 @@ function startClients(url: string, refreshTokens: string[], services: number) {
     /** Resolves when so many more tokens were answered: each client was there by then, several times. */
     async answered(count: number) {
       const tokens = () => seen.get('/token 200') ?? 0;
-      for (const before = tokens(); tokens() < before + count;) await pause(10);
+      for (const before = tokens(); tokens() < before + count; ) await pause(10);
     },
     async stop() {
       stopping.abort();
@@ -91,7 +102,10 @@ describe.skipIf(!engines.includes(postgres))('a server that is told to stop', ()
     front = await freePort();
     const directory = await mkdtemp(join(tmpdir(), 'signet-restart-'));
     settings = {
-      issuer: `http://localhost:${front}`, directory, database: await postgres.freshUrl(), scaled: false,
+      issuer: `http://localhost:${front}`,
+      directory,
+      database: await postgres.freshUrl(),
+      scaled: false,
     };
     servers = [
       await startServerProcess({ ...settings, port: await freePort() }),
@@ -108,20 +122,28 @@ describe.skipIf(!engines.includes(postgres))('a server that is told to stop', ()
   });
 
   const nativeApp = { clientId: 'device', parameters: { redirect_uri: 'http://127.0.0.1/callback' } };
-  const grants = (count: number) => Promise.all(Array.from({ length: count }, async () =>
-    (await signIn(settings.issuer, nativeApp)).tokens.refresh_token as string));
+  const grants = (count: number) =>
+    Promise.all(
+      Array.from(
+        { length: count },
+        async () => (await signIn(settings.issuer, nativeApp)).tokens.refresh_token as string,
+      ),
+    );
 
   describe.skipIf(noNginx)('behind nginx that keeps connections', () => {
     let nginx: Proxy;
     beforeAll(async () => {
       // max_fails=0: nginx would take a server that was away a moment ago for gone, while the other one stops.
       const upstream = servers.map(({ port }) => `server 127.0.0.1:${port} max_fails=0;`).join(' ');
-      nginx = await startNginx(`
+      nginx = await startNginx(
+        `
         upstream signet { ${upstream} keepalive 16; }
         server {
           listen 127.0.0.1:${front};
           location / { proxy_pass http://signet; proxy_http_version 1.1; proxy_set_header Connection ""; }
-        }`, front);
+        }`,
+        front,
+      );
     });
     afterAll(() => nginx.stop());
 
@@ -147,7 +169,10 @@ describe.skipIf(!engines.includes(postgres))('a server that is told to stop', ()
     await clients.answered(80);
     await server!.stop();
     const seen = await clients.stop();
-    expect(onlyAnswers(seen).filter((what) => !what.endsWith('ECONNREFUSED')), JSON.stringify(seen)).toEqual([]);
+    expect(
+      onlyAnswers(seen).filter((what) => !what.endsWith('ECONNREFUSED')),
+      JSON.stringify(seen),
+    ).toEqual([]);
     servers[0] = await startServerProcess({ ...settings, port: server!.port });
   }, 60_000);
 });

@@ -1,12 +1,14 @@
 // What an application asks for and cannot get: left out, said by `scope`, and refused only where nothing else is asked.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { everythingIn } from '../support/stored.ts';
 import { ordersApi, startSignet, stockApi, type TestServer } from '../support/signet.ts';
+import { everythingIn } from '../support/stored.ts';
 import { asClient, authorizationRequest, authorize, signIn, tokenRequest, UserAgent } from '../support/user-agent.ts';
 
 let server: TestServer;
-beforeAll(async () => { server = await startSignet(); });
+beforeAll(async () => {
+  server = await startSignet();
+});
 afterAll(() => server.close());
 
 const refresh = (token: string, parameters: Record<string, string>, clientId = 'spa') =>
@@ -19,9 +21,21 @@ describe('a refresh that repeats the scope of the sign-in', () => {
     ['with offline_access that was not consented to', 'spa', 'openid email offline_access', {}],
     ['with scopes of an API that was not named', 'spa', 'openid orders:read stock:read', {}],
     ['with scopes of an API that the application may not use', 'web', 'openid orders:write stock:read orders:read', {}],
-    ['with scopes of two APIs, of which one was named', 'spa', 'openid orders:read stock:read', { resource: ordersApi }],
-    ['with what only a third party would be asked about', 'third-party', 'openid email groups orders:read', {
-      redirect_uri: 'https://reports.example.net/cb', resource: ordersApi }],
+    [
+      'with scopes of two APIs, of which one was named',
+      'spa',
+      'openid orders:read stock:read',
+      { resource: ordersApi },
+    ],
+    [
+      'with what only a third party would be asked about',
+      'third-party',
+      'openid email groups orders:read',
+      {
+        redirect_uri: 'https://reports.example.net/cb',
+        resource: ordersApi,
+      },
+    ],
   ])('%s, is answered, again and again', async (_name, clientId, scope, parameters) => {
     const { tokens } = await signIn(server.issuer, { clientId, parameters: { scope, ...parameters } });
     let current = tokens;
@@ -34,7 +48,9 @@ describe('a refresh that repeats the scope of the sign-in', () => {
   });
 
   test('asks for less where it leaves out what was granted', async () => {
-    const { tokens } = await signIn(server.issuer, { parameters: { scope: 'openid email groups', resource: ordersApi } });
+    const { tokens } = await signIn(server.issuer, {
+      parameters: { scope: 'openid email groups', resource: ordersApi },
+    });
     const { body } = await refresh(tokens.refresh_token, { scope: 'openid groups' });
     expect(body.scope).toBe('openid');
   });
@@ -44,7 +60,12 @@ describe('a refresh that repeats the scope of the sign-in', () => {
     for (const scope of ['openid email', 'openid orders:write', 'openid groups orders:write', 'groups', 'unheard']) {
       const { status, body } = await refresh(tokens.refresh_token, { scope });
       expect([status, body.error], scope).toEqual([400, 'invalid_scope']);
-      expect(body.scope, scope).toBe(scope.split(' ').filter((one) => one !== 'openid').at(-1));
+      expect(body.scope, scope).toBe(
+        scope
+          .split(' ')
+          .filter((one) => one !== 'openid')
+          .at(-1),
+      );
     }
     expect(await refresh(tokens.refresh_token, {})).toMatchObject({ status: 200 });
   });
@@ -52,8 +73,10 @@ describe('a refresh that repeats the scope of the sign-in', () => {
   test('cannot be told what was left out by a parameter of the request', async () => {
     const parameters = { scope: 'openid', ungrantable_scope: 'email', resource: ordersApi };
     const { tokens } = await signIn(server.issuer, { parameters });
-    expect(await refresh(tokens.refresh_token, { scope: 'openid email' }))
-      .toMatchObject({ status: 400, body: { error: 'invalid_scope' } });
+    expect(await refresh(tokens.refresh_token, { scope: 'openid email' })).toMatchObject({
+      status: 400,
+      body: { error: 'invalid_scope' },
+    });
     expect(await everythingIn(server.store.db)).not.toContain('"ungrantedScope":"email"');
   });
 });

@@ -5,7 +5,9 @@ import { secret, startSignet, type TestServer } from '../support/signet.ts';
 import { signIn, tokenRequest } from '../support/user-agent.ts';
 
 let server: TestServer;
-beforeAll(async () => { server = await startSignet(); });
+beforeAll(async () => {
+  server = await startSignet();
+});
 afterAll(() => server.close());
 
 test.each(['/token', '/token/introspection', '/token/revocation'])('at %s', async (path) => {
@@ -14,12 +16,15 @@ test.each(['/token', '/token/introspection', '/token/revocation'])('at %s', asyn
     method: 'POST',
     headers: { Authorization: `Basic ${btoa(`web:${secret}`)}` },
     body: new URLSearchParams({
-      grant_type: 'refresh_token', refresh_token: tokens.refresh_token, token: tokens.refresh_token,
-      client_id: 'web', client_secret: secret,
+      grant_type: 'refresh_token',
+      refresh_token: tokens.refresh_token,
+      token: tokens.refresh_token,
+      client_id: 'web',
+      client_secret: secret,
     }),
   });
   expect(response.status).toBe(400);
-  const body = await response.json() as { error: string; error_description: string };
+  const body = (await response.json()) as { error: string; error_description: string };
   expect(body.error).toBe('invalid_request');
   expect(body.error_description).toMatch(/Authorization header and in the form.*auto_refresh_kwargs.*Flask-Dance/);
   expect(body.error_description).not.toContain(secret);

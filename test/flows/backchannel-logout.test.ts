@@ -1,16 +1,23 @@
 // Applications are told that a session has ended (OpenID Connect Back-Channel Logout 1.0), whatever ended it. Each is a
 // real endpoint over HTTP, and its tokens are read as an application reads them: with jose and the published keys.
 
-import { createRemoteJWKSet, jwtVerify, type JWTPayload } from 'jose';
+import { createRemoteJWKSet, type JWTPayload, jwtVerify } from 'jose';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createVerifier } from '../../src/verifier/index.ts';
 import { openTerminal } from '../cli/terminal.ts';
 import { startEntraWorld } from '../support/entra.ts';
-import { startLogoutReceiver, type LogoutReceiver, type ReceivedLogout } from '../support/logout-receiver.ts';
+import { type LogoutReceiver, type ReceivedLogout, startLogoutReceiver } from '../support/logout-receiver.ts';
 import { rotateKeys } from '../support/rotation.ts';
 import { callback, declared, person, secret, startSignet, type TestServer } from '../support/signet.ts';
 import {
-  asClient, askUserinfo, authorizationRequest, authorize, decode, signIn, tokenRequest, UserAgent,
+  asClient,
+  askUserinfo,
+  authorizationRequest,
+  authorize,
+  decode,
+  signIn,
+  tokenRequest,
+  UserAgent,
 } from '../support/user-agent.ts';
 
 const soon = { timeout: 15_000, interval: 20 };
@@ -43,7 +50,10 @@ function applications() {
 /** A logout token as an application takes it (§2.6). */
 async function read(issuer: string, { token }: ReceivedLogout, clientId: string): Promise<JWTPayload> {
   const { payload } = await jwtVerify(token, createRemoteJWKSet(new URL(`${issuer}/jwks`)), {
-    issuer, audience: clientId, typ: 'logout+jwt', algorithms: ['RS256'],
+    issuer,
+    audience: clientId,
+    typ: 'logout+jwt',
+    algorithms: ['RS256'],
     requiredClaims: ['iss', 'aud', 'iat', 'exp', 'jti', 'events', 'sub'],
   });
   expect(payload.events).toEqual({ [logoutEvent]: {} });
@@ -62,7 +72,9 @@ const waiting = async (server: TestServer) =>
 
 describe('an application that is to be told of sign-outs', () => {
   let server: TestServer;
-  beforeAll(async () => { server = await startSignet({ values: { applications: applications() } }); });
+  beforeAll(async () => {
+    server = await startSignet({ values: { applications: applications() } });
+  });
   afterAll(() => server.close());
   // Sessions that a test before has left would end in the next one.
   beforeEach(async () => {
@@ -86,9 +98,9 @@ describe('an application that is to be told of sign-outs', () => {
     await signOut(agent);
     const [payload] = await told(server, web, 'web');
     expect(payload).toMatchObject({ sub: server.accountId, sid });
-    await expect.poll(() => server.store.audit.list({ event: 'logout.delivered' }), soon).toEqual([
-      expect.objectContaining({ clientId: 'web', subject: server.accountId, detail: { tries: 1 } }),
-    ]);
+    await expect
+      .poll(() => server.store.audit.list({ event: 'logout.delivered' }), soon)
+      .toEqual([expect.objectContaining({ clientId: 'web', subject: server.accountId, detail: { tries: 1 } })]);
     expect(await waiting(server)).toBe(0);
     expect(strict.received).toEqual([]);
   });
@@ -130,7 +142,9 @@ describe('an application that is to be told of sign-outs', () => {
 
   test('does not keep the person waiting, whatever it does', async () => {
     let release = () => {};
-    web.answer = (_request, response) => { release = () => void response.end(); };
+    web.answer = (_request, response) => {
+      release = () => void response.end();
+    };
     const { agent } = await signedIn();
     expect((await signOut(agent)).body).toContain('You are signed out');
     expect(await waiting(server)).toBe(1); // it has not answered yet
@@ -163,8 +177,22 @@ describe('an application that is to be told of sign-outs', () => {
 
   test('is told once it is registered, like one that is declared', async () => {
     const terminal = await openTerminal({ directory: server.directory, env: { SIGNET_ISSUER: server.issuer } });
-    const { document } = await terminal.signet(['clients', 'add', '--name', 'Late', '--id', 'late', '--type', 'web',
-      '--redirect-uri', callback, '--first-party', '--backchannel-logout-uri', strict.uri, '--json']);
+    const { document } = await terminal.signet([
+      'clients',
+      'add',
+      '--name',
+      'Late',
+      '--id',
+      'late',
+      '--type',
+      'web',
+      '--redirect-uri',
+      callback,
+      '--first-party',
+      '--backchannel-logout-uri',
+      strict.uri,
+      '--json',
+    ]);
     expect(document.application).toMatchObject({ clientId: 'late', backchannelLogoutUri: strict.uri });
     const agent = new UserAgent(server.issuer);
     await authorize(agent, authorizationRequest(server.issuer, { client_id: 'late', ...openid }).url);
@@ -191,10 +219,14 @@ describe('an application that is to be told of sign-outs', () => {
     verifier.close();
     expect((await askUserinfo(server.issuer, token)).status).toBe(401);
     const refreshed = await tokenRequest(
-      server.issuer, { grant_type: 'refresh_token', refresh_token: token }, asClient('web'));
+      server.issuer,
+      { grant_type: 'refresh_token', refresh_token: token },
+      asClient('web'),
+    );
     expect(refreshed).toMatchObject({ status: 400, body: { error: 'invalid_grant' } });
     const introspected = await fetch(`${server.issuer}/token/introspection`, {
-      method: 'POST', body: new URLSearchParams({ token }),
+      method: 'POST',
+      body: new URLSearchParams({ token }),
       headers: { authorization: `Basic ${btoa(`web:${secret}`)}` },
     });
     expect(await introspected.json()).toEqual({ active: false });
@@ -204,23 +236,25 @@ describe('an application that is to be told of sign-outs', () => {
     web.answer = (_request, response) => response.writeHead(400).end('{"error":"invalid_request"}');
     const { agent } = await signedIn();
     await signOut(agent);
-    await expect.poll(() => server.store.audit.list({ event: 'logout.undelivered' }), soon).toMatchObject([
-      { clientId: 'web', subject: server.accountId, detail: { error: 'http_400', tries: 1 } },
-    ]);
+    await expect
+      .poll(() => server.store.audit.list({ event: 'logout.undelivered' }), soon)
+      .toMatchObject([{ clientId: 'web', subject: server.accountId, detail: { error: 'http_400', tries: 1 } }]);
     expect(server.logged()).toMatch(/"logout\.undelivered".*"clientId":"web".*"error":"http_400"/);
   });
 
   test('finds in the metadata that there is such a thing', async () => {
     const answer = await fetch(`${server.issuer}/.well-known/openid-configuration`);
     expect(await answer.json()).toMatchObject({
-      backchannel_logout_supported: true, backchannel_logout_session_supported: true,
+      backchannel_logout_supported: true,
+      backchannel_logout_session_supported: true,
     });
   });
 });
 
 test('an application is told when Microsoft says that the person signed out there', async () => {
   const world = await startEntraWorld({
-    entra: { recheck: { every: 0 } }, values: { applications: applications() },
+    entra: { recheck: { every: 0 } },
+    values: { applications: applications() },
   });
   const parameters = { client_id: 'web', scope: 'openid' };
   const { tokens } = await world.signIn('alice', { session: world.session(), parameters });

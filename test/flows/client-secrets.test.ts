@@ -15,7 +15,7 @@ const wrong = 'not the secret of this application, and yet long';
 
 let addresses = 0;
 /** Nobody has asked from there yet. */
-const freshAddress = () => `203.0.113.${addresses += 1}`;
+const freshAddress = () => `203.0.113.${(addresses += 1)}`;
 
 interface Asking {
   clientId?: string;
@@ -29,9 +29,11 @@ function ask(path: string, { clientId = 'service', sent, from, way = 'header' }:
   return fetch(server.url + path, {
     method: 'POST',
     headers: {
-      'X-Forwarded-For': from, Accept: 'application/json',
+      'X-Forwarded-For': from,
+      Accept: 'application/json',
       ...(way === 'header'
-        ? { Authorization: `Basic ${Buffer.from(`${clientId}:${sent.replaceAll(' ', '+')}`).toString('base64')}` } : {}),
+        ? { Authorization: `Basic ${Buffer.from(`${clientId}:${sent.replaceAll(' ', '+')}`).toString('base64')}` }
+        : {}),
     },
     body: new URLSearchParams({ grant_type: 'client_credentials', token: 'unknown', ...inForm }),
   });
@@ -68,16 +70,19 @@ async function untilSlowed(send: (time: number) => Promise<Response>): Promise<v
 }
 
 describe.each(endpoints)('wrong client secrets at %s', (path) => {
-  test.each(['header', 'form'] as const)('sent in the %s: ten are free, then 429 says when to come back', async (way) => {
-    const asking = { sent: wrong, from: freshAddress(), way };
-    await untilSlowed(() => ask(path, asking));
-    const answer = await ask(path, asking);
-    expect([answer.status, answer.headers.get('retry-after')]).toEqual([429, '1']);
-    expect(await answer.json()).toEqual({
-      error: 'invalid_client',
-      error_description: 'too many wrong client secrets came from this address; correct the secret and try again',
-    });
-  });
+  test.each(['header', 'form'] as const)(
+    'sent in the %s: ten are free, then 429 says when to come back',
+    async (way) => {
+      const asking = { sent: wrong, from: freshAddress(), way };
+      await untilSlowed(() => ask(path, asking));
+      const answer = await ask(path, asking);
+      expect([answer.status, answer.headers.get('retry-after')]).toEqual([429, '1']);
+      expect(await answer.json()).toEqual({
+        error: 'invalid_client',
+        error_description: 'too many wrong client secrets came from this address; correct the secret and try again',
+      });
+    },
+  );
 
   test('the right one is let in at once, from there and from elsewhere', async () => {
     const from = freshAddress();
@@ -121,13 +126,15 @@ test('what is counted at one endpoint counts at the others, and of IPv6 a whole 
 
 test('one busy application behind one address: tokens, JWKS and introspection for every sign-in', async () => {
   const from = freshAddress();
-  const answers = await Promise.all(Array.from({ length: 100 }, async (_, at) => {
-    const guess = at % 5 === 0 ? ask('/token', { clientId: 'web', sent: wrong, from }) : undefined;
-    const jwks = fetch(`${server.url}/jwks`, { headers: { 'X-Forwarded-For': from } });
-    const token = await ask('/token', { sent: secret, from });
-    const introspection = await ask('/token/introspection', { sent: secret, from });
-    await (await guess)?.arrayBuffer();
-    return [token.status, introspection.status, (await jwks).status];
-  }));
+  const answers = await Promise.all(
+    Array.from({ length: 100 }, async (_, at) => {
+      const guess = at % 5 === 0 ? ask('/token', { clientId: 'web', sent: wrong, from }) : undefined;
+      const jwks = fetch(`${server.url}/jwks`, { headers: { 'X-Forwarded-For': from } });
+      const token = await ask('/token', { sent: secret, from });
+      const introspection = await ask('/token/introspection', { sent: secret, from });
+      await (await guess)?.arrayBuffer();
+      return [token.status, introspection.status, (await jwks).status];
+    }),
+  );
   expect(answers).toEqual(Array(100).fill([200, 200, 200]));
 });

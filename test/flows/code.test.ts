@@ -1,15 +1,25 @@
 import { request as httpRequest } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { engines, type Engine } from '../support/engines.ts';
+import { type Engine, engines } from '../support/engines.ts';
 import { callback, ordersApi, secret, startSignet, type TestServer } from '../support/signet.ts';
 import { expire } from '../support/stored.ts';
 import {
-  asClient, askUserinfo, authorizationRequest, authorize, decode, redemption, signIn, tokenRequest, UserAgent,
+  asClient,
+  askUserinfo,
+  authorizationRequest,
+  authorize,
+  decode,
+  redemption,
+  signIn,
   type TokenAnswer,
+  tokenRequest,
+  UserAgent,
 } from '../support/user-agent.ts';
 
 let server: TestServer;
-beforeAll(async () => { server = await startSignet(); });
+beforeAll(async () => {
+  server = await startSignet();
+});
 afterAll(() => server.close());
 
 /** A fresh code, and what redeems it. */
@@ -43,7 +53,10 @@ describe('an authorization request without good PKCE (RFC 7636)', () => {
 
   test('is refused without a challenge', async () => {
     expect(await refusal(none)).toMatchObject({ error: 'invalid_request', iss: server.issuer });
-    expect(await refusal({ ...none, client_id: 'web' })).toMatchObject({ error: 'invalid_request', iss: server.issuer });
+    expect(await refusal({ ...none, client_id: 'web' })).toMatchObject({
+      error: 'invalid_request',
+      iss: server.issuer,
+    });
   });
 
   test.each([
@@ -58,7 +71,9 @@ describe('an authorization request without good PKCE (RFC 7636)', () => {
   });
 
   test('is accepted of the one application that declares pkce: optional', async () => {
-    const { redeeming: { code_verifier: _unused, ...redeeming } } = await freshCode({ ...oldPortal, ...none });
+    const {
+      redeeming: { code_verifier: _unused, ...redeeming },
+    } = await freshCode({ ...oldPortal, ...none });
     expect(await tokenRequest(server.issuer, redeeming, asClient('web-no-pkce'))).toMatchObject({ status: 200 });
   });
 
@@ -169,14 +184,20 @@ describe('an authorization request that cannot be granted', () => {
     ['a resource that is no URI', { resource: 'orders' }, 'invalid_target'],
     ['a resource with a fragment', { resource: `${ordersApi}#part` }, 'invalid_target'],
     ['a scope with a line break', { scope: 'openid\nemail' }, 'invalid_scope'],
-  ])('is answered at the redirect URI, in the issuer\'s name (RFC 9207): %s', async (_name, parameters, error) => {
+  ])("is answered at the redirect URI, in the issuer's name (RFC 9207): %s", async (_name, parameters, error) => {
     const { state, ...answer } = await refusal(parameters);
     expect(answer).toMatchObject({ error, iss: server.issuer });
     expect(state).toBeTruthy();
   });
 
   test('is refused when a parameter stands in it twice (RFC 6749 §3.1)', async () => {
-    const repetitions = ['&scope=openid', '&state=other', '&nonce=other', '&response_type=code', '&code_challenge=other'];
+    const repetitions = [
+      '&scope=openid',
+      '&state=other',
+      '&nonce=other',
+      '&response_type=code',
+      '&code_challenge=other',
+    ];
     for (const twice of repetitions) {
       expect(await refusal({}, twice), twice).toMatchObject({ error: 'invalid_request' });
     }
@@ -249,7 +270,7 @@ describe('a token request that is no proper form', () => {
       ['', 'invalid_request'],
     ] as const) {
       const answer = await post(service, body);
-      expect([answer.status, (await answer.json() as { error: string }).error], body).toEqual([400, error]);
+      expect([answer.status, ((await answer.json()) as { error: string }).error], body).toEqual([400, error]);
     }
   });
 
@@ -278,19 +299,26 @@ describe('what belongs to one browser', () => {
 
   test('applications, and tabs of one, that are opened at the same moment all get their tokens', async () => {
     const { agent } = await signIn(server.issuer, { clientId: 'web-no-pkce', parameters: { scope: 'openid' } });
-    const opened = ['spa', 'spa', 'spa', 'web'].map((clientId) =>
-      ({ clientId, ...authorizationRequest(server.issuer, { client_id: clientId, scope: 'openid' }) }));
+    const opened = ['spa', 'spa', 'spa', 'web'].map((clientId) => ({
+      clientId,
+      ...authorizationRequest(server.issuer, { client_id: clientId, scope: 'openid' }),
+    }));
     const codes = await Promise.all(opened.map(async ({ url }) => (await authorize(agent, url)).get('code')!));
-    const answers = await Promise.all(opened.map(({ clientId, ...request }, index) =>
-      tokenRequest(server.issuer, redemption(request, codes[index]!), asClient(clientId))));
+    const answers = await Promise.all(
+      opened.map(({ clientId, ...request }, index) =>
+        tokenRequest(server.issuer, redemption(request, codes[index]!), asClient(clientId)),
+      ),
+    );
     expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
-    const renewed = await Promise.all(opened.map(({ clientId }, index) =>
-      refresh(answers[index]!.body.refresh_token, clientId)));
+    const renewed = await Promise.all(
+      opened.map(({ clientId }, index) => refresh(answers[index]!.body.refresh_token, clientId)),
+    );
     expect(renewed.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
 
     await agent.submit(await agent.visit('/session/end'), { logout: 'yes' });
-    const ended = await Promise.all(opened.map(({ clientId }, index) =>
-      refresh(renewed[index]!.body.refresh_token, clientId)));
+    const ended = await Promise.all(
+      opened.map(({ clientId }, index) => refresh(renewed[index]!.body.refresh_token, clientId)),
+    );
     expect(ended.map(({ status }) => status)).toEqual([400, 400, 400, 400]);
   });
 
@@ -302,7 +330,7 @@ describe('what belongs to one browser', () => {
     expect(await tokenRequest(server.issuer, redemption(request, code))).toMatchObject(invalidGrant);
   });
 
-  test('knowing the address of somebody\'s sign-in is not enough to take part in it', async () => {
+  test("knowing the address of somebody's sign-in is not enough to take part in it", async () => {
     const victim = new UserAgent(server.issuer);
     const page = await victim.visit(authorizationRequest(server.issuer).url);
     const [name, value] = [...victim.cookies].find(([cookie]) => cookie.includes('sign_in_'))!;

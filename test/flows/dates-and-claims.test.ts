@@ -1,16 +1,20 @@
 // What tokens say of when and how: `iat`, `auth_time`, `nonce`, `acr`, and whether a refresh repeats or leaves it.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { type EntraWorld, startEntraWorld } from '../support/entra.ts';
 import { ordersApi, startSignet, type TestServer } from '../support/signet.ts';
 import { asClient, decode, signIn, tokenRequest } from '../support/user-agent.ts';
 
-const refreshAt = ({ issuer }: TestServer) => async (token: string, clientId = 'spa') =>
-  (await tokenRequest(issuer, { grant_type: 'refresh_token', refresh_token: token }, asClient(clientId))).body;
+const refreshAt =
+  ({ issuer }: TestServer) =>
+  async (token: string, clientId = 'spa') =>
+    (await tokenRequest(issuer, { grant_type: 'refresh_token', refresh_token: token }, asClient(clientId))).body;
 
 describe('tokens of a local account', () => {
   let server: TestServer;
-  beforeAll(async () => { server = await startSignet(); });
+  beforeAll(async () => {
+    server = await startSignet();
+  });
   afterAll(() => server.close());
 
   test('are all dated before this moment, for clocks that are behind, and live as long from now as is said', async () => {
@@ -19,7 +23,11 @@ describe('tokens of a local account', () => {
     const renewed = await refreshAt(server)(tokens.refresh_token);
     const { body: own } = await tokenRequest(server.issuer, { grant_type: 'client_credentials' }, asClient('service'));
     const after = Math.ceil(Date.now() / 1000);
-    for (const { access_token: access, id_token: id, refresh_token: refresh, expires_in: life } of [tokens, renewed, own]) {
+    for (const { access_token: access, id_token: id, refresh_token: refresh, expires_in: life } of [
+      tokens,
+      renewed,
+      own,
+    ]) {
       for (const jwt of [access, id, refresh].filter((token) => token !== undefined)) {
         const { iat, nbf = iat, auth_time: authTime = iat, exp } = decode(jwt).payload;
         expect(iat).toBeGreaterThanOrEqual(before - 5);
@@ -51,7 +59,9 @@ describe('tokens of a local account', () => {
 describe('acr, where an application asked for one', () => {
   let world: EntraWorld;
   const acr = 'urn:example:strong';
-  beforeAll(async () => { world = await startEntraWorld({ entra: { acrValues: { [acr]: 'c1' } } }); });
+  beforeAll(async () => {
+    world = await startEntraWorld({ entra: { acrValues: { [acr]: 'c1' } } });
+  });
   afterAll(() => world.close());
 
   test.each([

@@ -25,16 +25,26 @@ test('a declared application that is disabled is refused by every server, its to
   expect([before.status, (await serviceToken(second)).status]).toEqual([200, 200]);
 
   const terminal = await openTerminal({ directory: first.directory, env: { SIGNET_ISSUER: issuer } });
-  await terminal.write('signet.yaml', JSON.stringify({ applications: [
-    { clientId: 'spa', name: 'Orders', type: 'spa', redirectUris: ['https://app.example.com/callback'] },
-    { clientId: 'service', name: 'Nightly job', type: 'service', secretSha256: '00'.repeat(32) },
-  ] }));
+  await terminal.write(
+    'signet.yaml',
+    JSON.stringify({
+      applications: [
+        { clientId: 'spa', name: 'Orders', type: 'spa', redirectUris: ['https://app.example.com/callback'] },
+        { clientId: 'service', name: 'Nightly job', type: 'service', secretSha256: '00'.repeat(32) },
+      ],
+    }),
+  );
   for (const clientId of ['spa', 'service']) {
-    expect((await terminal.signet(`clients disable ${clientId} --json`)).document).toEqual({ clientId, disabled: true });
+    expect((await terminal.signet(`clients disable ${clientId} --json`)).document).toEqual({
+      clientId,
+      disabled: true,
+    });
   }
 
   for (const server of [first, second]) {
-    await vi.waitFor(async () => expect((await serviceToken(server)).body.error).toBe('invalid_client'), { timeout: 15_000 });
+    await vi.waitFor(async () => expect((await serviceToken(server)).body.error).toBe('invalid_client'), {
+      timeout: 15_000,
+    });
     const page = await new UserAgent(server.issuer).visit(authorizationRequest(server.issuer).url);
     expect([page.status, page.headers.get('location')]).toEqual([400, null]);
   }

@@ -1,10 +1,10 @@
 // Every endpoint of the table (web/endpoints.ts) by every method there is.
 
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { request as httpRequest } from 'node:http';
 import type { IncomingHttpHeaders } from 'node:http';
+import { request as httpRequest } from 'node:http';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { endpoints, endpointsOf, isForPrograms } from '../../src/web/endpoints.ts';
-import { startAdministration, type AdminServer } from '../support/admin.ts';
+import { type AdminServer, startAdministration } from '../support/admin.ts';
 import { freePort } from '../support/ports.ts';
 import { signIn } from '../support/user-agent.ts';
 
@@ -14,8 +14,11 @@ beforeAll(async () => {
   server = await startAdministration({
     values: {
       metrics,
-      entra: { tenant: '11111111-2222-3333-4444-555555555555', clientId: '6a2b4c1e-0d3f-4a5b-8c7d-9e0f1a2b3c4d',
-        clientSecret: 'a-secret-of-this-application' },
+      entra: {
+        tenant: '11111111-2222-3333-4444-555555555555',
+        clientId: '6a2b4c1e-0d3f-4a5b-8c7d-9e0f1a2b3c4d',
+        clientSecret: 'a-secret-of-this-application',
+      },
     },
   });
 });
@@ -64,7 +67,6 @@ describe.each(endpointsOf({ entra: true }))('$path', ({ path, methods: answered 
     expect([answer.status, answer.headers['content-type']]).toEqual([405, `${type}; charset=utf-8`]);
     expect(answer.body).not.toContain('    at ');
   });
-
 });
 
 const shared = endpointsOf({ entra: true }).filter((endpoint) => endpoint.methods.includes('OPTIONS'));
@@ -73,8 +75,10 @@ describe.each(shared)('$path', ({ path, methods: answered }) => {
     const [wanted] = answered.filter((method) => method !== 'OPTIONS');
     const asked = { Origin: 'https://app.example.com', 'Access-Control-Request-Method': wanted! };
     const preflight = await ask('OPTIONS', addressOf(path), asked);
-    expect([preflight.status, preflight.headers['access-control-allow-origin']])
-      .toEqual([204, expect.stringMatching(/^(\*|https:\/\/app\.example\.com)$/)]);
+    expect([preflight.status, preflight.headers['access-control-allow-origin']]).toEqual([
+      204,
+      expect.stringMatching(/^(\*|https:\/\/app\.example\.com)$/),
+    ]);
     expect(preflight.headers['access-control-allow-methods']).toContain(wanted);
     const plain = await ask('OPTIONS', addressOf(path));
     expect([plain.status, plain.headers.allow]).toEqual([204, answered.join(', ')]);
@@ -99,12 +103,28 @@ test('every URL that discovery announces is an endpoint of the table', async () 
 });
 
 test('an endpoint has one spelling: what goes by the path cannot be gone around', async () => {
-  for (const path of ['/AUTH', '/auth/', '/Token', '/token/', '/JWKS', '/jwks/', '/me/', '/ſession/end', '/session/end/',
-    '/.well-known/openid-configuration/', '/session/END/confirm', '/%61uth', '/auth/somebody/', '//token']) {
+  for (const path of [
+    '/AUTH',
+    '/auth/',
+    '/Token',
+    '/token/',
+    '/JWKS',
+    '/jwks/',
+    '/me/',
+    '/ſession/end',
+    '/session/end/',
+    '/.well-known/openid-configuration/',
+    '/session/END/confirm',
+    '/%61uth',
+    '/auth/somebody/',
+    '//token',
+  ]) {
     for (const method of ['GET', 'POST', 'OPTIONS']) {
       const answer = await ask(method, path.replace('ſ', encodeURIComponent('ſ')));
-      expect([answer.status, JSON.parse(answer.body)], `${method} ${path}`)
-        .toMatchObject([404, { error: 'not_found' }]);
+      expect([answer.status, JSON.parse(answer.body)], `${method} ${path}`).toMatchObject([
+        404,
+        { error: 'not_found' },
+      ]);
     }
   }
 });
@@ -112,7 +132,11 @@ test('an endpoint has one spelling: what goes by the path cannot be gone around'
 test('the admin API goes by its own table, for those who may know it', async () => {
   const token = await server.serviceToken('operator');
   const asOperator = { Authorization: `Bearer ${token}` };
-  for (const [path, allowed] of [['keys', 'HEAD, GET'], ['keys/rotate', 'POST'], ['grants/x/revoke', 'POST']] as const) {
+  for (const [path, allowed] of [
+    ['keys', 'HEAD, GET'],
+    ['keys/rotate', 'POST'],
+    ['grants/x/revoke', 'POST'],
+  ] as const) {
     for (const method of methods.filter((one) => !allowed.includes(one))) {
       const answer = await ask(method, `/admin/api/v1/${path}`, asOperator);
       expect([answer.status, answer.headers.allow], `${method} ${path}`).toEqual([405, allowed]);
@@ -121,12 +145,17 @@ test('the admin API goes by its own table, for those who may know it', async () 
   }
 });
 
-test('a program that says it likes pages better, as Java\'s own client does, reads why it was refused (RFC 6749 §5.2)', async () => {
+test("a program that says it likes pages better, as Java's own client does, reads why it was refused (RFC 6749 §5.2)", async () => {
   const Accept = 'text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2';
   const form = (fields: Record<string, string>) => ({ method: 'POST', body: new URLSearchParams(fields) });
   const requests: Array<[string, RequestInit, number, string]> = [
     ['/token', form({ grant_type: 'refresh_token', client_id: 'spa', refresh_token: 'x' }), 400, 'invalid_grant'],
-    ['/token', form({ grant_type: 'client_credentials', client_id: 'service', client_secret: 'x' }), 401, 'invalid_client'],
+    [
+      '/token',
+      form({ grant_type: 'client_credentials', client_id: 'service', client_secret: 'x' }),
+      401,
+      'invalid_client',
+    ],
     ['/token', form({ padding: 'x'.repeat(60_000) }), 413, 'invalid_request'],
     ['/token?x=%00', form({}), 400, 'invalid_request'],
     ['/token/introspection', form({ token: 'x' }), 401, 'invalid_client'],
@@ -137,7 +166,10 @@ test('a program that says it likes pages better, as Java\'s own client does, rea
   ];
   for (const [path, init, status, error] of requests) {
     const answer = await fetch(server.issuer + path, { ...init, headers: { ...init.headers, Accept } });
-    expect([answer.status, answer.headers.get('content-type')], path).toEqual([status, 'application/json; charset=utf-8']);
+    expect([answer.status, answer.headers.get('content-type')], path).toEqual([
+      status,
+      'application/json; charset=utf-8',
+    ]);
     expect(await answer.json(), path).toMatchObject({ error });
   }
 });

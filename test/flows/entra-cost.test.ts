@@ -5,7 +5,7 @@ import { DatabaseSync, StatementSync } from 'node:sqlite';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { engines, postgres } from '../support/engines.ts';
-import { buttonOn, startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { buttonOn, type EntraWorld, startEntraWorld } from '../support/entra.ts';
 import { asClient, redemption, tokenRequest } from '../support/user-agent.ts';
 
 let world: EntraWorld;
@@ -37,9 +37,23 @@ afterAll(async () => {
 });
 
 /** By the clock, or behind the request. */
-const elsewhere = new RegExp(['pragma', 'audit_events', 'audit_head', 'signing_keys', 'jwks_consumers',
-  'revoked_statuses', 'status_lists', 'entra_key_refreshes', 'backchannel_logouts',
-  'from clients order by', 'server_runs', 'database_mark', 'announcements'].join('|'));
+const elsewhere = new RegExp(
+  [
+    'pragma',
+    'audit_events',
+    'audit_head',
+    'signing_keys',
+    'jwks_consumers',
+    'revoked_statuses',
+    'status_lists',
+    'entra_key_refreshes',
+    'backchannel_logouts',
+    'from clients order by',
+    'server_runs',
+    'database_mark',
+    'announcements',
+  ].join('|'),
+);
 // Around what is written together, and on SQLite around whatever is written in one turn of the event loop.
 const frame = /^(begin|commit)/;
 const counted = () => statements.filter((sql) => !elsewhere.test(sql) && !frame.test(sql)).length;
@@ -65,13 +79,16 @@ test('a sign-in through Microsoft, from request to tokens: 27 statements, the fi
   expect([first, later].map((cost) => cost.statements)).toEqual([27, 27]);
 });
 
-test.skipIf(!engines.includes(postgres))('on PostgreSQL as well, where only the first one has a transaction', async () => {
-  const there = await startEntraWorld({ sim: world.sim, database: await postgres.freshUrl() });
-  const [first, later] = [await signIn(there, 'alice'), await signIn(there, 'alice')];
-  expect([first, later].map((cost) => cost.statements)).toEqual([27, 27]);
-  expect([first, later].map((cost) => cost.frames)).toEqual([2, 0]);
-  await there.close();
-});
+test.skipIf(!engines.includes(postgres))(
+  'on PostgreSQL as well, where only the first one has a transaction',
+  async () => {
+    const there = await startEntraWorld({ sim: world.sim, database: await postgres.freshUrl() });
+    const [first, later] = [await signIn(there, 'alice'), await signIn(there, 'alice')];
+    expect([first, later].map((cost) => cost.statements)).toEqual([27, 27]);
+    expect([first, later].map((cost) => cost.frames)).toEqual([2, 0]);
+    await there.close();
+  },
+);
 
 test('and one signature for each token: two, and a third where refresh tokens are signed as well', async () => {
   expect((await signIn(world, 'alice')).signed).toEqual(['access_token', 'id_token', 'refresh_token']);

@@ -1,6 +1,6 @@
 import bcrypt from 'bcrypt';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { buttonOn, startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { buttonOn, type EntraWorld, startEntraWorld } from '../support/entra.ts';
 import { problemOn, returned } from '../support/pages.ts';
 import { freePort } from '../support/ports.ts';
 import { declared, ordersApi, person, secret } from '../support/signet.ts';
@@ -35,11 +35,12 @@ describe('E37: Microsoft is down', () => {
 
   const get = (path: string) => fetch(`${world.server.issuer}${path}`);
 
-  test.each([
-    '/.well-known/openid-configuration', '/jwks', '/health/live', '/health/ready', '/',
-  ])('E37 %s answers', async (path) => {
-    expect((await get(path)).status).toBe(200);
-  });
+  test.each(['/.well-known/openid-configuration', '/jwks', '/health/live', '/health/ready', '/'])(
+    'E37 %s answers',
+    async (path) => {
+      expect((await get(path)).status).toBe(200);
+    },
+  );
 
   test('E37 people with a password sign in; services get tokens; people from Microsoft refresh', async () => {
     const { agent, page } = await world.arrive();
@@ -52,7 +53,7 @@ describe('E37: Microsoft is down', () => {
 
   test('E37 userinfo knows people from Microsoft, and they sign out', async () => {
     const known = await askUserinfo(world.server.issuer, tokens.access_token);
-    const { email } = await known.json() as { email: string };
+    const { email } = (await known.json()) as { email: string };
     expect([known.status, email]).toEqual([200, world.sim.user('alice').mail]);
     const page = await alice.visit('/session/end');
     await alice.submit(page, { logout: 'yes' });
@@ -62,7 +63,8 @@ describe('E37: Microsoft is down', () => {
   test('E37 introspection and the admin API answer', async () => {
     const { issuer, store } = world.server;
     const introspection = await fetch(`${issuer}/token/introspection`, {
-      method: 'POST', headers: { Authorization: `Basic ${btoa(`orders:${secret}`)}` },
+      method: 'POST',
+      headers: { Authorization: `Basic ${btoa(`orders:${secret}`)}` },
       body: new URLSearchParams({ token: bobs }),
     });
     const { sub } = decode(bobs).payload;
@@ -104,7 +106,7 @@ describe('E37: Microsoft is down', () => {
   test('E37 a server that starts now starts, and is ready', async () => {
     const cold = await startEntraWorld({ sim: world.sim });
     const ready = await fetch(`${cold.server.issuer}/health/ready`);
-    expect([ready.status, (await ready.json() as Health).entra]).toEqual([200, { state: 'ok' }]);
+    expect([ready.status, ((await ready.json()) as Health).entra]).toEqual([200, { state: 'ok' }]);
     const { agent, page } = await cold.arrive();
     expect(new URL((await agent.visit(buttonOn(page))).url).host).toBe('login.microsoftonline.com');
     await cold.close();
@@ -121,7 +123,7 @@ describe('E27: everything about Microsoft is misconfigured', () => {
     await accounts.create({ email: 'root@example.com', roles: ['admin'], passwordHash }, 'test');
     await vi.waitFor(async () => {
       const ready = await fetch(`${world.server.issuer}/health/ready`);
-      expect([ready.status, (await ready.json() as Health).entra.state]).toEqual([200, 'down']);
+      expect([ready.status, ((await ready.json()) as Health).entra.state]).toEqual([200, 'down']);
     });
     const { agent, page } = await world.arrive();
     const failed = await agent.visit(buttonOn(page));

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
-import { startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { type EntraSim, startEntraSim } from '../../entra-sim/index.ts';
+import { type EntraWorld, startEntraWorld } from '../support/entra.ts';
 import { noteSecret } from '../support/secrets.ts';
 import { decode } from '../support/user-agent.ts';
 
@@ -13,8 +13,14 @@ beforeAll(async () => {
   const app = sim.addApp(shop, { redirectUris: [] });
   noteSecret('client secret', app.secret);
   world = await startEntraWorld({
-    sim, entra: { tenant: shop.id, cloud: 'external-id', clientId: app.clientId, clientSecret: app.secret,
-      recheck: { every: '1s' } },
+    sim,
+    entra: {
+      tenant: shop.id,
+      cloud: 'external-id',
+      clientId: app.clientId,
+      clientSecret: app.secret,
+      recheck: { every: '1s' },
+    },
   });
   app.addRedirectUri(`${world.server.issuer}/sign-in/entra/callback`);
   app.claims('email', 'xms_edov');

@@ -5,11 +5,11 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type EntraSim, startEntraSim } from '../../entra-sim/index.ts';
 import { openTerminal } from '../cli/terminal.ts';
-import { startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
 import { startAdministration } from '../support/admin.ts';
 import { engines } from '../support/engines.ts';
-import { buttonOn, startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { buttonOn, type EntraWorld, startEntraWorld } from '../support/entra.ts';
 import { freePort } from '../support/ports.ts';
 import { declared, secret } from '../support/signet.ts';
 import { tokenRequest } from '../support/user-agent.ts';
@@ -26,20 +26,28 @@ describe.each(engines)('two servers on $name', ({ freshUrl }) => {
     for (const _server of [1, 2]) {
       const port = await freePort();
       const issuer = `http://localhost:${port}`;
-      const [read, write] = [[`${issuer}/admin`, ['admin:read']], [`${issuer}/admin`, ['admin:read', 'admin:write']]];
-      worlds.push(await startEntraWorld({
-        sim, database, directory,
-        values: {
-          issuer, listen: { port, host: '127.0.0.1' },
-          // A time that no test waits for: the others are told.
-          keys: { pollEvery: '1h', publishAhead: '2h' },
-          applications: [
-            ...declared.applications,
-            { clientId: 'operator', name: 'Operator', type: 'service', secret, access: Object.fromEntries([write]) },
-            { clientId: 'reader', name: 'Dashboard', type: 'service', secret, access: Object.fromEntries([read]) },
-          ],
-        },
-      }));
+      const [read, write] = [
+        [`${issuer}/admin`, ['admin:read']],
+        [`${issuer}/admin`, ['admin:read', 'admin:write']],
+      ];
+      worlds.push(
+        await startEntraWorld({
+          sim,
+          database,
+          directory,
+          values: {
+            issuer,
+            listen: { port, host: '127.0.0.1' },
+            // A time that no test waits for: the others are told.
+            keys: { pollEvery: '1h', publishAhead: '2h' },
+            applications: [
+              ...declared.applications,
+              { clientId: 'operator', name: 'Operator', type: 'service', secret, access: Object.fromEntries([write]) },
+              { clientId: 'reader', name: 'Dashboard', type: 'service', secret, access: Object.fromEntries([read]) },
+            ],
+          },
+        }),
+      );
     }
   });
   afterAll(async () => {
@@ -51,14 +59,26 @@ describe.each(engines)('two servers on $name', ({ freshUrl }) => {
   const issuerOf = (world: EntraWorld) => world.server.issuer;
   async function post(world: EntraWorld, clientId?: string, body: unknown = {}) {
     const resource = `${issuerOf(world)}/admin`;
-    const token = clientId === undefined ? undefined : (await tokenRequest(issuerOf(world),
-      { grant_type: 'client_credentials', resource, scope: clientId === 'operator' ? 'admin:write' : 'admin:read' },
-      { clientId, secret })).body.access_token;
+    const token =
+      clientId === undefined
+        ? undefined
+        : (
+            await tokenRequest(
+              issuerOf(world),
+              {
+                grant_type: 'client_credentials',
+                resource,
+                scope: clientId === 'operator' ? 'admin:write' : 'admin:read',
+              },
+              { clientId, secret },
+            )
+          ).body.access_token;
     const response = await fetch(`${issuerOf(world)}/admin/api/v1/entra/refresh-keys`, {
-      method: 'POST', body: JSON.stringify(body),
+      method: 'POST',
+      body: JSON.stringify(body),
       headers: { 'Content-Type': 'application/json', ...(token && { Authorization: `Bearer ${token}` }) },
     });
-    return { status: response.status, body: await response.json() as Record<string, any> };
+    return { status: response.status, body: (await response.json()) as Record<string, any> };
   }
 
   /** Whether a token that is signed with the key `signer` lets somebody in. */
@@ -103,10 +123,14 @@ describe.each(engines)('two servers on $name', ({ freshUrl }) => {
     const stolen = await stealAKey();
     const terminal = await openTerminal({ directory });
     const { tenant, clientId } = worlds[0]!.server.config.entra!;
-    await terminal.write('signet.yaml', JSON.stringify({
-      issuer: issuerOf(worlds[0]!), database: { url: worlds[0]!.server.config.database.url },
-      entra: { tenant, clientId, clientSecret: 'not used by this command' },
-    }));
+    await terminal.write(
+      'signet.yaml',
+      JSON.stringify({
+        issuer: issuerOf(worlds[0]!),
+        database: { url: worlds[0]!.server.config.database.url },
+        entra: { tenant, clientId, clientSecret: 'not used by this command' },
+      }),
+    );
     const { exitCode, document } = await terminal.signet('entra refresh-keys --json');
     expect([exitCode, document]).toEqual([0, { serversFollowBy: expect.any(String) }]);
     for (const world of worlds) {

@@ -2,11 +2,17 @@ import bcrypt from 'bcrypt';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { EntraSim } from '../../entra-sim/index.ts';
 import { startEntraSim } from '../../entra-sim/index.ts';
-import { buttonOn, startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { buttonOn, type EntraWorld, startEntraWorld } from '../support/entra.ts';
 import { noticeOn, problemOn, returned } from '../support/pages.ts';
 import { person, startSignet } from '../support/signet.ts';
 import {
-  asClient, authorizationRequest, decode, redemption, tokenRequest, UserAgent, type Answer,
+  type Answer,
+  asClient,
+  authorizationRequest,
+  decode,
+  redemption,
+  tokenRequest,
+  UserAgent,
 } from '../support/user-agent.ts';
 import { textOf } from '../web/html.ts';
 
@@ -25,7 +31,9 @@ const admin = { email: 'root@contoso.example', password: person.password };
 async function worldWith(entra: Record<string, unknown>): Promise<EntraWorld> {
   const world = await startEntraWorld({ sim, entra });
   await world.server.store.accounts.create(
-    { email: admin.email, roles: ['admin'], passwordHash: await bcrypt.hash(admin.password, 4) }, 'test');
+    { email: admin.email, roles: ['admin'], passwordHash: await bcrypt.hash(admin.password, 4) },
+    'test',
+  );
   return world;
 }
 
@@ -68,22 +76,29 @@ describe('mixed, with domains', () => {
     expect(page.body).toContain('Sign in with Microsoft');
   });
 
-  test.each([
-    'alice@contoso.example', 'Alice@CONTOSO.example', ' alice@contoso.test ',
-  ])('%j goes to Microsoft, with login_hint and domain_hint', async (email) => {
-    const { agent, page } = await world.arrive();
-    const left = await agent.submit(page, { email });
-    expect([left.status, host(left)]).toEqual([303, 'login.microsoftonline.com']);
-    const address = email.trim();
-    expect(at(left))
-      .toMatchObject({ login_hint: address, domain_hint: address.split('@')[1]!.toLowerCase() });
-    expect(returned(await world.passMicrosoft(agent, left.url, 'alice')).code).toBeDefined();
-  });
+  test.each(['alice@contoso.example', 'Alice@CONTOSO.example', ' alice@contoso.test '])(
+    '%j goes to Microsoft, with login_hint and domain_hint',
+    async (email) => {
+      const { agent, page } = await world.arrive();
+      const left = await agent.submit(page, { email });
+      expect([left.status, host(left)]).toEqual([303, 'login.microsoftonline.com']);
+      const address = email.trim();
+      expect(at(left)).toMatchObject({ login_hint: address, domain_hint: address.split('@')[1]!.toLowerCase() });
+      expect(returned(await world.passMicrosoft(agent, left.url, 'alice')).code).toBeDefined();
+    },
+  );
 
   test.each([
-    'someone@example.com', 'someone@evil-contoso.example', 'someone@contoso.example.evil.test',
-    'someone@sub.contoso.example', 'contoso.example', '@contoso.example', 'x@contoso.example@example.com',
-    'x@contoso.example/', 'x@contoso.example:443', 'x@еxample.com',
+    'someone@example.com',
+    'someone@evil-contoso.example',
+    'someone@contoso.example.evil.test',
+    'someone@sub.contoso.example',
+    'contoso.example',
+    '@contoso.example',
+    'x@contoso.example@example.com',
+    'x@contoso.example/',
+    'x@contoso.example:443',
+    'x@еxample.com',
   ])('%j does not', async (email) => {
     const { agent, page } = await world.arrive();
     const next = await agent.submit(page, { email });
@@ -125,8 +140,10 @@ describe('mixed, with domains', () => {
 
   test('E10 the application’s domain_hint saves the page; another domain’s, or a failure, does not', async () => {
     const straight = await world.arrive({ domain_hint: 'Contoso.example', login_hint: 'alice@contoso.example' });
-    expect([host(straight.page), at(straight.page).login_hint])
-      .toEqual(['login.microsoftonline.com', 'alice@contoso.example']);
+    expect([host(straight.page), at(straight.page).login_hint]).toEqual([
+      'login.microsoftonline.com',
+      'alice@contoso.example',
+    ]);
     expect((await world.arrive({ domain_hint: 'example.com' })).page.body).toContain('name="email"');
     sim.nextCallback({ error: 'access_denied', errorSubcode: 'cancel' } as never);
     const back = await world.passMicrosoft(straight.agent, straight.page.url, 'alice');
@@ -194,7 +211,8 @@ describe('E10: somebody who came from Microsoft is to sign in anew', () => {
 
   test('E10 somebody typed who they are: the same person is told by the hint, another one by the address', async () => {
     for (const [email, hint] of [
-      [sim.user('alice').mail!, opaque], ['bob@contoso.example', 'bob@contoso.example'],
+      [sim.user('alice').mail!, opaque],
+      ['bob@contoso.example', 'bob@contoso.example'],
     ] as const) {
       const { agent } = await world.signIn('alice');
       const { page } = await world.arrive({ prompt: 'login' }, agent);
@@ -203,8 +221,9 @@ describe('E10: somebody who came from Microsoft is to sign in anew', () => {
   });
 
   test('E10 the application means somebody else: then they are named, and nobody’s hint is sent', async () => {
-    expect(await toldMicrosoft({ prompt: 'login', login_hint: 'bob@contoso.example' }))
-      .toMatchObject({ login_hint: 'bob@contoso.example' });
+    expect(await toldMicrosoft({ prompt: 'login', login_hint: 'bob@contoso.example' })).toMatchObject({
+      login_hint: 'bob@contoso.example',
+    });
   });
 
   test('E10 an account is to be chosen: no hint goes along, since Entra refuses the two together', async () => {
@@ -263,15 +282,19 @@ describe('Microsoft only', () => {
     for (const query of ['', '?connect', '?local&connect']) {
       const { agent, page } = await world.arrive();
       const answer = await agent.visit(`${new URL(page.url).pathname}${query}`, { form: person });
-      expect([answer.status, problemOn(answer)], query)
-        .toEqual([400, 'That e-mail address and password do not match.']);
+      expect([answer.status, problemOn(answer)], query).toEqual([
+        400,
+        'That e-mail address and password do not match.',
+      ]);
     }
   });
 
   test('a role that Microsoft gave makes no local administrator', async () => {
     const { accounts } = world.server.store;
     const account = await accounts.create(
-      { email: 'mapped@contoso.example', roles: [], passwordHash: await bcrypt.hash(person.password, 4) }, 'test');
+      { email: 'mapped@contoso.example', roles: [], passwordHash: await bcrypt.hash(person.password, 4) },
+      'test',
+    );
     await world.server.store.db.query(`update accounts set mapped_roles = '["admin"]' where id = $1`, [account.id]);
     const { agent, page } = await world.arrive();
     const form = await agent.visit(linkTo(page, 'local')!);
@@ -288,8 +311,13 @@ describe('when it goes wrong at Microsoft', () => {
 
   test.each([
     ['cancels', { error: 'access_denied', errorSubcode: 'cancel' }],
-    ['does not let the application see who they are', {
-      error: 'access_denied', errorDescription: 'AADSTS65004: User declined to consent to access the app.' }],
+    [
+      'does not let the application see who they are',
+      {
+        error: 'access_denied',
+        errorDescription: 'AADSTS65004: User declined to consent to access the app.',
+      },
+    ],
     ['cancels, and it says so as OAuth does', { error: 'access_denied' }],
   ])('whoever %s there is told so without alarm, on the page where it began, with both ways', async (_how, answer) => {
     const { agent, page } = await world.arrive();
@@ -317,7 +345,8 @@ describe('when it goes wrong at Microsoft', () => {
 
   test.each([
     'error=permission_denied&error_description=The+admin+canceled+the+request',
-    'error=access_denied&error_subcode=cancel', 'error=consent_required&admin_consent=True&tenant=x',
+    'error=access_denied&error_subcode=cancel',
+    'error=consent_required&admin_consent=True&tenant=x',
   ])('an administrator who does not approve the application is told that nothing was (%s)', async (query) => {
     const answer = await new UserAgent(world.server.issuer).visit(`/sign-in/entra/callback?${query}`);
     expect([answer.status, textOf(answer.body, 'h1')]).toEqual([200, 'Nothing was approved']);

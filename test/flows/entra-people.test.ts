@@ -1,8 +1,8 @@
 import bcrypt from 'bcrypt';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { consumersTenantId } from '../../entra-sim/index.ts';
-import { buttonOn, startEntraWorld, type EntraWorld } from '../support/entra.ts';
 import { engines } from '../support/engines.ts';
+import { buttonOn, type EntraWorld, startEntraWorld } from '../support/entra.ts';
 import { problemOn, returned } from '../support/pages.ts';
 import { person } from '../support/signet.ts';
 import { askUserinfo, decode, UserAgent } from '../support/user-agent.ts';
@@ -62,8 +62,9 @@ describe('E28: who somebody is', () => {
   test('E28 two tabs at the first sign-in make one account', async () => {
     const user = newUser();
     const agents = [new UserAgent(world.server.issuer), new UserAgent(world.server.issuer)];
-    const left = await Promise.all(agents.map(async (agent) =>
-      agent.visit(buttonOn((await world.arrive({}, agent)).page))));
+    const left = await Promise.all(
+      agents.map(async (agent) => agent.visit(buttonOn((await world.arrive({}, agent)).page))),
+    );
     const answers = await Promise.all(agents.map((agent, at) => world.passMicrosoft(agent, left[at]!.url, path(user))));
     expect(answers.map((answer) => returned(answer).code !== undefined)).toEqual([true, true]);
     const all = await world.server.store.accounts.listByEmail(user.mail!);
@@ -73,13 +74,23 @@ describe('E28: who somebody is', () => {
 
 describe('E29: the address', () => {
   test.each([
-    [true, true], ['1', true], [1, true], ['true', true],
-    [false, false], ['0', false], [0, false], [{}, false], [undefined, false],
+    [true, true],
+    ['1', true],
+    [1, true],
+    ['true', true],
+    [false, false],
+    ['0', false],
+    [0, false],
+    [{}, false],
+    [undefined, false],
   ])('E29 xms_edov %j: the address is told, in tokens and at userinfo alike: %j', async (edov, verified) => {
     const user = newUser().xmsEdov(edov);
     const { tokens } = await world.signIn(path(user), { parameters: { scope: 'openid email' } });
-    const said = [decode(tokens.id_token).payload, decode(tokens.access_token).payload,
-      await (await askUserinfo(world.server.issuer, tokens.access_token)).json() as Record<string, unknown>];
+    const said = [
+      decode(tokens.id_token).payload,
+      decode(tokens.access_token).payload,
+      (await (await askUserinfo(world.server.issuer, tokens.access_token)).json()) as Record<string, unknown>,
+    ];
     expect(said.map(({ email }) => email)).toEqual(Array(3).fill(verified ? user.mail : undefined));
     expect([said[0]!.email_verified, said[2]!.email_verified]).toEqual(Array(2).fill(verified ? true : undefined));
   });
@@ -104,7 +115,8 @@ describe('E29: the address', () => {
 
   test('E29 nOAuth: nor is somebody with the address of somebody from another tenant', async () => {
     const two = await startEntraWorld({
-      sim: world.sim, entra: { tenant: 'organizations', allowedTenants: bothTenants() },
+      sim: world.sim,
+      entra: { tenant: 'organizations', allowedTenants: bothTenants() },
     });
     world.sim.app.audience = 'AzureADMultipleOrgs';
     const alice = await signIn('alice', two);
@@ -126,17 +138,25 @@ describe('E29: joining by a verified address, where the operator switched that o
 
   async function localAccount({ verified }: { verified: boolean }) {
     people += 1;
-    return linking.server.store.accounts.create({
-      email: `local${people}@contoso.example`, emailVerified: verified, roles: ['clerk'],
-      passwordHash: await bcrypt.hash(person.password, 4),
-    }, 'test');
+    return linking.server.store.accounts.create(
+      {
+        email: `local${people}@contoso.example`,
+        emailVerified: verified,
+        roles: ['clerk'],
+        passwordHash: await bcrypt.hash(person.password, 4),
+      },
+      'test',
+    );
   }
 
   test('E29 both sides verified: it is the account from before, with its roles and its address', async () => {
     const account = await localAccount({ verified: true });
     const user = newUser({ email: account.email.toUpperCase() }).xmsEdov(true);
-    expect(await signIn(path(user), linking))
-      .toMatchObject({ sub: account.id, email: account.email, roles: ['clerk'] });
+    expect(await signIn(path(user), linking)).toMatchObject({
+      sub: account.id,
+      email: account.email,
+      roles: ['clerk'],
+    });
     const linked = await linking.server.store.audit.list({ event: 'identity.linked', subject: account.id });
     expect(linked[0]).toMatchObject({ detail: { method: 'entra', how: 'verified e-mail' } });
   });
@@ -153,10 +173,11 @@ describe('E29: joining by a verified address, where the operator switched that o
 
   test('E29 a guest with an address in a domain of the operator’s is not whom that address belongs to', async () => {
     const trusting = await startEntraWorld({
-      sim: world.sim, entra: { linkByVerifiedEmail: true, trustedEmailDomains: ['contoso.example'] },
+      sim: world.sim,
+      entra: { linkByVerifiedEmail: true, trustedEmailDomains: ['contoso.example'] },
     });
-    const create = (email: string) => trusting.server.store.accounts.create(
-      { email, emailVerified: true, roles: ['admin'] }, 'test');
+    const create = (email: string) =>
+      trusting.server.store.accounts.create({ email, emailVerified: true, roles: ['admin'] }, 'test');
     const [victim, member] = [await create('victim@contoso.example'), await create('member@contoso.example')];
     const contoso = world.sim.tenant('contoso');
     const mallory = contoso.addGuest('mallory-guest', world.sim.user('fabrikam/mallory'));
@@ -187,12 +208,19 @@ describe('E30: names', () => {
     const user = newUser({ name: 'Mary Maiden' });
     const before = await signIn(path(user));
     expect(before).toMatchObject({
-      name: 'Mary Maiden', given_name: 'Mary', family_name: 'Maiden', preferred_username: user.upn,
+      name: 'Mary Maiden',
+      given_name: 'Mary',
+      family_name: 'Maiden',
+      preferred_username: user.upn,
     });
     user.rename('Mary Married', 'mary.married@contoso.example').email('mary.married@contoso.example');
     expect(await signIn(path(user))).toMatchObject({
-      sub: before.sub, name: 'Mary Married', given_name: 'Mary', family_name: 'Married',
-      preferred_username: 'mary.married@contoso.example', email: 'mary.married@contoso.example',
+      sub: before.sub,
+      name: 'Mary Married',
+      given_name: 'Mary',
+      family_name: 'Married',
+      preferred_username: 'mary.married@contoso.example',
+      email: 'mary.married@contoso.example',
     });
   });
 
@@ -236,7 +264,9 @@ describe('connecting a Microsoft account to an account of one’s own', () => {
     people += 1;
     const email = `own${people}@example.com`;
     return where.server.store.accounts.create(
-      { email, roles: ['clerk'], passwordHash: await bcrypt.hash(person.password, 4) }, 'test');
+      { email, roles: ['clerk'], passwordHash: await bcrypt.hash(person.password, 4) },
+      'test',
+    );
   }
 
   /** As far as Microsoft's page. */
@@ -323,8 +353,7 @@ describe('connecting a Microsoft account to an account of one’s own', () => {
     const { agent, left } = await prove(account.email);
     await world.server.store.accounts.signOut(account.id, 'test');
     const answer = await world.passMicrosoft(agent, left.url, path(user));
-    expect([answer.status, problemOn(answer)])
-      .toEqual([400, expect.stringContaining('enter your password once more')]);
+    expect([answer.status, problemOn(answer)]).toEqual([400, expect.stringContaining('enter your password once more')]);
     expect(await world.server.store.identities.of(account.id)).toEqual([]);
   });
 
@@ -341,7 +370,9 @@ describe('connecting a Microsoft account to an account of one’s own', () => {
 describe.each(engines)('on $name', ({ freshUrl }) => {
   test('a person comes for the first time, changes, connects nothing, refreshes, signs out at Microsoft', async () => {
     const there = await startEntraWorld({
-      sim: world.sim, database: await freshUrl(), entra: { recheck: { every: '1s' } },
+      sim: world.sim,
+      database: await freshUrl(),
+      entra: { recheck: { every: '1s' } },
     });
     const user = newUser();
     const { tokens } = await there.signIn(user, { parameters: { scope } });

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { createVerifier } from '../../src/verifier/index.ts';
-import { startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { type EntraWorld, startEntraWorld } from '../support/entra.ts';
 import { returned } from '../support/pages.ts';
 import { ordersApi } from '../support/signet.ts';
 import { asClient, decode, redemption, signIn, tokenRequest, type UserAgent } from '../support/user-agent.ts';
@@ -38,7 +38,9 @@ async function someone(parameters: Record<string, string> = {}) {
 /** As if the last word from Microsoft were this old. */
 async function letPass(sub: string, seconds: number): Promise<void> {
   const { rowCount } = await world.server.store.db.query(
-    'update upstream_sessions set checked_at = checked_at - $2 where account_id = $1', [sub, seconds * 1000]);
+    'update upstream_sessions set checked_at = checked_at - $2 where account_id = $1',
+    [sub, seconds * 1000],
+  );
   expect(rowCount).toBe(1);
 }
 
@@ -46,7 +48,10 @@ async function letPass(sub: string, seconds: number): Promise<void> {
 async function seenByService(accessToken: string): Promise<string> {
   const verifier = createVerifier({ issuer: world.server.issuer, audience: ordersApi });
   try {
-    return await verifier.verify(accessToken).then(() => 'accepted', (error: { code: string }) => error.code);
+    return await verifier.verify(accessToken).then(
+      () => 'accepted',
+      (error: { code: string }) => error.code,
+    );
   } finally {
     verifier.close();
   }
@@ -95,8 +100,10 @@ describe('E33: a person refreshes', () => {
     const { body } = await world.refresh(tokens.refresh_token);
     expect(decode(body.access_token).payload.roles).toEqual(['clerk', 'reader', 'writer']);
     expect(decode(body.id_token).payload).toMatchObject({ sub, email: `${user.key}-new@contoso.example` });
-    expect([await seenByService(tokens.access_token), await seenByService(body.access_token)])
-      .toEqual(['accepted', 'accepted']);
+    expect([await seenByService(tokens.access_token), await seenByService(body.access_token)]).toEqual([
+      'accepted',
+      'accepted',
+    ]);
     const [change] = await world.server.store.audit.list({ event: 'account.mapped_roles_set', subject: sub });
     expect(change).toMatchObject({
       detail: { before: ['clerk', 'reader'], mappedRoles: ['clerk', 'reader', 'writer'] },
@@ -104,7 +111,8 @@ describe('E33: a person refreshes', () => {
   });
 
   test.each([
-    ['a group', (user: any) => user.groups([])], ['an app role', (user: any) => user.roles([])],
+    ['a group', (user: any) => user.groups([])],
+    ['an app role', (user: any) => user.roles([])],
   ])('E33 no more in %s: old tokens are refused at once, new ones come silently', async (_what, change) => {
     const { tokens, sub, user, agent } = await someone();
     expect(await seenByService(tokens.access_token)).toBe('accepted');
@@ -131,9 +139,12 @@ describe('E33: a person refreshes', () => {
     const device = await world.signIn(`contoso/${user.key}`, { parameters });
     user.groups([]);
     await world.server.store.db.query(
-      'update upstream_sessions set checked_at = checked_at - $2 where account_id = $1', [sub, every * 1000]);
+      'update upstream_sessions set checked_at = checked_at - $2 where account_id = $1',
+      [sub, every * 1000],
+    );
     const answers = await Promise.all([
-      world.refresh(tokens.refresh_token), world.refresh(tokens.refresh_token),
+      world.refresh(tokens.refresh_token),
+      world.refresh(tokens.refresh_token),
       world.refresh(device.tokens.refresh_token, 'device'),
     ]);
     for (const { status, body } of answers) {
@@ -148,8 +159,10 @@ describe('E33: a person refreshes', () => {
     ['disabled', (user: any) => user.disable()],
     ['deleted', (user: any) => user.delete()],
     ['no longer assigned to the application', (user: any) => user.unassign(world.sim.app)],
-    ['whose sessions an administrator revoked, or who changed the password (50173)',
-      (user: any) => user.revokeSessions()],
+    [
+      'whose sessions an administrator revoked, or who changed the password (50173)',
+      (user: any) => user.revokeSessions(),
+    ],
     ['kept out by Conditional Access (53003)', (user: any) => user.refuse(53003)],
     ['of whom Microsoft wants another proof (50076)', (user: any) => user.refuse(50076)],
     ['whose sign-in frequency is over (70043)', (user: any) => user.refuse(70043)],
@@ -224,8 +237,10 @@ describe('E33: a session is used for another sign-in', () => {
     await letPass(sub, every);
     const fresh = await signInSilently(agent);
     expect(decode(fresh.access_token).payload.roles).toEqual(['reader']);
-    expect([await seenByService(tokens.access_token), await seenByService(fresh.access_token)])
-      .toEqual(['revoked', 'accepted']);
+    expect([await seenByService(tokens.access_token), await seenByService(fresh.access_token)]).toEqual([
+      'revoked',
+      'accepted',
+    ]);
     expect((await world.refresh(fresh.refresh_token)).status).toBe(200);
   });
 });
@@ -251,13 +266,17 @@ describe('E33: Microsoft cannot be asked', () => {
     expect(returned((await world.arrive(silently, agent)).page).error).toBe('login_required');
     expect(await world.server.store.grants.list(sub)).toHaveLength(1);
     await world.sim.restart();
-    await vi.waitFor(async () => {
-      expect((await world.refresh(tokens.refresh_token)).status).toBe(200);
-    }, { timeout: 20_000, interval: 500 });
+    await vi.waitFor(
+      async () => {
+        expect((await world.refresh(tokens.refresh_token)).status).toBe(200);
+      },
+      { timeout: 20_000, interval: 500 },
+    );
   }, 30_000);
 
   test.each([
-    ['a 500', { status: 500, body: {} }], ['a 429', { status: 429, body: {}, retryAfter: 30 }],
+    ['a 500', { status: 500, body: {} }],
+    ['a 429', { status: 429, body: {}, retryAfter: 30 }],
     ['the page of some proxy', { status: 200, body: '<h1>Welcome to the guest network</h1>' }],
     ['an answer of more than a megabyte', { status: 200, body: 'x'.repeat(1_200_000) }],
     ['an empty answer', { status: 200, body: {} }],
@@ -276,7 +295,10 @@ describe('E33: Microsoft gave no refresh token', () => {
   test('E33 who can never be asked about signs in anew when a check is due, and the log warns at sign-in', async () => {
     world.sim.nextTokenResponse({ drop: ['refresh_token'] });
     const { tokens, sub, agent, whom } = await someone();
-    const warnings = world.server.logged().split('\n').filter((line) => line.includes('"entra.no_refresh_token"'));
+    const warnings = world.server
+      .logged()
+      .split('\n')
+      .filter((line) => line.includes('"entra.no_refresh_token"'));
     expect(warnings).toHaveLength(1);
     expect(JSON.parse(warnings[0]!)).toMatchObject({ level: 'warn', hint: expect.stringContaining('offline_access') });
     await letPass(sub, every - 60);
@@ -300,8 +322,12 @@ describe('E33: Microsoft gave no refresh token', () => {
 describe('E33: what is kept', () => {
   test('E33 Microsoft’s refresh token is sealed', async () => {
     const { sub } = await someone();
-    const { rows: [row] } = await world.server.store.db.query<{ sealed_refresh_token: string }>(
-      'select sealed_refresh_token from upstream_sessions where account_id = $1', [sub]);
+    const {
+      rows: [row],
+    } = await world.server.store.db.query<{ sealed_refresh_token: string }>(
+      'select sealed_refresh_token from upstream_sessions where account_id = $1',
+      [sub],
+    );
     expect(row!.sealed_refresh_token).toMatch(/^v1\./);
   });
 });

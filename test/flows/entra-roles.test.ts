@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { buttonOn, startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { buttonOn, type EntraWorld, startEntraWorld } from '../support/entra.ts';
 import { problemOn } from '../support/pages.ts';
 import { decode } from '../support/user-agent.ts';
 
@@ -11,7 +11,8 @@ let omitting: EntraWorld;
 beforeAll(async () => {
   denying = await startEntraWorld({ entra: { graph: true, roles } });
   omitting = await startEntraWorld({
-    sim: denying.sim, entra: { graph: true, roles, groups: { onOverageFailure: 'omit' } },
+    sim: denying.sim,
+    entra: { graph: true, roles, groups: { onOverageFailure: 'omit' } },
   });
 });
 afterAll(async () => {
@@ -50,15 +51,19 @@ describe('E31: app roles', () => {
     const { sim } = denying;
     const [contoso, fabrikam] = [sim.tenant('contoso').id, sim.tenant('fabrikam').id];
     sim.app.audience = 'AzureADMultipleOrgs';
-    const two = await startEntraWorld({ sim, entra: {
-      tenant: 'organizations', allowedTenants: [contoso, fabrikam],
-      roles: {
-        tenants: {
-          [contoso]: { appRoles: { Reader: ['reader'], Boss: ['admin'] } },
-          [fabrikam]: { appRoles: { Reader: ['guest'] } },
+    const two = await startEntraWorld({
+      sim,
+      entra: {
+        tenant: 'organizations',
+        allowedTenants: [contoso, fabrikam],
+        roles: {
+          tenants: {
+            [contoso]: { appRoles: { Reader: ['reader'], Boss: ['admin'] } },
+            [fabrikam]: { appRoles: { Reader: ['guest'] } },
+          },
         },
       },
-    } });
+    });
     sim.tenant('fabrikam').addUser('partner', { roles: ['Boss', 'Reader'] });
     expect(await rolesOf('fabrikam/partner', two)).toEqual(['guest']);
     expect(await rolesOf(newUser({ roles: ['Boss', 'Reader'] }), two)).toEqual(['admin', 'reader']);

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
-import { cookiePrefix } from '../../src/web/cookies.ts';
 import type { EntraSim } from '../../entra-sim/index.ts';
 import { startEntraSim } from '../../entra-sim/index.ts';
-import { startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { cookiePrefix } from '../../src/web/cookies.ts';
+import { type EntraWorld, startEntraWorld } from '../support/entra.ts';
 import { returned } from '../support/pages.ts';
 import { person } from '../support/signet.ts';
-import { authorizationRequest, authorize, decode, UserAgent, type Answer } from '../support/user-agent.ts';
+import { type Answer, authorizationRequest, authorize, decode, UserAgent } from '../support/user-agent.ts';
 
 let sim: EntraSim;
 beforeAll(async () => {
@@ -62,9 +62,12 @@ describe('E35: Microsoft signs somebody out (front channel)', () => {
   test('E35 keeps Microsoft’s refresh token for what goes on, and for nothing else', async () => {
     const checking = await startEntraWorld();
     const kept = async (tokens: Record<string, any>) => {
-      const { rows: [row] } = await checking.server.store.db.query<{ sealed_refresh_token: string | null }>(
+      const {
+        rows: [row],
+      } = await checking.server.store.db.query<{ sealed_refresh_token: string | null }>(
         'select sealed_refresh_token from upstream_sessions where account_id = $1 order by checked_at desc limit 1',
-        [decode(tokens.access_token).payload.sub]);
+        [decode(tokens.access_token).payload.sub],
+      );
       return row!.sealed_refresh_token !== null;
     };
     const { tokens } = await checking.signIn('alice', { session: checking.session() });
@@ -78,18 +81,18 @@ describe('E35: Microsoft signs somebody out (front channel)', () => {
 
   test('E35 says the same whatever there was to end: known, unknown, none, twice, repeated', async () => {
     await sessionAt('alice');
-    const stable = ({ status, headers, body }: { status: number; headers: object; body: string }) =>
-      ({
-        status, body,
-        headers: Object.fromEntries(Object.entries(headers)
-          .filter(([name]) => !['date', 'x-request-id'].includes(name))),
-      });
+    const stable = ({ status, headers, body }: { status: number; headers: object; body: string }) => ({
+      status,
+      body,
+      headers: Object.fromEntries(Object.entries(headers).filter(([name]) => !['date', 'x-request-id'].includes(name))),
+    });
     const known = stable(await sim.frontChannelLogout('alice'));
     for (const sid of ['with', 'without', 'wrong', 'twice'] as const) {
       expect(stable(await sim.frontChannelLogout('alice', { sid })), sid).toEqual(known);
     }
-    const odd = await new UserAgent(world.server.issuer)
-      .request(`/sign-in/entra/frontchannel-logout?sid=${'x'.repeat(5000)}`);
+    const odd = await new UserAgent(world.server.issuer).request(
+      `/sign-in/entra/frontchannel-logout?sid=${'x'.repeat(5000)}`,
+    );
     expect(odd.status).toBe(200);
   });
 
@@ -103,7 +106,8 @@ describe('E35: Microsoft signs somebody out (front channel)', () => {
     const { agent, tokens } = await sessionAt('alice');
     const { rowCount } = await world.server.store.db.query(
       "update upstream_sessions set method = 'another' where account_id = $1 and upstream_sid = $2",
-      [decode(tokens.access_token).payload.sub, sim.sessions.at(-1)!.sid]);
+      [decode(tokens.access_token).payload.sub, sim.sessions.at(-1)!.sid],
+    );
     expect(rowCount).toBe(1);
     expect((await sim.frontChannelLogout('alice')).status).toBe(200);
     expect(await isSignedIn(world, agent)).toBe(true);
@@ -133,8 +137,9 @@ describe('E35: Microsoft signs somebody out (front channel)', () => {
   test('E35 is a GET: a POST ends nothing', async () => {
     const { agent } = await sessionAt('alice');
     const { sid } = sim.sessions.at(-1)!;
-    const answer = await new UserAgent(world.server.issuer)
-      .request(`/sign-in/entra/frontchannel-logout?sid=${sid}`, { form: { sid } });
+    const answer = await new UserAgent(world.server.issuer).request(`/sign-in/entra/frontchannel-logout?sid=${sid}`, {
+      form: { sid },
+    });
     expect(answer.status).toBeGreaterThanOrEqual(400);
     expect(await isSignedIn(world, agent)).toBe(true);
   });
@@ -184,19 +189,25 @@ describe('E36: somebody who signed in with Microsoft signs out here', () => {
   });
 
   test.each([
-    ['never', 303, 'https://app.example.com'], ['ask', 200, ''], ['always', 303, 'https://login.microsoftonline.com'],
-  ])('E36 %s: with an ID token of this session nothing is asked, but where there is a choice', async (
-    propagate, status, origin,
-  ) => {
-    const world = worlds.get(propagate)!;
-    const { agent, tokens } = await world.signIn('alice');
-    const query = new URLSearchParams({
-      id_token_hint: tokens.id_token, post_logout_redirect_uri: back, state: 's1' });
-    const answer = await agent.request(`/session/end?${query}`);
-    expect(answer.status).toBe(status);
-    if (status === 200) expect(answer.body).toContain('Sign out here and at Contoso');
-    else expect(new URL(answer.headers.get('location')!).origin).toBe(origin);
-  });
+    ['never', 303, 'https://app.example.com'],
+    ['ask', 200, ''],
+    ['always', 303, 'https://login.microsoftonline.com'],
+  ])(
+    'E36 %s: with an ID token of this session nothing is asked, but where there is a choice',
+    async (propagate, status, origin) => {
+      const world = worlds.get(propagate)!;
+      const { agent, tokens } = await world.signIn('alice');
+      const query = new URLSearchParams({
+        id_token_hint: tokens.id_token,
+        post_logout_redirect_uri: back,
+        state: 's1',
+      });
+      const answer = await agent.request(`/session/end?${query}`);
+      expect(answer.status).toBe(status);
+      if (status === 200) expect(answer.body).toContain('Sign out here and at Contoso');
+      else expect(new URL(answer.headers.get('location')!).origin).toBe(origin);
+    },
+  );
 
   test('E36 ask: the page has a button for each; the plain one goes straight back', async () => {
     const { page, press } = await signedInTo('ask');
@@ -205,14 +216,16 @@ describe('E36: somebody who signed in with Microsoft signs out here', () => {
   });
 
   test.each([
-    ['ask', 'everywhere'], ['always', 'yes'],
+    ['ask', 'everywhere'],
+    ['always', 'yes'],
   ])('E36 %s: by way of Microsoft, where the session ends, back to the application', async (propagate, button) => {
     const { world, agent, press, session } = await signedInTo(propagate);
     expect(sim.sessions).toHaveLength(1);
     const left = await press(button);
     const target = new URL(left.url);
-    expect(target.origin + target.pathname)
-      .toBe(`https://login.microsoftonline.com/${sim.app.home.id}/oauth2/v2.0/logout`);
+    expect(target.origin + target.pathname).toBe(
+      `https://login.microsoftonline.com/${sim.app.home.id}/oauth2/v2.0/logout`,
+    );
     expect(Object.fromEntries(target.searchParams)).toEqual({
       post_logout_redirect_uri: `${world.server.issuer}/sign-in/entra/signed-out`,
       logout_hint: expect.stringMatching(/^O\./),
@@ -242,7 +255,8 @@ describe('E36: somebody who signed in with Microsoft signs out here', () => {
     goesHome(await agent.visit('/sign-in/entra/signed-out'));
     expect((await agent.visit('/sign-in/entra/signed-out')).body).toContain('You are signed out');
     const forged = await fetch(`${world.server.issuer}/sign-in/entra/signed-out`, {
-      redirect: 'manual', headers: { Cookie: `${cookiePrefix(world.server.issuer)}after_sign_out=https://evil.example/` },
+      redirect: 'manual',
+      headers: { Cookie: `${cookiePrefix(world.server.issuer)}after_sign_out=https://evil.example/` },
     });
     expect(forged.headers.get('location')).toBe(`${world.server.issuer}/session/end/success`);
   });

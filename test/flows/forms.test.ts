@@ -3,14 +3,23 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { callback, startSignet, type TestServer } from '../support/signet.ts';
-import { authorizationRequest, redemption, signIn, tokenRequest, UserAgent, type Answer } from '../support/user-agent.ts';
+import {
+  type Answer,
+  authorizationRequest,
+  redemption,
+  signIn,
+  tokenRequest,
+  UserAgent,
+} from '../support/user-agent.ts';
 import { elementsOf, textOf } from '../web/html.ts';
 
 const after = 'https://app.example.com/';
 const elsewhere = { 'Sec-Fetch-Site': 'cross-site', Origin: 'https://app.example.com' };
 
 let server: TestServer;
-beforeAll(async () => { server = await startSignet(); });
+beforeAll(async () => {
+  server = await startSignet();
+});
 afterAll(() => server.close());
 
 const formOf = (url: string) => Object.fromEntries(new URL(url).searchParams);
@@ -27,7 +36,10 @@ async function goOn(agent: UserAgent, answer: Answer): Promise<Answer> {
 }
 
 // Some bytes, and more than fit an address that every proxy passes on.
-const lengths: Array<[string, string]> = [['short', 'kept'], ['long', 'k'.repeat(8000)]];
+const lengths: Array<[string, string]> = [
+  ['short', 'kept'],
+  ['long', 'k'.repeat(8000)],
+];
 
 describe.each(lengths)('a %s form', (_name, state) => {
   test('asks for a sign-in, and the session counts', async () => {
@@ -50,7 +62,12 @@ describe.each(lengths)('a %s form', (_name, state) => {
 
   test('asks for a sign-out, which the person confirms', async () => {
     const { agent } = await signIn(server.issuer);
-    const form = { client_id: 'spa', post_logout_redirect_uri: after, state: state.slice(0, 2000), logout_hint: 'x'.repeat(500) };
+    const form = {
+      client_id: 'spa',
+      post_logout_redirect_uri: after,
+      state: state.slice(0, 2000),
+      logout_hint: 'x'.repeat(500),
+    };
     const page = await goOn(agent, await post('/session/end', form));
     expect(textOf(page.body, 'h1')).toBe('Sign out?');
     const done = await agent.submit(page, { logout: 'yes' });
@@ -71,7 +88,11 @@ describe('a form too long for an address', () => {
   test('is sent again by a page of ours, as it is', async () => {
     const form = long();
     const page = await post('/auth', form);
-    expect([page.status, page.headers.get('cache-control'), textOf(page.body, 'button')]).toEqual([200, 'no-store', 'Continue']);
+    expect([page.status, page.headers.get('cache-control'), textOf(page.body, 'button')]).toEqual([
+      200,
+      'no-store',
+      'Continue',
+    ]);
     expect(page.headers.get('content-security-policy')).not.toContain('form-action');
     expect(page.headers.get('content-security-policy')).toContain("frame-ancestors 'none'");
     const elements = elementsOf(page.body).map(({ tag, attributes }) => ({ tag, attributes }));
@@ -100,12 +121,17 @@ describe('a form too long for an address', () => {
 
 describe('what is no form that can be read', () => {
   const send = (path: string, body: string | Uint8Array, type = 'application/x-www-form-urlencoded', more = {}) =>
-    fetch(server.issuer + path, { method: 'POST', redirect: 'manual', body,
-      headers: { 'Content-Type': type, Accept: 'application/json', ...more } });
+    fetch(server.issuer + path, {
+      method: 'POST',
+      redirect: 'manual',
+      body,
+      headers: { 'Content-Type': type, Accept: 'application/json', ...more },
+    });
 
   test.each(['/auth', '/session/end'])('is refused: %s', async (path) => {
     for (const [body, type, more, status] of [
-      ['{}', 'application/json', {}, 415], ['a=b', 'text/plain', {}, 415],
+      ['{}', 'application/json', {}, 415],
+      ['a=b', 'text/plain', {}, 415],
       ['a=b', 'application/x-www-form-urlencoded; charset=utf-16', {}, 415],
       ['a=b', 'application/x-www-form-urlencoded', { 'Content-Encoding': 'gzip' }, 415],
       [new Uint8Array([97, 61, 0xff]), 'application/x-www-form-urlencoded', {}, 400],
@@ -119,8 +145,9 @@ describe('what is no form that can be read', () => {
   test('a field twice is told to the application, or to the person', async () => {
     const { url } = authorizationRequest(server.issuer);
     const twice = `${new URL(url).search.slice(1)}&nonce=again`;
-    const { headers } = await fetch(`${server.issuer}${(await send('/auth', twice)).headers.get('location')}`,
-      { redirect: 'manual' });
+    const { headers } = await fetch(`${server.issuer}${(await send('/auth', twice)).headers.get('location')}`, {
+      redirect: 'manual',
+    });
     expect(headers.get('location')).toContain('error=invalid_request');
     const there = (await send('/session/end', 'client_id=spa&client_id=web')).headers.get('location')!;
     expect((await fetch(server.issuer + there)).status).toBe(400);

@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startSignet, type TestServer } from '../support/signet.ts';
-import { authorizationRequest, signIn, UserAgent, type Answer } from '../support/user-agent.ts';
+import { type Answer, authorizationRequest, signIn, UserAgent } from '../support/user-agent.ts';
 import { elementsOf, textOf } from '../web/html.ts';
 
 const grace = { email: 'grace@example.com', password: 'another long password' };
@@ -25,25 +25,42 @@ async function signInAsAnother(): Promise<{ agent: UserAgent; page: Answer }> {
 }
 
 const pages: Array<[name: string, formAction: string, ask: () => Promise<Answer>]> = [
-  ['an answer by form_post', 'https:', async () => {
-    const { agent } = await signIn(server.issuer);
-    return agent.request(authorizationRequest(server.issuer, { response_mode: 'form_post' }).url);
-  }],
-  ['an error by form_post', 'https:', () =>
-    visitor().request(authorizationRequest(server.issuer, { response_mode: 'form_post', prompt: 'none' }).url)],
+  [
+    'an answer by form_post',
+    'https:',
+    async () => {
+      const { agent } = await signIn(server.issuer);
+      return agent.request(authorizationRequest(server.issuer, { response_mode: 'form_post' }).url);
+    },
+  ],
+  [
+    'an error by form_post',
+    'https:',
+    () => visitor().request(authorizationRequest(server.issuer, { response_mode: 'form_post', prompt: 'none' }).url),
+  ],
   ['the sign-out of somebody who is not signed in', '', () => visitor().request('/session/end')],
-  ['the same, of an application that is returned to', 'https:', () =>
-    visitor().request('/session/end?client_id=spa&post_logout_redirect_uri=https://app.example.com/')],
+  [
+    'the same, of an application that is returned to',
+    'https:',
+    () => visitor().request('/session/end?client_id=spa&post_logout_redirect_uri=https://app.example.com/'),
+  ],
   ['the sign-in of another person in the same browser', 'https:', async () => (await signInAsAnother()).page],
 ];
 
 describe('a page that sends itself on', () => {
   test.each(pages)('is one of ours, may run our one script and nothing else: %s', async (_name, formAction, ask) => {
     const page = await ask();
-    expect(page.headers.get('content-security-policy')).toBe([
-      "default-src 'none'", "style-src 'self'", "img-src 'self'", "script-src 'self'",
-      `form-action 'self' ${formAction}`.trim(), "frame-ancestors 'none'", "base-uri 'none'",
-    ].join('; '));
+    expect(page.headers.get('content-security-policy')).toBe(
+      [
+        "default-src 'none'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "script-src 'self'",
+        `form-action 'self' ${formAction}`.trim(),
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+      ].join('; '),
+    );
     expect(page.headers.get('cache-control')).toBe('no-store');
     expect(page.headers.get('content-type')).toBe('text/html; charset=utf-8');
 

@@ -7,15 +7,19 @@ import { createDevices, deviceLifeSeconds } from '../../src/signin/device.ts';
 import { keyOf } from '../../src/signin/login-counters.ts';
 import { freePort } from '../support/ports.ts';
 import { person, startSignet, type TestServer } from '../support/signet.ts';
-import { authorizationRequest, UserAgent, type Answer } from '../support/user-agent.ts';
+import { type Answer, authorizationRequest, UserAgent } from '../support/user-agent.ts';
 
 let server: TestServer;
 beforeAll(async () => {
   const port = await freePort();
-  server = await startSignet({ values: {
-    issuer: 'https://id.example.com', listen: { port, host: '127.0.0.1' }, proxy: { trusted: ['127.0.0.1'] },
-    passwords: { bcryptCost: 10 },
-  } });
+  server = await startSignet({
+    values: {
+      issuer: 'https://id.example.com',
+      listen: { port, host: '127.0.0.1' },
+      proxy: { trusted: ['127.0.0.1'] },
+      passwords: { bcryptCost: 10 },
+    },
+  });
 });
 afterAll(() => server.close());
 
@@ -26,14 +30,16 @@ const from = (address: string) => ({ 'X-Forwarded-For': address, 'X-Forwarded-Pr
 let people = 0;
 /** Somebody at whom nobody has guessed yet. */
 async function newPerson(): Promise<{ email: string; password: string }> {
-  const [email, password] = [`guessed-${people += 1}@example.com`, 'another long password'];
+  const [email, password] = [`guessed-${(people += 1)}@example.com`, 'another long password'];
   await server.store.accounts.create({ email, roles: [], passwordHash: await bcrypt.hash(password, 10) }, 'test');
   return { email, password };
 }
 
 /** From an application to the form, and what the server answers to this password. */
 async function attempt(
-  agent: UserAgent, address: string, password: string,
+  agent: UserAgent,
+  address: string,
+  password: string,
   { email = person.email, ask = 'visit' }: { email?: string; ask?: 'visit' | 'request' } = {},
 ): Promise<Answer> {
   const page = await agent.visit(authorizationRequest(server.issuer, { prompt: 'login' }).url);
@@ -48,7 +54,8 @@ async function guessUntilHeldUp(address: string): Promise<void> {
     if ((await attempt(agent, address, 'not the password')).status !== 429) continue;
     // And for a minute more than that second, which a slow machine may need for what follows.
     await server.store.db.query(
-      `update sign_in_attempts set blocked_until = blocked_until + 60000 where blocked_until > 0 and key like 'pair:%'`);
+      `update sign_in_attempts set blocked_until = blocked_until + 60000 where blocked_until > 0 and key like 'pair:%'`,
+    );
     return;
   }
   throw new Error('nobody was held up');
@@ -72,14 +79,23 @@ describe('somebody guesses at a colleague’s password', () => {
     const other = await accounts.create({ email: 'mallory@example.com', roles: [], passwordHash: 'x' }, 'test');
     const made = (accountId: string, now = Date.now()) => {
       let line = '';
-      const ctx = { append: (_name: string, value: string) => { line = value; } };
+      const ctx = {
+        append: (_name: string, value: string) => {
+          line = value;
+        },
+      };
       createDevices(seal, { issuer: server.issuer }, () => now).remember(ctx as never, accountId);
       return line.split(';')[0]!.slice(cookieName.length + 1);
     };
     const [device, until, proof] = cookie.split('.');
     const useless = [
-      made(other.id), made(server.accountId, Date.now() - (deviceLifeSeconds + 1) * 1000),
-      `${device}.${Number(until) + 1}.${proof}`, `x${device}.${until}.${proof}`, `${device}.${until}`, 'a.b.c', '..',
+      made(other.id),
+      made(server.accountId, Date.now() - (deviceLifeSeconds + 1) * 1000),
+      `${device}.${Number(until) + 1}.${proof}`,
+      `x${device}.${until}.${proof}`,
+      `${device}.${until}`,
+      'a.b.c',
+      '..',
     ];
     await guessUntilHeldUp('192.0.2.20');
     for (const value of useless) {
@@ -122,14 +138,15 @@ describe('somebody guesses from many addresses', () => {
     await server.store.db.query('update sign_in_attempts set blocked_until = blocked_until - 20000');
     // What the account allowed meanwhile has gone to the others.
     let others = 200;
-    while ((await guess(`203.0.113.${others += 1}`)) !== 429);
+    while ((await guess(`203.0.113.${(others += 1)}`)) !== 429);
     expect(signedIn(await attempt(own, '192.0.2.50', victim.password, victim))).toBe(true);
   });
 
   test('eight sign-ins of one account at the same moment are all let in', async () => {
     const victim = await newPerson();
-    const answers = await Promise.all(Array.from({ length: 8 }, () =>
-      attempt(browser(), '192.0.2.60', victim.password, victim)));
+    const answers = await Promise.all(
+      Array.from({ length: 8 }, () => attempt(browser(), '192.0.2.60', victim.password, victim)),
+    );
     expect(answers.map(({ status }) => status)).toEqual(Array(8).fill(303));
   });
 });
@@ -140,7 +157,8 @@ describe('more come than can be served', () => {
   beforeAll(async () => {
     other = server;
     server = await startSignet({
-      values: { proxy: { trusted: ['127.0.0.1'] } }, parts: { passwordPlaces: { proved: 5, others: 4 } },
+      values: { proxy: { trusted: ['127.0.0.1'] } },
+      parts: { passwordPlaces: { proved: 5, others: 4 } },
     });
   });
   afterAll(async () => {
@@ -154,12 +172,15 @@ describe('more come than can be served', () => {
     const ready = await own.visit(authorizationRequest(server.issuer, { prompt: 'login' }).url);
     const agents = Array.from({ length: 15 }, browser);
     const pages = await Promise.all(agents.map((agent) => agent.visit(authorizationRequest(server.issuer).url)));
-    const guess = (at: number, address: string, name = `all-at-once-${at}`) => agents[at]!.visit(pages[at]!.url, {
-      form: { email: `${name}@example.com`, password: 'not the password' }, headers: from(address),
-    });
+    const guess = (at: number, address: string, name = `all-at-once-${at}`) =>
+      agents[at]!.visit(pages[at]!.url, {
+        form: { email: `${name}@example.com`, password: 'not the password' },
+        headers: from(address),
+      });
     const counted = async (names: string[], address: (at: number) => string) => {
       const keys = names.map((name, at) => `'${keyOf('pair', `${name}@example.com`, address(at))}'`);
-      return (await server.store.db.query(`select key from sign_in_attempts where key in (${keys.join(', ')})`)).rows.length;
+      return (await server.store.db.query(`select key from sign_in_attempts where key in (${keys.join(', ')})`)).rows
+        .length;
     };
 
     const slow = ['slow-1', 'slow-2'];
@@ -168,11 +189,15 @@ describe('more come than can be served', () => {
       await server.store.accounts.create({ email: `${name}@example.com`, roles: [], passwordHash }, 'test');
     }
     const lasting = slow.map((name, at) => guess(13 + at, '198.51.100.1', name));
-    await vi.waitFor(async () => expect(await counted(slow, () => '198.51.100.1')).toBe(2), { timeout: 20_000, interval: 5 });
+    await vi.waitFor(async () => expect(await counted(slow, () => '198.51.100.1')).toBe(2), {
+      timeout: 20_000,
+      interval: 5,
+    });
     const flood = Array.from({ length: 12 }, (_, at) => guess(at, `192.0.2.${80 + at}`));
     const newcomer = guess(12, '203.0.113.12');
     const known = own.visit(ready.url, {
-      form: { email: person.email, password: person.password }, headers: from(office),
+      form: { email: person.email, password: person.password },
+      headers: from(office),
     });
 
     expect(signedIn(await known)).toBe(true);
@@ -185,7 +210,11 @@ describe('more come than can be served', () => {
     expect(answers.filter(({ status }) => status === 400)).toHaveLength(12 - busy.length);
     expect((await Promise.all(lasting)).map(({ status }) => status)).toEqual([400, 400]);
     // Of those told to come back none had failed.
-    expect(await counted(agents.slice(0, 12).map((_, at) => `all-at-once-${at}`), (at) => `192.0.2.${80 + at}`))
-      .toBe(12 - busy.length);
+    expect(
+      await counted(
+        agents.slice(0, 12).map((_, at) => `all-at-once-${at}`),
+        (at) => `192.0.2.${80 + at}`,
+      ),
+    ).toBe(12 - busy.length);
   });
 });

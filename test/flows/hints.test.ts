@@ -19,14 +19,26 @@ const hints: Record<string, string> = {};
 
 beforeAll(async () => {
   server = await startSignet();
-  const { store: { accounts, clients, passwords } } = server;
+  const {
+    store: { accounts, clients, passwords },
+  } = server;
   const passwordHash = await passwords.hash(grace.password);
   await accounts.create({ email: grace.email, name: 'Grace', roles: [], passwordHash }, 'test');
   const redirect_uri = 'https://gone.example.com/cb';
-  await clients.register({
-    clientId: 'gone', name: 'Gone', type: 'spa', redirectUris: [redirect_uri], firstParty: true, access: {},
-    origins: [], postLogoutRedirectUris: [], refreshTokens: true,
-  } as never, 'test');
+  await clients.register(
+    {
+      clientId: 'gone',
+      name: 'Gone',
+      type: 'spa',
+      redirectUris: [redirect_uri],
+      firstParty: true,
+      access: {},
+      origins: [],
+      postLogoutRedirectUris: [],
+      refreshTokens: true,
+    } as never,
+    'test',
+  );
   const request = authorizationRequest(server.issuer, { client_id: 'gone', redirect_uri, scope: 'openid' });
   const code = (await authorize(new UserAgent(server.issuer), request.url)).get('code')!;
   const issued = await tokenRequest(server.issuer, redemption(request, code, redirect_uri), { clientId: 'gone' });
@@ -65,18 +77,30 @@ afterAll(() => server.close());
 const endSession = (parameters: Record<string, string>) => `/session/end?${new URLSearchParams(parameters)}`;
 
 async function silently(hint: string): Promise<URLSearchParams> {
-  const { headers } = await agent.request(authorizationRequest(server.issuer, {
-    prompt: 'none', id_token_hint: hint,
-  }).url);
+  const { headers } = await agent.request(
+    authorizationRequest(server.issuer, {
+      prompt: 'none',
+      id_token_hint: hint,
+    }).url,
+  );
   return new URL(headers.get('location')!).searchParams;
 }
 
 describe('a hint that cannot be verified', () => {
   const kinds = [
-    'for an application that is gone', 'under a key that was revoked', 'that is no token', 'that is empty',
-    'with another signature', 'without its signature', 'with other contents', 'whose audience is a list',
-    'whose audience is an object', 'whose audience has a null character', 'that is an access token',
-    'that is a refresh token', 'with white space',
+    'for an application that is gone',
+    'under a key that was revoked',
+    'that is no token',
+    'that is empty',
+    'with another signature',
+    'without its signature',
+    'with other contents',
+    'whose audience is a list',
+    'whose audience is an object',
+    'whose audience has a null character',
+    'that is an access token',
+    'that is a refresh token',
+    'with white space',
   ];
 
   test.each(kinds)('%s: the sign-out page, without a way back; and a silent sign-in by the session', async (kind) => {
@@ -121,7 +145,8 @@ describe('a hint that can be verified', () => {
     const { headers } = await agent.request(asked.url);
     expect(headers.get('location')).toMatch(/^\/sign-in\//);
     const { rows } = await server.store.db.query<{ payload: string }>(
-      `select payload from oidc_models where model = 'Interaction'`);
+      `select payload from oidc_models where model = 'Interaction'`,
+    );
     expect(rows.length).toBeGreaterThan(0);
     for (const { payload } of rows) expect(payload).not.toContain(other.slice(0, 60));
   });

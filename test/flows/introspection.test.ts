@@ -1,7 +1,7 @@
 import { createPrivateKey, generateKeyPairSync } from 'node:crypto';
 import { compactVerify, createRemoteJWKSet } from 'jose';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { hostileTokens, type HostileTokens } from '../support/hostile-tokens.ts';
+import { type HostileTokens, hostileTokens } from '../support/hostile-tokens.ts';
 import { declared, ordersApi, secret, spaOrigin, startSignet, stockApi, type TestServer } from '../support/signet.ts';
 import { statusBit } from '../support/status.ts';
 import { ageRotation } from '../support/stored.ts';
@@ -9,11 +9,15 @@ import { asClient, decode, signIn, tokenRequest } from '../support/user-agent.ts
 
 let server: TestServer;
 beforeAll(async () => {
-  server = await startSignet({ values: { applications: [
-    ...declared.applications,
-    { clientId: 'orders', name: 'Orders API', type: 'service', secret, introspects: [ordersApi] },
-    { clientId: 'stock', name: 'Stock API', type: 'service', secret, introspects: [stockApi] },
-  ] } });
+  server = await startSignet({
+    values: {
+      applications: [
+        ...declared.applications,
+        { clientId: 'orders', name: 'Orders API', type: 'service', secret, introspects: [ordersApi] },
+        { clientId: 'stock', name: 'Stock API', type: 'service', secret, introspects: [stockApi] },
+      ],
+    },
+  });
 });
 afterAll(() => server.close());
 
@@ -51,8 +55,11 @@ describe('introspection (RFC 7662)', () => {
   test('says of a good access token whose it is and what it allows', async () => {
     const { access_token: token } = await personsTokens();
     const { status, headers, body } = await introspect(token);
-    expect([status, headers.get('content-type'), headers.get('cache-control')])
-      .toEqual([200, 'application/json; charset=utf-8', 'no-store']);
+    expect([status, headers.get('content-type'), headers.get('cache-control')]).toEqual([
+      200,
+      'application/json; charset=utf-8',
+      'no-store',
+    ]);
     expect(body).toEqual({ ...decode(token).payload, active: true, token_type: 'Bearer' });
     expect(body).toMatchObject({ iss: server.issuer, sub: server.accountId, client_id: 'web' });
   });
@@ -61,8 +68,13 @@ describe('introspection (RFC 7662)', () => {
     const { refresh_token: token } = await personsTokens();
     const { body } = await introspect(token, 'web');
     expect(body).toEqual({
-      active: true, iss: server.issuer, sub: server.accountId, client_id: 'web', scope: expect.any(String),
-      iat: expect.any(Number), exp: expect.any(Number),
+      active: true,
+      iss: server.issuer,
+      sub: server.accountId,
+      client_id: 'web',
+      scope: expect.any(String),
+      iat: expect.any(Number),
+      exp: expect.any(Number),
     });
     const { body: next } = await refresh(token);
     // Until then it is answered again; and whoever stole it does not learn here when to ask for that.
@@ -97,7 +109,10 @@ describe('introspection (RFC 7662)', () => {
   test('answers with a signed token to whoever asks for one (RFC 9701)', async () => {
     const { access_token: token } = await personsTokens();
     const accept = { Accept: 'application/token-introspection+jwt' };
-    for (const [presented, active] of [[token, true], ['nonsense', false]] as const) {
+    for (const [presented, active] of [
+      [token, true],
+      ['nonsense', false],
+    ] as const) {
       const { headers, text } = await introspect(presented, 'orders', accept);
       expect(headers.get('content-type')).toBe('application/token-introspection+jwt');
       const keys = createRemoteJWKSet(new URL(`${server.issuer}/jwks`));
@@ -105,7 +120,9 @@ describe('introspection (RFC 7662)', () => {
       expect(protectedHeader).toMatchObject({ alg: 'RS256', typ: 'token-introspection+jwt' });
       // RFC 9701 §5: neither sub nor exp at the top, so that it cannot be taken for an access token.
       expect(JSON.parse(new TextDecoder().decode(payload))).toEqual({
-        iss: server.issuer, aud: 'orders', iat: expect.any(Number),
+        iss: server.issuer,
+        aud: 'orders',
+        iat: expect.any(Number),
         token_introspection: expect.objectContaining({ active }),
       });
       expect((await introspect(text)).body).toEqual({ active: false });
@@ -115,14 +132,18 @@ describe('introspection (RFC 7662)', () => {
   describe('tells an application of', () => {
     type Row = [what: string, who: string, make: () => Promise<string>, active: boolean];
     const rows: Row[] = [
-      ['a person\'s token for an API that it is', 'orders', async () => (await personsTokens()).access_token, true],
-      ['a service\'s token for an API that it is', 'orders', serviceToken, true],
-      ['a person\'s token that it got itself', 'web', async () => (await personsTokens()).access_token, true],
+      ["a person's token for an API that it is", 'orders', async () => (await personsTokens()).access_token, true],
+      ["a service's token for an API that it is", 'orders', serviceToken, true],
+      ["a person's token that it got itself", 'web', async () => (await personsTokens()).access_token, true],
       ['a token that it got for itself', 'service', serviceToken, true],
       ['no token for another API', 'stock', async () => (await personsTokens()).access_token, false],
       ['no token that another application got', 'third-party', async () => (await personsTokens()).access_token, false],
-      ['no refresh token of another application, not even the API', 'orders',
-        async () => (await personsTokens()).refresh_token, false],
+      [
+        'no refresh token of another application, not even the API',
+        'orders',
+        async () => (await personsTokens()).refresh_token,
+        false,
+      ],
       ['no ID token', 'web', async () => (await personsTokens()).id_token, false],
     ];
     test.each(rows)('%s (%s)', async (_what, who, make, active) => {
@@ -215,14 +236,22 @@ describe('tokens that somebody made to be believed', () => {
 
   /** The server's own key, and a good token: what a forger would give much for. */
   async function forgery(): Promise<HostileTokens> {
-    const { rows: [row] } = await server.store.db.query<{ kid: string; sealed_private: string }>(
-      'select kid, sealed_private from signing_keys where sealed_private is not null and activated_at is not null');
+    const {
+      rows: [row],
+    } = await server.store.db.query<{ kid: string; sealed_private: string }>(
+      'select kid, sealed_private from signing_keys where sealed_private is not null and activated_at is not null',
+    );
     const pkcs8 = server.store.seal.open(row!.sealed_private, `signing key ${row!.kid}`);
     const privateKey = createPrivateKey({ key: pkcs8, type: 'pkcs8', format: 'der' });
     const good = decode(await serviceToken()).payload;
     return hostileTokens({
-      issuer: server.issuer, audience: ordersApi, kid: row!.kid, privateKey, strangersKey,
-      claims: () => ({ ...good }), trapUrl: 'http://127.0.0.1:9/trap',
+      issuer: server.issuer,
+      audience: ordersApi,
+      kid: row!.kid,
+      privateKey,
+      strangersKey,
+      claims: () => ({ ...good }),
+      trapUrl: 'http://127.0.0.1:9/trap',
     });
   }
 

@@ -3,11 +3,20 @@ import { createVerifier } from '../../src/verifier/index.ts';
 import { revokeActiveKey, rotateKeys } from '../support/rotation.ts';
 import { ordersApi, person, startSignet, type TestServer } from '../support/signet.ts';
 import {
-  asClient, askUserinfo, authorizationRequest, decode, redemption, signIn, tokenRequest, UserAgent,
+  asClient,
+  askUserinfo,
+  authorizationRequest,
+  decode,
+  redemption,
+  signIn,
+  tokenRequest,
+  UserAgent,
 } from '../support/user-agent.ts';
 
 let server: TestServer;
-beforeAll(async () => { server = await startSignet(); });
+beforeAll(async () => {
+  server = await startSignet();
+});
 afterAll(() => server.close());
 
 const refresh = (refreshToken: string) =>
@@ -69,7 +78,9 @@ describe('while the signing key changes', () => {
   test('requests in flight meet one key or the other, and no error', async () => {
     const ask = () => tokenRequest(server.issuer, { grant_type: 'client_credentials' }, asClient('service'));
     let changed = false;
-    const rotated = rotateKeys(server).finally(() => { changed = true; });
+    const rotated = rotateKeys(server).finally(() => {
+      changed = true;
+    });
     const statuses = new Set<number>();
     while (!changed) for (const { status } of await Promise.all([ask(), ask(), ask()])) statuses.add(status);
     await rotated;

@@ -8,7 +8,9 @@ import { callback, ordersApi, secret, startSignet, type TestServer } from '../su
 import { authorize, UserAgent } from '../support/user-agent.ts';
 
 let server: TestServer;
-beforeAll(async () => { server = await startSignet(); });
+beforeAll(async () => {
+  server = await startSignet();
+});
 afterAll(() => server.close());
 
 /** The person's part: follows the link, signs in, and comes back to the application. */
@@ -39,15 +41,27 @@ describe('openid-client', () => {
     const expectedState = client.randomState();
     const expectedNonce = client.randomNonce();
     const link = client.buildAuthorizationUrl(config, {
-      redirect_uri: callback, scope: 'openid email profile', state: expectedState, nonce: expectedNonce,
-      code_challenge: await client.calculatePKCECodeChallenge(pkceCodeVerifier), code_challenge_method: 'S256',
+      redirect_uri: callback,
+      scope: 'openid email profile',
+      state: expectedState,
+      nonce: expectedNonce,
+      code_challenge: await client.calculatePKCECodeChallenge(pkceCodeVerifier),
+      code_challenge_method: 'S256',
     });
 
-    const tokens = await client.authorizationCodeGrant(config, await browse(link),
-      { pkceCodeVerifier, expectedState, expectedNonce, idTokenExpected: true });
+    const tokens = await client.authorizationCodeGrant(config, await browse(link), {
+      pkceCodeVerifier,
+      expectedState,
+      expectedNonce,
+      idTokenExpected: true,
+    });
     noteTokens(tokens);
-    expect(tokens.claims())
-      .toMatchObject({ iss: server.issuer, aud: clientId, sub: server.accountId, email: 'ada@example.com' });
+    expect(tokens.claims()).toMatchObject({
+      iss: server.issuer,
+      aud: clientId,
+      sub: server.accountId,
+      email: 'ada@example.com',
+    });
 
     const info = await client.fetchUserInfo(config, tokens.access_token, server.accountId);
     expect(info).toMatchObject({ name: 'Ada', email: 'ada@example.com' });
@@ -62,8 +76,12 @@ describe('openid-client', () => {
     const config = await discover('spa', client.None());
     const pkceCodeVerifier = client.randomPKCECodeVerifier();
     const link = client.buildAuthorizationUrl(config, {
-      redirect_uri: callback, scope: 'openid orders:read', resource: ordersApi, max_age: '600',
-      code_challenge: await client.calculatePKCECodeChallenge(pkceCodeVerifier), code_challenge_method: 'S256',
+      redirect_uri: callback,
+      scope: 'openid orders:read',
+      resource: ordersApi,
+      max_age: '600',
+      code_challenge: await client.calculatePKCECodeChallenge(pkceCodeVerifier),
+      code_challenge_method: 'S256',
     });
     const tokens = await client.authorizationCodeGrant(config, await browse(link), { pkceCodeVerifier, maxAge: 600 });
     noteTokens(tokens);
@@ -87,12 +105,16 @@ describe('openid-client', () => {
     const config = await discover('spa', client.None());
     const pkceCodeVerifier = client.randomPKCECodeVerifier();
     const link = client.buildAuthorizationUrl(config, {
-      redirect_uri: callback, scope: 'openid', prompt: 'none',
-      code_challenge: await client.calculatePKCECodeChallenge(pkceCodeVerifier), code_challenge_method: 'S256',
+      redirect_uri: callback,
+      scope: 'openid',
+      prompt: 'none',
+      code_challenge: await client.calculatePKCECodeChallenge(pkceCodeVerifier),
+      code_challenge_method: 'S256',
     });
     const back = await browse(link);
-    await expect(client.authorizationCodeGrant(config, back, { pkceCodeVerifier }))
-      .rejects.toMatchObject({ error: 'login_required' });
+    await expect(client.authorizationCodeGrant(config, back, { pkceCodeVerifier })).rejects.toMatchObject({
+      error: 'login_required',
+    });
   });
 });
 
@@ -115,25 +137,47 @@ describe('oauth4webapi', () => {
     const nonce = oauth.generateRandomNonce();
     const link = new URL(as.authorization_endpoint!);
     link.search = new URLSearchParams({
-      client_id: clientId, redirect_uri: callback, response_type: 'code', scope: 'openid email', state, nonce,
-      code_challenge: await oauth.calculatePKCECodeChallenge(verifier), code_challenge_method: 'S256',
+      client_id: clientId,
+      redirect_uri: callback,
+      response_type: 'code',
+      scope: 'openid email',
+      state,
+      nonce,
+      code_challenge: await oauth.calculatePKCECodeChallenge(verifier),
+      code_challenge_method: 'S256',
     }).toString();
 
     const parameters = oauth.validateAuthResponse(as, application, await browse(link), state);
     const response = await oauth.authorizationCodeGrantRequest(
-      as, application, authentication, parameters, callback, verifier, insecure);
-    const tokens = await oauth.processAuthorizationCodeResponse(
-      as, application, response, { expectedNonce: nonce, requireIdToken: true });
+      as,
+      application,
+      authentication,
+      parameters,
+      callback,
+      verifier,
+      insecure,
+    );
+    const tokens = await oauth.processAuthorizationCodeResponse(as, application, response, {
+      expectedNonce: nonce,
+      requireIdToken: true,
+    });
     noteTokens(tokens);
     await oauth.validateApplicationLevelSignature(as, response, insecure);
     expect(oauth.getValidatedIdTokenClaims(tokens)).toMatchObject({ sub: server.accountId, email: 'ada@example.com' });
 
-    const info = await oauth.processUserInfoResponse(as, application, server.accountId,
-      await oauth.userInfoRequest(as, application, tokens.access_token, insecure));
+    const info = await oauth.processUserInfoResponse(
+      as,
+      application,
+      server.accountId,
+      await oauth.userInfoRequest(as, application, tokens.access_token, insecure),
+    );
     expect(info.email).toBe('ada@example.com');
 
-    const refreshed = await oauth.processRefreshTokenResponse(as, application,
-      await oauth.refreshTokenGrantRequest(as, application, authentication, tokens.refresh_token!, insecure));
+    const refreshed = await oauth.processRefreshTokenResponse(
+      as,
+      application,
+      await oauth.refreshTokenGrantRequest(as, application, authentication, tokens.refresh_token!, insecure),
+    );
     noteTokens(refreshed);
     expect(refreshed.refresh_token).not.toBe(tokens.refresh_token);
   });
@@ -142,7 +186,12 @@ describe('oauth4webapi', () => {
     const as = await discover('oauth2');
     const service: oauth.Client = { client_id: 'service' };
     const response = await oauth.clientCredentialsGrantRequest(
-      as, service, oauth.ClientSecretBasic(secret), { resource: ordersApi }, insecure);
+      as,
+      service,
+      oauth.ClientSecretBasic(secret),
+      { resource: ordersApi },
+      insecure,
+    );
     const tokens = await oauth.processClientCredentialsResponse(as, service, response);
     noteTokens(tokens);
     const request = new Request(`${ordersApi}/orders`, { headers: { Authorization: `Bearer ${tokens.access_token}` } });

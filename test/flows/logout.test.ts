@@ -7,7 +7,9 @@ import { textOf } from '../web/html.ts';
 const after = 'https://app.example.com/';
 
 let server: TestServer;
-beforeAll(async () => { server = await startSignet(); });
+beforeAll(async () => {
+  server = await startSignet();
+});
 afterAll(() => server.close());
 
 const endSession = (parameters: Record<string, string> = {}) => `/session/end?${new URLSearchParams(parameters)}`;
@@ -31,7 +33,8 @@ describe('an application signs a person out (OpenID Connect RP-Initiated Logout)
     expect(agent.cookie('session')).toBeUndefined();
     expect(await refresh(others.refresh_token, 'web')).toMatchObject({ status: 400 });
     const { accountId: subject } = server;
-    await expect.poll(async () => (await server.store.audit.list({ subject })).map(({ event }) => event), { timeout: 10_000 })
+    await expect
+      .poll(async () => (await server.store.audit.list({ subject })).map(({ event }) => event), { timeout: 10_000 })
       .toContain('session.ended');
     expect(await isSignedIn(agent)).toBe(false);
     expect(await refresh(tokens.refresh_token)).toMatchObject({ status: 400, body: { error: 'invalid_grant' } });
@@ -41,31 +44,48 @@ describe('an application signs a person out (OpenID Connect RP-Initiated Logout)
   test.each([
     ['without a hint', 'spa', () => undefined],
     ['with a hint of another session of the same person', 'spa', async () => (await signIn(server.issuer)).tokens],
-    ['with a hint of the session that was here before', 'spa', async (agent: UserAgent) => {
-      const { tokens } = await signIn(server.issuer, { agent });
-      await agent.submit(await agent.visit(endSession()), { logout: 'yes' });
-      await signIn(server.issuer, { agent });
-      return tokens;
-    }],
-    ['by an application of somebody else', 'third-party', async (agent: UserAgent) => (await signIn(server.issuer, {
-      agent, clientId: 'third-party', parameters: { redirect_uri: 'https://reports.example.net/cb', scope: 'openid' },
-    })).tokens],
+    [
+      'with a hint of the session that was here before',
+      'spa',
+      async (agent: UserAgent) => {
+        const { tokens } = await signIn(server.issuer, { agent });
+        await agent.submit(await agent.visit(endSession()), { logout: 'yes' });
+        await signIn(server.issuer, { agent });
+        return tokens;
+      },
+    ],
+    [
+      'by an application of somebody else',
+      'third-party',
+      async (agent: UserAgent) =>
+        (
+          await signIn(server.issuer, {
+            agent,
+            clientId: 'third-party',
+            parameters: { redirect_uri: 'https://reports.example.net/cb', scope: 'openid' },
+          })
+        ).tokens,
+    ],
   ])('%s: the person is asked', async (_how, clientId, hintFor) => {
     const { agent } = await signIn(server.issuer);
     const tokens = await hintFor(agent);
-    const page = await agent.request(endSession(
-      tokens ? { id_token_hint: tokens.id_token } : { client_id: clientId, post_logout_redirect_uri: after }));
+    const page = await agent.request(
+      endSession(
+        tokens ? { id_token_hint: tokens.id_token } : { client_id: clientId, post_logout_redirect_uri: after },
+      ),
+    );
     expect([page.status, page.body]).toEqual([200, expect.stringContaining('Sign out?</h1>')]);
     expect(await isSignedIn(agent)).toBe(true);
   });
 
-  test.each([
-    ['a browser that only fetches ahead', { 'Sec-Purpose': 'prefetch;prerender' }],
-  ])('is not ended by %s', async (_who, headers) => {
-    const { agent, tokens } = await signIn(server.issuer);
-    await agent.request(endSession({ id_token_hint: tokens.id_token }), { headers });
-    expect(await isSignedIn(agent)).toBe(true);
-  });
+  test.each([['a browser that only fetches ahead', { 'Sec-Purpose': 'prefetch;prerender' }]])(
+    'is not ended by %s',
+    async (_who, headers) => {
+      const { agent, tokens } = await signIn(server.issuer);
+      await agent.request(endSession({ id_token_hint: tokens.id_token }), { headers });
+      expect(await isSignedIn(agent)).toBe(true);
+    },
+  );
 
   test('and the person confirms, is signed out, and comes back with the state', async () => {
     const { agent, tokens } = await signIn(server.issuer);
@@ -84,8 +104,10 @@ describe('an application signs a person out (OpenID Connect RP-Initiated Logout)
     const { agent } = await signIn(server.issuer);
     const page = await agent.visit(endSession());
     const before = [...agent.cookies].map(([name, value]) => `${name}=${value}`).join('; ');
-    const tab = () => new UserAgent(server.issuer)
-      .request(authorizationRequest(server.issuer, { prompt: 'none' }).url, { headers: { Cookie: before } });
+    const tab = () =>
+      new UserAgent(server.issuer).request(authorizationRequest(server.issuer, { prompt: 'none' }).url, {
+        headers: { Cookie: before },
+      });
     await Promise.all([tab(), tab(), agent.submit(page, { logout: 'yes' }), tab(), tab()]);
     const { headers } = await tab();
     expect(new URL(headers.get('location')!).searchParams.get('error')).toBe('login_required');
@@ -101,8 +123,10 @@ describe('an application signs a person out (OpenID Connect RP-Initiated Logout)
   test('and without an address to return to, the person sees that it is done', async () => {
     const { agent, tokens } = await signIn(server.issuer);
     const done = await agent.visit(endSession({ id_token_hint: tokens.id_token }));
-    expect([done.status, done.body]).toEqual([200, expect.stringMatching(
-      /<h1>You are signed out<\/h1>.*Your session with <b>Orders<\/b> has ended/s)]);
+    expect([done.status, done.body]).toEqual([
+      200,
+      expect.stringMatching(/<h1>You are signed out<\/h1>.*Your session with <b>Orders<\/b> has ended/s),
+    ]);
     expect(new URL(done.url).origin).toBe(server.issuer);
     expect(await isSignedIn(agent)).toBe(false);
   });
@@ -145,7 +169,8 @@ describe('a sign-out that nobody asked for', () => {
     expect(await isSignedIn(agent)).toBe(true);
     const { accountId: subject } = server;
     const refused = () => server.store.audit.list({ event: 'session.end_refused', subject });
-    await expect.poll(async () => (await refused()).map(({ detail }) => detail.description), { timeout: 10_000 })
+    await expect
+      .poll(async () => (await refused()).map(({ detail }) => detail.description), { timeout: 10_000 })
       .toContain('xsrf token invalid');
   });
 
@@ -166,7 +191,8 @@ describe('a sign-out that nobody asked for', () => {
     // Not at the application's page for whoever is signed out.
     const stayed = await agent.submit(page, {});
     expect(stayed.body).toMatch(
-      /<h1>You are still signed in<\/h1>.*ada@example\.com.*Your session with <b>Orders<\/b> has ended/s);
+      /<h1>You are still signed in<\/h1>.*ada@example\.com.*Your session with <b>Orders<\/b> has ended/s,
+    );
     expect(await refresh(tokens.refresh_token)).toMatchObject({ status: 400 });
     expect(await refresh(others.refresh_token, 'web')).toMatchObject({ status: 200 });
     expect(await isSignedIn(agent)).toBe(true);
@@ -187,7 +213,7 @@ describe('a sign-out that no application asked for', () => {
 
 describe('a sign-out that is not in order is answered by an error page', () => {
   test.each([
-    ['a client_id other than the hint\'s', { client_id: 'web' }],
+    ["a client_id other than the hint's", { client_id: 'web' }],
     ['an unknown application', { client_id: 'nobody', id_token_hint: '' }],
     ['an address that is not registered', { post_logout_redirect_uri: 'https://attacker.example/' }],
     ['an address registered for sign-in only', { post_logout_redirect_uri: 'https://app.example.com/callback' }],
@@ -201,8 +227,11 @@ describe('a sign-out that is not in order is answered by an error page', () => {
   });
 
   test.each([
-    ['an address that is not registered', 'This sign-out was stopped to protect you',
-      { post_logout_redirect_uri: 'https://attacker.example/' }],
+    [
+      'an address that is not registered',
+      'This sign-out was stopped to protect you',
+      { post_logout_redirect_uri: 'https://attacker.example/' },
+    ],
     ['an unknown application', 'This sign-out did not work', { client_id: 'nobody' }],
   ])('in sentences for people, and a way to sign out all the same: %s', async (_name, title, wrong) => {
     const { agent } = await signIn(server.issuer);

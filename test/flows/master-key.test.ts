@@ -6,16 +6,22 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { startEntraSim } from '../../entra-sim/index.ts';
 import { createVerifier } from '../../src/verifier/index.ts';
 import { openTerminal, type Terminal } from '../cli/terminal.ts';
-import { startEntraSim } from '../../entra-sim/index.ts';
 import { startEntraWorld } from '../support/entra.ts';
 import { freePort } from '../support/ports.ts';
 import { nextKey, rotateKeys } from '../support/rotation.ts';
 import { ordersApi, person, startSignet, type TestServer } from '../support/signet.ts';
 import { ageRotation } from '../support/stored.ts';
 import {
-  asClient, authorizationRequest, decode, redemption, signIn, tokenRequest, UserAgent,
+  asClient,
+  authorizationRequest,
+  decode,
+  redemption,
+  signIn,
+  tokenRequest,
+  UserAgent,
 } from '../support/user-agent.ts';
 
 const guide = await readFile(new URL('../../docs/keys.md', import.meta.url), 'utf8');
@@ -41,8 +47,11 @@ async function start(keys: Record<string, unknown> = {}): Promise<TestServer> {
 
 /** The commands in the first shell block after `heading`, without their remarks. */
 function commandsUnder(heading: string): string[] {
-  const [, block] = /```sh\n([^]+?)```/.exec(guide.slice(guide.indexOf(heading)))!;
-  return block!.split('\n').map((line) => line.replace(/\s+# .*/, '')).filter((line) => line !== '');
+  const [, block] = /```sh\n([\s\S]+?)```/.exec(guide.slice(guide.indexOf(heading)))!;
+  return block!
+    .split('\n')
+    .map((line) => line.replace(/\s+# .*/, ''))
+    .filter((line) => line !== '');
 }
 
 /** What a shell makes of words and quotes. */
@@ -85,7 +94,8 @@ describe('the master key is moved', () => {
     const { body: again } = await refresh(meanwhile, renewed.refresh_token);
     await ageRotation(meanwhile.store.db, renewed.refresh_token, -3600);
     const { exitCode, out } = await terminal.signet('keys rekey', {
-      env: { SIGNET_KEYS_MASTER_KEY_FILE: newer, SIGNET_KEYS_PREVIOUS_MASTER_KEY_FILE: older } });
+      env: { SIGNET_KEYS_MASTER_KEY_FILE: newer, SIGNET_KEYS_PREVIOUS_MASTER_KEY_FILE: older },
+    });
     expect([exitCode, out]).toEqual([0, expect.stringMatching(/^2 keys are sealed anew; when every server /)]);
     await meanwhile.close();
 
@@ -105,11 +115,20 @@ describe('the master key is moved', () => {
     await (await start()).close();
     await inShell('sh', ['-c', makeNew], { cwd: directory });
     const first = await start({ masterKeyFile: older, previousMasterKeyFile: newer });
-    const second = await startSignet({ directory, values: {
-      issuer: first.issuer, listen: { port: await freePort(), host: '127.0.0.1' }, keys: both } });
+    const second = await startSignet({
+      directory,
+      values: {
+        issuer: first.issuer,
+        listen: { port: await freePort(), host: '127.0.0.1' },
+        keys: both,
+      },
+    });
     onTestFinished(() => second.close());
 
-    for (const [here, there] of [[first, second], [second, first]] as const) {
+    for (const [here, there] of [
+      [first, second],
+      [second, first],
+    ] as const) {
       const agent = new UserAgent(first.issuer, here.url);
       const request = authorizationRequest(first.issuer);
       const page = await agent.visit(request.url);
@@ -152,19 +171,25 @@ describe('the master key is lost', () => {
       return Object.fromEntries(keys.map(({ kid, state }: any) => [kid, state]));
     };
     await expect(start()).rejects.toMatchObject({
-      code: 'master_key_missing', hint: expect.stringContaining('(umask 077; openssl rand -base64 32 > '),
+      code: 'master_key_missing',
+      hint: expect.stringContaining('(umask 077; openssl rand -base64 32 > '),
     });
     await inShell('sh', ['-c', makeOne!], { cwd: directory });
     const untouched = [await states(), await trail()];
     await expect(start()).rejects.toMatchObject({
-      code: 'master_key_wrong', hint: expect.stringContaining(giveUp!.replace('<kid>', lost)),
+      code: 'master_key_wrong',
+      hint: expect.stringContaining(giveUp!.replace('<kid>', lost)),
     });
     expect([await states(), await trail()]).toEqual(untouched);
 
     const said = await terminal.signet(wordsOf(giveUp!.replace('<kid>', lost)).slice(1));
     expect({ exitCode: said.exitCode, err: said.err }).toEqual({ exitCode: 0, err: '' });
-    expect(said.out).toMatch(new RegExp(`^key ${lost} is retired: what it signed is still accepted; [\\w-]{43} signs\n`
-      + 'The prepared key [\\w-]{43} does not open under this master key, and is revoked as well\\.\n'));
+    expect(said.out).toMatch(
+      new RegExp(
+        `^key ${lost} is retired: what it signed is still accepted; [\\w-]{43} signs\n` +
+          'The prepared key [\\w-]{43} does not open under this master key, and is revoked as well\\.\n',
+      ),
+    );
 
     const after = await start();
     const verifier = createVerifier({ issuer: after.issuer, audience: ordersApi });
@@ -207,8 +232,11 @@ describe('the master key is lost', () => {
     await inShell('sh', ['-c', makeOne!], { cwd: directory });
     const revoke = ['keys', 'revoke', prepared!, '--force', '--reason', 'lost'];
     const { exitCode, out } = await terminal.signet(revoke);
-    expect([exitCode, out]).toEqual([0, `key ${prepared} is revoked. Nothing signs: the master key does not open the `
-      + `active key. Give that up as well:\nsignet keys retire ${active} --force --reason "…"\n`]);
+    expect([exitCode, out]).toEqual([
+      0,
+      `key ${prepared} is revoked. Nothing signs: the master key does not open the ` +
+        `active key. Give that up as well:\nsignet keys retire ${active} --force --reason "…"\n`,
+    ]);
     await terminal.signet(wordsOf(giveUp!.replace('<kid>', active!)).slice(1));
     await start();
   });

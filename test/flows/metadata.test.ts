@@ -8,7 +8,9 @@ import { asClient, authorizationRequest, signIn, tokenRequest, UserAgent } from 
 const discoveryPaths = ['/.well-known/openid-configuration', '/.well-known/oauth-authorization-server'];
 
 let server: TestServer;
-beforeAll(async () => { server = await startSignet(); });
+beforeAll(async () => {
+  server = await startSignet();
+});
 afterAll(() => server.close());
 
 describe('what the issuer publishes', () => {
@@ -20,7 +22,7 @@ describe('what the issuer publishes', () => {
   });
 
   test('the JWKS holds public halves, each with kid, alg and use, and nothing more', async () => {
-    const { keys } = await (await fetch(`${server.issuer}/jwks`)).json() as { keys: Array<Record<string, string>> };
+    const { keys } = (await (await fetch(`${server.issuer}/jwks`)).json()) as { keys: Array<Record<string, string>> };
     expect(keys.length).toBeGreaterThan(0);
     for (const key of keys) {
       expect(Object.keys(key).sort()).toEqual(['alg', 'e', 'kid', 'kty', 'n', 'use']);
@@ -65,8 +67,12 @@ describe('pages of other origins (CORS)', () => {
 
   test('get tokens and userinfo only where an application declares their origin', async () => {
     const { tokens } = await signIn(server.issuer);
-    const refresh = (origin: string) => tokenRequest(server.issuer,
-      { grant_type: 'refresh_token', refresh_token: tokens.refresh_token }, { headers: { Origin: origin } });
+    const refresh = (origin: string) =>
+      tokenRequest(
+        server.issuer,
+        { grant_type: 'refresh_token', refresh_token: tokens.refresh_token },
+        { headers: { Origin: origin } },
+      );
     const similar = ['http://app.example.com', `${spaOrigin}:8443`, `${spaOrigin}.attacker.example`];
     for (const origin of [foreign, 'null', ...similar]) {
       const refused = await refresh(origin);
@@ -75,17 +81,19 @@ describe('pages of other origins (CORS)', () => {
     const good = await refresh(spaOrigin);
     expect([good.status, good.headers.get('access-control-allow-origin')]).toEqual([200, spaOrigin]);
 
-    const userinfo = (origin: string) => fetch(`${server.issuer}/me`,
-      { headers: { Origin: origin, Authorization: `Bearer ${tokens.access_token}` } });
+    const userinfo = (origin: string) =>
+      fetch(`${server.issuer}/me`, { headers: { Origin: origin, Authorization: `Bearer ${tokens.access_token}` } });
     expect((await userinfo(foreign)).headers.get('access-control-allow-origin')).toBeNull();
     expect((await userinfo(spaOrigin)).headers.get('access-control-allow-origin')).toBe(spaOrigin);
   });
 
   test('cannot use the origin of one application with another one', async () => {
     const { tokens } = await signIn(server.issuer, { clientId: 'web', parameters: { resource: ordersApi } });
-    const refused = await tokenRequest(server.issuer,
+    const refused = await tokenRequest(
+      server.issuer,
       { grant_type: 'refresh_token', refresh_token: tokens.refresh_token },
-      { ...asClient('web'), headers: { Origin: spaOrigin } });
+      { ...asClient('web'), headers: { Origin: spaOrigin } },
+    );
     expect([refused.status, refused.headers.get('access-control-allow-origin')]).toEqual([400, null]);
   });
 
@@ -148,8 +156,8 @@ describe.skipIf(!engines.includes(postgres))('while the database is away', () =>
     const url = await postgres.freshUrl();
     const orphan = await startSignet({ database: url });
     const agent = new UserAgent(orphan.issuer);
-    const published = () => Promise.all(['/jwks', ...discoveryPaths].map(async (path) =>
-      (await fetch(orphan.issuer + path)).text()));
+    const published = () =>
+      Promise.all(['/jwks', ...discoveryPaths].map(async (path) => (await fetch(orphan.issuer + path)).text()));
     const before = await published();
 
     const admin = await openDatabase(new URL('/postgres', url).href);

@@ -2,7 +2,7 @@
 // request is read, and nothing further in has to know.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startAdministration, type AdminServer } from '../support/admin.ts';
+import { type AdminServer, startAdministration } from '../support/admin.ts';
 import { engines } from '../support/engines.ts';
 import { secret } from '../support/signet.ts';
 import { authorizationRequest, UserAgent } from '../support/user-agent.ts';
@@ -14,19 +14,29 @@ describe.each(engines)('a NUL anywhere is the asker’s mistake, on $name', ({ f
   });
   afterAll(() => server.close());
 
-  const ask = (path: string, body?: string, headers: Record<string, string> = {}) => fetch(server.issuer + path, {
-    redirect: 'manual',
-    ...(body !== undefined && { method: 'POST', body }),
-    headers: { Accept: 'application/json', 'Content-Type': 'application/x-www-form-urlencoded', ...headers },
-  });
+  const ask = (path: string, body?: string, headers: Record<string, string> = {}) =>
+    fetch(server.issuer + path, {
+      redirect: 'manual',
+      ...(body !== undefined && { method: 'POST', body }),
+      headers: { Accept: 'application/json', 'Content-Type': 'application/x-www-form-urlencoded', ...headers },
+    });
   const errorIn = async (answer: Response) => ((await answer.json()) as { error: string }).error;
   const basic = (clientId: string) => ({ Authorization: `Basic ${Buffer.from(`${clientId}:x`).toString('base64')}` });
   const refresh = (values: string) => `grant_type=refresh_token&client_id=spa&${values}`;
 
   test.each([
-    '/auth?client_id=%00', '/auth?client_id=spa&state=%00', '/auth/%00', '/session/end?client_id=%00',
-    '/session/end/success?client_id=%00', '/sign-in/%00', '/sign-in/entra/callback?state=%00', '/assets/%00', '/%00',
-    '/admin/api/v1/accounts/%00/grants', '/status-lists/%00', '/token?%00',
+    '/auth?client_id=%00',
+    '/auth?client_id=spa&state=%00',
+    '/auth/%00',
+    '/session/end?client_id=%00',
+    '/session/end/success?client_id=%00',
+    '/sign-in/%00',
+    '/sign-in/entra/callback?state=%00',
+    '/assets/%00',
+    '/%00',
+    '/admin/api/v1/accounts/%00/grants',
+    '/status-lists/%00',
+    '/token?%00',
   ])('in the address: %s', async (path) => {
     const answer = await ask(path);
     expect([answer.status, await errorIn(answer)]).toEqual([400, 'invalid_request']);
@@ -34,10 +44,15 @@ describe.each(engines)('a NUL anywhere is the asker’s mistake, on $name', ({ f
 
   test.each([
     ['/token', 'grant_type=client_credentials&client_id=%00&client_secret=a'],
-    ['/token', refresh('refresh_token=%00')], ['/token', refresh('refresh_token=a&scope=a%00b')],
-    ['/token', refresh('refresh_token=a&resource=a&resource=%00')], ['/token', `${refresh('refresh_token=a')}&a%00b=c`],
-    ['/token/introspection', 'client_id=%00&client_secret=a&token=b'], ['/token/revocation', 'client_id=spa&token=%00'],
-    ['/session/end', 'client_id=%00'], ['/auth', 'client_id=%00'], ['/auth', 'client_id=spa&state=%00'],
+    ['/token', refresh('refresh_token=%00')],
+    ['/token', refresh('refresh_token=a&scope=a%00b')],
+    ['/token', refresh('refresh_token=a&resource=a&resource=%00')],
+    ['/token', `${refresh('refresh_token=a')}&a%00b=c`],
+    ['/token/introspection', 'client_id=%00&client_secret=a&token=b'],
+    ['/token/revocation', 'client_id=spa&token=%00'],
+    ['/session/end', 'client_id=%00'],
+    ['/auth', 'client_id=%00'],
+    ['/auth', 'client_id=spa&state=%00'],
   ])('in a form: %s %s', async (path, form) => {
     const answer = await ask(path, form);
     const asked = answer.status === 303 ? await ask(answer.headers.get('location')!) : answer;
@@ -56,7 +71,9 @@ describe.each(engines)('a NUL anywhere is the asker’s mistake, on $name', ({ f
     const agent = new UserAgent(server.issuer);
     const page = await agent.visit(authorizationRequest(server.issuer).url);
     const forms: Record<string, string>[] = [
-      { email: 'a\0b@example.com', password: 'x' }, { email: 'a@example.com', password: '\0' }, { 'a\0': 'b' },
+      { email: 'a\0b@example.com', password: 'x' },
+      { email: 'a@example.com', password: '\0' },
+      { 'a\0': 'b' },
     ];
     for (const form of forms) {
       const answer = await agent.submit(page, form);

@@ -7,7 +7,9 @@ import { person, startSignet, type TestServer } from '../support/signet.ts';
 import { signIn, UserAgent } from '../support/user-agent.ts';
 
 let servers: TestServer[];
-beforeAll(async () => { servers = await Promise.all([startSignet(), startSignet()]); });
+beforeAll(async () => {
+  servers = await Promise.all([startSignet(), startSignet()]);
+});
 afterAll(() => Promise.all(servers.map((server) => server.close())));
 
 /** One browser, as each of the servers meets it. */
@@ -40,10 +42,12 @@ describe('one browser at two servers on one host', () => {
   });
 
   test('has no cookie of one that bears the name of one of the other', async () => {
-    const names = await Promise.all(servers.map(async ({ issuer }) => {
-      const { agent } = await signIn(issuer);
-      return [...agent.cookies.keys()];
-    }));
+    const names = await Promise.all(
+      servers.map(async ({ issuer }) => {
+        const { agent } = await signIn(issuer);
+        return [...agent.cookies.keys()];
+      }),
+    );
     const [mine, theirs] = names as [string[], string[]];
     expect(mine.length).toBeGreaterThan(3);
     expect(mine.filter((name) => theirs.includes(name))).toEqual([]);

@@ -9,7 +9,9 @@ const isAsked = ({ body }: { body: string }) => body.includes('name="password"')
 
 describe.each(engines)('a sign-in that was proved, on $name', (engine) => {
   let server: TestServer;
-  beforeAll(async () => { server = await startSignet({ database: await engine.freshUrl() }); });
+  beforeAll(async () => {
+    server = await startSignet({ database: await engine.freshUrl() });
+  });
   afterAll(() => server.close());
 
   /** Where the browser of a person goes next, once their password was right. */
@@ -23,14 +25,20 @@ describe.each(engines)('a sign-in that was proved, on $name', (engine) => {
 
   test.each<[cause: string, act: (id: string) => Promise<unknown>]>([
     ['a person was signed out everywhere', (id) => server.store.accounts.signOut(id, 'test')],
-    ['they were disabled and enabled', async (id) => {
-      await server.store.accounts.setDisabled(id, true, 'test');
-      await server.store.accounts.setDisabled(id, false, 'test');
-    }],
-    ['they got a new password', async (id) => {
-      const { passwordHash } = (await server.store.accounts.find(id))!;
-      await server.store.accounts.setPassword(id, passwordHash!, { mustChange: false, actor: 'test' });
-    }],
+    [
+      'they were disabled and enabled',
+      async (id) => {
+        await server.store.accounts.setDisabled(id, true, 'test');
+        await server.store.accounts.setDisabled(id, false, 'test');
+      },
+    ],
+    [
+      'they got a new password',
+      async (id) => {
+        const { passwordHash } = (await server.store.accounts.find(id))!;
+        await server.store.accounts.setPassword(id, passwordHash!, { mustChange: false, actor: 'test' });
+      },
+    ],
   ])('before %s ends nowhere', async (_cause, act) => {
     const { agent, next } = await parked();
     await act(server.accountId);
@@ -61,8 +69,7 @@ test('who gets a new password is signed out everywhere, whoever sets it', async 
   const server = await startSignet();
   onTestFinished(() => server.close());
   const { accounts, passwords, audit } = server.store;
-  const refresh = (token: string) =>
-    tokenRequest(server.issuer, { grant_type: 'refresh_token', refresh_token: token });
+  const refresh = (token: string) => tokenRequest(server.issuer, { grant_type: 'refresh_token', refresh_token: token });
 
   const before = await signIn(server.issuer);
   const oneTime = await passwords.hash('good for one use');
@@ -78,15 +85,20 @@ test('who gets a new password is signed out everywhere, whoever sets it', async 
   const thief = new UserAgent(server.issuer);
   const stolen = authorizationRequest(server.issuer);
   const entered = await thief.submit(await thief.visit(stolen.url), { ...person, password: 'good for one use' });
-  const { body } = await tokenRequest(server.issuer,
-    redemption(stolen, new URL(entered.url).searchParams.get('code')!));
+  const { body } = await tokenRequest(
+    server.issuer,
+    redemption(stolen, new URL(entered.url).searchParams.get('code')!),
+  );
   const chosen = await choosing.submit(page, { new_password: person.password, new_password_again: person.password });
   const own = await tokenRequest(server.issuer, redemption(request, new URL(chosen.url).searchParams.get('code')!));
   expect(decode(own.body.access_token).payload.sub).toBe(server.accountId);
   expect((await refresh(own.body.refresh_token)).status).toBe(200);
   expect((await refresh(body.refresh_token)).body.error).toBe('invalid_grant');
   expect(isAsked(await thief.visit(authorizationRequest(server.issuer).url))).toBe(true);
-  await vi.waitFor(async () => expect(await audit.list({ event: 'account.password_set' })).toMatchObject([
-    { actor: server.accountId, detail: { grantsEnded: 1 } }, { actor: 'admin', detail: { grantsEnded: 1 } },
-  ]));
+  await vi.waitFor(async () =>
+    expect(await audit.list({ event: 'account.password_set' })).toMatchObject([
+      { actor: server.accountId, detail: { grantsEnded: 1 } },
+      { actor: 'admin', detail: { grantsEnded: 1 } },
+    ]),
+  );
 });

@@ -2,10 +2,12 @@ import bcrypt from 'bcrypt';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { oneTimePassword } from '../../src/signin/password.ts';
 import { ordersApi, person, secret, startSignet, type TestServer } from '../support/signet.ts';
-import { authorizationRequest, signIn, tokenRequest, UserAgent, type Answer } from '../support/user-agent.ts';
+import { type Answer, authorizationRequest, signIn, tokenRequest, UserAgent } from '../support/user-agent.ts';
 
 let server: TestServer;
-beforeAll(async () => { server = await startSignet(); });
+beforeAll(async () => {
+  server = await startSignet();
+});
 afterAll(() => server.close());
 
 /** The request ids of a browser, in order. */
@@ -27,12 +29,15 @@ async function mark(): Promise<string> {
 
 /** What was written between two marks, oldest first. The trail is written behind the requests, so it is waited for. */
 async function written(from: string, to: string) {
-  return vi.waitFor(async () => {
-    const rows = (await server.store.audit.list({ limit: 1000 })).reverse();
-    const [begin, end] = [from, to].map((id) => rows.findIndex(({ requestId }) => requestId === id));
-    if (end === -1) throw new Error('not everything is written yet');
-    return rows.slice(begin! + 1, end);
-  }, { timeout: 5_000 });
+  return vi.waitFor(
+    async () => {
+      const rows = (await server.store.audit.list({ limit: 1000 })).reverse();
+      const [begin, end] = [from, to].map((id) => rows.findIndex(({ requestId }) => requestId === id));
+      if (end === -1) throw new Error('not everything is written yet');
+      return rows.slice(begin! + 1, end);
+    },
+    { timeout: 5_000 },
+  );
 }
 
 async function eventsOf(work: () => Promise<unknown>, expected: string[]) {
@@ -46,11 +51,17 @@ async function eventsOf(work: () => Promise<unknown>, expected: string[]) {
 describe('what a person does leaves exactly these events', () => {
   test('a sign-in and a code exchanged', async () => {
     const agent = new TracedAgent(server.issuer);
-    const rows = await eventsOf(() => signIn(server.issuer, { agent, parameters: { resource: ordersApi } }),
-      ['signin.succeeded', 'authorization.granted', 'token.issued']);
+    const rows = await eventsOf(
+      () => signIn(server.issuer, { agent, parameters: { resource: ordersApi } }),
+      ['signin.succeeded', 'authorization.granted', 'token.issued'],
+    );
     for (const row of rows) {
       expect(row).toMatchObject({
-        subject: server.accountId, clientId: 'spa', address: '127.0.0.1', requestId: expect.any(String) });
+        subject: server.accountId,
+        clientId: 'spa',
+        address: '127.0.0.1',
+        requestId: expect.any(String),
+      });
     }
     expect(rows[0]).toMatchObject({ detail: { amr: ['pwd'] } });
     expect(agent.requests).toEqual(expect.arrayContaining([rows[0]!.requestId, rows[1]!.requestId]));
@@ -64,9 +75,13 @@ describe('what a person does leaves exactly these events', () => {
 
   test('a wrong password, a stranger, a disabled account and too many attempts, each with its reason', async () => {
     const known = await server.store.accounts.create(
-      { email: 'known@example.com', roles: [], passwordHash: await bcrypt.hash(person.password, 4) }, 'test');
+      { email: 'known@example.com', roles: [], passwordHash: await bcrypt.hash(person.password, 4) },
+      'test',
+    );
     const disabled = await server.store.accounts.create(
-      { email: 'disabled@example.com', roles: [], passwordHash: await bcrypt.hash(person.password, 4) }, 'test');
+      { email: 'disabled@example.com', roles: [], passwordHash: await bcrypt.hash(person.password, 4) },
+      'test',
+    );
     await server.store.accounts.setDisabled(disabled.id, true, 'test');
     const agent = new TracedAgent(server.issuer);
     const page = await agent.visit(authorizationRequest(server.issuer).url);
@@ -79,8 +94,12 @@ describe('what a person does leaves exactly these events', () => {
       for (let time = 0; time < 5; time += 1) await agent.submit(page, guess);
     }, Array(8).fill('signin.refused'));
     expect(rows.map(({ subject, detail }) => [subject, detail.reason])).toEqual([
-      [known.id, 'wrong_password'], [undefined, 'wrong_password'], [disabled.id, 'account_disabled'],
-      ...Array(4).fill([undefined, 'wrong_password']), [undefined, 'too_many_attempts']]);
+      [known.id, 'wrong_password'],
+      [undefined, 'wrong_password'],
+      [disabled.id, 'account_disabled'],
+      ...Array(4).fill([undefined, 'wrong_password']),
+      [undefined, 'too_many_attempts'],
+    ]);
     // Each form is answered with a redirect, and the page after it is a request of its own.
     expect(rows.map(({ requestId }) => requestId)).toEqual(agent.requests.filter((_, at) => at % 2 === 0));
     for (const row of rows) expect(row).toMatchObject({ clientId: 'spa', address: '127.0.0.1' });
@@ -91,7 +110,9 @@ describe('what a person does leaves exactly these events', () => {
     const password = oneTimePassword();
     const passwordHash = await bcrypt.hash(password, 4);
     const account = await server.store.accounts.create(
-      { email: 'new@example.com', roles: [], passwordHash, passwordMustChange: true }, 'test');
+      { email: 'new@example.com', roles: [], passwordHash, passwordMustChange: true },
+      'test',
+    );
     const agent = new TracedAgent(server.issuer);
     const rows = await eventsOf(async () => {
       const form = await agent.visit(authorizationRequest(server.issuer).url);
@@ -99,8 +120,12 @@ describe('what a person does leaves exactly these events', () => {
       await agent.submit(page, { new_password: 'a password of my own', new_password_again: 'a password of my own' });
     }, ['account.password_set', 'signin.succeeded', 'authorization.granted']);
     expect(rows[0]).toMatchObject({
-      actor: account.id, subject: account.id, address: '127.0.0.1', requestId: rows[1]!.requestId,
-      seq: expect.any(Number) });
+      actor: account.id,
+      subject: account.id,
+      address: '127.0.0.1',
+      requestId: rows[1]!.requestId,
+      seq: expect.any(Number),
+    });
     expect(JSON.stringify(rows)).not.toContain('a password of my own');
   });
 
@@ -110,12 +135,18 @@ describe('what a person does leaves exactly these events', () => {
       await agent.submit(await agent.visit(authorizationRequest(server.issuer).url), { cancel: 'yes' });
     }, ['authorization.refused']);
     expect(rows[0]).toMatchObject({
-      clientId: 'spa', detail: { error: 'access_denied' }, requestId: agent.requests.at(-1) });
+      clientId: 'spa',
+      detail: { error: 'access_denied' },
+      requestId: agent.requests.at(-1),
+    });
   });
 
   test('consent declined, then given', async () => {
     const request = authorizationRequest(server.issuer, {
-      client_id: 'third-party', redirect_uri: 'https://reports.example.net/cb', scope: 'openid orders:read' });
+      client_id: 'third-party',
+      redirect_uri: 'https://reports.example.net/cb',
+      scope: 'openid orders:read',
+    });
     const agent = new TracedAgent(server.issuer);
     const rows = await eventsOf(async () => {
       const page = await agent.submit(await agent.visit(request.url), person);
@@ -124,7 +155,11 @@ describe('what a person does leaves exactly these events', () => {
     }, ['signin.succeeded', 'consent.declined', 'authorization.refused', 'consent.given', 'authorization.granted']);
     for (const row of rows) {
       expect(row).toMatchObject({
-        subject: server.accountId, clientId: 'third-party', address: '127.0.0.1', requestId: expect.any(String) });
+        subject: server.accountId,
+        clientId: 'third-party',
+        address: '127.0.0.1',
+        requestId: expect.any(String),
+      });
     }
   });
 
@@ -152,8 +187,16 @@ test('what a service and an administrator do leaves exactly these events', async
     const { application } = await clients.register({ ...spa, clientId: 'audited' }, 'admin-1');
     await clients.renewSecret(application.clientId, 'admin-1');
     await clients.setDisabled(application.clientId, true, 'admin-1');
-  }, ['token.issued', 'token.refused', 'account.created', 'account.password_set', 'account.disabled',
-    'application.registered', 'application.secret_renewed', 'application.disabled']);
+  }, [
+    'token.issued',
+    'token.refused',
+    'account.created',
+    'account.password_set',
+    'account.disabled',
+    'application.registered',
+    'application.secret_renewed',
+    'application.disabled',
+  ]);
   expect(rows.filter(({ seq }) => seq !== null).map(({ actor }) => actor)).toEqual(Array(6).fill('admin-1'));
 });
 

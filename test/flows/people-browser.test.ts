@@ -7,9 +7,13 @@ import { callback, person, startSignet, type TestServer } from '../support/signe
 import { authorizationRequest, decode, signIn, tokenRequest, UserAgent } from '../support/user-agent.ts';
 
 let server: TestServer;
-beforeAll(async () => { server = await startSignet(); });
+beforeAll(async () => {
+  server = await startSignet();
+});
 afterAll(() => server.close());
-afterEach(() => { vi.useRealTimers(); });
+afterEach(() => {
+  vi.useRealTimers();
+});
 
 const open = (agent: UserAgent, parameters: Record<string, string | undefined> = {}) =>
   openSignIn(server.issuer, agent, parameters);
@@ -26,8 +30,9 @@ describe('a form that does not come from our page', () => {
     ['from nowhere', { 'Sec-Fetch-Site': '' }],
     ['from another site that claims our origin', { 'Sec-Fetch-Site': 'cross-site', Origin: 'ISSUER' }],
   ])('%s is refused, and the sign-in goes on as if nothing had been', async (_where, given) => {
-    const headers = Object.fromEntries(Object.entries(given).map(([name, value]) =>
-      [name, value.replace('ISSUER', server.issuer)]));
+    const headers = Object.fromEntries(
+      Object.entries(given).map(([name, value]) => [name, value.replace('ISSUER', server.issuer)]),
+    );
     const agent = new UserAgent(server.issuer);
     const page = await open(agent);
     const refused = await agent.request(page.url, { form, headers });
@@ -82,7 +87,8 @@ describe('whose browser it is', () => {
     const name = `${cookiePrefix(server.issuer)}session`;
     const fixed = new UserAgent(server.issuer);
     const answer = await fixed.visit(authorizationRequest(server.issuer, { prompt: 'none' }).url, {
-      headers: { Cookie: `${name}=${before}; ${name}.sig=${agent.cookie('session.sig')}` } });
+      headers: { Cookie: `${name}=${before}; ${name}.sig=${agent.cookie('session.sig')}` },
+    });
     expect(returned(answer).error).toBe('login_required');
   });
 
@@ -92,7 +98,9 @@ describe('whose browser it is', () => {
     const value = agent.cookie('session')!;
     for (const cookie of [`${name}=${value}`, `${name}=${value}; ${name}.sig=AAAA`]) {
       const answer = await new UserAgent(server.issuer).visit(
-        authorizationRequest(server.issuer, { prompt: 'none' }).url, { headers: { Cookie: cookie } });
+        authorizationRequest(server.issuer, { prompt: 'none' }).url,
+        { headers: { Cookie: cookie } },
+      );
       expect(returned(answer).error).toBe('login_required');
     }
   });
@@ -121,7 +129,9 @@ describe('whose browser it is', () => {
     const [mine, theirs] = [await open(agent), await open(new UserAgent(server.issuer))];
     const uid = new URL(theirs.url).pathname.split('/')[2];
     const value = [...agent.cookies].find(([name]) => name.includes(new URL(mine.url).pathname.split('/')[2]!))![1];
-    const answer = await agent.visit(theirs.url, { headers: { Cookie: `${cookiePrefix(server.issuer)}sign_in_${uid}=${value}` } });
+    const answer = await agent.visit(theirs.url, {
+      headers: { Cookie: `${cookiePrefix(server.issuer)}sign_in_${uid}=${value}` },
+    });
     expect(answer.status).toBe(400);
   });
 
@@ -151,12 +161,18 @@ describe('whose browser it is', () => {
     const { agent, tokens } = await signIn(server.issuer);
     const second = { email: 'grace@example.com', password: person.password };
     const { id } = await server.store.accounts.create(
-      { email: second.email, roles: [], passwordHash: await bcrypt.hash(second.password, 4) }, 'test');
+      { email: second.email, roles: [], passwordHash: await bcrypt.hash(second.password, 4) },
+      'test',
+    );
     const request = authorizationRequest(server.issuer, { prompt: 'login' });
     const between = await enter(agent, await agent.visit(request.url), second);
     const { code } = returned(await agent.submit(between, {}));
     const { body } = await tokenRequest(server.issuer, {
-      grant_type: 'authorization_code', code: code!, redirect_uri: callback, code_verifier: request.verifier });
+      grant_type: 'authorization_code',
+      code: code!,
+      redirect_uri: callback,
+      code_verifier: request.verifier,
+    });
     expect(decode(body.id_token).payload.sub).toBe(id);
     const old = await tokenRequest(server.issuer, { grant_type: 'refresh_token', refresh_token: tokens.refresh_token });
     expect(old.body.error).toBe('invalid_grant');

@@ -2,7 +2,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { returned } from '../support/pages.ts';
 import { declared, ordersApi, person, secret, startSignet, stockApi, type TestServer } from '../support/signet.ts';
 import {
-  authorizationRequest, authorize, decode, tokenRequest, UserAgent, type Answer,
+  type Answer,
+  authorizationRequest,
+  authorize,
+  decode,
+  tokenRequest,
+  UserAgent,
 } from '../support/user-agent.ts';
 
 const reports = 'https://reports.example.net/cb';
@@ -12,14 +17,37 @@ let server: TestServer;
 beforeAll(async () => {
   const applications = [
     ...declared.applications.filter(({ clientId }) => clientId !== 'third-party'),
-    { clientId: 'third-party', name: 'Reports & <b>more</b>', type: 'web', secret, redirectUris: [reports],
-      access: { [ordersApi]: ['orders:read', 'orders:write'], [stockApi]: ['stock:read'] } },
-    { clientId: 'other', name: 'Other', type: 'web', secret, redirectUris: [reports],
-      access: { [ordersApi]: ['orders:read'] } },
-    { clientId: 'own-notes', name: 'Own notes', type: 'native', firstParty: true, redirectUris: [notes.https],
-      access: { [ordersApi]: ['orders:read'] } },
-    { clientId: 'notes', name: 'Notes', type: 'native', redirectUris: [notes.scheme, notes.https],
-      access: { [ordersApi]: ['orders:read'] } },
+    {
+      clientId: 'third-party',
+      name: 'Reports & <b>more</b>',
+      type: 'web',
+      secret,
+      redirectUris: [reports],
+      access: { [ordersApi]: ['orders:read', 'orders:write'], [stockApi]: ['stock:read'] },
+    },
+    {
+      clientId: 'other',
+      name: 'Other',
+      type: 'web',
+      secret,
+      redirectUris: [reports],
+      access: { [ordersApi]: ['orders:read'] },
+    },
+    {
+      clientId: 'own-notes',
+      name: 'Own notes',
+      type: 'native',
+      firstParty: true,
+      redirectUris: [notes.https],
+      access: { [ordersApi]: ['orders:read'] },
+    },
+    {
+      clientId: 'notes',
+      name: 'Notes',
+      type: 'native',
+      redirectUris: [notes.scheme, notes.https],
+      access: { [ordersApi]: ['orders:read'] },
+    },
   ];
   server = await startSignet({ values: { applications } });
 });
@@ -30,8 +58,12 @@ const allow = (agent: UserAgent, page: Answer) => agent.submit(page, { decision:
 
 function request(parameters: Record<string, string | undefined> = {}) {
   return authorizationRequest(server.issuer, {
-    client_id: 'third-party', redirect_uri: reports, resource: ordersApi, scope: 'openid email orders:read',
-    ...parameters });
+    client_id: 'third-party',
+    redirect_uri: reports,
+    resource: ordersApi,
+    scope: 'openid email orders:read',
+    ...parameters,
+  });
 }
 
 /** The page after the sign-in, where there is one; signed in already, the first one. */
@@ -52,9 +84,16 @@ async function tokensFor(agent: UserAgent, parameters: Record<string, string | u
   if (answer.body.includes('name="password"')) answer = await agent.submit(answer, person);
   if (asks(answer)) answer = await allow(agent, answer);
   const { code } = returned(answer);
-  const { body } = await tokenRequest(server.issuer, {
-    grant_type: 'authorization_code', code: code!, redirect_uri: reports, code_verifier: verifier,
-  }, { clientId: 'third-party', secret });
+  const { body } = await tokenRequest(
+    server.issuer,
+    {
+      grant_type: 'authorization_code',
+      code: code!,
+      redirect_uri: reports,
+      code_verifier: verifier,
+    },
+    { clientId: 'third-party', secret },
+  );
   return body;
 }
 
@@ -62,8 +101,17 @@ describe('an application of somebody else asks for access', () => {
   test('the page names the application, the person, the place, the API and each scope in words', async () => {
     const page = await begin(await stranger(), { scope: 'openid email profile orders:read' });
     expect(page.status).toBe(200);
-    for (const words of ['Reports &amp; &lt;b&gt;more&lt;/b&gt;', person.email, 'https://reports.example.net', 'Orders',
-      'See your orders', 'orders:read', 'Your e-mail address', 'Your name']) expect(page.body).toContain(words);
+    for (const words of [
+      'Reports &amp; &lt;b&gt;more&lt;/b&gt;',
+      person.email,
+      'https://reports.example.net',
+      'Orders',
+      'See your orders',
+      'orders:read',
+      'Your e-mail address',
+      'Your name',
+    ])
+      expect(page.body).toContain(words);
     expect(page.body).not.toContain('Place orders');
     expect(page.body).not.toContain('while you are not using it');
   });
@@ -72,8 +120,10 @@ describe('an application of somebody else asks for access', () => {
     const tokens = await tokensFor(await stranger());
     expect(tokens.scope.split(' ').sort()).toEqual(['email', 'openid', 'orders:read']);
     const { payload } = decode(tokens.access_token);
-    expect([payload.aud, payload.scope.split(' ').sort()])
-      .toEqual([[ordersApi, server.issuer], ['email', 'openid', 'orders:read']]);
+    expect([payload.aud, payload.scope.split(' ').sort()]).toEqual([
+      [ordersApi, server.issuer],
+      ['email', 'openid', 'orders:read'],
+    ]);
   });
 
   test('denied, it is told access_denied, with its state and the issuer, and nothing is kept', async () => {
@@ -127,9 +177,12 @@ describe('an API that is named with no scope of it', () => {
     expect(page.body).not.toContain('Orders');
     const tokens = await tokensFor(agent, { scope: 'openid email' });
     expect(audiences(tokens)).toEqual([server.issuer]);
-    const refresh = (parameters: Record<string, string>) => tokenRequest(server.issuer,
-      { grant_type: 'refresh_token', refresh_token: tokens.refresh_token, ...parameters },
-      { clientId: 'third-party', secret });
+    const refresh = (parameters: Record<string, string>) =>
+      tokenRequest(
+        server.issuer,
+        { grant_type: 'refresh_token', refresh_token: tokens.refresh_token, ...parameters },
+        { clientId: 'third-party', secret },
+      );
     expect((await refresh({ resource: ordersApi })).body.error).toBe('invalid_target');
     expect(audiences((await refresh({})).body)).toEqual([server.issuer]);
   });
@@ -138,18 +191,22 @@ describe('an API that is named with no scope of it', () => {
     const agent = await stranger();
     expect(audiences(await tokensFor(agent))).toEqual([ordersApi, server.issuer]);
     expect(audiences(await tokensFor(agent, { resource: stockApi, scope: 'openid email' }))).toEqual([server.issuer]);
-    expect(audiences(await tokensFor(agent, { resource: stockApi, scope: 'openid orders:read' })))
-      .toEqual([server.issuer]);
+    expect(audiences(await tokensFor(agent, { resource: stockApi, scope: 'openid orders:read' }))).toEqual([
+      server.issuer,
+    ]);
     const given = (await server.store.grants.list(server.accountId)).map((grant) => grant.audiences);
     expect(given).toContainEqual([ordersApi]);
     expect(given.flat()).not.toContain(stockApi);
     const page = await begin(agent, { resource: stockApi, scope: 'openid email stock:read' });
     expect([asks(page), page.body.includes('See the stock')]).toEqual([true, true]);
     expect(returned(await agent.submit(page, { decision: 'deny' })).error).toBe('access_denied');
-    expect((await server.store.grants.list(server.accountId)).flatMap((given) => given.audiences))
-      .not.toContain(stockApi);
-    expect(audiences(await tokensFor(agent, { resource: stockApi, scope: 'openid email stock:read' })))
-      .toEqual([stockApi, server.issuer]);
+    expect((await server.store.grants.list(server.accountId)).flatMap((given) => given.audiences)).not.toContain(
+      stockApi,
+    );
+    expect(audiences(await tokensFor(agent, { resource: stockApi, scope: 'openid email stock:read' }))).toEqual([
+      stockApi,
+      server.issuer,
+    ]);
   });
 });
 
@@ -177,7 +234,9 @@ describe('consent is remembered', () => {
     expect(wider.body).not.toContain('Your e-mail address');
     await allow(agent, wider);
     const elsewhere = await begin(new UserAgent(server.issuer), {
-      resource: stockApi, scope: 'openid email stock:read profile' });
+      resource: stockApi,
+      scope: 'openid email stock:read profile',
+    });
     expect(elsewhere.body).toContain('See the stock');
     expect(elsewhere.body).toContain('Your name');
     expect(elsewhere.body).not.toContain('Your e-mail address');
@@ -279,8 +338,13 @@ test('a first-party application that is where it says is never asked about, on a
   const agent = await stranger();
   const { url } = authorizationRequest(server.issuer, { resource: ordersApi });
   expect((await authorize(agent, url)).get('code')).toBeTruthy();
-  const device = await agent.visit(authorizationRequest(server.issuer, {
-    client_id: 'own-notes', redirect_uri: notes.https, scope: 'openid orders:read' }).url);
+  const device = await agent.visit(
+    authorizationRequest(server.issuer, {
+      client_id: 'own-notes',
+      redirect_uri: notes.https,
+      scope: 'openid orders:read',
+    }).url,
+  );
   expect(returned(device).code).toBeDefined();
   expect((await server.store.db.query('select scope from consents')).rows).toEqual([]);
 });
@@ -290,7 +354,9 @@ describe('consent cannot be forged', () => {
     const agent = await stranger();
     const page = await begin(agent);
     const strangers: Array<Record<string, string>> = [
-      { 'Sec-Fetch-Site': 'cross-site' }, { 'Sec-Fetch-Site': '', Origin: 'https://evil.example' }];
+      { 'Sec-Fetch-Site': 'cross-site' },
+      { 'Sec-Fetch-Site': '', Origin: 'https://evil.example' },
+    ];
     for (const headers of strangers) {
       const answer = await agent.request(page.url, { form: { decision: 'allow' }, headers });
       expect(answer.status).toBe(403);

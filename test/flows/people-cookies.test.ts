@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startSignet, type TestServer } from '../support/signet.ts';
-import { authorizationRequest, authorize, UserAgent, type Answer } from '../support/user-agent.ts';
+import { type Answer, authorizationRequest, authorize, UserAgent } from '../support/user-agent.ts';
 
 const issuer = 'https://id.example.com';
 
@@ -35,12 +35,23 @@ describe('on an https issuer, behind a proxy that speaks plain http to us', () =
     for (let tab = 0; tab < 12; tab += 1) await agent.visit(authorizationRequest(issuer, { prompt: 'login' }).url);
     const names = new Set(agent.set.map((line) => line.split('=')[0]!.replace(/sign_in_.*/, 'sign_in_…')));
     expect([...names].sort()).toEqual([
-      '__Host-signet_device', '__Host-signet_session', '__Host-signet_session.sig', '__Host-signet_sign_in_…']);
+      '__Host-signet_device',
+      '__Host-signet_session',
+      '__Host-signet_session.sig',
+      '__Host-signet_sign_in_…',
+    ]);
     expect(agent.set.some((line) => /expires=Thu, 01 Jan 1970/i.test(line))).toBe(true);
     for (const line of agent.set) {
-      const attributes = line.toLowerCase().split(';').slice(1).map((part) => part.trim());
+      const attributes = line
+        .toLowerCase()
+        .split(';')
+        .slice(1)
+        .map((part) => part.trim());
       expect(attributes, line).toEqual(expect.arrayContaining(['secure', 'httponly', 'samesite=lax', 'path=/']));
-      expect(attributes.some((attribute) => attribute.startsWith('domain')), line).toBe(false);
+      expect(
+        attributes.some((attribute) => attribute.startsWith('domain')),
+        line,
+      ).toBe(false);
     }
   });
 
@@ -56,7 +67,9 @@ describe('on an https issuer, behind a proxy that speaks plain http to us', () =
   test('where it sends people does not depend on what a request says of its host or scheme', async () => {
     const agent = new UserAgent(issuer, behindProxy.url);
     const headers = {
-      'X-Forwarded-Host': 'evil.example', 'X-Forwarded-Proto': 'http', Forwarded: 'host=evil.example;proto=http',
+      'X-Forwarded-Host': 'evil.example',
+      'X-Forwarded-Proto': 'http',
+      Forwarded: 'host=evil.example;proto=http',
     };
     const { headers: answered } = await agent.request(authorizationRequest(issuer).url, { headers });
     expect(new URL(answered.get('location')!, issuer).origin).toBe(issuer);

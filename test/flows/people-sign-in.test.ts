@@ -4,13 +4,23 @@ import { oneTimePassword } from '../../src/signin/password.ts';
 import { enter, openSignIn, passHours, problemOn, returned } from '../support/pages.ts';
 import { callback, person, startSignet, type TestServer } from '../support/signet.ts';
 import {
-  authorizationRequest, authorize, decode, signIn, tokenRequest, UserAgent, type Answer,
+  type Answer,
+  authorizationRequest,
+  authorize,
+  decode,
+  signIn,
+  tokenRequest,
+  UserAgent,
 } from '../support/user-agent.ts';
 
 let server: TestServer;
-beforeAll(async () => { server = await startSignet(); });
+beforeAll(async () => {
+  server = await startSignet();
+});
 afterAll(() => server.close());
-afterEach(() => { vi.useRealTimers(); });
+afterEach(() => {
+  vi.useRealTimers();
+});
 
 let people = 0;
 
@@ -19,7 +29,9 @@ async function newPerson({ password = person.password, mustChange = false } = {}
   people += 1;
   const email = `person-${String(people).padStart(3, '0')}@example.com`;
   const account = await server.store.accounts.create(
-    { email, roles: [], passwordHash: await bcrypt.hash(password, 4), passwordMustChange: mustChange }, 'test');
+    { email, roles: [], passwordHash: await bcrypt.hash(password, 4), passwordMustChange: mustChange },
+    'test',
+  );
   return { id: account.id, email, password };
 }
 
@@ -72,8 +84,11 @@ describe('the e-mail address or the password is wrong', () => {
     const mistake = { ...forgetful, password: 'wrong' };
     for (let time = 0; time < 5; time += 1) page = await enter(agent, page, mistake);
     page = await enter(agent, page, forgetful);
-    expect([page.status, page.headers.get('retry-after'), problemOn(page)])
-      .toEqual([429, '1', 'Too many attempts. Try again in 1 second.']);
+    expect([page.status, page.headers.get('retry-after'), problemOn(page)]).toEqual([
+      429,
+      '1',
+      'Too many attempts. Try again in 1 second.',
+    ]);
     await server.store.db.query('update sign_in_attempts set blocked_until = blocked_until - 1000');
     const answer = await enter(agent, page, forgetful);
     expect(returned(answer).code).toBeDefined();
@@ -106,7 +121,9 @@ describe('a person signs in', () => {
 
   test('a password hashed at another cost is hashed anew at sign-in, and still works', async () => {
     const created = await server.store.accounts.create(
-      { email: 'rehash@example.com', roles: [], passwordHash: await bcrypt.hash(person.password, 6) }, 'test');
+      { email: 'rehash@example.com', roles: [], passwordHash: await bcrypt.hash(person.password, 6) },
+      'test',
+    );
     for (let time = 0; time < 2; time += 1) {
       const { url } = authorizationRequest(server.issuer);
       await authorize(new UserAgent(server.issuer), url, { ...person, email: created.email });
@@ -118,7 +135,9 @@ describe('a person signs in', () => {
     const https = await open(new UserAgent(server.issuer));
     expect(https.headers.get('content-security-policy')).toContain("form-action 'self' https:;");
     const scheme = await open(new UserAgent(server.issuer), {
-      client_id: 'device', redirect_uri: 'com.example.desktop:/callback' });
+      client_id: 'device',
+      redirect_uri: 'com.example.desktop:/callback',
+    });
     expect(scheme.headers.get('content-security-policy')).toContain("form-action 'self' com.example.desktop:;");
   });
 });
@@ -126,8 +145,10 @@ describe('a person signs in', () => {
 describe('what the application asks of the sign-in', () => {
   test('prompt=none never shows a page: login_required before a sign-in, a code after it', async () => {
     const agent = new UserAgent(server.issuer);
-    expect(returned(await open(agent, { prompt: 'none' })))
-      .toMatchObject({ error: 'login_required', iss: server.issuer });
+    expect(returned(await open(agent, { prompt: 'none' }))).toMatchObject({
+      error: 'login_required',
+      iss: server.issuer,
+    });
     await signIn(server.issuer, { agent });
     expect(returned(await open(agent, { prompt: 'none' })).code).toBeDefined();
   });
@@ -140,7 +161,11 @@ describe('what the application asks of the sign-in', () => {
     expect(page.body).toContain('name="password"');
     const { code } = returned(await enter(agent, page, person));
     const { body } = await tokenRequest(server.issuer, {
-      grant_type: 'authorization_code', code: code!, redirect_uri: callback, code_verifier: request.verifier });
+      grant_type: 'authorization_code',
+      code: code!,
+      redirect_uri: callback,
+      code_verifier: request.verifier,
+    });
     const [before, after] = [tokens, body].map(({ access_token: token }) => decode(token).payload.auth_time);
     expect(after - before).toBeGreaterThanOrEqual(7200);
   });
@@ -201,9 +226,24 @@ describe('a one-time password', () => {
     ['too long', 'a'.repeat(73), 'a'.repeat(73), 'A password may have at most 72 bytes.'],
     ['typed differently the second time', chosen, `${chosen}!`, 'The two passwords are not the same.'],
     ['left empty', '', '', 'A password needs at least 12 characters.'],
-    ['common', 'Password1234', 'Password1234', expect.stringMatching(/^This is one of the passwords that guessers try/)],
-    ['the name of the service', 'signet-2026-signet', 'signet-2026-signet', expect.stringMatching(/^This password is made of/)],
-    ['the name of an application', 'Back office 26', 'Back office 26', expect.stringMatching(/^This password is made of/)],
+    [
+      'common',
+      'Password1234',
+      'Password1234',
+      expect.stringMatching(/^This is one of the passwords that guessers try/),
+    ],
+    [
+      'the name of the service',
+      'signet-2026-signet',
+      'signet-2026-signet',
+      expect.stringMatching(/^This password is made of/),
+    ],
+    [
+      'the name of an application',
+      'Back office 26',
+      'Back office 26',
+      expect.stringMatching(/^This password is made of/),
+    ],
     ['one letter', 'aaaaaaaaaaaa', 'aaaaaaaaaaaa', expect.stringMatching(/^This password repeats itself/)],
     ['the keyboard', 'qwertyuiop12', 'qwertyuiop12', expect.stringMatching(/^This password follows/)],
   ])('is not replaced by a password that is %s, which the page says', async (_what, one, other, sentence) => {
@@ -216,7 +256,11 @@ describe('a one-time password', () => {
 
   test('is not replaced by itself', async () => {
     const { who, agent, page } = await atTheChoice();
-    for (const typed of [who.password, who.password.toUpperCase(), who.password[0]!.toUpperCase() + who.password.slice(1)]) {
+    for (const typed of [
+      who.password,
+      who.password.toUpperCase(),
+      who.password[0]!.toUpperCase() + who.password.slice(1),
+    ]) {
       expect(problemOn(await choose(agent, page, typed))).toBe('Choose a password other than the one-time password.');
     }
   });

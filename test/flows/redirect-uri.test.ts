@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startSignet, type TestServer } from '../support/signet.ts';
-import { authorizationRequest, signIn, UserAgent } from '../support/user-agent.ts';
+import { authorizationRequest, signIn, type UserAgent } from '../support/user-agent.ts';
 
 // Registered: https://app.example.com/callback, and https://app.example.com/ for after sign-out. The comparison is of
 // characters, not of URLs (RFC 9700 §4.1.3): whatever a browser, a proxy or a parser would make of these is no excuse.
@@ -41,7 +41,7 @@ const tricks: Record<string, string> = {
   'an IPv4 address': 'https://127.0.0.1/callback',
   'a number for an address': 'https://2130706433/callback',
   'loopback, which only a native application may have': 'http://127.0.0.1:49152/callback',
-  'localhost': 'http://localhost/callback',
+  localhost: 'http://localhost/callback',
   'a fragment': 'https://app.example.com/callback#fragment',
   'an empty fragment': 'https://app.example.com/callback#',
   'an encoded fragment': 'https://app.example.com/callback%23',
@@ -68,18 +68,18 @@ const tricks: Record<string, string> = {
   'an ideographic full stop': 'https://app\u3002example\u3002com/callback',
   'a zero-width space': 'https://app.example.com/call\u200bback',
   'a byte order mark': '\ufeffhttps://app.example.com/callback',
-  'punycode': 'https://xn--pp-6kc.example.com/callback',
+  punycode: 'https://xn--pp-6kc.example.com/callback',
   'two addresses': 'https://app.example.com/callback,https://attacker.example/',
   'two addresses apart': 'https://app.example.com/callback https://attacker.example/',
   'a wildcard': 'https://*.example.com/callback',
   'a script': 'javascript:alert(document.domain)//https://app.example.com/callback',
-  'data': 'data:text/html,<script>alert(1)</script>',
+  data: 'data:text/html,<script>alert(1)</script>',
   'a file': 'file:///callback',
   'a blob': 'blob:https://app.example.com/callback',
   'about:blank': 'about:blank',
   'the out-of-band address of old': 'urn:ietf:wg:oauth:2.0:oob',
-  'the issuer\'s own sign-out': '/session/end',
-  'another application\'s address': 'https://reports.example.net/cb',
+  "the issuer's own sign-out": '/session/end',
+  "another application's address": 'https://reports.example.net/cb',
   'the address for after sign-out': 'https://app.example.com/',
   'something very long': `https://app.example.com/callback?${'a'.repeat(6_000)}`,
 };
@@ -116,9 +116,16 @@ describe('a redirect URI that is not the registered one is answered by an error 
   test('also where the request has other faults, or may not ask anybody', async () => {
     const redirect_uri = 'https://attacker.example/callback';
     for (const fault of [
-      { prompt: 'none' }, { response_type: 'token' }, { response_mode: 'form_post' }, { response_mode: 'fragment' },
-      { scope: 'openid\n' }, { code_challenge: undefined, code_challenge_method: undefined }, { client_id: 'nobody' },
-      { request: 'e30.e30.' }, { resource: 'https://unknown.example.com' }, { response_mode: 'web_message' },
+      { prompt: 'none' },
+      { response_type: 'token' },
+      { response_mode: 'form_post' },
+      { response_mode: 'fragment' },
+      { scope: 'openid\n' },
+      { code_challenge: undefined, code_challenge_method: undefined },
+      { client_id: 'nobody' },
+      { request: 'e30.e30.' },
+      { resource: 'https://unknown.example.com' },
+      { response_mode: 'web_message' },
     ]) {
       await expectErrorPage(authorizationRequest(server.issuer, { redirect_uri, ...fault }).url);
     }
@@ -129,8 +136,13 @@ describe('a redirect URI that is not the registered one is answered by an error 
     const bad = encodeURIComponent('https://attacker.example/callback');
     const { url } = authorizationRequest(server.issuer, { redirect_uri: undefined });
     const queries = [
-      '', '&redirect_uri=', `&redirect_uri=${good}&redirect_uri=${bad}`, `&redirect_uri=${bad}&redirect_uri=${good}`,
-      `&redirect_uri=${good}&redirect_uri=${good}`, `&redirect_uri[]=${bad}`, `&redirect_uri[0]=${bad}`,
+      '',
+      '&redirect_uri=',
+      `&redirect_uri=${good}&redirect_uri=${bad}`,
+      `&redirect_uri=${bad}&redirect_uri=${good}`,
+      `&redirect_uri=${good}&redirect_uri=${good}`,
+      `&redirect_uri[]=${bad}`,
+      `&redirect_uri[0]=${bad}`,
     ];
     for (const query of queries) await expectErrorPage(url + query);
   });
@@ -152,12 +164,21 @@ describe('a native application listens on a port that it cannot choose (RFC 8252
   });
 
   test.each([
-    'http://127.0.0.1:49152/other', 'http://127.0.0.1:49152/callback?x', 'http://localhost:49152/callback',
-    'http://127.0.0.2:49152/callback', 'http://[::1]:49152/callback', 'https://127.0.0.1:49152/callback',
-    'http://127.0.0.1:49152@attacker.example/callback', 'http://127.0.0.1.attacker.example:49152/callback',
-    'http://127.0.0.1:99999/callback', 'http://127.0.0.1:4915x/callback', 'http://127.1:49152/callback',
+    'http://127.0.0.1:49152/other',
+    'http://127.0.0.1:49152/callback?x',
+    'http://localhost:49152/callback',
+    'http://127.0.0.2:49152/callback',
+    'http://[::1]:49152/callback',
+    'https://127.0.0.1:49152/callback',
+    'http://127.0.0.1:49152@attacker.example/callback',
+    'http://127.0.0.1.attacker.example:49152/callback',
+    'http://127.0.0.1:99999/callback',
+    'http://127.0.0.1:4915x/callback',
+    'http://127.1:49152/callback',
     'http://user@127.0.0.1:49152/callback',
-    'com.example.desktop://callback', 'com.example.desktop:/callback/', 'com.example.other:/callback',
+    'com.example.desktop://callback',
+    'com.example.desktop:/callback/',
+    'com.example.other:/callback',
   ])('and nothing else is: %s', async (uri) => {
     await expectErrorPage(authorizationRequest(server.issuer, { client_id: 'device', redirect_uri: uri }).url);
   });

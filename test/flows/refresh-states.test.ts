@@ -5,23 +5,36 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { ordersApi, secret, startSignet, stockApi, type TestServer } from '../support/signet.ts';
 import { ageRotation, auditedAs } from '../support/stored.ts';
 import {
-  asClient, authorizationRequest, authorize, redemption, signIn, tokenRequest, UserAgent, type TokenAnswer,
+  asClient,
+  authorizationRequest,
+  authorize,
+  redemption,
+  signIn,
+  type TokenAnswer,
+  tokenRequest,
+  UserAgent,
 } from '../support/user-agent.ts';
 
 const here = '192.0.2.10';
 const elsewhere = '198.51.100.7';
 
 let server: TestServer;
-beforeAll(async () => { server = await startSignet({ values: { proxy: { trusted: ['127.0.0.1', '::1'] } } }); });
+beforeAll(async () => {
+  server = await startSignet({ values: { proxy: { trusted: ['127.0.0.1', '::1'] } } });
+});
 afterAll(() => server.close());
 
 type Parameters = Record<string, string | string[]>;
 
 const refresh = (token: string, parameters: Parameters = {}, address = here, client = asClient('spa')) =>
-  tokenRequest(server.issuer, { grant_type: 'refresh_token', refresh_token: token, ...parameters },
-    { ...client, headers: { 'X-Forwarded-For': address } });
+  tokenRequest(
+    server.issuer,
+    { grant_type: 'refresh_token', refresh_token: token, ...parameters },
+    { ...client, headers: { 'X-Forwarded-For': address } },
+  );
 
-const freshToken = async () => (await signIn(server.issuer, { parameters: { resource: ordersApi } })).tokens.refresh_token;
+const freshToken = async () =>
+  (await signIn(server.issuer, { parameters: { resource: ordersApi } })).tokens.refresh_token;
 
 /** A token in each state, and the newest one of its grant. */
 const states: Record<string, () => Promise<{ token: string; newest: string }>> = {
@@ -47,7 +60,9 @@ const states: Record<string, () => Promise<{ token: string; newest: string }>> =
 };
 
 const seen = ({ status, body, headers }: TokenAnswer) => ({
-  status, body, headers: [...headers].filter(([name]) => !['date', 'x-request-id', 'connection', 'keep-alive'].includes(name)),
+  status,
+  body,
+  headers: [...headers].filter(([name]) => !['date', 'x-request-id', 'connection', 'keep-alive'].includes(name)),
 });
 
 describe('a request with something else wrong is answered alike whether its token was spent or not', () => {
@@ -70,7 +85,10 @@ describe('a request with something else wrong is answered alike whether its toke
     ['an application that nobody knows', {}, { clientId: 'nobody' }],
     ['a secret where none belongs', {}, { clientId: 'spa', secret: 'x'.repeat(40) }],
     ['two ways to authenticate', { client_secret: secret }, { clientId: 'web', secret }],
-    ['another grant type', { grant_type: 'authorization_code', code: 'x', redirect_uri: 'https://app.example.com/callback' }],
+    [
+      'another grant type',
+      { grant_type: 'authorization_code', code: 'x', redirect_uri: 'https://app.example.com/callback' },
+    ],
     ['the token twice', { grant_type: ['refresh_token', 'refresh_token'] }],
   ];
 
@@ -98,7 +116,10 @@ describe('a request with which nothing is wrong has used the token', () => {
 
   test.each(other)('where it is no repetition, since it %s, the grant ends', async (_name, parameters) => {
     const { token, newest } = await states['spent a moment ago']!();
-    expect(await refresh(token, parameters, elsewhere)).toMatchObject({ status: 400, body: { error: 'invalid_grant' } });
+    expect(await refresh(token, parameters, elsewhere)).toMatchObject({
+      status: 400,
+      body: { error: 'invalid_grant' },
+    });
     expect(await refresh(newest)).toMatchObject({ status: 400, body: { error: 'invalid_grant' } });
   });
 
@@ -131,7 +152,9 @@ describe('a request with which nothing is wrong has used the token', () => {
     const events = await auditedAs(server.store.db, [{ headers }]);
     expect(events.toSorted()).toEqual(['grant.revoked', 'token.refused']);
     const { rows } = await server.store.db.query<{ detail: string }>(
-      `select detail from audit_events where event = 'grant.revoked' and request_id = $1`, [headers.get('x-request-id')]);
+      `select detail from audit_events where event = 'grant.revoked' and request_id = $1`,
+      [headers.get('x-request-id')],
+    );
     expect(JSON.parse(rows[0]!.detail)).toMatchObject({ cause: 'a refresh token was used again' });
   });
 });
@@ -146,9 +169,12 @@ describe('a repetition from another network', () => {
     expect(await auditedAs(server.store.db, [near])).toEqual(['token.issued_again']);
     expect(await auditedAs(server.store.db, [far])).toEqual(['token.issued_elsewhere']);
     const event = await vi.waitFor(async () => {
-      const { rows: [row] } = await server.store.db.query<{ address: string; detail: string }>(
+      const {
+        rows: [row],
+      } = await server.store.db.query<{ address: string; detail: string }>(
         `select address, detail from audit_events where event = 'token.issued_elsewhere' and request_id = $1`,
-        [far.headers.get('x-request-id')]);
+        [far.headers.get('x-request-id')],
+      );
       return row!;
     });
     expect(event.address).toBe(elsewhere);

@@ -15,7 +15,8 @@ describe('a storm of refreshes', () => {
   beforeAll(async () => {
     vi.spyOn(Date, 'now').mockImplementation(() => time() + shift);
     server = await startSignet({
-      database: await sqlite!.freshUrl(), values: { proxy: { trusted: ['127.0.0.1', '::1'] } },
+      database: await sqlite!.freshUrl(),
+      values: { proxy: { trusted: ['127.0.0.1', '::1'] } },
     });
   });
   afterAll(async () => {
@@ -23,9 +24,12 @@ describe('a storm of refreshes', () => {
     vi.restoreAllMocks();
   });
 
-  const refresh = (token: string, parameters = {}, address = '192.0.2.1') => tokenRequest(
-    server.issuer, { grant_type: 'refresh_token', refresh_token: token, ...parameters },
-    { ...asClient('spa'), headers: { 'X-Forwarded-For': address } });
+  const refresh = (token: string, parameters = {}, address = '192.0.2.1') =>
+    tokenRequest(
+      server.issuer,
+      { grant_type: 'refresh_token', refresh_token: token, ...parameters },
+      { ...asClient('spa'), headers: { 'X-Forwarded-For': address } },
+    );
 
   /** Refreshes one after the other, always with the newest token. */
   async function storm(token: string, times: number, everyMs = 100): Promise<string[]> {
@@ -66,7 +70,10 @@ describe('a storm of refreshes', () => {
   });
 
   test('is no cover for a thief: from another network, or for something else, the token is used', async () => {
-    for (const [parameters, address] of [[{}, '198.51.100.9'], [{ scope: 'openid' }, '192.0.2.1']] as const) {
+    for (const [parameters, address] of [
+      [{}, '198.51.100.9'],
+      [{ scope: 'openid' }, '192.0.2.1'],
+    ] as const) {
       const newest = (await storm(await fresh(), 20)).at(-1)!;
       const { status, body: stolen } = await refresh(newest, parameters, address);
       expect([status, stolen.refresh_token === newest]).toEqual([200, false]);
@@ -79,7 +86,8 @@ describe('a storm of refreshes', () => {
   test('ends with its grant, also while the newest answer stands in', async () => {
     const newest = (await storm(await fresh(), 20)).at(-1)!;
     await fetch(`${server.issuer}/token/revocation`, {
-      method: 'POST', body: new URLSearchParams({ client_id: 'spa', token: newest }),
+      method: 'POST',
+      body: new URLSearchParams({ client_id: 'spa', token: newest }),
     });
     expect((await refresh(newest)).status).toBe(400);
   });

@@ -6,11 +6,21 @@ import { testKeys } from '../support/keys.ts';
 import { ordersApi, person, secret, startSignet, stockApi, type TestServer } from '../support/signet.ts';
 import { ageRotation, auditedAs, everythingIn, expire, storedId, successorsOf } from '../support/stored.ts';
 import {
-  asClient, askUserinfo, authorizationRequest, authorize, decode, redemption, signIn, tokenRequest, UserAgent,
+  asClient,
+  askUserinfo,
+  authorizationRequest,
+  authorize,
+  decode,
+  redemption,
+  signIn,
+  tokenRequest,
+  UserAgent,
 } from '../support/user-agent.ts';
 
-const refreshAt = (url: string) => (refreshToken: string, parameters: Record<string, string> = {}, clientId = 'spa') =>
-  tokenRequest(url, { grant_type: 'refresh_token', refresh_token: refreshToken, ...parameters }, asClient(clientId));
+const refreshAt =
+  (url: string) =>
+  (refreshToken: string, parameters: Record<string, string> = {}, clientId = 'spa') =>
+    tokenRequest(url, { grant_type: 'refresh_token', refresh_token: refreshToken, ...parameters }, asClient(clientId));
 
 const invalidGrant = { status: 400, body: { error: 'invalid_grant' } };
 const granted = { status: 200 };
@@ -36,8 +46,10 @@ describe.each(engines)('a refresh token, on $name', (engine) => {
         const { status, body, headers } = await refresh(current);
         expect(status).toBe(200);
         expect(headers.get('cache-control')).toBe('no-store');
-        expect(decode(body.access_token).payload)
-          .toMatchObject({ sub: server.accountId, aud: [ordersApi, server.issuer] });
+        expect(decode(body.access_token).payload).toMatchObject({
+          sub: server.accountId,
+          aud: [ordersApi, server.issuer],
+        });
         expect(body.refresh_token).not.toBe(current);
         current = body.refresh_token;
       }
@@ -69,8 +81,10 @@ describe.each(engines)('a refresh token, on $name', (engine) => {
       const { refresh_token: token } = await freshTokens();
       const answers = await Promise.all(Array.from({ length: 10 }, () => refresh(token)));
       answers.push(await refresh(token));
-      expect(await auditedAs(server.store.db, answers))
-        .toEqual(['token.issued', ...Array(10).fill('token.issued_again')]);
+      expect(await auditedAs(server.store.db, answers)).toEqual([
+        'token.issued',
+        ...Array(10).fill('token.issued_again'),
+      ]);
     });
   });
 
@@ -133,16 +147,20 @@ describe.each(engines)('a refresh token, on $name', (engine) => {
   describe('asking for more than was granted', () => {
     test('is refused more scope, and the token stays good', async () => {
       const { refresh_token: token } = await freshTokens();
-      expect(await refresh(token, { scope: 'openid orders:read orders:write' }))
-        .toMatchObject({ status: 400, body: { error: 'invalid_scope' } });
+      expect(await refresh(token, { scope: 'openid orders:read orders:write' })).toMatchObject({
+        status: 400,
+        body: { error: 'invalid_scope' },
+      });
       expect(await refresh(token)).toMatchObject(granted);
     });
 
     test('is refused another API, known or not, and the token stays good', async () => {
       const { refresh_token: token } = await freshTokens();
       for (const resource of [stockApi, 'https://unknown.example.com', server.issuer, `${ordersApi}/`]) {
-        expect(await refresh(token, { resource }), resource)
-          .toMatchObject({ status: 400, body: { error: 'invalid_target' } });
+        expect(await refresh(token, { resource }), resource).toMatchObject({
+          status: 400,
+          body: { error: 'invalid_target' },
+        });
       }
       expect(await refresh(token)).toMatchObject(granted);
     });
@@ -220,8 +238,13 @@ describe.each(engines)('a refresh token, on $name', (engine) => {
     test('the copy of an answer is unreadable, and gone after the grace', async () => {
       const { refresh_token: token } = await freshTokens();
       await refresh(token);
-      const sealed = async () => (await server.store.db.query<{ sealed_answer: string | null }>(
-        'select sealed_answer from oidc_models where rotated_from = $1', [storedId(token)])).rows[0]!.sealed_answer;
+      const sealed = async () =>
+        (
+          await server.store.db.query<{ sealed_answer: string | null }>(
+            'select sealed_answer from oidc_models where rotated_from = $1',
+            [storedId(token)],
+          )
+        ).rows[0]!.sealed_answer;
       expect(await sealed()).toMatch(/^v1\.[\w-]+\.[\w-]+$/);
       const models = createModels(server.store.db, async () => undefined, server.store.statuses);
       await models.sweep(Date.now(), Date.now() - 30_000, 500);
@@ -257,7 +280,9 @@ describe('a refresh token that is not one of ours', () => {
     const refresh = refreshAt(server.issuer);
     const { header, payload } = decode(good.refresh_token!);
     const [h, p, s] = good.refresh_token!.split('.') as [string, string, string];
-    const { keys: [key] } = await (await fetch(`${server.issuer}/jwks`)).json() as { keys: Array<{ n: string }> };
+    const {
+      keys: [key],
+    } = (await (await fetch(`${server.issuer}/jwks`)).json()) as { keys: Array<{ n: string }> };
     const jwk = testKeys[0]!.publicJwk;
     const hmacInput = `${encode({ ...header, alg: 'HS256' })}.${p}`;
     const tricks: Record<string, string> = {
@@ -267,8 +292,10 @@ describe('a refresh token that is not one of ours', () => {
       'HMAC under the public key': `${hmacInput}.${createHmac('sha256', key!.n).update(hmacInput).digest('base64url')}`,
       'no signature': `${h}.${p}.`,
       'two parts': `${h}.${p}`,
-      'an invented handle under a key of its own':
-        forged({ ...header, kid: jwk.kid, jwk }, { ...payload, jti: 'a'.repeat(43) }),
+      'an invented handle under a key of its own': forged(
+        { ...header, kid: jwk.kid, jwk },
+        { ...payload, jti: 'a'.repeat(43) },
+      ),
       'another handle': `${h}.${encode({ ...payload, jti: 'a'.repeat(43) })}.${s}`,
       'a later end': `${h}.${encode({ ...payload, exp: payload.exp + 86_400 })}.${s}`,
       'an ID token': good.id_token!,
@@ -310,7 +337,9 @@ describe('a refresh token that is not one of ours', () => {
 
 describe('a refresh without grace (tokens.refreshGrace: 0)', () => {
   let server: TestServer;
-  beforeAll(async () => { server = await startSignet({ values: { tokens: { refreshGrace: 0 } } }); });
+  beforeAll(async () => {
+    server = await startSignet({ values: { tokens: { refreshGrace: 0 } } });
+  });
   afterAll(() => server.close());
 
   test('is given to one of fifty at the same moment, and no copy of the answer is kept', async () => {
@@ -338,7 +367,9 @@ describe('opaque refresh tokens (tokens.refreshTokenFormat: opaque)', () => {
     const first = await startSignet({ database });
     const { tokens: signed } = await signIn(first.issuer);
     const second = await startSignet({
-      database, directory: first.directory, values: { issuer: first.issuer, tokens: { refreshTokenFormat: 'opaque' } },
+      database,
+      directory: first.directory,
+      values: { issuer: first.issuer, tokens: { refreshTokenFormat: 'opaque' } },
     });
     const { body: opaque } = await refreshAt(second.url)(signed.refresh_token);
     expect(opaque.refresh_token).toMatch(/^[\w-]{43}$/);

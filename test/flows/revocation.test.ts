@@ -1,13 +1,28 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { engines } from '../support/engines.ts';
-import { ageRotation, auditedAs } from '../support/stored.ts';
 import { nextKey } from '../support/rotation.ts';
 import {
-  callback, ordersApi, person, secret, spaOrigin, startSignet, stockApi, type TestServer,
+  callback,
+  ordersApi,
+  person,
+  secret,
+  spaOrigin,
+  startSignet,
+  stockApi,
+  type TestServer,
 } from '../support/signet.ts';
 import { statusBit, statusReference } from '../support/status.ts';
+import { ageRotation, auditedAs } from '../support/stored.ts';
 import {
-  asClient, askUserinfo, authorizationRequest, authorize, decode, redemption, signIn, tokenRequest, UserAgent,
+  asClient,
+  askUserinfo,
+  authorizationRequest,
+  authorize,
+  decode,
+  redemption,
+  signIn,
+  tokenRequest,
+  UserAgent,
 } from '../support/user-agent.ts';
 
 // A process beside the server is noticed on PostgreSQL at once, and on SQLite within half a second.
@@ -19,14 +34,36 @@ describe.each(engines)('what sets the bit of a token, on $name', (engine) => {
   let registeredSecret: string;
   beforeAll(async () => {
     server = await startSignet({ database: await engine.freshUrl() });
-    await server.store.clients.register({
-      clientId: 'registered', name: 'Registered', type: 'spa', redirectUris: [callback], postLogoutRedirectUris: [],
-      origins: [], firstParty: true, pkce: 'required', access: { [ordersApi]: ['orders:read'] }, refreshTokens: true,
-    }, 'test');
-    const { secret: made } = await server.store.clients.register({
-      clientId: 'registered-web', name: 'Registered', type: 'web', redirectUris: [callback], postLogoutRedirectUris: [],
-      origins: [], firstParty: true, pkce: 'required', access: { [ordersApi]: ['orders:read'] }, refreshTokens: true,
-    }, 'test');
+    await server.store.clients.register(
+      {
+        clientId: 'registered',
+        name: 'Registered',
+        type: 'spa',
+        redirectUris: [callback],
+        postLogoutRedirectUris: [],
+        origins: [],
+        firstParty: true,
+        pkce: 'required',
+        access: { [ordersApi]: ['orders:read'] },
+        refreshTokens: true,
+      },
+      'test',
+    );
+    const { secret: made } = await server.store.clients.register(
+      {
+        clientId: 'registered-web',
+        name: 'Registered',
+        type: 'web',
+        redirectUris: [callback],
+        postLogoutRedirectUris: [],
+        origins: [],
+        firstParty: true,
+        pkce: 'required',
+        access: { [ordersApi]: ['orders:read'] },
+        refreshTokens: true,
+      },
+      'test',
+    );
     registeredSecret = made!;
   });
   afterAll(() => server.close());
@@ -47,7 +84,7 @@ describe.each(engines)('what sets the bit of a token, on $name', (engine) => {
     const { passwordHash } = (await server.store.accounts.findByEmail(person.email))!;
     const { id } = await server.store.accounts.create({ email, roles, passwordHash }, 'test');
     const agent = new UserAgent(server.issuer);
-    return { id, agent, ...await obtain(agent, clientId, email) };
+    return { id, agent, ...(await obtain(agent, clientId, email)) };
   }
 
   async function obtain(agent: UserAgent, clientId: string, email: string) {
@@ -76,31 +113,48 @@ describe.each(engines)('what sets the bit of a token, on $name', (engine) => {
   const causes: Cause[] = [
     ['its application gives up the refresh token (RFC 7009)', ({ refresh: token }) => revoke(token, asClient('spa'))],
     ['its application gives up the access token', ({ access }) => revoke(access, asClient('spa'))],
-    ['a refresh token is used again, after its time', async ({ refresh: token }) => {
-      await refresh(token);
-      await ageRotation(server.store.db, token, 60);
-      expect((await refresh(token)).status).toBe(400);
-    }],
+    [
+      'a refresh token is used again, after its time',
+      async ({ refresh: token }) => {
+        await refresh(token);
+        await ageRotation(server.store.db, token, 60);
+        expect((await refresh(token)).status).toBe(400);
+      },
+    ],
     ['a code is used again', ({ request, code }) => tokenRequest(server.issuer, redemption(request, code))],
-    ['the person signs out', async ({ agent }) =>
-      agent.submit(await agent.visit(`${server.issuer}/session/end`), { logout: 'yes' })],
+    [
+      'the person signs out',
+      async ({ agent }) => agent.submit(await agent.visit(`${server.issuer}/session/end`), { logout: 'yes' }),
+    ],
     ['the person is disabled', ({ id }) => server.store.accounts.setDisabled(id, true, 'test')],
     ['a role is taken away', ({ id }) => server.store.accounts.setRoles(id, [], 'test')],
     ['the person is signed out everywhere', ({ id }) => server.store.accounts.signOut(id, 'test')],
-    ['the person gets a new password', async ({ id }) => {
-      const { passwordHash } = (await server.store.accounts.find(id))!;
-      await server.store.accounts.setPassword(id, passwordHash!, { mustChange: false, actor: 'test' });
-    }],
+    [
+      'the person gets a new password',
+      async ({ id }) => {
+        const { passwordHash } = (await server.store.accounts.find(id))!;
+        await server.store.accounts.setPassword(id, passwordHash!, { mustChange: false, actor: 'test' });
+      },
+    ],
     ['the application is disabled', () => server.store.clients.setDisabled('registered', true, 'test'), 'registered'],
-    ['the application gets a new secret', async () => {
-      registeredSecret = await server.store.clients.renewSecret('registered-web', 'test');
-    }, 'registered-web'],
-    ['an administrator revokes the grant', ({ access }) =>
-      server.store.grants.revoke(grantIdOf(access), { actor: 'test' })],
-    ['an emergency cuts all sessions', async () => {
-      const { kid } = await nextKey(server.store.keyring);
-      await server.store.keys.revoke(kid, 'a test', { actor: 'test' }, { cutSessions: true });
-    }],
+    [
+      'the application gets a new secret',
+      async () => {
+        registeredSecret = await server.store.clients.renewSecret('registered-web', 'test');
+      },
+      'registered-web',
+    ],
+    [
+      'an administrator revokes the grant',
+      ({ access }) => server.store.grants.revoke(grantIdOf(access), { actor: 'test' }),
+    ],
+    [
+      'an emergency cuts all sessions',
+      async () => {
+        const { kid } = await nextKey(server.store.keyring);
+        await server.store.keys.revoke(kid, 'a test', { actor: 'test' }, { cutSessions: true });
+      },
+    ],
   ];
 
   test.each(causes)('%s', async (cause, act, clientId = 'spa') => {
@@ -112,9 +166,13 @@ describe.each(engines)('what sets the bit of a token, on $name', (engine) => {
     await expect.poll(() => statusBit(who.access), soon).toBe(1);
     expect(await statusBit(again.body.access_token)).toBe(1);
     // The server may have read the application just before, and remembers it, and its old secret, for five seconds.
-    if (cause.includes('new secret')) await vi.waitFor(async () => {
-      expect((await refresh(again.body.refresh_token, clientId)).body.error).toBe('invalid_grant');
-    }, { timeout: 10_000, interval: 250 });
+    if (cause.includes('new secret'))
+      await vi.waitFor(
+        async () => {
+          expect((await refresh(again.body.refresh_token, clientId)).body.error).toBe('invalid_grant');
+        },
+        { timeout: 10_000, interval: 250 },
+      );
     // A disabled application is nobody, from when the server has heard of it.
     const refusals = cause === 'the application is disabled' ? ['invalid_grant', 'invalid_client'] : ['invalid_grant'];
     expect(refusals).toContain((await refresh(again.body.refresh_token, clientId)).body.error);
@@ -180,7 +238,9 @@ describe.each(engines)('what sets the bit of a token, on $name', (engine) => {
 
 describe('the status of a token', () => {
   let server: TestServer;
-  beforeAll(async () => { server = await startSignet(); });
+  beforeAll(async () => {
+    server = await startSignet();
+  });
   afterAll(() => server.close());
 
   async function serviceToken(): Promise<string> {

@@ -3,14 +3,24 @@ import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { testKeys } from '../support/keys.ts';
 import { checkAnswer, keyMaterialIn, leaksIn, noteSecret, secretsIn, secretsSeen } from '../support/secrets.ts';
-import { auditedAs, everythingIn } from '../support/stored.ts';
 import { ordersApi, person, startSignet, type TestServer } from '../support/signet.ts';
+import { auditedAs, everythingIn } from '../support/stored.ts';
 import {
-  asClient, askUserinfo, authorizationRequest, decode, redemption, signIn, tokenRequest, UserAgent, type TokenAnswer,
+  asClient,
+  askUserinfo,
+  authorizationRequest,
+  decode,
+  redemption,
+  signIn,
+  type TokenAnswer,
+  tokenRequest,
+  UserAgent,
 } from '../support/user-agent.ts';
 
 let server: TestServer;
-beforeAll(async () => { server = await startSignet(); });
+beforeAll(async () => {
+  server = await startSignet();
+});
 afterAll(() => server.close());
 
 /** One of everything that carries a credential, the wrong way round as well. */
@@ -61,7 +71,9 @@ describe('tokens, codes, cookies, passwords and secrets', () => {
     expect(secretsIn(decode(tokens.refresh_token).payload.jti)).toEqual(['refresh token handle']);
     expect(secretsIn([...agent.cookies.values()].join(' '))).toEqual(['cookie']);
     expect(secretsIn(person.password)).toEqual(['password']);
-    const { rows: [key] } = await server.store.db.query('select * from signing_keys');
+    const {
+      rows: [key],
+    } = await server.store.db.query('select * from signing_keys');
     expect(keyMaterialIn(JSON.stringify(key))).toEqual(['a private key', 'a sealed value']);
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const jwk = JSON.stringify(privateKey.export({ format: 'jwk' }));
@@ -69,7 +81,9 @@ describe('tokens, codes, cookies, passwords and secrets', () => {
       expect(keyMaterialIn(text)).toEqual(['a private member of a JWK']);
     }
     expect(keyMaterialIn(String(privateKey.export({ format: 'pem', type: 'pkcs8' })))).toEqual(['a private key']);
-    const { rows: [{ kid, sealed_private: sealed }] } = await server.store.db.query<any>('select * from signing_keys');
+    const {
+      rows: [{ kid, sealed_private: sealed }],
+    } = await server.store.db.query<any>('select * from signing_keys');
     const pkcs8 = server.store.seal.open(sealed, `signing key ${kid}`);
     const { d } = createPrivateKey({ key: pkcs8, type: 'pkcs8', format: 'der' }).export({ format: 'jwk' });
     const bytes = Buffer.from(d!, 'base64url');
@@ -86,8 +100,13 @@ describe('tokens, codes, cookies, passwords and secrets', () => {
   ])('would be found where somebody inspects %s', (_what, key) => {
     const { kty, ...jwk } = key.export({ format: 'jwk' });
     const printed = [
-      inspect(jwk), inspect(jwk, { colors: true, compact: false }), inspect({ jwk }, { breakLength: 20 }),
-      `d='${jwk.d}'`, `qi=${jwk.qi ?? jwk.d}`, `{ d: "${jwk.d}" }`, `d:\n  ${jwk.d}`,
+      inspect(jwk),
+      inspect(jwk, { colors: true, compact: false }),
+      inspect({ jwk }, { breakLength: 20 }),
+      `d='${jwk.d}'`,
+      `qi=${jwk.qi ?? jwk.d}`,
+      `{ d: "${jwk.d}" }`,
+      `d:\n  ${jwk.d}`,
       `{\nd: '${jwk.d}'}`,
     ];
     for (const text of [...printed, ...printed.map((each) => JSON.stringify({ message: each }))]) {
@@ -97,14 +116,24 @@ describe('tokens, codes, cookies, passwords and secrets', () => {
 
   test('what only looks like it is no alarm', async () => {
     const { publicJwk } = testKeys[0]!;
-    for (const text of [inspect(publicJwk), JSON.stringify(publicJwk), '{ d: 5, p: null }', "q: 'orders of last week'",
-      '/search?q=abc&p=2', 'p: a paragraph', `kid: '${publicJwk.kid}'`, `id=${publicJwk.kid}`, '<a href="/d/p?q=1">']) {
+    for (const text of [
+      inspect(publicJwk),
+      JSON.stringify(publicJwk),
+      '{ d: 5, p: null }',
+      "q: 'orders of last week'",
+      '/search?q=abc&p=2',
+      'p: a paragraph',
+      `kid: '${publicJwk.kid}'`,
+      `id=${publicJwk.kid}`,
+      '<a href="/d/p?q=1">',
+    ]) {
       expect(leaksIn(text), text).toEqual([]);
     }
     const headers = new Headers({ 'Set-Cookie': `a=v1.abc.${'x'.repeat(50)}` });
     expect(() => checkAnswer('/', { headers }, '<p>')).not.toThrow();
-    expect(() => checkAnswer('/', { headers }, `v1.abc.${'x'.repeat(50)}`))
-      .toThrow('the answer of / shows a sealed value');
+    expect(() => checkAnswer('/', { headers }, `v1.abc.${'x'.repeat(50)}`)).toThrow(
+      'the answer of / shows a sealed value',
+    );
     expect(leaksIn(await (await fetch(`${server.issuer}/jwks`)).text())).toEqual([]);
   });
 });

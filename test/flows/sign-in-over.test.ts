@@ -3,29 +3,41 @@
 
 import bcrypt from 'bcrypt';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { buttonOn, startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { buttonOn, type EntraWorld, startEntraWorld } from '../support/entra.ts';
 import { enter, openSignIn } from '../support/pages.ts';
 import { person } from '../support/signet.ts';
-import { UserAgent, type Answer } from '../support/user-agent.ts';
+import { type Answer, UserAgent } from '../support/user-agent.ts';
 
 let world: EntraWorld;
-beforeAll(async () => { world = await startEntraWorld(); });
+beforeAll(async () => {
+  world = await startEntraWorld();
+});
 afterAll(() => world.close());
 
 /** Ends every sign-in under way as soon as this is written. */
 async function endSignInsAfter(write: string): Promise<void> {
   await world.server.store.db.query(
-    `create trigger over after ${write} begin delete from oidc_models where model = 'Interaction'; end`);
+    `create trigger over after ${write} begin delete from oidc_models where model = 'Interaction'; end`,
+  );
 }
-afterEach(async () => { await world.server.store.db.query('drop trigger if exists over'); });
+afterEach(async () => {
+  await world.server.store.db.query('drop trigger if exists over');
+});
 
 let people = 0;
 
 async function newPerson({ mustChange = false } = {}) {
   people += 1;
   const email = `late-${people}@example.com`;
-  await world.server.store.accounts.create({
-    email, roles: [], passwordHash: await bcrypt.hash(person.password, 4), passwordMustChange: mustChange }, 'test');
+  await world.server.store.accounts.create(
+    {
+      email,
+      roles: [],
+      passwordHash: await bcrypt.hash(person.password, 4),
+      passwordMustChange: mustChange,
+    },
+    'test',
+  );
   return { email, password: person.password };
 }
 
@@ -36,24 +48,46 @@ const theirs = { client_id: 'third-party', redirect_uri: 'https://reports.exampl
 const chosen = { new_password: 'violet harbour lantern', new_password_again: 'violet harbour lantern' };
 
 const moments: Array<[string, string, (agent: UserAgent) => Promise<Answer>]> = [
-  ['between the password and the end', 'insert on sign_in_attempts', async (agent) =>
-    enter(agent, await open(agent), await newPerson())],
-  ['between a wrong password and the page that says so', 'insert on sign_in_attempts', async (agent) =>
-    enter(agent, await open(agent), { ...await newPerson(), password: 'not the password' })],
-  ['between a one-time password and the choice of another one', 'insert on sign_in_attempts', async (agent) =>
-    enter(agent, await open(agent), await newPerson({ mustChange: true }))],
-  ['between the password and the way to Microsoft, where an account is to be connected', 'insert on entra_states',
+  [
+    'between the password and the end',
+    'insert on sign_in_attempts',
+    async (agent) => enter(agent, await open(agent), await newPerson()),
+  ],
+  [
+    'between a wrong password and the page that says so',
+    'insert on sign_in_attempts',
+    async (agent) => enter(agent, await open(agent), { ...(await newPerson()), password: 'not the password' }),
+  ],
+  [
+    'between a one-time password and the choice of another one',
+    'insert on sign_in_attempts',
+    async (agent) => enter(agent, await open(agent), await newPerson({ mustChange: true })),
+  ],
+  [
+    'between the password and the way to Microsoft, where an account is to be connected',
+    'insert on entra_states',
     async (agent) => {
       const form = await agent.visit(`${(await open(agent)).url}?connect`);
       const there = await enter(agent, form, await newPerson());
       return world.passMicrosoft(agent, there.url, 'alice');
-    }],
-  ['between a yes and what follows it', 'insert on consents', async (agent) =>
-    agent.submit(await enter(agent, await open(agent, theirs), await newPerson()), { decision: 'allow' })],
-  ['while the browser is at Microsoft', 'delete on entra_states', async (agent) =>
-    world.passMicrosoft(agent, (await agent.visit(buttonOn(await open(agent)))).url, 'alice')],
-  ['between Microsoft’s yes and the end', 'insert on upstream_sessions', async (agent) =>
-    world.passMicrosoft(agent, (await agent.visit(buttonOn(await open(agent)))).url, 'alice')],
+    },
+  ],
+  [
+    'between a yes and what follows it',
+    'insert on consents',
+    async (agent) =>
+      agent.submit(await enter(agent, await open(agent, theirs), await newPerson()), { decision: 'allow' }),
+  ],
+  [
+    'while the browser is at Microsoft',
+    'delete on entra_states',
+    async (agent) => world.passMicrosoft(agent, (await agent.visit(buttonOn(await open(agent)))).url, 'alice'),
+  ],
+  [
+    'between Microsoft’s yes and the end',
+    'insert on upstream_sessions',
+    async (agent) => world.passMicrosoft(agent, (await agent.visit(buttonOn(await open(agent)))).url, 'alice'),
+  ],
 ];
 
 describe('a sign-in is over', () => {

@@ -1,10 +1,10 @@
 // Everything that an anonymous request can make a server keep, flooded: the bound holds, and an honest person from
 // elsewhere still gets in. SECURITY.md has the table; each of its rows names a test.
 
-import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { get } from 'node:http';
 import { Agent } from 'undici';
-import { startEntraSim, type EntraSim } from '../../entra-sim/index.ts';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { type EntraSim, startEntraSim } from '../../entra-sim/index.ts';
 import { engines } from '../support/engines.ts';
 import { startSignet, type TestServer } from '../support/signet.ts';
 import { authorizationRequest, authorize, UserAgent } from '../support/user-agent.ts';
@@ -50,8 +50,11 @@ describe.each(engines)('a flood on $name', ({ name, freshUrl }) => {
 
   const kept: Array<[what: string, rows: string, ask: (address: string) => Promise<unknown>]> = [
     ['sign-ins that nobody finishes', `oidc_models where model = 'Interaction'`, begin],
-    ['sessions in which nobody is signed in', `oidc_models where model = 'Session' and account_id is null`,
-      startSignOut],
+    [
+      'sessions in which nobody is signed in',
+      `oidc_models where model = 'Session' and account_id is null`,
+      startSignOut,
+    ],
     ['sign-ins that are at Microsoft', 'entra_states', leaveForMicrosoft],
   ];
 
@@ -92,36 +95,73 @@ describe.each(engines)('a flood on $name', ({ name, freshUrl }) => {
   if (name !== 'sqlite') return;
 
   const refused: Array<[what: string, ask: (address: string, index: number) => Promise<unknown>]> = [
-    ['authorization requests that cannot be', (address) => fetch(authorizationRequest(server.issuer, {
-      response_type: 'bogus' }).url, { headers: from(address), redirect: 'manual' })],
-    ['unknown applications', (address, index) => fetch(`${server.issuer}/auth?client_id=x${index}`,
-      { headers: from(address) })],
-    ['token requests', (address, index) => fetch(`${server.issuer}/token`, {
-      method: 'POST', headers: from(address),
-      body: new URLSearchParams({ grant_type: 'authorization_code', client_id: 'spa', code: `${index}` }) })],
-    ['introspection', (address) => fetch(`${server.issuer}/token/introspection`, {
-      method: 'POST', headers: from(address), body: new URLSearchParams({ token: 'x', client_id: 'spa' }) })],
-    ['userinfo', (address) => fetch(`${server.issuer}/me`, {
-      headers: { ...from(address), Authorization: 'Bearer x' } })],
-    ['sign-outs', (address) => fetch(`${server.issuer}/session/end?post_logout_redirect_uri=https://x&client_id=spa`,
-      { headers: from(address) })],
+    [
+      'authorization requests that cannot be',
+      (address) =>
+        fetch(
+          authorizationRequest(server.issuer, {
+            response_type: 'bogus',
+          }).url,
+          { headers: from(address), redirect: 'manual' },
+        ),
+    ],
+    [
+      'unknown applications',
+      (address, index) => fetch(`${server.issuer}/auth?client_id=x${index}`, { headers: from(address) }),
+    ],
+    [
+      'token requests',
+      (address, index) =>
+        fetch(`${server.issuer}/token`, {
+          method: 'POST',
+          headers: from(address),
+          body: new URLSearchParams({ grant_type: 'authorization_code', client_id: 'spa', code: `${index}` }),
+        }),
+    ],
+    [
+      'introspection',
+      (address) =>
+        fetch(`${server.issuer}/token/introspection`, {
+          method: 'POST',
+          headers: from(address),
+          body: new URLSearchParams({ token: 'x', client_id: 'spa' }),
+        }),
+    ],
+    [
+      'userinfo',
+      (address) =>
+        fetch(`${server.issuer}/me`, {
+          headers: { ...from(address), Authorization: 'Bearer x' },
+        }),
+    ],
+    [
+      'sign-outs',
+      (address) =>
+        fetch(`${server.issuer}/session/end?post_logout_redirect_uri=https://x&client_id=spa`, {
+          headers: from(address),
+        }),
+    ],
     ['the admin API', (address, index) => fetch(`${server.issuer}/admin/api/v1/${index}`, { headers: from(address) })],
-    ['sign-ins that Microsoft is said to have sent', (address, index) =>
-      fetch(`${server.issuer}/sign-in/entra/callback?state=x${index}&code=x`, { headers: from(address) })],
+    [
+      'sign-ins that Microsoft is said to have sent',
+      (address, index) =>
+        fetch(`${server.issuer}/sign-in/entra/callback?state=x${index}&code=x`, { headers: from(address) }),
+    ],
   ];
 
   test('of refusals of every kind, from all over a /64, is a handful of rows', async () => {
     const began = performance.now();
     await flood(40 * refused.length, async (index) => {
       const [, ask] = refused[index % refused.length]!;
-      await (await ask(`2001:db8:7:7::${index.toString(16)}`, index) as Response).arrayBuffer();
+      await ((await ask(`2001:db8:7:7::${index.toString(16)}`, index)) as Response).arrayBuffer();
     });
     const rows = () => count(`audit_events where address like '2001:db8:7:7:%'`);
     await vi.waitFor(async () => expect(await rows()).toBeGreaterThanOrEqual(60), { timeout: 5_000 });
     // Another one's mistake has its row all the same.
     await fetch(`${server.issuer}/me`, { headers: { ...from('198.51.100.20'), Authorization: 'Bearer x' } });
-    await vi.waitFor(async () =>
-      expect(await count(`audit_events where address = '198.51.100.20'`)).toBe(1), { timeout: 5_000 });
+    await vi.waitFor(async () => expect(await count(`audit_events where address = '198.51.100.20'`)).toBe(1), {
+      timeout: 5_000,
+    });
     // Of 320 sixty a minute, and at the end of each, of which one may have come meanwhile, some that count the others.
     const minutes = 2 + Math.floor((performance.now() - began) / 60_000);
     expect(await rows()).toBeLessThanOrEqual(minutes * 72);
@@ -140,9 +180,11 @@ describe.each(engines)('a flood on $name', ({ name, freshUrl }) => {
     const address = '203.0.113.77';
     const agent = new UserAgent(server.issuer);
     const page = await agent.visit(authorizationRequest(server.issuer).url, { headers: from(address) });
-    const guess = (index: number) => agent.request(`${new URL(page.url).pathname}?local`, {
-      form: { email: `x${index}@example.net`, password: 'not the right one' }, headers: from(address),
-    });
+    const guess = (index: number) =>
+      agent.request(`${new URL(page.url).pathname}?local`, {
+        form: { email: `x${index}@example.net`, password: 'not the right one' },
+        headers: from(address),
+      });
     await flood(160, guess);
     const looked = await count('sign_in_attempts');
     expect(looked).toBeGreaterThan(100);
@@ -166,10 +208,13 @@ describe.each(engines)('a flood on $name', ({ name, freshUrl }) => {
    * A refusal repeats the `state` in its Location, which fetch would not read. What is longer than any request may be
    * gets its connection closed.
    */
-  const knock = (url: string) => new Promise((resolve) => {
-    get(url, { maxHeaderSize: 131_072, agent: false }, (answer) => answer.resume().once('close', resolve))
-      .once('error', resolve);
-  });
+  const knock = (url: string) =>
+    new Promise((resolve) => {
+      get(url, { maxHeaderSize: 131_072, agent: false }, (answer) => answer.resume().once('close', resolve)).once(
+        'error',
+        resolve,
+      );
+    });
 
   test('of parameters is bounded as it is kept, whatever characters are in them', async () => {
     await server.store.db.query('delete from oidc_models');

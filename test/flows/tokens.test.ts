@@ -2,22 +2,53 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { datedBack } from '../../src/keys/dating.ts';
 import { createVerifier } from '../../src/verifier/index.ts';
 import {
-  callback, declared, ordersApi, person, secret, startSignet, stockApi, type TestServer,
+  callback,
+  declared,
+  ordersApi,
+  person,
+  secret,
+  startSignet,
+  stockApi,
+  type TestServer,
 } from '../support/signet.ts';
 import {
-  asClient, askUserinfo, authorizationRequest, authorize, decode, redemption, signIn, tokenRequest, UserAgent,
+  asClient,
+  askUserinfo,
+  authorizationRequest,
+  authorize,
+  decode,
+  redemption,
+  signIn,
+  tokenRequest,
+  UserAgent,
 } from '../support/user-agent.ts';
 
 let server: TestServer;
 beforeAll(async () => {
-  server = await startSignet({ values: { applications: [
-    ...declared.applications,
-    { clientId: 'two-apis', name: 'Clearing job', type: 'service', secret,
-      access: { [ordersApi]: ['orders:read'], [stockApi]: ['stock:read'] } },
-    { clientId: 'default-api', name: 'Warehouse', type: 'spa', redirectUris: [callback], firstParty: true,
-      access: { [ordersApi]: ['orders:read'], [stockApi]: ['stock:read'] },
-      defaultAudience: stockApi, accessTokenLife: '2m' },
-  ] } });
+  server = await startSignet({
+    values: {
+      applications: [
+        ...declared.applications,
+        {
+          clientId: 'two-apis',
+          name: 'Clearing job',
+          type: 'service',
+          secret,
+          access: { [ordersApi]: ['orders:read'], [stockApi]: ['stock:read'] },
+        },
+        {
+          clientId: 'default-api',
+          name: 'Warehouse',
+          type: 'spa',
+          redirectUris: [callback],
+          firstParty: true,
+          access: { [ordersApi]: ['orders:read'], [stockApi]: ['stock:read'] },
+          defaultAudience: stockApi,
+          accessTokenLife: '2m',
+        },
+      ],
+    },
+  });
 });
 afterAll(() => server.close());
 
@@ -93,8 +124,14 @@ describe('what an access token says (RFC 9068 §2.2)', () => {
     const token = await personsToken({ resource: ordersApi, scope: 'orders:read' });
     const { jti, iat, exp, auth_time: authTime, sid, ...rest } = accessToken(token);
     expect(rest).toEqual({
-      iss: server.issuer, aud: ordersApi, sub: server.accountId, client_id: 'spa', scope: 'orders:read',
-      email: 'ada@example.com', roles: ['buyer'], status: bit,
+      iss: server.issuer,
+      aud: ordersApi,
+      sub: server.accountId,
+      client_id: 'spa',
+      scope: 'orders:read',
+      email: 'ada@example.com',
+      roles: ['buyer'],
+      status: bit,
     });
     expect([typeof jti, typeof sid, exp > iat, authTime <= iat]).toEqual(['string', 'string', true, true]);
   });
@@ -103,7 +140,11 @@ describe('what an access token says (RFC 9068 §2.2)', () => {
     const { body } = await tokenRequest(server.issuer, { grant_type: 'client_credentials' }, asClient('service'));
     const { jti: _jti, iat: _iat, exp: _exp, ...rest } = accessToken(body.access_token);
     expect(rest).toEqual({
-      iss: server.issuer, aud: ordersApi, sub: 'service', client_id: 'service', scope: 'orders:read',
+      iss: server.issuer,
+      aud: ordersApi,
+      sub: 'service',
+      client_id: 'service',
+      scope: 'orders:read',
       status: bit,
     });
   });
@@ -128,15 +169,19 @@ describe('a service asks for a token (RFC 6749 §4.4)', () => {
   });
 
   test.each(['orders:write', 'orders:read orders:write', 'openid', 'email', 'offline_access', 'stock:read', 'unknown'])(
-    'and is refused a scope it may not have: %s', async (scope) => {
+    'and is refused a scope it may not have: %s',
+    async (scope) => {
       expect(await ask({ scope })).toMatchObject(refusedAs('invalid_scope'));
       expect(await ask({ scope, resource: ordersApi })).toMatchObject(refusedAs('invalid_scope'));
-    });
+    },
+  );
 
   test.each([stockApi, 'https://unknown.example.com', `${ordersApi}/`, 'orders'])(
-    'and is refused an API it may not call: %s', async (resource) => {
+    'and is refused an API it may not call: %s',
+    async (resource) => {
       expect(await ask({ resource })).toMatchObject(refusedAs('invalid_target'));
-    });
+    },
+  );
 
   test('and is refused the issuer, which has no scopes for services', async () => {
     expect(await ask({ resource: server.issuer })).toMatchObject(refusedAs('invalid_target'));
@@ -154,8 +199,10 @@ describe('a service asks for a token (RFC 6749 §4.4)', () => {
 
   test('and is refused with a wrong secret, none, an empty one, or as nobody', async () => {
     for (const client of [
-      { clientId: 'service', secret: 'x'.repeat(40) }, { clientId: 'service', secret: `${secret} ` },
-      { clientId: 'nobody', secret }, { clientId: 'service' },
+      { clientId: 'service', secret: 'x'.repeat(40) },
+      { clientId: 'service', secret: `${secret} ` },
+      { clientId: 'nobody', secret },
+      { clientId: 'service' },
     ]) {
       const { status, body, headers } = await ask({}, client);
       expect([status, body.error], JSON.stringify(client)).toEqual([401, 'invalid_client']);
@@ -189,13 +236,19 @@ describe('a token of one kind or one audience is good for nothing else', () => {
   test('userinfo takes an access token that is addressed to the issuer, and no other token', async () => {
     const { tokens } = await signIn(server.issuer, { parameters: { scope: 'openid email' } });
     const forApi = await personsToken({ scope: 'orders:read', resource: ordersApi });
-    const { body: service } =
-      await tokenRequest(server.issuer, { grant_type: 'client_credentials' }, asClient('service'));
+    const { body: service } = await tokenRequest(
+      server.issuer,
+      { grant_type: 'client_credentials' },
+      asClient('service'),
+    );
     expect((await userinfo(tokens.access_token)).status).toBe(200);
     for (const [kind, token] of Object.entries({
-      'an ID token': tokens.id_token, 'a refresh token': tokens.refresh_token,
-      'a token for an API': forApi, 'a token of a service': service.access_token,
-      'a token with another signature': `${tokens.access_token.slice(0, -4)}AAAA`, 'nonsense': 'nonsense',
+      'an ID token': tokens.id_token,
+      'a refresh token': tokens.refresh_token,
+      'a token for an API': forApi,
+      'a token of a service': service.access_token,
+      'a token with another signature': `${tokens.access_token.slice(0, -4)}AAAA`,
+      nonsense: 'nonsense',
     })) {
       const answer = await userinfo(token);
       expect(answer.status, kind).toBe(401);
@@ -206,7 +259,7 @@ describe('a token of one kind or one audience is good for nothing else', () => {
   test('userinfo says what the scopes allow, and no more', async () => {
     const claims = async (scope: string) => {
       const answer = await userinfo(await personsToken({ scope }));
-      return Object.keys(await answer.json() as object).sort();
+      return Object.keys((await answer.json()) as object).sort();
     };
     expect(await claims('openid')).toEqual(['sub']);
     expect(await claims('openid email')).toEqual(['email', 'email_verified', 'sub']);
@@ -222,10 +275,13 @@ describe('a token of one kind or one audience is good for nothing else', () => {
     const verifier = createVerifier({ issuer: server.issuer, audience: ordersApi });
     const parameters = { scope: 'openid orders:read', resource: ordersApi };
     const { tokens } = await signIn(server.issuer, { parameters });
-    expect(await verifier.verify(tokens.access_token, { scope: 'orders:read' }))
-      .toMatchObject({ sub: server.accountId, clientId: 'spa' });
-    await expect(verifier.verify(tokens.access_token, { scope: 'orders:write' }))
-      .rejects.toMatchObject({ code: 'insufficient_scope' });
+    expect(await verifier.verify(tokens.access_token, { scope: 'orders:read' })).toMatchObject({
+      sub: server.accountId,
+      clientId: 'spa',
+    });
+    await expect(verifier.verify(tokens.access_token, { scope: 'orders:write' })).rejects.toMatchObject({
+      code: 'insufficient_scope',
+    });
     await expect(verifier.verify(tokens.id_token)).rejects.toMatchObject({ code: 'wrong_type' });
     await expect(verifier.verify(tokens.refresh_token)).rejects.toMatchObject({ code: 'wrong_type' });
     const stock = await personsToken({ scope: 'stock:read', resource: stockApi });
@@ -250,15 +306,25 @@ describe("what an API learns of a person through somebody else's application", (
   const ofThirdParty = async (scope: string) => {
     const agent = new UserAgent(server.issuer);
     const redirectUri = 'https://reports.example.net/cb';
-    const request = authorizationRequest(
-      server.issuer, { client_id: 'third-party', redirect_uri: redirectUri, scope, prompt: 'consent' });
+    const request = authorizationRequest(server.issuer, {
+      client_id: 'third-party',
+      redirect_uri: redirectUri,
+      scope,
+      prompt: 'consent',
+    });
     let page = await agent.visit(request.url);
     page = await agent.submit(page, person);
     const { url } = await agent.submit(page, { decision: 'allow' });
-    const { body } = await tokenRequest(server.issuer, {
-      grant_type: 'authorization_code', code: new URL(url).searchParams.get('code')!,
-      code_verifier: request.verifier, redirect_uri: redirectUri,
-    }, { clientId: 'third-party', secret });
+    const { body } = await tokenRequest(
+      server.issuer,
+      {
+        grant_type: 'authorization_code',
+        code: new URL(url).searchParams.get('code')!,
+        code_verifier: request.verifier,
+        redirect_uri: redirectUri,
+      },
+      { clientId: 'third-party', secret },
+    );
     return decode(body.access_token).payload;
   };
 

@@ -7,14 +7,20 @@ import bcrypt from 'bcrypt';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { silentLog } from '../../src/log.ts';
 import { openStore, type Store } from '../../src/server.ts';
-import { startServerProcess, type ServerProcess } from '../rotation/fleet.ts';
-import { serverConfig, type ServerSettings } from '../rotation/scaled.ts';
+import { type ServerProcess, startServerProcess } from '../rotation/fleet.ts';
+import { type ServerSettings, serverConfig } from '../rotation/scaled.ts';
 import { engines, postgres } from '../support/engines.ts';
 import { freePort } from '../support/ports.ts';
 import { person } from '../support/signet.ts';
 import { ageRotation, successorsOf } from '../support/stored.ts';
 import {
-  asClient, authorizationRequest, authorize, redemption, tokenRequest, UserAgent, type TokenAnswer,
+  asClient,
+  authorizationRequest,
+  authorize,
+  redemption,
+  type TokenAnswer,
+  tokenRequest,
+  UserAgent,
 } from '../support/user-agent.ts';
 
 describe.skipIf(!engines.includes(postgres))('two server processes on one PostgreSQL', () => {
@@ -31,7 +37,8 @@ describe.skipIf(!engines.includes(postgres))('two server processes on one Postgr
     settings = { issuer, port, directory, database: await postgres.freshUrl(), scaled: false };
     // At once: of the two, one makes the tables and the first key.
     servers = await Promise.all([
-      startServerProcess(settings), freePort().then((other) => startServerProcess({ ...settings, port: other })),
+      startServerProcess(settings),
+      freePort().then((other) => startServerProcess({ ...settings, port: other })),
     ]);
     urls = servers.map((server) => `http://127.0.0.1:${server.port}`);
     store = await openStore(serverConfig(settings), silentLog);
@@ -69,7 +76,9 @@ describe.skipIf(!engines.includes(postgres))('two server processes on one Postgr
   });
 
   test('give fifty refreshes with one token the same successor; replayed later, it ends the grant', async () => {
-    const { body: { refresh_token: token } } = await tokenRequest(urls[0]!, await redeeming());
+    const {
+      body: { refresh_token: token },
+    } = await tokenRequest(urls[0]!, await redeeming());
     const answers = await fifty((url) => refreshAt(url, token));
     expect(answers.map(({ status }) => status)).toEqual(Array(50).fill(200));
     expect(new Set(answers.map(({ body }) => JSON.stringify(body))).size).toBe(1);

@@ -28,10 +28,21 @@ describe.each(engines)('two servers on one database, $name', ({ freshUrl }) => {
   });
 
   beforeEach(async () => {
-    const { application, secret: made } = await here.store.clients.register({
-      name: 'Export', type: 'service', redirectUris: [], postLogoutRedirectUris: [], origins: [], firstParty: false,
-      pkce: 'required', access: { [ordersApi]: ['orders:read'] }, refreshTokens: false, introspects: [],
-    }, 'test');
+    const { application, secret: made } = await here.store.clients.register(
+      {
+        name: 'Export',
+        type: 'service',
+        redirectUris: [],
+        postLogoutRedirectUris: [],
+        origins: [],
+        firstParty: false,
+        pkce: 'required',
+        access: { [ordersApi]: ['orders:read'] },
+        refreshTokens: false,
+        introspects: [],
+      },
+      'test',
+    );
     clientId = application.clientId;
     secret = made!;
     noteSecret('client secret', secret);
@@ -40,11 +51,18 @@ describe.each(engines)('two servers on one database, $name', ({ freshUrl }) => {
     // Memory does not age while a test runs: what a server notices, it was told.
     const now = time();
     clock.mockImplementation(() => now);
-    return () => { clock.mockImplementation(time); };
+    return () => {
+      clock.mockImplementation(time);
+    };
   });
 
-  const askBoth = (given: string) => Promise.all([here, elsewhere].map(async ({ url }) =>
-    (await tokenRequest(url, { grant_type: 'client_credentials' }, { clientId, secret: given })).status));
+  const askBoth = (given: string) =>
+    Promise.all(
+      [here, elsewhere].map(
+        async ({ url }) =>
+          (await tokenRequest(url, { grant_type: 'client_credentials' }, { clientId, secret: given })).status,
+      ),
+    );
   const noticed = (given: string, status: number) =>
     vi.waitFor(async () => expect(await askBoth(given)).toEqual([status, status]), { timeout: 15_000 });
 

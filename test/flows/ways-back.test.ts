@@ -4,7 +4,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { callback, declared, ordersApi, secret, startSignet, stockApi, type TestServer } from '../support/signet.ts';
-import { authorizationRequest, decode, signIn, tokenRequest, UserAgent, type Answer } from '../support/user-agent.ts';
+import { type Answer, authorizationRequest, decode, signIn, tokenRequest, UserAgent } from '../support/user-agent.ts';
 import { elementsOf } from '../web/html.ts';
 
 let server: TestServer;
@@ -12,7 +12,8 @@ let agent: UserAgent;
 beforeAll(async () => {
   const queue = { audience: 'rabbitmq', name: 'Queue', scopes: { 'queue:read': 'Read the queue' } };
   const applications = declared.applications.map((app) =>
-    (app.clientId === 'spa' ? { ...app, access: { ...app.access, rabbitmq: ['queue:read'] } } : app));
+    app.clientId === 'spa' ? { ...app, access: { ...app.access, rabbitmq: ['queue:read'] } } : app,
+  );
   server = await startSignet({ values: { apis: [...declared.apis, queue], applications } });
   ({ agent } = await signIn(server.issuer));
 });
@@ -31,7 +32,10 @@ const cancelling: Ask = async (url) => {
   return stranger.submit(await stranger.visit(url), { cancel: '' });
 };
 const declining: Ask = async (url) => agent.submit(await agent.visit(url), { decision: 'deny' });
-const twice = (name: string): Ask => (url) => agent.request(`${url}&${name}=1&${name}=2`);
+const twice =
+  (name: string): Ask =>
+  (url) =>
+    agent.request(`${url}&${name}=1&${name}=2`);
 const thirdParty = { client_id: 'third-party', redirect_uri: 'https://reports.example.net/cb', scope: 'openid' };
 const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
 const requestObject = (claims: unknown) => `${encode({ alg: 'none' })}.${encode(claims)}.`;
@@ -112,10 +116,18 @@ test('a response mode that is not there is answered in the usual one', async () 
 
 describe('a request object is refused as it asks to be answered itself', () => {
   test.each(modes)('%s', async (mode) => {
-    const request = requestObject({ response_mode: mode, state: 'inside', redirect_uri: callback, aud: [server.issuer] });
+    const request = requestObject({
+      response_mode: mode,
+      state: 'inside',
+      redirect_uri: callback,
+      aud: [server.issuer],
+    });
     const asked = authorizationRequest(server.issuer, { request, state: undefined, redirect_uri: undefined });
-    expect(received(await agent.request(asked.url), mode, callback))
-      .toMatchObject({ error: 'request_not_supported', state: 'inside', iss: server.issuer });
+    expect(received(await agent.request(asked.url), mode, callback)).toMatchObject({
+      error: 'request_not_supported',
+      state: 'inside',
+      iss: server.issuer,
+    });
   });
 
   test.each([
@@ -126,7 +138,8 @@ describe('a request object is refused as it asks to be answered itself', () => {
     const { url } = authorizationRequest(server.issuer, { request: requestObject(claims) });
     const { status, headers } = await agent.request(url);
     const location = headers.get('location');
-    if (status !== 400) expect(location).toMatch(/^https:\/\/app\.example\.com\/callback\?error=request_not_supported&/);
+    if (status !== 400)
+      expect(location).toMatch(/^https:\/\/app\.example\.com\/callback\?error=request_not_supported&/);
     else expect(location).toBeNull();
   });
 
@@ -138,7 +151,8 @@ describe('a request object is refused as it asks to be answered itself', () => {
   ])('%s in the query is not registered and leads nowhere, whatever the object says', async (_name, address) => {
     const request = requestObject({ redirect_uri: callback, state: 'inside' });
     const { status, headers, body } = await agent.request(
-      authorizationRequest(server.issuer, { request, redirect_uri: address, state: undefined }).url);
+      authorizationRequest(server.issuer, { request, redirect_uri: address, state: undefined }).url,
+    );
     expect([status, headers.get('location'), body.includes('invalid_redirect_uri')]).toEqual([400, null, true]);
   });
 });
@@ -187,21 +201,29 @@ test('what we do not know of a request is ignored, however long (RFC 6749 §3.1)
 describe('audience, the name of other providers for resource,', () => {
   const audienceOf = (token: string) => [decode(token).payload.aud].flat();
 
-  test.each([[stockApi, 'stock:read'], ['rabbitmq', 'queue:read']])('yields a token for that API: %s', async (audience, scope) => {
+  test.each([
+    [stockApi, 'stock:read'],
+    ['rabbitmq', 'queue:read'],
+  ])('yields a token for that API: %s', async (audience, scope) => {
     const { tokens } = await signIn(server.issuer, { parameters: { audience, scope: `openid ${scope}` } });
     expect(audienceOf(tokens.access_token)).toContain(audience);
     expect(tokens.scope).toContain(scope);
     const refresh = { grant_type: 'refresh_token', refresh_token: tokens.refresh_token };
     const again = await tokenRequest(server.issuer, { ...refresh, audience });
     expect([again.status, audienceOf(again.body.access_token)]).toEqual([200, expect.arrayContaining([audience])]);
-    const other = await tokenRequest(server.issuer,
-      { ...refresh, refresh_token: again.body.refresh_token, audience: 'https://nothing.example.com' });
+    const other = await tokenRequest(server.issuer, {
+      ...refresh,
+      refresh_token: again.body.refresh_token,
+      audience: 'https://nothing.example.com',
+    });
     expect([other.status, other.body.error]).toEqual([400, 'invalid_target']);
   });
 
   test.each([stockApi, 'rabbitmq'])('is understood beside the same name as resource: %s', async (audience) => {
     const scope = audience === 'rabbitmq' ? 'queue:read' : 'stock:read';
-    const { tokens } = await signIn(server.issuer, { parameters: { audience, resource: audience, scope: `openid ${scope}` } });
+    const { tokens } = await signIn(server.issuer, {
+      parameters: { audience, resource: audience, scope: `openid ${scope}` },
+    });
     expect(audienceOf(tokens.access_token)).toContain(audience);
   });
 
@@ -210,9 +232,13 @@ describe('audience, the name of other providers for resource,', () => {
       tokenRequest(server.issuer, { grant_type: 'client_credentials', ...parameters }, { clientId: 'service', secret });
     expect(audienceOf((await ask({ audience: ordersApi })).body.access_token)).toEqual([ordersApi]);
     expect((await ask({ audience: 'rabbitmq' })).body.error).toBe('invalid_target');
-    expect((await ask({ audience: ordersApi, resource: stockApi })).body).toMatchObject(
-      { error: 'invalid_target', error_description: 'audience and resource name different APIs' });
-    expect((await ask({ audience: [ordersApi, stockApi] })).body).toMatchObject(
-      { error: 'invalid_request', error_description: 'audience must not be provided twice' });
+    expect((await ask({ audience: ordersApi, resource: stockApi })).body).toMatchObject({
+      error: 'invalid_target',
+      error_description: 'audience and resource name different APIs',
+    });
+    expect((await ask({ audience: [ordersApi, stockApi] })).body).toMatchObject({
+      error: 'invalid_request',
+      error_description: 'audience must not be provided twice',
+    });
   });
 });

@@ -4,7 +4,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { enter, openSignIn } from '../support/pages.ts';
 import { declared, person, startSignet, type TestServer } from '../support/signet.ts';
-import { authorizationRequest, signIn, UserAgent, type Answer } from '../support/user-agent.ts';
+import { type Answer, authorizationRequest, signIn, UserAgent } from '../support/user-agent.ts';
 
 const home = 'https://app.example.com/start?from=signet&x=1';
 
@@ -24,30 +24,47 @@ const over = () => server.store.db.query(`delete from oidc_models where model = 
 
 describe('a browser that came from an application with a home address', () => {
   const pages: Array<[string, (agent: UserAgent) => Promise<Answer>]> = [
-    ['a sign-in that has expired', async (agent) => {
-      const page = await openSignIn(server.issuer, agent);
-      await over();
-      return agent.visit(page.url);
-    }],
-    ['a sign-in that is finished', async (agent) => {
-      const page = await openSignIn(server.issuer, agent);
-      await enter(agent, page, person);
-      return agent.visit(page.url);
-    }],
-    ['an address that is not registered', (agent) =>
-      agent.visit(authorizationRequest(server.issuer, { redirect_uri: 'https://evil.example/' }).url)],
-    ['a page that is not there', async (agent) => {
-      await openSignIn(server.issuer, agent);
-      return agent.visit('/nowhere');
-    }],
-    ['a sign-out', async (agent) => {
-      const { tokens } = await signIn(server.issuer, { agent });
-      return agent.visit(`/session/end?id_token_hint=${tokens.id_token}`);
-    }],
-    ['staying signed in', async (agent) => {
-      await signIn(server.issuer, { agent });
-      return agent.submit(await agent.visit('/session/end?client_id=spa'), {});
-    }],
+    [
+      'a sign-in that has expired',
+      async (agent) => {
+        const page = await openSignIn(server.issuer, agent);
+        await over();
+        return agent.visit(page.url);
+      },
+    ],
+    [
+      'a sign-in that is finished',
+      async (agent) => {
+        const page = await openSignIn(server.issuer, agent);
+        await enter(agent, page, person);
+        return agent.visit(page.url);
+      },
+    ],
+    [
+      'an address that is not registered',
+      (agent) => agent.visit(authorizationRequest(server.issuer, { redirect_uri: 'https://evil.example/' }).url),
+    ],
+    [
+      'a page that is not there',
+      async (agent) => {
+        await openSignIn(server.issuer, agent);
+        return agent.visit('/nowhere');
+      },
+    ],
+    [
+      'a sign-out',
+      async (agent) => {
+        const { tokens } = await signIn(server.issuer, { agent });
+        return agent.visit(`/session/end?id_token_hint=${tokens.id_token}`);
+      },
+    ],
+    [
+      'staying signed in',
+      async (agent) => {
+        await signIn(server.issuer, { agent });
+        return agent.submit(await agent.visit('/session/end?client_id=spa'), {});
+      },
+    ],
     ['the front page', async (agent) => agent.visit('/')],
   ];
 

@@ -1,12 +1,12 @@
 // The image, without a Docker engine: the stages' own scripts in clean directories, then the server from their work.
 
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { keyMaterialIn } from '../support/secrets.ts';
 import { freePort } from '../support/ports.ts';
+import { keyMaterialIn } from '../support/secrets.ts';
 
 const root = join(import.meta.dirname, '../..');
 const home = mkdtempSync(join(tmpdir(), 'signet-image-'));
@@ -47,12 +47,19 @@ beforeAll(async () => {
   const [command, ...args] = JSON.parse(/^CMD (.+)$/m.exec(dockerfile)![1]!) as [string, ...string[]];
   expect(command).toBe('node');
   server = spawn(process.execPath, args, { cwd: final, env });
-  server.stdout!.on('data', (chunk: Buffer) => { printed += chunk; });
-  server.stderr!.on('data', (chunk: Buffer) => { printed += chunk; });
-  await vi.waitFor(async () => {
-    const { status } = await fetch(`${url}/health/live`).catch(() => ({ status: 0 }));
-    if (status !== 200) throw new Error(`the server does not answer; it printed:\n${printed}`);
-  }, { timeout: 15_000, interval: 100 });
+  server.stdout!.on('data', (chunk: Buffer) => {
+    printed += chunk;
+  });
+  server.stderr!.on('data', (chunk: Buffer) => {
+    printed += chunk;
+  });
+  await vi.waitFor(
+    async () => {
+      const { status } = await fetch(`${url}/health/live`).catch(() => ({ status: 0 }));
+      if (status !== 200) throw new Error(`the server does not answer; it printed:\n${printed}`);
+    },
+    { timeout: 15_000, interval: 100 },
+  );
 }, 240_000);
 
 afterAll(async () => {
@@ -82,9 +89,13 @@ describe('the image', () => {
   test('its health check passes while the server answers', () => {
     const { port } = new URL(url);
     execFileSync(process.execPath, ['healthcheck.js'], { cwd: join(home, 'final'), env: { SIGNET_LISTEN_PORT: port } });
-    expect(() => execFileSync(process.execPath, ['healthcheck.js'], {
-      cwd: join(home, 'final'), env: { SIGNET_LISTEN_PORT: '1' }, stdio: 'pipe',
-    })).toThrow();
+    expect(() =>
+      execFileSync(process.execPath, ['healthcheck.js'], {
+        cwd: join(home, 'final'),
+        env: { SIGNET_LISTEN_PORT: '1' },
+        stdio: 'pipe',
+      }),
+    ).toThrow();
   });
 
   test('prints no private key while it makes the first ones', () => {

@@ -1,12 +1,17 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createAudit } from '../../src/audit/audit.ts';
+import { createLogouts } from '../../src/backchannel-logout/queue.ts';
 import { createClients } from '../../src/clients/clients.ts';
 import type { Database } from '../../src/database/database.ts';
 import {
-  createModels, cutSessions, endGrants, endSessionsOf, type GrantStatuses, type Models,
+  createModels,
+  cutSessions,
+  endGrants,
+  endSessionsOf,
+  type GrantStatuses,
+  type Models,
 } from '../../src/issuer/adapter.ts';
 import { createLog } from '../../src/log.ts';
-import { createLogouts } from '../../src/backchannel-logout/queue.ts';
 import { createPlaces, type Place } from '../../src/status-list/indexes.ts';
 import { createRevokedStatuses, type RevokedStatuses } from '../../src/status-list/revoked.ts';
 import { engines } from '../support/engines.ts';
@@ -23,10 +28,16 @@ describe.each(engines)('what the issuer stores, on $name', ({ freshDatabase }) =
     db = await freshDatabase();
     const audit = createAudit(db, { log: createLog('silent') });
     statuses = {
-      ...createPlaces(db, { longestBearerLife: hour }), ...createRevokedStatuses(db, { clockSkew: 0 }),
+      ...createPlaces(db, { longestBearerLife: hour }),
+      ...createRevokedStatuses(db, { clockSkew: 0 }),
       noteLogouts: createLogouts(db, createClients(db, [], audit)).noteLogouts,
     };
-    models = createModels(db, async () => undefined, statuses, () => now);
+    models = createModels(
+      db,
+      async () => undefined,
+      statuses,
+      () => now,
+    );
   });
   afterAll(() => db.close());
 
@@ -36,8 +47,12 @@ describe.each(engines)('what the issuer stores, on $name', ({ freshDatabase }) =
     await models.adapter('RefreshToken').upsert(handle, payload, lifeSeconds);
   }
 
-  const successor = (handle: string, lifeSeconds: number) =>
-    ({ handle, payload: { jti: handle, exp: now / 1000 + lifeSeconds }, lifeSeconds, sealedAnswer: 'sealed' });
+  const successor = (handle: string, lifeSeconds: number) => ({
+    handle,
+    payload: { jti: handle, exp: now / 1000 + lifeSeconds },
+    lifeSeconds,
+    sealedAnswer: 'sealed',
+  });
 
   test('a credential is found by its value and stored under its digest', async () => {
     await storeRefreshToken('handle-of-a-token', hour, 'a grant');
@@ -75,8 +90,9 @@ describe.each(engines)('what the issuer stores, on $name', ({ freshDatabase }) =
 
   test('a refresh token has one successor, whoever asks', async () => {
     await storeRefreshToken('contended', hour);
-    const won = await Promise.all(Array.from({ length: 20 }, (_, index) =>
-      models.rotate('contended', successor(`heir ${index}`, hour), now)));
+    const won = await Promise.all(
+      Array.from({ length: 20 }, (_, index) => models.rotate('contended', successor(`heir ${index}`, hour), now)),
+    );
     expect(won.filter(Boolean)).toHaveLength(1);
     const stored = await models.findRefreshToken('contended');
     expect(stored).toMatchObject({ rotatedAt: now, answer: { sealed: 'sealed', at: now }, successorSpent: false });
@@ -108,7 +124,12 @@ describe.each(engines)('what the issuer stores, on $name', ({ freshDatabase }) =
 
   test('the sweep takes what expired, a batch at a time, and leaves the rest', async () => {
     await db.query('delete from oidc_models');
-    for (const [handle, life] of [['gone-1', 1], ['gone-2', 2], ['gone-3', 3], ['stays', hour]] as const) {
+    for (const [handle, life] of [
+      ['gone-1', 1],
+      ['gone-2', 2],
+      ['gone-3', 3],
+      ['stays', hour],
+    ] as const) {
       await storeRefreshToken(handle, life);
     }
     const later = now + 10_000;
@@ -162,10 +183,12 @@ describe.each(engines)('what the issuer stores, on $name', ({ freshDatabase }) =
 
   test('where the transaction of a cause fails, its grants go on and no bit is set', async () => {
     await models.adapter('Grant').upsert('spared', { accountId: 'fay', clientId: 'spa' }, hour);
-    await expect(db.transaction(async (tx) => {
-      await endGrants(tx, { accountId: 'fay' }, statuses);
-      throw new Error('the cause fell through');
-    })).rejects.toThrow('fell through');
+    await expect(
+      db.transaction(async (tx) => {
+        await endGrants(tx, { accountId: 'fay' }, statuses);
+        throw new Error('the cause fell through');
+      }),
+    ).rejects.toThrow('fell through');
     expect(await statuses.has(await placeOf('spared'))).toBe(false);
   });
 
@@ -174,8 +197,11 @@ describe.each(engines)('what the issuer stores, on $name', ({ freshDatabase }) =
       with recursive numbers(n) as (select 1 union all select n + 1 from numbers where n < 20500)
       select 'Grant', 'many ' || n, '{}', 'popular', 1000, n, ${now + 3_600_000} from numbers`);
     expect(await db.transaction((tx) => endGrants(tx, { clientId: 'popular' }, statuses))).toBe(20_500);
-    const { rows: [row] } = await db.query<{ count: number }>(
-      "select count(*) as count from revoked_statuses where grant_id like 'many %'");
+    const {
+      rows: [row],
+    } = await db.query<{ count: number }>(
+      "select count(*) as count from revoked_statuses where grant_id like 'many %'",
+    );
     expect(Number(row!.count)).toBe(20_500);
   });
 

@@ -5,7 +5,7 @@ import { hash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { errors, ExternalSigningKey, Provider, type Configuration } from 'oidc-provider';
+import { type Configuration, ExternalSigningKey, errors, Provider } from 'oidc-provider';
 import { describe, expect, test } from 'vitest';
 import { PublishedKey } from '../../src/issuer/provider.ts';
 import { testKeys } from '../support/keys.ts';
@@ -15,18 +15,19 @@ const textOf = (path: string) => readFileSync(new URL(path, home), 'utf8');
 
 /** File → why it matters, and the digest of the text for which we found it so. */
 const reliedOn: Record<string, [reason: string, digest: string]> = {
-  'lib/actions/grants/refresh_token.js':
-    ['client, scope and account are checked, then consume(), save() of the successor, and only then the rest',
-      'd3bcebb1e448545e'],
-  'lib/actions/grants/authorization_code.js':
-    ['client, PKCE and redirect URI are checked before the code is consumed',
-      '2d46dcf995804956'],
-  'lib/actions/grants/client_credentials.js':
-    ['a token without an API would be opaque and stored',
-      'eade620806012fa4'],
-  'lib/actions/authorization/interactions.js':
-    ['sets the two cookies of a sign-in that cookies.ts makes one of',
-      '952b60a38bf9e76a'],
+  'lib/actions/grants/refresh_token.js': [
+    'client, scope and account are checked, then consume(), save() of the successor, and only then the rest',
+    'd3bcebb1e448545e',
+  ],
+  'lib/actions/grants/authorization_code.js': [
+    'client, PKCE and redirect URI are checked before the code is consumed',
+    '2d46dcf995804956',
+  ],
+  'lib/actions/grants/client_credentials.js': ['a token without an API would be opaque and stored', 'eade620806012fa4'],
+  'lib/actions/authorization/interactions.js': [
+    'sets the two cookies of a sign-in that cookies.ts makes one of',
+    '952b60a38bf9e76a',
+  ],
   'lib/actions/authorization/resume.js': ['reads them; compares the cookie with the interaction', 'a0eaff78325ca491'],
   'lib/actions/userinfo.js': ['takes what AccessToken.find gives; refuses a token with aud', '99aa2b34d891c95c'],
   'lib/actions/end_session.js': ['ends the grants of a session, and the session', '259ee7afaade26de'],
@@ -34,60 +35,60 @@ const reliedOn: Record<string, [reason: string, digest: string]> = {
   'lib/helpers/grant_common.js': ['issues access, refresh and ID token, in this order', '2a9abbce97278836'],
   'lib/helpers/revoke.js': ['what goes when a grant is revoked', '19fd95af4ba7f83a'],
   'lib/helpers/keystore.js': ['the first key that fits signs', '9d78577c6055cdf0'],
-  'lib/helpers/oidc_context.js':
-    ['entities and params as claims.ts and configuration.ts read them',
-      '4a7a5e09bf3377f6'],
-  'lib/helpers/resolve_resource.js':
-    ['which API a token is for, and what defaultResource is asked with',
-      'ad1c38e95cb32d47'],
+  'lib/helpers/oidc_context.js': [
+    'entities and params as claims.ts and configuration.ts read them',
+    '4a7a5e09bf3377f6',
+  ],
+  'lib/helpers/resolve_resource.js': [
+    'which API a token is for, and what defaultResource is asked with',
+    'ad1c38e95cb32d47',
+  ],
   'lib/response_modes/form_post.js': ['the form on its page is taken over by form-post.ts', 'e9d9ce601497df84'],
-  'lib/shared/check_resource.js':
-    ['resource is taken from defaultResource where a request names none',
-      '510eab377909b220'],
-  'lib/shared/assemble_params.js':
-    ['sets the parameters of a request, which request-parameters.ts looks at first',
-      'cf7e9870b8c05f4e'],
-  'lib/shared/authorization_error_handler.js':
-    ['sends a refusal back to the application by the parameters, with iss',
-      '8c02c7d60b9a8411'],
-  'lib/actions/authorization/claims.js':
-    ['takes what a hint says, and has no further use for the hint',
-      '32b526c767ceddc0'],
+  'lib/shared/check_resource.js': [
+    'resource is taken from defaultResource where a request names none',
+    '510eab377909b220',
+  ],
+  'lib/shared/assemble_params.js': [
+    'sets the parameters of a request, which request-parameters.ts looks at first',
+    'cf7e9870b8c05f4e',
+  ],
+  'lib/shared/authorization_error_handler.js': [
+    'sends a refusal back to the application by the parameters, with iss',
+    '8c02c7d60b9a8411',
+  ],
+  'lib/actions/authorization/claims.js': [
+    'takes what a hint says, and has no further use for the hint',
+    '32b526c767ceddc0',
+  ],
   'lib/shared/error_handler.js': ['answers first, then emits the event that events.ts hears', 'c0350b8ee7a33164'],
   'lib/shared/selective_body.js': ['how large a body may be, and what it says of a larger one', '850da4702de01145'],
   'lib/shared/session.js': ['saves the session after every request that may change it', 'd7299d8358bbf3a8'],
-  'lib/models/base_model.js':
-    ['find → adapter.find → verify; save → getValueAndPayload → adapter.upsert',
-      '77623c1d7d76d840'],
+  'lib/models/base_model.js': [
+    'find → adapter.find → verify; save → getValueAndPayload → adapter.upsert',
+    '77623c1d7d76d840',
+  ],
   'lib/models/base_token.js': ['setting resourceServer sets aud; remainingTTL', '8471708d3bf67095'],
   'lib/models/refresh_token.js': ['what a refresh token remembers; bound to its session', '395763fba05b7deb'],
   'lib/models/access_token.js': ['what an access token remembers', '6d16f6fe27d961c3'],
-  'lib/models/interaction.js':
-    ['copies the session cookie into its payload, which adapter.ts takes out',
-      '5c1bb286f1872c9f'],
-  'lib/models/session.js': ['the cookie is the row\'s id; uid is not', '305aff9ef7c9c3c0'],
+  'lib/models/interaction.js': [
+    'copies the session cookie into its payload, which adapter.ts takes out',
+    '5c1bb286f1872c9f',
+  ],
+  'lib/models/session.js': ["the cookie is the row's id; uid is not", '305aff9ef7c9c3c0'],
   'lib/models/token_helpers.js': ['a token bound to a session is not found without it', '48537da10b858215'],
-  'lib/models/formats/jwt.js':
-    ['writes the claims of an access token; calls formats.customizers.jwt',
-      '8de09847ca60ddbe'],
-  'lib/helpers/epoch_time.js':
-    ['the clock of its models, of which provider-clock.ts makes ours',
-      'bb35b9ec9ad9a779'],
-  'lib/helpers/jwt.js':
-    ['adds a life to the time of the machine, and keeps an iat that is there',
-      'e52ef4048fcf0277'],
-  'lib/models/formats/opaque.js':
-    ['dates what has no date yet; refuses what has expired',
-      '116a242cbe98d59b'],
-  'lib/models/grant.js':
-    ['is saved as every model is',
-      '5fab33d4ef0a46bc'],
-  'lib/models/id_token.js':
-    ['asks expiresIn for its life; claims that are set go into it',
-      '809a238a6d68b391'],
-  'lib/provider.js':
-    ['use() puts our middleware before its own; interactionDetails reads through createContext',
-      '94a64ce834032c4d'],
+  'lib/models/formats/jwt.js': [
+    'writes the claims of an access token; calls formats.customizers.jwt',
+    '8de09847ca60ddbe',
+  ],
+  'lib/helpers/epoch_time.js': ['the clock of its models, of which provider-clock.ts makes ours', 'bb35b9ec9ad9a779'],
+  'lib/helpers/jwt.js': ['adds a life to the time of the machine, and keeps an iat that is there', 'e52ef4048fcf0277'],
+  'lib/models/formats/opaque.js': ['dates what has no date yet; refuses what has expired', '116a242cbe98d59b'],
+  'lib/models/grant.js': ['is saved as every model is', '5fab33d4ef0a46bc'],
+  'lib/models/id_token.js': ['asks expiresIn for its life; claims that are set go into it', '809a238a6d68b391'],
+  'lib/provider.js': [
+    'use() puts our middleware before its own; interactionDetails reads through createContext',
+    '94a64ce834032c4d',
+  ],
 };
 
 describe('the version of oidc-provider that we know', () => {
@@ -201,7 +202,7 @@ describe('how it handles a request', () => {
 
   test('the JWKS keeps our order of keys, and shows public halves only', async () => {
     const answer = await ask(new Provider(issuer, configuration), '/jwks');
-    const { keys } = await answer.json() as { keys: Array<Record<string, string>> };
+    const { keys } = (await answer.json()) as { keys: Array<Record<string, string>> };
     expect(keys.map(({ kid }) => kid)).toEqual([first!.kid, second!.kid]);
     for (const key of keys) expect(Object.keys(key).sort()).toEqual(['alg', 'e', 'kid', 'kty', 'n', 'use']);
   });

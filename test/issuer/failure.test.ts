@@ -67,7 +67,10 @@ describe('a database that fails under the browser of somebody who is signed in',
     const agent = await signedIn();
     const inserts = (sql: string) => sql.includes('insert into oidc_models');
     let all = 0;
-    issuer.breakOn((sql) => { all += Number(inserts(sql)); return false; });
+    issuer.breakOn((sql) => {
+      all += Number(inserts(sql));
+      return false;
+    });
     expect((await agent.request(authorizationRequest(server.issuer).url)).headers.get('location')).toContain('code=');
     let left = all;
     issuer.breakOn((sql) => inserts(sql) && --left === 0);

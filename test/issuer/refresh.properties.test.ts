@@ -25,14 +25,28 @@ const asks: Array<{ parameters: Record<string, string>; isWrong: boolean }> = [
   { parameters: { scope: 'orders:write' }, isWrong: true },
 ];
 
-const steps = fc.array(fc.oneof(
-  { weight: 4, arbitrary: fc.constantFrom<Step>({ who: 'owner', does: 'refresh' }, { who: 'owner', does: 'repeat' }) },
-  { weight: 3, arbitrary: fc.record({
-    who: fc.constant('thief' as const), does: fc.constant('try' as const), back: fc.nat({ max: 2 }),
-    ask: fc.nat({ max: asks.length - 1 }),
-  }) },
-  { weight: 2, arbitrary: fc.record({ who: fc.constant('time' as const), ms: fc.constantFrom(10, 1_000, 29_000, 31_000) }) },
-), { minLength: 4, maxLength: 14 });
+const steps = fc.array(
+  fc.oneof(
+    {
+      weight: 4,
+      arbitrary: fc.constantFrom<Step>({ who: 'owner', does: 'refresh' }, { who: 'owner', does: 'repeat' }),
+    },
+    {
+      weight: 3,
+      arbitrary: fc.record({
+        who: fc.constant('thief' as const),
+        does: fc.constant('try' as const),
+        back: fc.nat({ max: 2 }),
+        ask: fc.nat({ max: asks.length - 1 }),
+      }),
+    },
+    {
+      weight: 2,
+      arbitrary: fc.record({ who: fc.constant('time' as const), ms: fc.constantFrom(10, 1_000, 29_000, 31_000) }),
+    },
+  ),
+  { minLength: 4, maxLength: 14 },
+);
 
 describe.each(engines)('owner and thief of a refresh token, on $name', ({ name, freshUrl }) => {
   let server: TestServer;
@@ -47,8 +61,8 @@ describe.each(engines)('owner and thief of a refresh token, on $name', ({ name, 
     vi.restoreAllMocks();
   });
 
-  const ask = (token: string, parameters: Record<string, string> = {}) => tokenRequest(
-    server.issuer, { grant_type: 'refresh_token', refresh_token: token, ...parameters }, asClient('spa'));
+  const ask = (token: string, parameters: Record<string, string> = {}) =>
+    tokenRequest(server.issuer, { grant_type: 'refresh_token', refresh_token: token, ...parameters }, asClient('spa'));
 
   async function play(story: Step[]): Promise<void> {
     const { tokens } = await signIn(server.issuer, { parameters: { resource: ordersApi } });
@@ -69,7 +83,10 @@ describe.each(engines)('owner and thief of a refresh token, on $name', ({ name, 
         const { status, body } = await ask(chain.at(-1)!);
         if (isOver) expect(status).toBe(400);
         else if (!thiefWasHere) expect(status).toBe(200);
-        if (status !== 200) { isOver = true; continue; }
+        if (status !== 200) {
+          isOver = true;
+          continue;
+        }
         chain.push(body.refresh_token);
         [repetitions, rotatedAt] = [0, Date.now()];
         continue;
@@ -91,7 +108,10 @@ describe.each(engines)('owner and thief of a refresh token, on $name', ({ name, 
       if (stolen === undefined) continue;
       const isSpent = step.back > 0;
       const { status, body } = await ask(stolen, parameters);
-      if (isOver) { expect(status).toBe(400); continue; }
+      if (isOver) {
+        expect(status).toBe(400);
+        continue;
+      }
       if (isWrong) {
         // The same in every state, and it costs the owner nothing.
         expect([status, body.error]).toEqual([400, 'resource' in parameters ? 'invalid_target' : 'invalid_scope']);
@@ -102,7 +122,7 @@ describe.each(engines)('owner and thief of a refresh token, on $name', ({ name, 
         // The owner's own answer: its repetition, of its words, in the grace, of the last exchange, a few times.
         expect([step.ask, step.back, body.refresh_token]).toEqual([0, 1, chain.at(-1)]);
         expect(Date.now() - rotatedAt).toBeLessThan(graceMs + 2_000);
-        expect(repetitions += 1).toBeLessThanOrEqual(3);
+        expect((repetitions += 1)).toBeLessThanOrEqual(3);
         continue;
       }
       if (isSpent) {

@@ -3,8 +3,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createAudit } from '../../src/audit/audit.ts';
 import type { Database } from '../../src/database/database.ts';
 import { AppError } from '../../src/errors.ts';
-import { createConsumers, isRegular } from '../../src/keys/jwks-clients.ts';
 import type { Consumers, ConsumersOptions } from '../../src/keys/jwks-clients.ts';
+import { createConsumers, isRegular } from '../../src/keys/jwks-clients.ts';
 import { createLog } from '../../src/log.ts';
 import { engines } from '../support/engines.ts';
 
@@ -40,10 +40,18 @@ describe.each(engines)('the consumers of the JWKS on $name', ({ freshDatabase })
       consumers.seen(orders);
       clock += minute;
       consumers.seen({ ...orders, newestPreparedAt: 7 });
-      expect(await consumers.list()).toEqual([{
-        kind: 'service', name: 'orders', address: '192.0.2.1', declared: false, fetches: 2,
-        firstSeenAt: start, lastSeenAt: start + minute, newestPreparedAt: 7,
-      }]);
+      expect(await consumers.list()).toEqual([
+        {
+          kind: 'service',
+          name: 'orders',
+          address: '192.0.2.1',
+          declared: false,
+          fetches: 2,
+          firstSeenAt: start,
+          lastSeenAt: start + minute,
+          newestPreparedAt: 7,
+        },
+      ]);
     });
 
     test.each([
@@ -68,7 +76,13 @@ describe.each(engines)('the consumers of the JWKS on $name', ({ freshDatabase })
 
     test('costs no query: all are written together, and added to what is there', async () => {
       let queries = 0;
-      const counted: Database = { ...db, query: (sql, values) => { queries += 1; return db.query(sql, values); } };
+      const counted: Database = {
+        ...db,
+        query: (sql, values) => {
+          queries += 1;
+          return db.query(sql, values);
+        },
+      };
       consumers = open({}, counted);
       for (let index = 0; index < 5_000; index += 1) consumers.seen({ ...orders, address: `192.0.2.${index % 5}` });
       expect(queries).toBe(0);
@@ -189,7 +203,10 @@ describe.each(engines)('the consumers of the JWKS on $name', ({ freshDatabase })
       consumers = open({ isDeclared });
       await bothComeRegularly();
       const { unseenBy, waitedFor } = await consumers.readiness({ preparedAt: 7 });
-      expect(unseenBy.map(({ name, declared: is }) => [name, is]).sort()).toEqual([['invented', false], ['orders', true]]);
+      expect(unseenBy.map(({ name, declared: is }) => [name, is]).sort()).toEqual([
+        ['invented', false],
+        ['orders', true],
+      ]);
       expect(waitedFor).toMatchObject([{ name: 'orders', address: '10.0.0.7' }]);
     });
 
@@ -225,7 +242,8 @@ describe.each(engines)('the consumers of the JWKS on $name', ({ freshDatabase })
       expect(await consumers.forget('orders', { actor: 'cli:ada' })).toBe(1);
       expect(await names()).toEqual([]);
       expect(await audit.list({ event: 'key.clients_forgotten' })).toMatchObject([
-        { actor: 'cli:ada', detail: { name: 'orders', forgotten: 1 } }, { detail: { forgotten: 1 } },
+        { actor: 'cli:ada', detail: { name: 'orders', forgotten: 1 } },
+        { detail: { forgotten: 1 } },
       ]);
       consumers.seen(declared);
       expect(await consumers.list()).toMatchObject([{ name: 'orders', fetches: 1 }]);
@@ -283,15 +301,25 @@ describe.each(engines)('the consumers of the JWKS on $name', ({ freshDatabase })
 
 describe('who still comes', () => {
   const consumer = (visits: { first: number; last: number; fetches: number }) => ({
-    kind: 'service' as const, name: 'orders', address: '', declared: true, newestPreparedAt: 0,
-    firstSeenAt: visits.first, lastSeenAt: visits.last, fetches: visits.fetches,
+    kind: 'service' as const,
+    name: 'orders',
+    address: '',
+    declared: true,
+    newestPreparedAt: 0,
+    firstSeenAt: visits.first,
+    lastSeenAt: visits.last,
+    fetches: visits.fetches,
   });
   test.each([
     ['came once', { first: 0, last: 0, fetches: 1 }, 0, false],
     ['came twice within a minute', { first: 0, last: minute - 1, fetches: 2 }, minute, false],
     ['comes every few minutes', { first: 0, last: day, fetches: 300 }, day + 25 * hour, true],
-    ['came every few minutes, silent for a day and more', { first: 0, last: day, fetches: 300 }, day + 25 * hour + 1,
-      false],
+    [
+      'came every few minutes, silent for a day and more',
+      { first: 0, last: day, fetches: 300 },
+      day + 25 * hour + 1,
+      false,
+    ],
     ['comes every second day', { first: 0, last: 4 * day, fetches: 3 }, 8 * day, true],
     ['came every second day, and missed two', { first: 0, last: 4 * day, fetches: 3 }, 8 * day + 1, false],
     ['comes once a month', { first: 0, last: 30 * day, fetches: 2 }, 37 * day, true],

@@ -1,15 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-
-import { createAudit } from '../../src/audit/audit.ts';
 import type { Audit } from '../../src/audit/audit.ts';
+import { createAudit } from '../../src/audit/audit.ts';
 import type { Database } from '../../src/database/database.ts';
 import { migrate } from '../../src/database/migrate.ts';
 import { openDatabase } from '../../src/database/open.ts';
-import { createKeyring, hasSigningKeys } from '../../src/keys/keyring.ts';
 import type { Keyring } from '../../src/keys/keyring.ts';
-import { createSeal } from '../../src/keys/seal.ts';
+import { createKeyring, hasSigningKeys } from '../../src/keys/keyring.ts';
 import type { MasterKeys, Seal } from '../../src/keys/seal.ts';
+import { createSeal } from '../../src/keys/seal.ts';
 import { silentLog } from '../../src/log.ts';
 import { engines } from '../support/engines.ts';
 import { fromTestKeys, policy, testKeys } from '../support/keys.ts';
@@ -51,10 +50,11 @@ describe.each(engines)('signing keys on $name', ({ freshUrl }) => {
 
   const states = async () => Object.fromEntries((await keyring.list()).map(({ kid, state }) => [kid, state]));
   const events = async () => (await audit.list()).map(({ event, subject, actor }) => ({ event, subject, actor }));
-  const everything = async () => JSON.stringify([
-    (await db.query('select * from signing_keys order by kid')).rows,
-    (await db.query('select * from audit_events order by seq')).rows,
-  ]);
+  const everything = async () =>
+    JSON.stringify([
+      (await db.query('select * from signing_keys order by kid')).rows,
+      (await db.query('select * from audit_events order by seq')).rows,
+    ]);
   /** One active key, another prepared and ready. */
   async function readyToRotate(): Promise<{ a: string; b: string }> {
     const a = await keyring.bootstrap();
@@ -139,7 +139,9 @@ describe.each(engines)('signing keys on $name', ({ freshUrl }) => {
       const { a, b } = await readyToRotate();
       clock -= 1;
       await expect(keyring.activate(b)).rejects.toMatchObject({
-        code: 'key_step_unsafe', status: 409, message: expect.stringContaining('until 2030-01-02T00:00:00.000Z'),
+        code: 'key_step_unsafe',
+        status: 409,
+        message: expect.stringContaining('until 2030-01-02T00:00:00.000Z'),
       });
       expect(await states()).toEqual({ [a]: 'active', [b]: 'prepared' });
       expect(await events()).toHaveLength(2);
@@ -163,7 +165,9 @@ describe.each(engines)('signing keys on $name', ({ freshUrl }) => {
       await keyring.destroy(a, { actor: 'somebody', force: 'nobody uses it yet' });
       expect(await states()).toEqual({ [a]: 'destroyed', [b]: 'active' });
       expect((await audit.list({ event: 'key.destroyed' }))[0]).toMatchObject({
-        actor: 'somebody', subject: a, detail: { forced: 'nobody uses it yet' },
+        actor: 'somebody',
+        subject: a,
+        detail: { forced: 'nobody uses it yet' },
       });
     });
 
@@ -190,7 +194,9 @@ describe.each(engines)('signing keys on $name', ({ freshUrl }) => {
     test('is refused with the state it is in', async () => {
       const { a, b } = await readyToRotate();
       await expect(keyring.activate(a)).rejects.toMatchObject({
-        code: 'key_not_prepared', status: 409, message: `key ${a} is active; only a prepared key can be activated`,
+        code: 'key_not_prepared',
+        status: 409,
+        message: `key ${a} is active; only a prepared key can be activated`,
       });
       await expect(keyring.destroy(b)).rejects.toMatchObject({ code: 'key_not_retired', status: 409 });
       await expect(keyring.prepare()).rejects.toMatchObject({ code: 'key_already_prepared', status: 409 });
@@ -214,15 +220,25 @@ describe.each(engines)('signing keys on $name', ({ freshUrl }) => {
       expect([active.kid, published.map(({ kid }) => kid)]).toEqual([b, [b]]);
       const [incident, activated, revoked] = await audit.list({ limit: 3 });
       expect(revoked).toMatchObject({
-        event: 'key.revoked', subject: a, actor: 'somebody', detail: { reason: 'seen on a laptop', was: 'active' },
+        event: 'key.revoked',
+        subject: a,
+        actor: 'somebody',
+        detail: { reason: 'seen on a laptop', was: 'active' },
       });
       expect(activated).toMatchObject({
-        event: 'key.activated', subject: b, actor: 'somebody', detail: { previous: a, emergency: true },
+        event: 'key.activated',
+        subject: b,
+        actor: 'somebody',
+        detail: { previous: a, emergency: true },
       });
       expect(incident).toMatchObject({
-        event: 'key.incident', subject: a, actor: 'somebody',
+        event: 'key.incident',
+        subject: a,
+        actor: 'somebody',
         detail: {
-          reason: 'seen on a laptop', was: 'active', successor: b,
+          reason: 'seen on a laptop',
+          was: 'active',
+          successor: b,
           verifiersFollowBy: new Date(clock + 330_000).toISOString(),
           signedValidUntil: new Date(clock + 14 * day).toISOString(),
         },
@@ -309,7 +325,9 @@ describe.each(engines)('signing keys on $name', ({ freshUrl }) => {
     test('one hears of what the other did', async () => {
       const { b } = await readyToRotate();
       let heard = () => {};
-      const news = new Promise<void>((resolve) => { heard = resolve; });
+      const news = new Promise<void>((resolve) => {
+        heard = resolve;
+      });
       const unlisten = await other.listen('signet_keys', () => heard());
       await keyring.activate(b);
       await news;

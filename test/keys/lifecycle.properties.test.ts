@@ -8,45 +8,55 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Database } from '../../src/database/database.ts';
 import { migrate } from '../../src/database/migrate.ts';
 import { openSqlite } from '../../src/database/sqlite.ts';
-import { checkPolicy, followedWithin, nextStep, spentAt } from '../../src/keys/lifecycle.ts';
 import type { Milliseconds, Policy } from '../../src/keys/lifecycle.ts';
+import { checkPolicy, followedWithin, nextStep, spentAt } from '../../src/keys/lifecycle.ts';
 import { createSeal } from '../../src/keys/seal.ts';
 import { sqlite } from '../support/engines.ts';
-import { acts, begin, live } from './world.ts';
 import type { Command, Life, World } from './world.ts';
+import { acts, begin, live } from './world.ts';
 
 // With the extremes more often than chance has them: what is wrong by a second shows there.
-const soundPolicy: fc.Arbitrary<Policy> = fc.record({
-  jwksMaxAge: fc.oneof(fc.constant(30), fc.integer({ min: 30, max: 600 })),
-  pollEvery: fc.integer({ min: 1, max: 120 }),
-  clockSkew: fc.oneof(fc.constant(120), fc.integer({ min: 0, max: 120 })),
-  longestLife: fc.integer({ min: 1, max: 5_000 }),
-  spareAhead: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 2_000 })),
-  spareRotation: fc.integer({ min: 600, max: 5_000 }), // or a life has thousands of keys, and takes as long
-  patience: fc.option(fc.integer({ min: 0, max: 5_000 }), { nil: undefined }),
-}).map(({ spareAhead, spareRotation, ...rest }) => {
-  const publishAhead = rest.jwksMaxAge + rest.pollEvery + rest.clockSkew + spareAhead;
-  return { ...rest, publishAhead, rotateEvery: publishAhead + spareRotation };
-});
+const soundPolicy: fc.Arbitrary<Policy> = fc
+  .record({
+    jwksMaxAge: fc.oneof(fc.constant(30), fc.integer({ min: 30, max: 600 })),
+    pollEvery: fc.integer({ min: 1, max: 120 }),
+    clockSkew: fc.oneof(fc.constant(120), fc.integer({ min: 0, max: 120 })),
+    longestLife: fc.integer({ min: 1, max: 5_000 }),
+    spareAhead: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 2_000 })),
+    spareRotation: fc.integer({ min: 600, max: 5_000 }), // or a life has thousands of keys, and takes as long
+    patience: fc.option(fc.integer({ min: 0, max: 5_000 }), { nil: undefined }),
+  })
+  .map(({ spareAhead, spareRotation, ...rest }) => {
+    const publishAhead = rest.jwksMaxAge + rest.pollEvery + rest.clockSkew + spareAhead;
+    return { ...rest, publishAhead, rotateEvery: publishAhead + spareRotation };
+  });
 
 const share = (min: number) => fc.oneof(fc.constantFrom(min, 1), fc.double({ min, max: 1, noNaN: true }));
 
-const commandsOf = (...among: readonly Command['act'][]): fc.Arbitrary<Command[]> => fc.array(fc.record({
-  after: fc.oneof(fc.integer({ min: 0, max: 4_000_000 }), fc.record({
-    for: fc.constantFrom('ready' as const, 'spent' as const),
-    early: fc.oneof(fc.constant(0), fc.constant(1), fc.integer({ min: 0, max: 600_000 })),
-  })),
-  act: fc.constantFrom<Command['act'][]>(...among),
-  pick: fc.nat({ max: 5 }),
-  isHeard: fc.boolean(),
-  unseenBy: fc.constantFrom<string[][]>([], ['orders']),
-}), { minLength: 5, maxLength: 20 });
+const commandsOf = (...among: readonly Command['act'][]): fc.Arbitrary<Command[]> =>
+  fc.array(
+    fc.record({
+      after: fc.oneof(
+        fc.integer({ min: 0, max: 4_000_000 }),
+        fc.record({
+          for: fc.constantFrom('ready' as const, 'spent' as const),
+          early: fc.oneof(fc.constant(0), fc.constant(1), fc.integer({ min: 0, max: 600_000 })),
+        }),
+      ),
+      act: fc.constantFrom<Command['act'][]>(...among),
+      pick: fc.nat({ max: 5 }),
+      isHeard: fc.boolean(),
+      unseenBy: fc.constantFrom<string[][]>([], ['orders']),
+    }),
+    { minLength: 5, maxLength: 20 },
+  );
 
-const lives = (commands: fc.Arbitrary<Command[]>): fc.Arbitrary<Life> => fc.record({
-  policy: soundPolicy,
-  servers: fc.array(fc.record({ offset: share(-1), phase: share(0) }), { minLength: 2, maxLength: 3 }),
-  commands,
-});
+const lives = (commands: fc.Arbitrary<Command[]>): fc.Arbitrary<Life> =>
+  fc.record({
+    policy: soundPolicy,
+    servers: fc.array(fc.record({ offset: share(-1), phase: share(0) }), { minLength: 2, maxLength: 3 }),
+    commands,
+  });
 const anyLife = lives(commandsOf(...acts));
 
 interface Token {
@@ -58,11 +68,14 @@ interface Token {
 
 /** Of what each server signed with each key: the first, the last, and one in between. All have the longest life. */
 function tokensOf({ servers, end }: World): Token[] {
-  return servers.flatMap(({ offset, served }) => served.flatMap(({ at, signs, life }, index) => {
-    const last = (served[index + 1]?.at ?? end) - 1;
-    return [at, Math.floor((at + last) / 2), last].filter((issuedAt) => issuedAt >= at && issuedAt <= last)
-      .map((issuedAt) => ({ kid: signs, issuedAt, expiresAt: issuedAt + offset + life * 1000 }));
-  }));
+  return servers.flatMap(({ offset, served }) =>
+    served.flatMap(({ at, signs, life }, index) => {
+      const last = (served[index + 1]?.at ?? end) - 1;
+      return [at, Math.floor((at + last) / 2), last]
+        .filter((issuedAt) => issuedAt >= at && issuedAt <= last)
+        .map((issuedAt) => ({ kid: signs, issuedAt, expiresAt: issuedAt + offset + life * 1000 }));
+    }),
+  );
 }
 
 /** The moments in a token's life at which it is verified here: the first, the last, and one in between. */
@@ -78,7 +91,8 @@ function momentsOf({ issuedAt, expiresAt }: Token, end: Milliseconds): Milliseco
 function copiesAt({ servers, policy: { jwksMaxAge } }: World, moment: Milliseconds): ReadonlySet<string>[] {
   const oldest = Math.max(begin, moment - Math.max(0, jwksMaxAge * 1000 - 1));
   return [oldest, Math.floor((oldest + moment) / 2), moment].flatMap((fetchedAt) =>
-    servers.map(({ served }) => served.findLast(({ at }) => at <= fetchedAt)!.published));
+    servers.map(({ served }) => served.findLast(({ at }) => at <= fetchedAt)!.published),
+  );
 }
 
 const emergencies = ['revoke the active', 'revoke the prepared', 'revoke a retired'] as const;
@@ -102,10 +116,13 @@ afterAll(() => db.close());
 const seal = createSeal([randomBytes(32)]);
 
 async function always(life: fc.Arbitrary<Life>, numRuns: number, judge: (world: World) => void): Promise<void> {
-  await fc.assert(fc.asyncProperty(life, async (given) => {
-    expect(checkPolicy(given.policy)).toEqual([]);
-    judge(await live(db, seal, given));
-  }), { numRuns, interruptAfterTimeLimit: 60_000 }); // or it would look for a smaller example for minutes
+  await fc.assert(
+    fc.asyncProperty(life, async (given) => {
+      expect(checkPolicy(given.policy)).toEqual([]);
+      judge(await live(db, seal, given));
+    }),
+    { numRuns, interruptAfterTimeLimit: 60_000 },
+  ); // or it would look for a smaller example for minutes
 }
 
 describe('whatever the policy, the clocks, the moments and the commands', () => {
@@ -114,7 +131,7 @@ describe('whatever the policy, the clocks, the moments and the commands', () => 
     await always(anyLife, 60, (world) => {
       const followed = followedWithin(world.policy) * 1000;
       const keyOf = new Map(world.keys.map((key) => [key.kid, key]));
-      world.refused.forEach((code) => seen.refused.add(code));
+      for (const code of world.refused) seen.refused.add(code);
       seen.keys += world.keys.length;
       const broken = [];
       for (const token of tokensOf(world)) {
@@ -142,23 +159,26 @@ describe('whatever the policy, the clocks, the moments and the commands', () => 
     expect([...seen.refused]).toEqual(expect.arrayContaining(['key_step_unsafe', 'key_already_prepared']));
   }, 120_000);
 
-  test('a verifier that keeps what it knows and fetches for an unknown key alone, too, drops a revoked one by itself',
-    async () => {
-      const seen = { dropped: 0, believed: 0 };
-      await always(lives(commandsOf('wait', 'wait', 'wait', 'rotate', ...emergencies)), 60, (world) => {
-        const { keys, end, policy: { publishAhead, pollEvery } } = world;
-        const revoked = keys.filter(({ revokedAt }) => revokedAt !== null);
-        const last = Math.max(...revoked.map(({ revokedAt }) => revokedAt!));
-        // A look to make a key, its time, a look to sign with it; and all that before it once for a key that was there.
-        const isOver = end >= last + 2 * (publishAhead + 2 * pollEvery) * 1000;
-        const believes = revoked.filter(({ kid }) => knownToFetcherForUnknown(world).has(kid));
-        if (isOver) expect(believes).toEqual([]);
-        if (isOver && revoked.length > 0) seen.dropped += 1;
-        if (believes.length > 0) seen.believed += 1;
-      });
-      expect(seen.dropped).toBeGreaterThan(5);
-      expect(seen.believed).toBeGreaterThan(0);
-    }, 120_000);
+  test('a verifier that keeps what it knows and fetches for an unknown key alone, too, drops a revoked one by itself', async () => {
+    const seen = { dropped: 0, believed: 0 };
+    await always(lives(commandsOf('wait', 'wait', 'wait', 'rotate', ...emergencies)), 60, (world) => {
+      const {
+        keys,
+        end,
+        policy: { publishAhead, pollEvery },
+      } = world;
+      const revoked = keys.filter(({ revokedAt }) => revokedAt !== null);
+      const last = Math.max(...revoked.map(({ revokedAt }) => revokedAt!));
+      // A look to make a key, its time, a look to sign with it; and all that before it once for a key that was there.
+      const isOver = end >= last + 2 * (publishAhead + 2 * pollEvery) * 1000;
+      const believes = revoked.filter(({ kid }) => knownToFetcherForUnknown(world).has(kid));
+      if (isOver) expect(believes).toEqual([]);
+      if (isOver && revoked.length > 0) seen.dropped += 1;
+      if (believes.length > 0) seen.believed += 1;
+    });
+    expect(seen.dropped).toBeGreaterThan(5);
+    expect(seen.believed).toBeGreaterThan(0);
+  }, 120_000);
 
   test('one key is active, never two and never none, and behind it is the next one', async () => {
     await always(anyLife, 15, ({ counts }) => expect([...counts]).toEqual(['1 active, 1 prepared']));

@@ -1,14 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-
-import { createAudit } from '../../src/audit/audit.ts';
 import type { Audit } from '../../src/audit/audit.ts';
+import { createAudit } from '../../src/audit/audit.ts';
 import type { Database } from '../../src/database/database.ts';
 import type { AppError } from '../../src/errors.ts';
-import { createKeyring } from '../../src/keys/keyring.ts';
 import type { Keyring } from '../../src/keys/keyring.ts';
-import { createSeal } from '../../src/keys/seal.ts';
+import { createKeyring } from '../../src/keys/keyring.ts';
 import type { MasterKeys } from '../../src/keys/seal.ts';
+import { createSeal } from '../../src/keys/seal.ts';
 import { silentLog } from '../../src/log.ts';
 import { engines } from '../support/engines.ts';
 import { fromTestKeys, policy } from '../support/keys.ts';
@@ -48,10 +47,11 @@ describe.each(engines)('the master key, on $name', ({ freshDatabase }) => {
 
   const states = async () => Object.fromEntries((await keyring.list()).map(({ kid, state }) => [kid, state]));
   const events = async () => (await audit.list()).map(({ event, subject, actor }) => ({ event, subject, actor }));
-  const everything = async () => JSON.stringify([
-    (await db.query('select * from signing_keys order by kid')).rows,
-    (await db.query('select * from audit_events order by seq')).rows,
-  ]);
+  const everything = async () =>
+    JSON.stringify([
+      (await db.query('select * from signing_keys order by kid')).rows,
+      (await db.query('select * from audit_events order by seq')).rows,
+    ]);
 
   test('a wrong one is refused, and touches nothing', async () => {
     const before = await everything();
@@ -72,14 +72,19 @@ describe.each(engines)('the master key, on $name', ({ freshDatabase }) => {
   describe('is lost', () => {
     const lost = { actor: 'somebody', force: 'the master key is lost' };
     let fresh: Keyring;
-    beforeEach(() => { fresh = open(createSeal([randomBytes(32)])); });
+    beforeEach(() => {
+      fresh = open(createSeal([randomBytes(32)]));
+    });
 
     test('every refusal ends with the command that gives up what it sealed', async () => {
       const error = await fresh.checkMasterKey().catch((thrown: AppError) => thrown);
       expect(error).toMatchObject({
-        code: 'master_key_wrong', hint: expect.stringMatching(/^start with the master key of this database, or /) });
+        code: 'master_key_wrong',
+        hint: expect.stringMatching(/^start with the master key of this database, or /),
+      });
       expect((error as AppError).hint).toContain(
-        `Only if it is lost for good: signet keys retire ${a} --force --reason "master key lost"`);
+        `Only if it is lost for good: signet keys retire ${a} --force --reason "master key lost"`,
+      );
     });
 
     test('by force, the active key is retired, the prepared one given up and a new one signs, in one act', async () => {
@@ -93,8 +98,11 @@ describe.each(engines)('the master key, on $name', ({ freshDatabase }) => {
         { event: 'key.revoked', subject: b, actor: 'somebody' },
         { event: 'key.activated', subject: successor, actor: 'somebody' },
       ]);
-      expect(await audit.list({ event: 'key.revoked' })).toMatchObject([{
-        detail: { was: 'prepared', forced: 'the master key is lost', reason: expect.stringContaining('not open') } }]);
+      expect(await audit.list({ event: 'key.revoked' })).toMatchObject([
+        {
+          detail: { was: 'prepared', forced: 'the master key is lost', reason: expect.stringContaining('not open') },
+        },
+      ]);
       await fresh.prepare();
       await fresh.checkMasterKey();
     });
@@ -104,8 +112,12 @@ describe.each(engines)('the master key, on $name', ({ freshDatabase }) => {
       expect({ alsoRevoked, unopened }).toEqual({ alsoRevoked: b, unopened: undefined });
       expect(await states()).toEqual({ [a]: 'revoked', [b]: 'revoked', [successor!]: 'active' });
       expect((await fresh.signingKeys()).published.map(({ kid }) => kid)).toEqual([successor]);
-      expect(await audit.list({ event: 'key.incident' })).toMatchObject([{
-        subject: a, detail: { successor, alsoRevoked: b, reason: 'a box was stolen' } }]);
+      expect(await audit.list({ event: 'key.incident' })).toMatchObject([
+        {
+          subject: a,
+          detail: { successor, alsoRevoked: b, reason: 'a box was stolen' },
+        },
+      ]);
     });
 
     test('whoever gives up the prepared key first is told that nothing can sign, and goes on from there', async () => {
@@ -143,7 +155,8 @@ describe.each(engines)('the master key, on $name', ({ freshDatabase }) => {
     await db.query(
       `update signing_keys set sealed_private = (select sealed_private from signing_keys where kid = $1)
        where kid = $2`,
-      [a, b]);
+      [a, b],
+    );
     await expect(keyring.activate(b)).rejects.toMatchObject({ code: 'sealed_value_damaged' });
     expect(await states()).toEqual({ [a]: 'active', [b]: 'prepared' });
   });

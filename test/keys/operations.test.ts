@@ -1,16 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-
-import { createAudit } from '../../src/audit/audit.ts';
 import type { Audit } from '../../src/audit/audit.ts';
+import { createAudit } from '../../src/audit/audit.ts';
 import type { Database } from '../../src/database/database.ts';
-import { createConsumers } from '../../src/keys/jwks-clients.ts';
 import type { Consumers } from '../../src/keys/jwks-clients.ts';
-import { createKeyring } from '../../src/keys/keyring.ts';
+import { createConsumers } from '../../src/keys/jwks-clients.ts';
 import type { Keyring } from '../../src/keys/keyring.ts';
+import { createKeyring } from '../../src/keys/keyring.ts';
 import type { Policy } from '../../src/keys/lifecycle.ts';
-import { createKeyOperations, forceOf, UnsafeStep } from '../../src/keys/operations.ts';
 import type { KeyOperations } from '../../src/keys/operations.ts';
+import { createKeyOperations, forceOf, UnsafeStep } from '../../src/keys/operations.ts';
 import { createSeal } from '../../src/keys/seal.ts';
 import { silentLog } from '../../src/log.ts';
 import { engines } from '../support/engines.ts';
@@ -44,17 +43,27 @@ describe.each(engines)('an administrator on $name', ({ freshDatabase }) => {
     keys = open(policy);
   });
 
-  const open = (with_: Policy) => createKeyOperations({
-    db, keyring, consumers, policy: with_, accessTokenLife: 1800, now: () => clock,
-    cutSessions: async (tx) => (await tx.query('delete from oidc_models')).rowCount,
-  });
-  const states = async () => Object.fromEntries((await keyring.list()).map(({ kid, state }) => [kid, state]));
-  const refusal = (work: Promise<unknown>): Promise<UnsafeStep> => work.then(
-    () => { throw new Error('was not refused'); },
-    (error: unknown) => {
-      expect(error).toBeInstanceOf(UnsafeStep);
-      return error as UnsafeStep;
+  const open = (with_: Policy) =>
+    createKeyOperations({
+      db,
+      keyring,
+      consumers,
+      policy: with_,
+      accessTokenLife: 1800,
+      now: () => clock,
+      cutSessions: async (tx) => (await tx.query('delete from oidc_models')).rowCount,
     });
+  const states = async () => Object.fromEntries((await keyring.list()).map(({ kid, state }) => [kid, state]));
+  const refusal = (work: Promise<unknown>): Promise<UnsafeStep> =>
+    work.then(
+      () => {
+        throw new Error('was not refused');
+      },
+      (error: unknown) => {
+        expect(error).toBeInstanceOf(UnsafeStep);
+        return error as UnsafeStep;
+      },
+    );
   /** "orders" comes every hour; what it was given last. */
   async function ordersFetches(newestPreparedAt: number): Promise<void> {
     const now = clock;
@@ -82,7 +91,8 @@ describe.each(engines)('an administrator on $name', ({ freshDatabase }) => {
       const { kid, state } = await keys.rotate({ ...by, force: 'hurry' });
       expect([state, await states()]).toEqual(['active', { [a]: 'retired', [kid]: 'active' }]);
       expect(await audit.list({ event: 'key.activated' })).toMatchObject([
-        { subject: kid, actor: 'somebody', detail: { forced: 'hurry' } }, { subject: a },
+        { subject: kid, actor: 'somebody', detail: { forced: 'hurry' } },
+        { subject: a },
       ]);
     });
 
@@ -172,7 +182,9 @@ describe.each(engines)('an administrator on $name', ({ freshDatabase }) => {
       const kid = await readyButUnseen();
       const error = await refusal(keys.rotate(by));
       expect(error.wouldBreak).toEqual({
-        until: new Date(clock + 7 * day), verifiers: [], consumers: ['orders (192.0.2.1)'],
+        until: new Date(clock + 7 * day),
+        verifiers: [],
+        consumers: ['orders (192.0.2.1)'],
       });
       await ordersFetches(clock - day);
       expect(await keys.rotate(by)).toMatchObject({ kid, state: 'active' });
@@ -204,7 +216,8 @@ describe.each(engines)('an administrator on $name', ({ freshDatabase }) => {
       await ordersFetches(start + hour);
       expect((await keys.status()).propagation).toEqual({ kid, seenBy: ['orders (192.0.2.1)'], unseenBy: [] });
       expect(shown.map((key) => key.next)).toEqual([
-        { becomes: 'active', at: new Date(start + 97 * day) }, { becomes: 'retired', at: new Date(start + 97 * day) },
+        { becomes: 'active', at: new Date(start + 97 * day) },
+        { becomes: 'retired', at: new Date(start + 97 * day) },
       ]);
     });
   });
@@ -212,7 +225,9 @@ describe.each(engines)('an administrator on $name', ({ freshDatabase }) => {
   describe('the status', () => {
     test('of a fresh installation is short', async () => {
       expect(await keys.status()).toEqual({
-        keys: [], next: { step: 'bootstrap', at: new Date(start), waitingFor: [] }, propagation: null,
+        keys: [],
+        next: { step: 'bootstrap', at: new Date(start), waitingFor: [] },
+        propagation: null,
       });
       expect(await keys.consumers()).toEqual({ key: null, seenBy: [], unseenBy: [], silent: [] });
     });
@@ -243,9 +258,15 @@ describe.each(engines)('an administrator on $name', ({ freshDatabase }) => {
       clock += day;
       const revoked = await keys.revoke(a, ' seen on a laptop ', by);
       expect(revoked).toEqual({
-        kid: a, state: 'revoked', reason: 'seen on a laptop', activeKid: expect.any(String), sessionsCut: null,
-        alsoRevokedKid: null, unopenedKid: null,
-        verifiersFollowBy: new Date(clock + 330_000), signedValidUntil: new Date(clock + 14 * day),
+        kid: a,
+        state: 'revoked',
+        reason: 'seen on a laptop',
+        activeKid: expect.any(String),
+        sessionsCut: null,
+        alsoRevokedKid: null,
+        unopenedKid: null,
+        verifiersFollowBy: new Date(clock + 330_000),
+        signedValidUntil: new Date(clock + 14 * day),
         knownKeysDroppedBy: null,
       });
       expect(await states()).toEqual({ [a]: 'revoked', [revoked.activeKid!]: 'active' });

@@ -1,27 +1,39 @@
 import { describe, expect, test } from 'vitest';
 
 import type { KeyTimes, Policy } from '../../src/keys/lifecycle.ts';
-import { onlyBecauseOf, planRotation, planWithdrawal, scheduledHandover } from '../../src/keys/plan.ts';
 import type { Facts, Verdict } from '../../src/keys/plan.ts';
+import { onlyBecauseOf, planRotation, planWithdrawal, scheduledHandover } from '../../src/keys/plan.ts';
 
 const minute = 60_000;
 const hour = 60 * minute;
 const day = 24 * hour;
 
 const policy: Policy = {
-  rotateEvery: 90 * 86_400, publishAhead: 86_400, longestLife: 14 * 86_400,
-  jwksMaxAge: 300, pollEvery: 30, clockSkew: 30,
+  rotateEvery: 90 * 86_400,
+  publishAhead: 86_400,
+  longestLife: 14 * 86_400,
+  jwksMaxAge: 300,
+  pollEvery: 30,
+  clockSkew: 30,
 };
 const afterlife = 6 * minute;
 const key = (kid: string, times: Partial<KeyTimes>): KeyTimes => ({
-  kid, preparedAt: 0, activatedAt: null, retiredAt: null, destroyedAt: null, revokedAt: null,
-  longestLife: 14 * 86_400, ...times,
+  kid,
+  preparedAt: 0,
+  activatedAt: null,
+  retiredAt: null,
+  destroyedAt: null,
+  revokedAt: null,
+  longestLife: 14 * 86_400,
+  ...times,
 });
 const active = key('a', { activatedAt: 0 });
 const facts = (now: number, keys: KeyTimes[]): Facts => ({ keys, now, policy, accessTokenLife: 1800 });
 /** As it is shipped: a cache of a day may have been filled with a JWKS that was old already. */
-const shipped = (now: number, keys: KeyTimes[]): Facts =>
-  ({ ...facts(now, keys), policy: { ...policy, publishAhead: 25 * 3600 } });
+const shipped = (now: number, keys: KeyTimes[]): Facts => ({
+  ...facts(now, keys),
+  policy: { ...policy, publishAhead: 25 * 3600 },
+});
 const refusing = (verdicts: Verdict[]) =>
   verdicts.filter(({ refuses }) => refuses.length > 0).map(({ verifier }) => verifier);
 const lines = ({ timeline }: ReturnType<typeof planRotation>) =>
@@ -30,7 +42,11 @@ const lines = ({ timeline }: ReturnType<typeof planRotation>) =>
 describe('a rotation on paper', () => {
   test('with no key prepared publishes one now, and signs when it was published long enough', () => {
     expect(lines(planRotation(facts(10 * day, [active])))).toEqual([
-      '10 published new', '11 signs new', '11 retired a', '11 standby new', `${25 + afterlife / day} leaves a`,
+      '10 published new',
+      '11 signs new',
+      '11 retired a',
+      '11 standby new',
+      `${25 + afterlife / day} leaves a`,
     ]);
   });
 
@@ -65,7 +81,7 @@ describe('a rotation on paper', () => {
     const { verifiers } = planRotation(facts(now, [active]), now);
     const until = (name: string) => {
       const [refused] = verifiers.find(({ verifier }) => verifier.startsWith(name))!.refuses;
-      return refused && refused.until && refused.until.getTime() - now;
+      return refused?.until && refused.until.getTime() - now;
     };
     expect(until('jose')).toBeLessThanOrEqual(afterlife + 30_000);
     expect(until('one-hour')).toBeGreaterThanOrEqual(55 * minute);

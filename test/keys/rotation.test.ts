@@ -1,16 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
-
-import { createAudit } from '../../src/audit/audit.ts';
 import type { Audit } from '../../src/audit/audit.ts';
+import { createAudit } from '../../src/audit/audit.ts';
 import type { Database } from '../../src/database/database.ts';
 import { migrate } from '../../src/database/migrate.ts';
 import { openDatabase } from '../../src/database/open.ts';
 import { AppError } from '../../src/errors.ts';
-import { createKeyring } from '../../src/keys/keyring.ts';
 import type { SigningKeys } from '../../src/keys/keyring.ts';
-import { startRotation } from '../../src/keys/rotation.ts';
+import { createKeyring } from '../../src/keys/keyring.ts';
 import type { RotationOptions } from '../../src/keys/rotation.ts';
+import { startRotation } from '../../src/keys/rotation.ts';
 import { createSeal } from '../../src/keys/seal.ts';
 import { createLog } from '../../src/log.ts';
 import { engines } from '../support/engines.ts';
@@ -58,7 +57,14 @@ describe.each(engines)('the clock of rotation on $name', ({ freshUrl }) => {
     const applied: SigningKeys[] = [];
     const keyring = more.keyring ?? openKeyring(db);
     const rotation = await startRotation({
-      keyring, db, policy, log, now: () => clock, everyMs: 3_600_000, apply: (keys) => void applied.push(keys), ...more,
+      keyring,
+      db,
+      policy,
+      log,
+      now: () => clock,
+      everyMs: 3_600_000,
+      apply: (keys) => void applied.push(keys),
+      ...more,
     });
     closers.push(() => rotation.stop());
     return { rotation, applied, keyring };
@@ -78,7 +84,10 @@ describe.each(engines)('the clock of rotation on $name', ({ freshUrl }) => {
       const { rotation, applied } = await open({
         keyring: openKeyring(db, {
           generate: async () => {
-            if (made++ > 0) await new Promise<void>((resolve) => { goOn = resolve; });
+            if (made++ > 0)
+              await new Promise<void>((resolve) => {
+                goOn = resolve;
+              });
             return generate();
           },
         }),
@@ -131,10 +140,17 @@ describe.each(engines)('the clock of rotation on $name', ({ freshUrl }) => {
     test('a revocation is followed at once, before the next key is made', async () => {
       let making = () => {};
       let gate: Promise<void> | undefined;
-      const gated = openKeyring(db, { generate: async () => { await gate; return generate(); } });
+      const gated = openKeyring(db, {
+        generate: async () => {
+          await gate;
+          return generate();
+        },
+      });
       const { rotation, applied } = await begin({ keyring: gated });
       const [active, next] = applied.at(-1)!.published.map(({ kid }) => kid);
-      gate = new Promise((resolve) => { making = resolve; });
+      gate = new Promise((resolve) => {
+        making = resolve;
+      });
       await openKeyring(db).revoke(active!, 'why');
       const ticked = rotation.tick();
       await vi.waitFor(() => expect(applied.at(-1)!.published.map(({ kid }) => kid)).toEqual([next]));
@@ -162,7 +178,10 @@ describe.each(engines)('the clock of rotation on $name', ({ freshUrl }) => {
       const asked: string[] = [];
       const { rotation, applied } = await begin({
         policy: patient,
-        unseenBy: async ({ kid }) => { asked.push(kid); return [...missing.keys()]; },
+        unseenBy: async ({ kid }) => {
+          asked.push(kid);
+          return [...missing.keys()];
+        },
       });
       const first = applied[0]!.active.kid;
       clock = start + 90 * day - 1;
@@ -172,7 +191,8 @@ describe.each(engines)('the clock of rotation on $name', ({ freshUrl }) => {
       await rotation.tick();
       expect(applied.at(-1)!.active.kid).toBe(first);
       expect(rotation.health()).toMatchObject({
-        ok: true, next: { step: 'activate', at: start + 97 * day, waitingFor: ['orders (192.0.2.1)'] },
+        ok: true,
+        next: { step: 'activate', at: start + 97 * day, waitingFor: ['orders (192.0.2.1)'] },
       });
       missing.clear();
       await rotation.tick();
@@ -220,11 +240,17 @@ describe.each(engines)('the clock of rotation on $name', ({ freshUrl }) => {
       const other = await openDatabase(url);
       closers.push(() => other.close());
       let noticed = (_keys: SigningKeys) => {};
-      const news = new Promise<SigningKeys>((resolve) => { noticed = resolve; });
+      const news = new Promise<SigningKeys>((resolve) => {
+        noticed = resolve;
+      });
       const { keyring } = await begin();
       const first = (await keyring.signingKeys()).active.kid;
       await begin({
-        keyring: openKeyring(other), db: other, apply: (keys) => { if (keys.active.kid !== first) noticed(keys); },
+        keyring: openKeyring(other),
+        db: other,
+        apply: (keys) => {
+          if (keys.active.kid !== first) noticed(keys);
+        },
       });
       await keyring.revoke(first, 'seen on a laptop', { actor: 'cli' });
       expect((await news).published.map(({ kid }) => kid)).not.toContain(first);
@@ -253,7 +279,9 @@ describe.each(engines)('the clock of rotation on $name', ({ freshUrl }) => {
       await rotation.tick();
       await rotation.tick();
       expect(rotation.health()).toMatchObject({
-        ok: false, failure: 'database_unavailable', activeKid: applied[0]!.active.kid,
+        ok: false,
+        failure: 'database_unavailable',
+        activeKid: applied[0]!.active.kid,
       });
       expect(rotation.health().failingSince).toBeTypeOf('number');
       expect(events().filter((event) => event === 'rotation.failed')).toHaveLength(1);
@@ -282,7 +310,8 @@ describe.each(engines)('the clock of rotation on $name', ({ freshUrl }) => {
     test('a policy that would break verifiers stops the start, and nothing is touched', async () => {
       const hasty = { ...policy, publishAhead: 60 };
       await expect(begin({ policy: hasty })).rejects.toMatchObject({
-        code: 'key_policy_unsafe', message: expect.stringContaining('300 + 30 + 30 = 360'),
+        code: 'key_policy_unsafe',
+        message: expect.stringContaining('300 + 30 + 30 = 360'),
       });
       expect((await db.query('select * from signing_keys')).rows).toEqual([]);
     });
@@ -321,7 +350,10 @@ describe.each(engines)('the clock of rotation on $name', ({ freshUrl }) => {
       const seen: string[] = [];
       let refuse = false;
       const { rotation, keyring } = await begin({
-        apply: ({ version }) => { if (refuse) throw new Error('not now'); seen.push(version); },
+        apply: ({ version }) => {
+          if (refuse) throw new Error('not now');
+          seen.push(version);
+        },
       });
       refuse = true;
       clock += 90 * day;
@@ -363,7 +395,7 @@ describe.each(engines)('the clock of rotation on $name', ({ freshUrl }) => {
           ...keyring,
           async list() {
             looks += 1;
-            most = Math.max(most, inside += 1);
+            most = Math.max(most, (inside += 1));
             const keys = await keyring.list();
             inside -= 1;
             return keys;

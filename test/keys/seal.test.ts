@@ -35,8 +35,10 @@ describe('the master key file', () => {
       expect(await loadMasterKey({ file: keyFile(written) }, later)).toEqual([key]);
     }
     // Whoever reads the hint has a key, somewhere: another one would open nothing.
-    await expect(loadMasterKey({ file: keyFile(Buffer.from([0xff, 0xe9, 0x41])) }, later)).rejects.toMatchObject(
-      { code: 'master_key_malformed', hint: expect.stringMatching(/^restore it from your backup/) });
+    await expect(loadMasterKey({ file: keyFile(Buffer.from([0xff, 0xe9, 0x41])) }, later)).rejects.toMatchObject({
+      code: 'master_key_malformed',
+      hint: expect.stringMatching(/^restore it from your backup/),
+    });
   });
 
   test('is one, however many processes start together', async () => {
@@ -53,14 +55,16 @@ describe('the master key file', () => {
   });
 
   test.skipIf(process.platform === 'win32').each([0o640, 0o604, 0o644, 0o660, 0o620])(
-    'with mode %o is refused, with the command that mends it', async (mode) => {
+    'with mode %o is refused, with the command that mends it',
+    async (mode) => {
       const file = keyFile(randomBytes(32).toString('base64url'), mode);
       await expect(loadMasterKey({ file }, first)).rejects.toMatchObject({
         code: 'master_key_exposed',
         message: expect.stringContaining(`mode 0${mode.toString(8)}`),
         hint: `chmod 600 ${file}`,
       });
-    });
+    },
+  );
 
   test.each([
     ['nothing', ''],
@@ -94,8 +98,9 @@ describe('the master key file', () => {
   test('may be followed by the one before it, which must exist', async () => {
     const previous = keyFile(randomBytes(32).toString('base64url'));
     expect(await loadMasterKey({ file: place(), previousFile: previous }, first)).toHaveLength(2);
-    await expect(loadMasterKey({ file: place(), previousFile: place() }, first))
-      .rejects.toMatchObject({ code: 'master_key_missing' });
+    await expect(loadMasterKey({ file: place(), previousFile: place() }, first)).rejects.toMatchObject({
+      code: 'master_key_missing',
+    });
   });
 });
 
@@ -138,12 +143,16 @@ describe('a seal', () => {
 
   test('under another master key says which is needed and what to do', () => {
     const sealed = seal.seal('text', 'signing key k');
-    expect(() => createSeal([other]).open(sealed, 'signing key k')).toThrow(expect.objectContaining({
-      code: 'master_key_wrong',
-      status: 500,
-      message: expect.stringMatching(/^signing key k is sealed under master key [\w-]{8}, but .* was given [\w-]{8}$/),
-      hint: expect.stringContaining('signet keys rekey'),
-    }));
+    expect(() => createSeal([other]).open(sealed, 'signing key k')).toThrow(
+      expect.objectContaining({
+        code: 'master_key_wrong',
+        status: 500,
+        message: expect.stringMatching(
+          /^signing key k is sealed under master key [\w-]{8}, but .* was given [\w-]{8}$/,
+        ),
+        hint: expect.stringContaining('signet keys rekey'),
+      }),
+    );
   });
 
   test('under the previous master key still opens, and is known not to be current', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { habitsInTheWild, simulate, type KeySpan } from '../../src/keys/simulation.ts';
+import { habitsInTheWild, type KeySpan, simulate } from '../../src/keys/simulation.ts';
 
 const minute = 60_000;
 const hour = 60 * minute;
@@ -7,11 +7,18 @@ const day = 24 * hour;
 const never = Number.MAX_SAFE_INTEGER;
 
 const old: KeySpan = {
-  kid: 'old', publishedAt: -90 * day, signsFrom: -90 * day, signsUntil: 0, withdrawnAt: 15 * day, tokenLife: 1800,
+  kid: 'old',
+  publishedAt: -90 * day,
+  signsFrom: -90 * day,
+  signsUntil: 0,
+  withdrawnAt: 15 * day,
+  tokenLife: 1800,
 };
 /** The next key signs from 0 on, published so long ahead. */
-const rotation = (aheadMs: number): KeySpan[] =>
-  [old, { kid: 'new', publishedAt: -aheadMs, signsFrom: 0, signsUntil: 90 * day, withdrawnAt: never, tokenLife: 1800 }];
+const rotation = (aheadMs: number): KeySpan[] => [
+  old,
+  { kid: 'new', publishedAt: -aheadMs, signsFrom: 0, signsUntil: 90 * day, withdrawnAt: never, tokenLife: 1800 },
+];
 const refusedBy = (keys: KeySpan[]) =>
   habitsInTheWild.filter((habit) => simulate(keys, habit).length > 0).map(({ name }) => name);
 
@@ -33,7 +40,9 @@ describe('a JWKS that is old when it is fetched', () => {
 
   test('makes a day ahead too little for verifiers that cache for a day: they refuse for as long as that', () => {
     expect(refusedLate(day)).toEqual([
-      '.NET (24 h, refresh on unknown key)', '24-hour cache, no refetch', 'fetched once at start',
+      '.NET (24 h, refresh on unknown key)',
+      '24-hour cache, no refetch',
+      'fetched once at start',
     ]);
     const [refusal] = simulate(rotation(day), habitsInTheWild.at(-2)!, lag);
     expect(refusal).toMatchObject({ kid: 'new', from: 0, until: expect.any(Number) });
@@ -50,8 +59,11 @@ describe('a key that signs the moment it is made', () => {
   test('breaks caches that do not fetch for an unknown key, and jose in its cool-down; our verifier waits', () => {
     const refused = refusedBy(rotation(0));
     expect(refused).toEqual([
-      'jose (10 min, 30 s cool-down)', '.NET (24 h, refresh on unknown key)', 'one-hour cache, no refetch',
-      '24-hour cache, no refetch', 'fetched once at start',
+      'jose (10 min, 30 s cool-down)',
+      '.NET (24 h, refresh on unknown key)',
+      'one-hour cache, no refetch',
+      '24-hour cache, no refetch',
+      'fetched once at start',
     ]);
   });
 

@@ -6,10 +6,10 @@
 import { createAudit } from '../../src/audit/audit.ts';
 import type { Database } from '../../src/database/database.ts';
 import { isAppError } from '../../src/errors.ts';
-import { createKeyring } from '../../src/keys/keyring.ts';
 import type { SigningKey, SigningKeys } from '../../src/keys/keyring.ts';
-import { handoverAt, nextStep, readyAt, spentAt } from '../../src/keys/lifecycle.ts';
+import { createKeyring } from '../../src/keys/keyring.ts';
 import type { Milliseconds, Policy } from '../../src/keys/lifecycle.ts';
+import { handoverAt, nextStep, readyAt, spentAt } from '../../src/keys/lifecycle.ts';
 import { startRotation } from '../../src/keys/rotation.ts';
 import type { Seal } from '../../src/keys/seal.ts';
 import { silentLog } from '../../src/log.ts';
@@ -19,14 +19,22 @@ import { startAnew } from '../support/stored.ts';
 export const begin = 1_700_000_000_000;
 
 export const acts = [
-  'wait', 'prepare', 'activate', 'rotate', 'retire', 'destroy',
-  'revoke the active', 'revoke the prepared', 'revoke a retired', 'longer lives',
+  'wait',
+  'prepare',
+  'activate',
+  'rotate',
+  'retire',
+  'destroy',
+  'revoke the active',
+  'revoke the prepared',
+  'revoke a retired',
+  'longer lives',
 ] as const;
 
 export interface Command {
   /** How long after the one before; or as much too early for the step of the prepared key, or of a retired one. */
   after: Milliseconds | { early: Milliseconds; for: 'ready' | 'spent' };
-  act: typeof acts[number];
+  act: (typeof acts)[number];
   /** Chooses among several keys. */
   pick: number;
   /** Whether the servers hear of it at once; otherwise each notices at its next look. */
@@ -96,14 +104,24 @@ export async function live(db: Database, seal: Seal, life: Life): Promise<World>
   let made = 0;
   const servers: Server[] = [];
   const world: World = {
-    policy, keys, end: now, servers: [], counts: new Set(), promotions: [], unseenBy, emergencies: new Set(),
+    policy,
+    keys,
+    end: now,
+    servers: [],
+    counts: new Set(),
+    promotions: [],
+    unseenBy,
+    emergencies: new Set(),
     refused: [],
   };
 
   // Word of a change goes where the script says, at its time and not at that of this machine.
   const quiet: Database = {
     ...db,
-    announce: async () => { changes += 1; changedAt = now; },
+    announce: async () => {
+      changes += 1;
+      changedAt = now;
+    },
     listen: async () => async () => {},
   };
   const audit = createAudit(db, { log: silentLog, now: () => now });
@@ -119,11 +137,20 @@ export async function live(db: Database, seal: Seal, life: Life): Promise<World>
   async function startServer(history: ServerHistory): Promise<Rotation> {
     const { longestLife } = policy;
     const rotation = await startRotation({
-      keyring: openKeyring(), db: quiet, policy, log: silentLog, now: () => now, everyMs: 2_000_000_000,
+      keyring: openKeyring(),
+      db: quiet,
+      policy,
+      log: silentLog,
+      now: () => now,
+      everyMs: 2_000_000_000,
       unseenBy: async () => unseenBy,
-      apply: ({ active, published }: SigningKeys) => void history.served.push({
-        at: now, signs: active.kid, published: new Set(published.map(({ kid }) => kid)), life: longestLife,
-      }),
+      apply: ({ active, published }: SigningKeys) =>
+        void history.served.push({
+          at: now,
+          signs: active.kid,
+          published: new Set(published.map(({ kid }) => kid)),
+          life: longestLife,
+        }),
     });
     await rotation.tick(); // the first one is under way
     return rotation;
@@ -167,19 +194,28 @@ export async function live(db: Database, seal: Seal, life: Life): Promise<World>
   async function attempt(act: Command['act'], pick: number): Promise<unknown> {
     const one = (state: string) => inState(state).at(pick % Math.max(1, inState(state).length))?.kid ?? 'none';
     switch (act) {
-      case 'wait': return undefined;
-      case 'prepare': return operator.prepare();
-      case 'activate': return operator.activate(one('prepared'));
-      case 'rotate': return inState('prepared').length > 0 ? operator.activate(one('prepared')) : operator.prepare();
-      case 'retire': return operator.retire(one('active'));
-      case 'destroy': return operator.destroy(one('retired'));
+      case 'wait':
+        return undefined;
+      case 'prepare':
+        return operator.prepare();
+      case 'activate':
+        return operator.activate(one('prepared'));
+      case 'rotate':
+        return inState('prepared').length > 0 ? operator.activate(one('prepared')) : operator.prepare();
+      case 'retire':
+        return operator.retire(one('active'));
+      case 'destroy':
+        return operator.destroy(one('retired'));
       case 'revoke the active': {
         const { successor } = await operator.revoke(one('active'), 'stolen');
         return world.emergencies.add(successor!);
       }
-      case 'revoke the prepared': return operator.revoke(one('prepared'), 'a mistake');
-      case 'revoke a retired': return operator.revoke(one('retired'), 'stolen');
-      case 'longer lives': return reconfigure({ ...policy, longestLife: policy.longestLife + 1_000 });
+      case 'revoke the prepared':
+        return operator.revoke(one('prepared'), 'a mistake');
+      case 'revoke a retired':
+        return operator.revoke(one('retired'), 'stolen');
+      case 'longer lives':
+        return reconfigure({ ...policy, longestLife: policy.longestLife + 1_000 });
     }
   }
 
@@ -195,9 +231,10 @@ export async function live(db: Database, seal: Seal, life: Life): Promise<World>
 
   function momentOf(after: Command['after']): Milliseconds {
     if (typeof after === 'number') return now + after;
-    const moments = after.for === 'ready'
-      ? inState('prepared').map((key) => readyAt(key, policy))
-      : inState('retired').map((key) => spentAt({ ...key, retiredAt: key.retiredAt! }, policy));
+    const moments =
+      after.for === 'ready'
+        ? inState('prepared').map((key) => readyAt(key, policy))
+        : inState('retired').map((key) => spentAt({ ...key, retiredAt: key.retiredAt! }, policy));
     return Math.max(now, moments.length > 0 ? Math.min(...moments) - after.early : now);
   }
 
@@ -205,8 +242,11 @@ export async function live(db: Database, seal: Seal, life: Life): Promise<World>
     const history: ServerHistory = { offset: Math.round(offset * policy.clockSkew * 1000), served: [] };
     world.servers.push(history);
     servers.push({
-      history, rotation: await startServer(history), phase: Math.round(phase * policy.pollEvery * 1000),
-      noticed: changes, lookedAt: now,
+      history,
+      rotation: await startServer(history),
+      phase: Math.round(phase * policy.pollEvery * 1000),
+      noticed: changes,
+      lookedAt: now,
     });
   }
   keys = await operator.list();

@@ -8,9 +8,9 @@ import { AppError } from '../../src/errors.ts';
 import { createLog } from '../../src/log.ts';
 import { createCounts } from '../../src/metrics/counts.ts';
 import { expose } from '../../src/metrics/exposition.ts';
-import { gauges, type GaugeParts } from '../../src/metrics/gauges.ts';
+import { type GaugeParts, gauges } from '../../src/metrics/gauges.ts';
 import { problemsOf } from '../config/problems.ts';
-import { buttonOn, startEntraWorld, type EntraWorld } from '../support/entra.ts';
+import { buttonOn, type EntraWorld, startEntraWorld } from '../support/entra.ts';
 import { noteSecret, secretsIn } from '../support/secrets.ts';
 import { person, startSignet, type TestServer } from '../support/signet.ts';
 import { asClient, askUserinfo, authorizationRequest, signIn, tokenRequest, UserAgent } from '../support/user-agent.ts';
@@ -57,8 +57,9 @@ describe('where metrics are', () => {
   });
 
   test('not on the port of everything else', () => {
-    expect(problemsOf({ env: {}, values: { listen: { port: 3000 }, metrics: { listen: { port: 3000 } } } }))
-      .toEqual([expect.stringContaining('metrics.listen.port: is listen.port')]);
+    expect(problemsOf({ env: {}, values: { listen: { port: 3000 }, metrics: { listen: { port: 3000 } } } })).toEqual([
+      expect.stringContaining('metrics.listen.port: is listen.port'),
+    ]);
   });
 
   test('a port that is taken ends the start, and the password of the first administrator is not used up', async () => {
@@ -67,7 +68,8 @@ describe('where metrics are', () => {
     const { port } = occupant.address() as { port: number };
     const directory = mkdtempSync(join(tmpdir(), 'signet-metrics-'));
     await expect(startSignet({ directory, values: { metrics: { listen: { port } } } })).rejects.toMatchObject({
-      code: 'listen_failed', message: expect.stringContaining(String(port)),
+      code: 'listen_failed',
+      message: expect.stringContaining(String(port)),
       hint: expect.stringContaining('SIGNET_METRICS_LISTEN_PORT'),
     });
     await new Promise((resolve) => occupant.close(resolve));
@@ -122,8 +124,10 @@ describe('what a server did and how it is', () => {
     await agent.visit(authorizationRequest(issuer, { prompt: 'none' }).url);
 
     const { samples, text } = await scrape(server);
-    const grown = [...samples].filter(([name]) => name.includes('_total{'))
-      .map(([name, value]) => [name, value - (before.get(name) ?? 0)]).filter(([, by]) => by !== 0);
+    const grown = [...samples]
+      .filter(([name]) => name.includes('_total{'))
+      .map(([name, value]) => [name, value - (before.get(name) ?? 0)])
+      .filter(([, by]) => by !== 0);
     expect(Object.fromEntries(grown)).toEqual({
       'signet_sign_ins_total{method="password",outcome="succeeded"}': 1,
       'signet_sign_ins_total{method="password",outcome="wrong_password"}': 1,
@@ -193,7 +197,8 @@ describe('E26 where Entra is configured', () => {
     writeFileSync(`${directory}/both.pem`, `${key}\n${certificate}`);
     const secondary = { clientSecret: world.sim.app.secret, secretExpiresAt: '2020-01-01' };
     const expired = await startEntraWorld({
-      sim: world.sim, values: metricsOn,
+      sim: world.sim,
+      values: metricsOn,
       entra: { clientSecret: undefined, certificateFile: `${directory}/both.pem`, secondary },
     });
     await expect.poll(async () => (await scrape(expired.server)).samples.get('entra_state{state="down"}')).toBe(1);
@@ -212,15 +217,22 @@ describe('E26 where Entra is configured', () => {
       return { agent, left: await agent.visit(buttonOn(page)) };
     };
     const { agent, left } = await arrive();
-    await agent.visit(`${world.server.issuer}/sign-in/entra/callback?${new URLSearchParams({
-      error: 'access_denied', error_subcode: 'cancel', state: new URL(left.url).searchParams.get('state')!,
-    })}`);
+    await agent.visit(
+      `${world.server.issuer}/sign-in/entra/callback?${new URLSearchParams({
+        error: 'access_denied',
+        error_subcode: 'cancel',
+        state: new URL(left.url).searchParams.get('state')!,
+      })}`,
+    );
     const forged = await arrive();
     world.sim.nextIdToken({ sign: 'rogue' });
     await world.passMicrosoft(forged.agent, forged.left.url, 'alice');
     const { samples, text } = await scrape(world.server);
-    expect(['succeeded', 'declined', 'forged'].map((outcome) =>
-      samples.get(`signet_sign_ins_total{method="entra",outcome="${outcome}"}`))).toEqual([1, 1, 1]);
+    expect(
+      ['succeeded', 'declined', 'forged'].map((outcome) =>
+        samples.get(`signet_sign_ins_total{method="entra",outcome="${outcome}"}`),
+      ),
+    ).toEqual([1, 1, 1]);
     expect(samples.get('entra_circuit_breaker_open')).toBe(0);
     for (const personal of [world.sim.user('alice').mail!, world.sim.user('alice').oid, world.sim.app.home.id]) {
       expect(text).not.toContain(personal);
@@ -244,11 +256,19 @@ describe('figures', () => {
   };
 
   test('are there while the database is not, but for those that are in it', async () => {
-    const away = async () => { throw new AppError('database_unavailable', 503, 'away'); };
-    const samples = parse(expose(await gauges({
-      ...parts, database: { engine: 'postgres', takesWrites: async () => false }, keys: away,
-      rotation: () => ({ ok: false, clockOffset: 0 }),
-    })));
+    const away = async () => {
+      throw new AppError('database_unavailable', 503, 'away');
+    };
+    const samples = parse(
+      expose(
+        await gauges({
+          ...parts,
+          database: { engine: 'postgres', takesWrites: async () => false },
+          keys: away,
+          rotation: () => ({ ok: false, clockOffset: 0 }),
+        }),
+      ),
+    );
     expect([samples.get('signet_database_up'), samples.get('signet_key_rotation_ok')]).toEqual([0, 0]);
     expect([...samples.keys()].filter((name) => name.startsWith('signet_signing'))).toEqual([]);
     expect(parse(expose(await gauges(parts))).get('signet_clock_offset_seconds')).toBe(1.5);
@@ -272,23 +292,33 @@ describe('figures', () => {
 
   test('have their labels escaped, and numbers as Prometheus writes them', () => {
     const labels = { a: 'quote " backslash \\ line \n' };
-    expect(expose([
-      {
-        name: 'x', type: 'gauge', help: 'two\nlines \\',
-        samples: [{ value: Number.NaN, labels }, { value: Infinity }, { value: 1e21 }],
-      },
-      { name: 'nothing', type: 'gauge', help: 'to tell', samples: [] },
-    ])).toBe([
-      '# HELP x two\\nlines \\\\', '# TYPE x gauge',
-      'x{a="quote \\" backslash \\\\ line \\n"} NaN', 'x +Inf', 'x 1e+21', '',
-    ].join('\n'));
+    expect(
+      expose([
+        {
+          name: 'x',
+          type: 'gauge',
+          help: 'two\nlines \\',
+          samples: [{ value: Number.NaN, labels }, { value: Infinity }, { value: 1e21 }],
+        },
+        { name: 'nothing', type: 'gauge', help: 'to tell', samples: [] },
+      ]),
+    ).toBe(
+      [
+        '# HELP x two\\nlines \\\\',
+        '# TYPE x gauge',
+        'x{a="quote \\" backslash \\\\ line \\n"} NaN',
+        'x +Inf',
+        'x 1e+21',
+        '',
+      ].join('\n'),
+    );
   });
 
   test('are those that docs/metrics.md names, all of them', async () => {
     const page = readFileSync(new URL('../../docs/metrics.md', import.meta.url), 'utf8');
     const rows = [...page.matchAll(/^\| (`.*?`) \|/gm)].flatMap(([, names]) => [...names!.matchAll(/`([a-z_]+)`/g)]);
     const entra = () => ({ state: 'ok' as const, isHeldBack: false, expiries: [] });
-    const all = [...await gauges({ ...parts, entra }), ...createCounts().metrics()];
+    const all = [...(await gauges({ ...parts, entra })), ...createCounts().metrics()];
     expect(rows.map(([, name]) => name).sort()).toEqual(all.map(({ name }) => name).sort());
   });
 });

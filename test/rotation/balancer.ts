@@ -2,8 +2,8 @@
 // next one where a connection is refused, or breaks off during a GET (RFC 9110 §9.2.2). It repeats no POST that a
 // server may have begun; there the client's connection is cut, as when a machine dies. It can also make the JWKS fail.
 
-import { Agent, createServer, request as send } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Agent, createServer, request as send } from 'node:http';
 import { buffer } from 'node:stream/consumers';
 
 export interface Balancer {
@@ -30,7 +30,7 @@ export async function startBalancer(port: number, servers: readonly number[]): P
   async function handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
     if (req.url === '/jwks' && Date.now() < jwksFailsUntil) return failJwks(res);
     const body = await buffer(req);
-    const first = turn += 1; // others take their turn while we wait
+    const first = (turn += 1); // others take their turn while we wait
     // Twice around: the one that was down when it was asked may be up again, and the other one down.
     for (let tries = 0; tries < 2 * servers.length; tries += 1) {
       const outcome = await relay(servers[(first + tries) % servers.length]!, req, body, res);
@@ -86,7 +86,9 @@ export async function startBalancer(port: number, servers: readonly number[]): P
     cut: 0,
     jwksFailures: 0,
     jwksGivenTo: (userAgent) => new Promise((resolve) => waiting.push({ userAgent, resolve })),
-    failJwks: (ms) => { jwksFailsUntil = Date.now() + ms; },
+    failJwks: (ms) => {
+      jwksFailsUntil = Date.now() + ms;
+    },
     async close() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));

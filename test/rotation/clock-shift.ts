@@ -7,7 +7,7 @@ const RightDate = Date;
 
 globalThis.Date = class extends RightDate {
   constructor(...parts: unknown[]) {
-    super(...(parts.length === 0 ? [RightDate.now() + shiftMs] : parts) as [number]);
+    super(...((parts.length === 0 ? [RightDate.now() + shiftMs] : parts) as [number]));
   }
 
   static override now() {

@@ -13,14 +13,19 @@ import { engines, postgres } from '../support/engines.ts';
 import { freePort } from '../support/ports.ts';
 import { callback, ordersApi, person } from '../support/signet.ts';
 import {
-  asClient, authorizationRequest, authorize, redemption, tokenRequest, UserAgent,
+  asClient,
+  authorizationRequest,
+  authorize,
+  redemption,
+  tokenRequest,
+  UserAgent,
 } from '../support/user-agent.ts';
-import { startBalancer } from './balancer.ts';
 import type { Balancer } from './balancer.ts';
-import { startServerProcess } from './fleet.ts';
+import { startBalancer } from './balancer.ts';
 import type { ServerProcess } from './fleet.ts';
-import { serverConfig } from './scaled.ts';
+import { startServerProcess } from './fleet.ts';
 import type { ServerSettings } from './scaled.ts';
+import { serverConfig } from './scaled.ts';
 
 describe.skipIf(!engines.includes(postgres))('two servers on one PostgreSQL, one of them right', () => {
   let issuer: string;
@@ -48,7 +53,9 @@ describe.skipIf(!engines.includes(postgres))('two servers on one PostgreSQL, one
     await rm(settings.directory, { recursive: true, force: true });
   });
 
-  const ask = ({ port }: ServerProcess) => { asked[0] = port; };
+  const ask = ({ port }: ServerProcess) => {
+    asked[0] = port;
+  };
 
   /** A service that starts now and knows one server only. */
   async function expectGood(accessToken: string): Promise<void> {
@@ -82,14 +89,18 @@ describe.skipIf(!engines.includes(postgres))('two servers on one PostgreSQL, one
     await expectGood(own);
   }
 
-  test.each([50, -59, 60])('and one off by %i s: codes, refreshes and tokens are good at once', async (seconds) => {
-    const off = await startServerProcess({ ...settings, port: await freePort() }, { clockShiftMs: seconds * 1000 });
-    try {
-      await signInAndGoOn(right, off);
-      await signInAndGoOn(off, right);
-      expect([...right.log, ...off.log].filter(({ level }) => level === 'error')).toEqual([]);
-    } finally {
-      await off.stop();
-    }
-  }, 60_000);
+  test.each([50, -59, 60])(
+    'and one off by %i s: codes, refreshes and tokens are good at once',
+    async (seconds) => {
+      const off = await startServerProcess({ ...settings, port: await freePort() }, { clockShiftMs: seconds * 1000 });
+      try {
+        await signInAndGoOn(right, off);
+        await signInAndGoOn(off, right);
+        expect([...right.log, ...off.log].filter(({ level }) => level === 'error')).toEqual([]);
+      } finally {
+        await off.stop();
+      }
+    },
+    60_000,
+  );
 });

@@ -34,7 +34,9 @@ export async function startServerProcess(settings: ServerSettings, { clockShiftM
   const child = fork(program, [JSON.stringify(settings)], {
     execArgv: clockShiftMs === 0 ? [] : ['--import', clockShift.href],
     env: {
-      PATH: process.env.PATH, SIGNET_TEST_CLOCK_SHIFT_MS: String(clockShiftMs), SIGNET_TEST_PACE: String(pace),
+      PATH: process.env.PATH,
+      SIGNET_TEST_CLOCK_SHIFT_MS: String(clockShiftMs),
+      SIGNET_TEST_PACE: String(pace),
     },
     stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
   });
@@ -57,7 +59,7 @@ export async function startServerProcess(settings: ServerSettings, { clockShiftM
     dieAt: (event) => void (child.connected && child.send({ dieAt: event })),
     async health() {
       const answer = await fetch(`http://127.0.0.1:${settings.port}/health/ready`);
-      return { status: answer.status, body: await answer.json() as never };
+      return { status: answer.status, body: (await answer.json()) as never };
     },
     async stop() {
       child.kill('SIGTERM');
@@ -70,5 +72,5 @@ export async function startServerProcess(settings: ServerSettings, { clockShiftM
 }
 
 function parsed(line: string): LogLine {
-  return line.startsWith('{') ? JSON.parse(line) as LogLine : { level: 'error', event: 'not a log line', line };
+  return line.startsWith('{') ? (JSON.parse(line) as LogLine) : { level: 'error', event: 'not a log line', line };
 }

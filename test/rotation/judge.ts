@@ -113,7 +113,9 @@ export function createJudge(): Judge {
     async settled() {
       while (appointments.size > 0) await Promise.all(appointments);
     },
-    stop: () => { stopped = true; },
+    stop: () => {
+      stopped = true;
+    },
   };
   return judge;
 }

@@ -50,13 +50,17 @@ export async function startLoad(issuer: string, judge: Judge): Promise<Load> {
 
   async function signIn({ clientId, redirectUri }: typeof spa): Promise<Chain> {
     const request = authorizationRequest(issuer, {
-      client_id: clientId, redirect_uri: redirectUri, resource: ordersApi,
+      client_id: clientId,
+      redirect_uri: redirectUri,
+      resource: ordersApi,
     });
     const answer = await authorize(new UserAgent(issuer), request.url);
     const code = answer.get('code');
     if (code === null) throw new Error(`no code: ${answer}`);
     const { refresh_token: refreshToken } = await tokens(
-      { grant_type: 'authorization_code', code, code_verifier: request.verifier, redirect_uri: redirectUri }, clientId);
+      { grant_type: 'authorization_code', code, code_verifier: request.verifier, redirect_uri: redirectUri },
+      clientId,
+    );
     load.counts.signIns += 1;
     return { refreshToken, refreshedAt: [] };
   }
@@ -91,14 +95,18 @@ export async function startLoad(issuer: string, judge: Judge): Promise<Load> {
 
   const loops = [
     ...load.chains.map((chain) => loop(200, () => refresh(chain, native))),
-    ...[0, 1].map(() => loop(250, async () => {
-      const session = await signIn(spa);
-      await persistently(() => refresh(session, spa));
-    })),
-    ...[0, 1].map(() => loop(80, async () => {
-      await tokens({ grant_type: 'client_credentials', resource: ordersApi }, 'service');
-      load.counts.clientCredentials += 1;
-    })),
+    ...[0, 1].map(() =>
+      loop(250, async () => {
+        const session = await signIn(spa);
+        await persistently(() => refresh(session, spa));
+      }),
+    ),
+    ...[0, 1].map(() =>
+      loop(80, async () => {
+        await tokens({ grant_type: 'client_credentials', resource: ordersApi }, 'service');
+        load.counts.clientCredentials += 1;
+      }),
+    ),
   ];
   return load;
 }

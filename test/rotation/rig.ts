@@ -8,23 +8,23 @@ import { setTimeout as pause } from 'node:timers/promises';
 import bcrypt from 'bcrypt';
 import type { SigningKey } from '../../src/keys/keyring.ts';
 import { silentLog } from '../../src/log.ts';
-import { openStore } from '../../src/server.ts';
 import type { Store } from '../../src/server.ts';
+import { openStore } from '../../src/server.ts';
 import { postgres } from '../support/engines.ts';
 import { freePort } from '../support/ports.ts';
 import { person } from '../support/signet.ts';
-import { startBalancer } from './balancer.ts';
 import type { Balancer } from './balancer.ts';
-import { startServerProcess } from './fleet.ts';
+import { startBalancer } from './balancer.ts';
 import type { ServerProcess } from './fleet.ts';
-import { createJudge } from './judge.ts';
+import { startServerProcess } from './fleet.ts';
 import type { Judge } from './judge.ts';
-import { startLoad } from './load.ts';
+import { createJudge } from './judge.ts';
 import type { Load } from './load.ts';
-import { pace, propagationMs, serverConfig } from './scaled.ts';
+import { startLoad } from './load.ts';
 import type { ServerSettings } from './scaled.ts';
-import { byMaxAgeOnly, jose, onUnknownKidOnly, ours, startPausable } from './verifiers.ts';
+import { pace, propagationMs, serverConfig } from './scaled.ts';
 import type { PausableVerifier } from './verifiers.ts';
+import { byMaxAgeOnly, jose, onUnknownKidOnly, ours, startPausable } from './verifiers.ts';
 
 export interface Rig {
   issuer: string;
@@ -70,16 +70,22 @@ export async function startRig(): Promise<Rig> {
     const restart = async (position: number, options?: { clockShiftMs?: number }) => {
       const server = await startServerProcess(settings(ports[position]!), options);
       everyServer.push(server);
-      return servers[position] = server;
+      return (servers[position] = server);
     };
     await restart(0);
     await restart(1);
 
     const store = await openStore(serverConfig(settings(0)), silentLog);
     closers.push(() => store.close());
-    await store.accounts.create({
-      email: person.email, name: 'Ada', roles: ['buyer'], passwordHash: await bcrypt.hash(person.password, 4),
-    }, 'test');
+    await store.accounts.create(
+      {
+        email: person.email,
+        name: 'Ada',
+        roles: ['buyer'],
+        passwordHash: await bcrypt.hash(person.password, 4),
+      },
+      'test',
+    );
 
     const judge = createJudge();
     for (const verifier of [ours(issuer), jose(issuer), onUnknownKidOnly(issuer), byMaxAgeOnly(issuer)]) {
@@ -101,7 +107,17 @@ export async function startRig(): Promise<Rig> {
     }
 
     return {
-      issuer, servers, everyServer, restart, balancer, store, judge, load, pausable, keysWhere, close,
+      issuer,
+      servers,
+      everyServer,
+      restart,
+      balancer,
+      store,
+      judge,
+      load,
+      pausable,
+      keysWhere,
+      close,
       async signed(kid) {
         while (judge.signatures.filter((one) => one.kid === kid).length < 3) await pause(50);
       },
@@ -152,11 +168,16 @@ export async function report(title: string, rig: Rig, more: [string, string][] =
   const rows = [
     ['rotations', `${changes.length}; keys destroyed ${keys.filter(({ state }) => state === 'destroyed').length}`],
     ['both keys signing, ms', changes.map((one) => one.bothSignedForMs).join(', ')],
-    ['the old one after the hand-over, ms', `${changes.map((one) => one.previousSignedForMs).join(', ')} `
-      + `(stated: at most ${propagationMs})`],
+    [
+      'the old one after the hand-over, ms',
+      `${changes.map((one) => one.previousSignedForMs).join(', ')} ` + `(stated: at most ${propagationMs})`,
+    ],
     ['sign-ins', load.counts.signIns],
-    ['refreshes', `${load.counts.refreshes}; ${load.chains.length} grants of `
-      + `${load.chains.map(({ refreshedAt }) => refreshedAt.length).join(', ')} in a row`],
+    [
+      'refreshes',
+      `${load.counts.refreshes}; ${load.chains.length} grants of ` +
+        `${load.chains.map(({ refreshedAt }) => refreshedAt.length).join(', ')} in a row`,
+    ],
     ['client_credentials', load.counts.clientCredentials],
     ['JWTs issued', `${judge.signatures.length}; access tokens among them ${judge.accessTokens.length}`],
     ...[...judge.verified].map(([name, count]) => [`verified: ${name}`, count]),

@@ -3,10 +3,12 @@
 
 import { createLog } from '../../src/log.ts';
 import { startServer } from '../../src/server.ts';
-import { serverConfig, type ServerSettings } from './scaled.ts';
+import { type ServerSettings, serverConfig } from './scaled.ts';
 
 let lastWords: string | undefined;
-process.on('message', ({ dieAt }: { dieAt?: string }) => { lastWords = dieAt; });
+process.on('message', ({ dieAt }: { dieAt?: string }) => {
+  lastWords = dieAt;
+});
 
 const log = createLog('debug', (line) => {
   process.stderr.write(line); // to a pipe: written when this returns
@@ -14,9 +16,16 @@ const log = createLog('debug', (line) => {
 });
 
 const settings = JSON.parse(process.argv[2]!) as ServerSettings;
-const server = await startServer(serverConfig(settings), log, { sweepEveryMs: settings.sweepEveryMs, aliveEveryMs: settings.aliveEveryMs });
+const server = await startServer(serverConfig(settings), log, {
+  sweepEveryMs: settings.sweepEveryMs,
+  aliveEveryMs: settings.aliveEveryMs,
+});
 
-const stop = () => void server.drain().then(server.close).then(() => process.exit(0));
+const stop = () =>
+  void server
+    .drain()
+    .then(server.close)
+    .then(() => process.exit(0));
 process.on('SIGTERM', stop);
 process.on('disconnect', () => process.exit(1)); // the test is gone
 process.send!('ready');

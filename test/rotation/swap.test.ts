@@ -2,14 +2,14 @@
 // rotates here lives in a time of its own, two days of which pass between publishing a key and signing with it.
 
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { createKeyring } from '../../src/keys/keyring.ts';
 import type { Keyring } from '../../src/keys/keyring.ts';
+import { createKeyring } from '../../src/keys/keyring.ts';
 import { engines } from '../support/engines.ts';
 import { nextKey } from '../support/rotation.ts';
-import { callback, person, startSignet } from '../support/signet.ts';
 import type { TestServer } from '../support/signet.ts';
-import { authorizationRequest, decode, signIn, tokenRequest, UserAgent } from '../support/user-agent.ts';
+import { callback, person, startSignet } from '../support/signet.ts';
 import type { Answer } from '../support/user-agent.ts';
+import { authorizationRequest, decode, signIn, tokenRequest, UserAgent } from '../support/user-agent.ts';
 
 /** Longer than keys are published ahead by default. */
 const publishedAheadMs = 2 * 86_400_000;
@@ -49,7 +49,7 @@ describe.each(engines)('two servers on one database, $name, whose signing key ch
   }
 
   async function jwks({ url }: TestServer): Promise<string[]> {
-    const { keys } = await (await fetch(`${url}/jwks`)).json() as { keys: { kid: string }[] };
+    const { keys } = (await (await fetch(`${url}/jwks`)).json()) as { keys: { kid: string }[] };
     return keys.map(({ kid }) => kid);
   }
 
@@ -75,7 +75,10 @@ describe.each(engines)('two servers on one database, $name, whose signing key ch
 
     const kid = await rotate();
     const { status, body } = await tokenRequest(second.url, {
-      grant_type: 'authorization_code', code: code!, code_verifier: request.verifier, redirect_uri: callback,
+      grant_type: 'authorization_code',
+      code: code!,
+      code_verifier: request.verifier,
+      redirect_uri: callback,
     });
     expect(status).toBe(200);
     const signers = [body.access_token, body.id_token, body.refresh_token].map((token) => decode(token).header.kid);

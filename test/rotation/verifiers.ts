@@ -3,8 +3,8 @@
 
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { createLocalJWKSet, createRemoteJWKSet, errors, jwtVerify } from 'jose';
 import type { JSONWebKeySet, JWTVerifyGetKey } from 'jose';
+import { createLocalJWKSet, createRemoteJWKSet, errors, jwtVerify } from 'jose';
 import { createVerifier } from '../../src/verifier/index.ts';
 import { ordersApi } from '../support/signet.ts';
 import { pace, scaledKeys, secondsPerSecond } from './scaled.ts';
@@ -22,7 +22,11 @@ export const joseUserAgent = 'jose/default-cache';
 /** Ours, with the bounds of the scaled world: fresh for the max-age, a new key at most ten times a second. */
 export function ours(issuer: string): NamedVerifier {
   const verifier = createVerifier({
-    issuer, audience: ordersApi, service: 'orders', maxCacheSeconds: scaledKeys.jwksMaxAge, cooldownSeconds: 0.1,
+    issuer,
+    audience: ordersApi,
+    service: 'orders',
+    maxCacheSeconds: scaledKeys.jwksMaxAge,
+    cooldownSeconds: 0.1,
   });
   return {
     name: 'ours',
@@ -52,7 +56,9 @@ export function onUnknownKidOnly(issuer: string): NamedVerifier {
       return await verifyWithJose(jwt, await keys, issuer);
     } catch (error) {
       if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
-      keys = fetching ??= fetchKeys(issuer).finally(() => { fetching = undefined; });
+      keys = fetching ??= fetchKeys(issuer).finally(() => {
+        fetching = undefined;
+      });
       return verifyWithJose(jwt, await keys, issuer);
     }
   }
@@ -83,7 +89,7 @@ export function byMaxAgeOnly(issuer: string): NamedVerifier {
 async function fetchKeys(issuer: string): Promise<JWTVerifyGetKey> {
   const answer = await fetch(`${issuer}/jwks`);
   if (!answer.ok) throw new Error(`the JWKS answered ${answer.status}`);
-  return createLocalJWKSet(await answer.json() as JSONWebKeySet);
+  return createLocalJWKSet((await answer.json()) as JSONWebKeySet);
 }
 
 function verifyWithJose(jwt: string, keys: JWTVerifyGetKey, issuer: string): Promise<unknown> {
@@ -112,7 +118,9 @@ export interface PausableVerifier {
 /** Two services in a process of their own, ours and jose's, that can be stopped and continued like a laptop. */
 export async function startPausable(issuer: string): Promise<PausableVerifier> {
   const child = fork(new URL('verifier-process.ts', import.meta.url), [issuer], {
-    execArgv: [], env: { PATH: process.env.PATH, SIGNET_TEST_PACE: String(pace) }, stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    execArgv: [],
+    env: { PATH: process.env.PATH, SIGNET_TEST_PACE: String(pace) },
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
   const asked = new Map<number, (reason: string | undefined) => void>();
   let lastId = 0;
@@ -123,10 +131,13 @@ export async function startPausable(issuer: string): Promise<PausableVerifier> {
     asked.delete(id);
   });
 
-  const verifyAs = (name: string): Verify => (jwt) => new Promise((resolve) => {
-    asked.set(lastId += 1, resolve);
-    child.send({ id: lastId, name, jwt });
-  });
+  const verifyAs =
+    (name: string): Verify =>
+    (jwt) =>
+      new Promise((resolve) => {
+        asked.set((lastId += 1), resolve);
+        child.send({ id: lastId, name, jwt });
+      });
 
   return {
     verifiers: ['ours', 'jose'].map((name) => ({ name: `${name}, paused across a rotation`, verify: verifyAs(name) })),

@@ -16,10 +16,16 @@ async function answerTo(error: Error, accept: string) {
   app.use(requestId());
   const audit = { record() {} }; // test/flows/references.test.ts reads the real one
   app.use(answerErrors({ pages, waysHome, audit, log: createLog('debug', (line) => lines.push(line)) }));
-  app.use(() => { throw error; });
+  app.use(() => {
+    throw error;
+  });
   const server = createServer(app.callback());
-  await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve); });
-  onTestFinished(() => { server.close(); });
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  onTestFinished(() => {
+    server.close();
+  });
   const { port } = server.address() as AddressInfo;
   const response = await fetch(`http://127.0.0.1:${port}/`, { headers: { Accept: accept } });
   const id = response.headers.get('x-request-id')!;

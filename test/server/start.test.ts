@@ -7,13 +7,13 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { loadConfig, type Config } from '../../src/config/config.ts';
+import { type Config, loadConfig } from '../../src/config/config.ts';
 import { createLog, silentLog } from '../../src/log.ts';
-import { openStore, startServer, type RunningServer, type Store } from '../../src/server.ts';
+import { openStore, type RunningServer, type Store, startServer } from '../../src/server.ts';
 import { engines, postgres } from '../support/engines.ts';
+import { freePort } from '../support/ports.ts';
 import { startPostgres } from '../support/postgres.ts';
 import { nextKey } from '../support/rotation.ts';
-import { freePort } from '../support/ports.ts';
 import { declared, ordersApi, secret } from '../support/signet.ts';
 import { authorizationRequest, tokenRequest, UserAgent } from '../support/user-agent.ts';
 
@@ -25,9 +25,13 @@ async function freshDirectory(): Promise<string> {
 
 async function configIn(directory: string, values: Record<string, unknown> = {}): Promise<Config> {
   return loadConfig({
-    env: {}, cwd: directory,
+    env: {},
+    cwd: directory,
     values: {
-      listen: { port: await freePort(), host: '127.0.0.1' }, passwords: { bcryptCost: 4 }, ...declared, ...values,
+      listen: { port: await freePort(), host: '127.0.0.1' },
+      passwords: { bcryptCost: 4 },
+      ...declared,
+      ...values,
     },
   });
 }
@@ -48,10 +52,11 @@ async function inspect<T>(config: Config, look: (store: Store) => Promise<T>): P
   }
 }
 
-const keysOf = (config: Config) => inspect(config, async ({ keyring }) => {
-  await nextKey(keyring);
-  return keyring.list();
-});
+const keysOf = (config: Config) =>
+  inspect(config, async ({ keyring }) => {
+    await nextKey(keyring);
+    return keyring.list();
+  });
 const statesOf = async (config: Config) => (await keysOf(config)).map(({ state }) => state).sort();
 const accountsOf = (config: Config) =>
   inspect(config, async ({ accounts }) => (await accounts.list()).map(({ email }) => email));
@@ -66,22 +71,30 @@ describe('the first start', () => {
     expect((await stat(join(directory, 'data'))).isDirectory()).toBe(true);
     expect(await statesOf(config)).toEqual(['active', 'prepared']);
     expect(firstAdministrator).toEqual({
-      email: 'admin@localhost', oneTimePassword: expect.stringMatching(/^[a-z2-9-]{24}$/) });
+      email: 'admin@localhost',
+      oneTimePassword: expect.stringMatching(/^[a-z2-9-]{24}$/),
+    });
     const [account] = await inspect(config, ({ accounts }) => accounts.list());
     expect(account).toMatchObject({ roles: ['admin'], passwordMustChange: true });
 
     const agent = new UserAgent(config.issuer);
-    const page = await agent.submit(await agent.visit(authorizationRequest(config.issuer).url),
-      { email: firstAdministrator!.email, password: firstAdministrator!.oneTimePassword });
+    const page = await agent.submit(await agent.visit(authorizationRequest(config.issuer).url), {
+      email: firstAdministrator!.email,
+      password: firstAdministrator!.oneTimePassword,
+    });
     expect(page.body).toContain('name="new_password"');
   });
 
   test('says the one-time password to whoever started it, and neither to the log nor to the database', async () => {
     const lines: string[] = [];
     const config = await configIn(await freshDirectory());
-    const { firstAdministrator } = await started(config, createLog('debug', (line) => lines.push(line)));
+    const { firstAdministrator } = await started(
+      config,
+      createLog('debug', (line) => lines.push(line)),
+    );
     const stored = await inspect(config, async ({ db }) =>
-      JSON.stringify([await db.query('select * from accounts'), await db.query('select * from audit_events')]));
+      JSON.stringify([await db.query('select * from accounts'), await db.query('select * from audit_events')]),
+    );
     expect(lines.join('') + stored).not.toContain(firstAdministrator!.oneTimePassword);
   });
 });
@@ -122,7 +135,9 @@ describe('what stops a start is said in a sentence, with the next step', () => {
     const right = await readFile(file);
     await writeFile(file, randomBytes(32).toString('base64url'));
     await expect(startServer(config, silentLog)).rejects.toMatchObject({
-      code: 'master_key_wrong', message: expect.stringContaining('master key') });
+      code: 'master_key_wrong',
+      message: expect.stringContaining('master key'),
+    });
     await writeFile(file, right);
     await started(config);
   });
@@ -140,7 +155,8 @@ describe('what stops a start is said in a sentence, with the next step', () => {
     const config = await configIn(await freshDirectory());
     const other = await started(await configIn(await freshDirectory(), { listen: config.listen }));
     await expect(startServer(config, silentLog)).rejects.toMatchObject({
-      code: 'listen_failed', message: `port ${config.listen.port} on 127.0.0.1 is in use by another process`,
+      code: 'listen_failed',
+      message: `port ${config.listen.port} on 127.0.0.1 is in use by another process`,
       hint: expect.stringContaining('SIGNET_LISTEN_PORT'),
     });
     await other.close();
@@ -149,10 +165,15 @@ describe('what stops a start is said in a sentence, with the next step', () => {
 
   test('a database of a newer release', async () => {
     const config = await configIn(await freshDirectory());
-    await inspect(config, ({ db }) => db.query(
-      `insert into schema_migrations (version, name, checksum, applied_at) values (999, '0999_future.sql', 'x', 1)`));
+    await inspect(config, ({ db }) =>
+      db.query(
+        `insert into schema_migrations (version, name, checksum, applied_at) values (999, '0999_future.sql', 'x', 1)`,
+      ),
+    );
     await expect(startServer(config, silentLog)).rejects.toMatchObject({
-      code: 'database_too_new', hint: expect.stringContaining('newer release') });
+      code: 'database_too_new',
+      hint: expect.stringContaining('newer release'),
+    });
   });
 });
 
@@ -165,11 +186,14 @@ describe.skipIf(!engines.includes(postgres))('two servers on one PostgreSQL', ()
     expect(servers.filter(({ firstAdministrator }) => firstAdministrator)).toHaveLength(1);
     expect(await statesOf(configs[0]!)).toEqual(['active', 'prepared']);
     expect(await accountsOf(configs[0]!)).toHaveLength(1);
-    await vi.waitFor(async () => {
-      const [one, other] = await Promise.all(servers.map(jwks));
-      expect(one).toMatchObject({ keys: [{}, {}] });
-      expect(other).toEqual(one);
-    }, { timeout: 15_000, interval: 20 });
+    await vi.waitFor(
+      async () => {
+        const [one, other] = await Promise.all(servers.map(jwks));
+        expect(one).toMatchObject({ keys: [{}, {}] });
+        expect(other).toEqual(one);
+      },
+      { timeout: 15_000, interval: 20 },
+    );
     expect(await inspect(configs[0]!, ({ audit }) => audit.verify())).toMatchObject({ ok: true });
   });
 });
@@ -196,11 +220,20 @@ describe('close()', () => {
     const server = await startServer(await configIn(await freshDirectory()), silentLog);
     const body = new URLSearchParams({ grant_type: 'client_credentials', resource: ordersApi }).toString();
     const answer = new Promise<number>((resolve, reject) => {
-      const request = httpRequest(`${server.url}/token`, { method: 'POST', headers: {
-        'Content-Type': 'application/x-www-form-urlencoded', 'Content-Length': body.length,
-        Authorization: `Basic ${btoa(`service:${secret}`)}` } }, (response) => {
-        response.resume().once('end', () => resolve(response.statusCode!));
-      });
+      const request = httpRequest(
+        `${server.url}/token`,
+        {
+          method: 'POST',
+          headers: {
+            'Content-Type': 'application/x-www-form-urlencoded',
+            'Content-Length': body.length,
+            Authorization: `Basic ${btoa(`service:${secret}`)}`,
+          },
+        },
+        (response) => {
+          response.resume().once('end', () => resolve(response.statusCode!));
+        },
+      );
       request.once('error', reject);
       request.write(body.slice(0, 10), async () => {
         // The first half has arrived when the server has answered somebody who came after it.
@@ -229,8 +262,11 @@ describe('close()', () => {
       await (await fetch(server.url + '/jwks')).text();
       await server.close();
       console.log('closed');`;
-    const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script],
-      { cwd: directory, timeout: 100_000, killSignal: 'SIGKILL' });
+    const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script], {
+      cwd: directory,
+      timeout: 100_000,
+      killSignal: 'SIGKILL',
+    });
     expect(stdout).toBe('closed\n');
   });
 
@@ -245,8 +281,11 @@ describe('whoever watches over the server', () => {
   test('is told that it lives, and that it is ready', async () => {
     const { url } = await started(await configIn(await freshDirectory()));
     const live = await fetch(`${url}/health/live`);
-    expect([live.status, live.headers.get('cache-control'), await live.json()])
-      .toEqual([200, 'no-store', { status: 'ok' }]);
+    expect([live.status, live.headers.get('cache-control'), await live.json()]).toEqual([
+      200,
+      'no-store',
+      { status: 'ok' },
+    ]);
     const ready = await fetch(`${url}/health/ready`);
     expect(ready.status).toBe(200);
     expect(await ready.json()).toMatchObject({ status: 'ok', database: 'ok', keys: { ok: true } });
@@ -290,18 +329,26 @@ describe('an address that leads nowhere, and a fault of our own', () => {
   test('a fault shows neither stack nor statement, but a number under which the log has both', async () => {
     const lines: string[] = [];
     const config = await configIn(await freshDirectory());
-    const { url } = await started(config, createLog('debug', (line) => lines.push(line)));
+    const { url } = await started(
+      config,
+      createLog('debug', (line) => lines.push(line)),
+    );
     const agent = new UserAgent(config.issuer);
     const form = await agent.visit(authorizationRequest(config.issuer).url);
     await inspect(config, ({ db }) => db.query('alter table accounts rename to gone'));
 
     const page = await agent.submit(form, { email: 'ada@example.com', password: 'whatever it was' });
     const json = await agent.request(form.url, {
-      form: { email: 'ada@example.com', password: 'x' }, headers: { Accept: 'application/json' } });
+      form: { email: 'ada@example.com', password: 'x' },
+      headers: { Accept: 'application/json' },
+    });
     expect([page.status, json.status]).toEqual([500, 500]);
     expect(page.body).toContain('Something went wrong on our side');
     expect(JSON.parse(json.body)).toEqual({
-      error: 'server_error', error_description: expect.any(String), request_id: json.headers.get('x-request-id') });
+      error: 'server_error',
+      error_description: expect.any(String),
+      request_id: json.headers.get('x-request-id'),
+    });
     for (const { body, headers } of [page, json]) {
       expect(body).toContain(headers.get('x-request-id'));
       expect(body).not.toMatch(/accounts|sqlite|select|\.ts|at async|node_modules/i);
@@ -316,10 +363,16 @@ describe('an address that leads nowhere, and a fault of our own', () => {
   test('a fault inside the protocol, too: the application is told server_error and no more', async () => {
     const lines: string[] = [];
     const config = await configIn(await freshDirectory());
-    await started(config, createLog('debug', (line) => lines.push(line)));
+    await started(
+      config,
+      createLog('debug', (line) => lines.push(line)),
+    );
     await inspect(config, ({ db }) => db.query('alter table oidc_models rename to gone'));
     const { status, body } = await tokenRequest(config.issuer, {
-      grant_type: 'authorization_code', code: 'x', redirect_uri: 'https://x' });
+      grant_type: 'authorization_code',
+      code: 'x',
+      redirect_uri: 'https://x',
+    });
     expect(status).toBe(500);
     expect(body.error).toBe('server_error');
     expect(JSON.stringify(body)).not.toMatch(/oidc_models|sqlite/i);

@@ -2,8 +2,8 @@
 
 import { Agent } from 'undici';
 import { describe, expect, test, vi } from 'vitest';
-import type { Database } from '../../src/database/database.ts';
 import { startEntraSim } from '../../entra-sim/index.ts';
+import type { Database } from '../../src/database/database.ts';
 import { engines, sqlite } from '../support/engines.ts';
 import { startSignet } from '../support/signet.ts';
 
@@ -13,16 +13,31 @@ const day = 86_400_000;
 const rows: Record<string, (name: string, at: number) => Record<string, string | number | null>> = {
   oidc_models: (id, at) => ({ model: 'Interaction', id, payload: '{}', expires_at: at }),
   upstream_sessions: (id, at) => ({
-    id, method: 'entra', external_id: id, account_id: id, checked_at: at, expires_at: at,
+    id,
+    method: 'entra',
+    external_id: id,
+    account_id: id,
+    checked_at: at,
+    expires_at: at,
   }),
   revoked_statuses: (name, at) => ({
-    list: 1, idx: name === 'over' ? 1 : 2, grant_id: name, revoked_at: at, expires_at: at,
+    list: 1,
+    idx: name === 'over' ? 1 : 2,
+    grant_id: name,
+    revoked_at: at,
+    expires_at: at,
   }),
   sign_in_attempts: (key, at) => ({ key, failures: 1, blocked_until: 0, expires_at: at }),
   entra_states: (id, at) => ({ id, browser: '', begun: '', expires_at: at }),
   // These go some time after what they say: what was last seen, written or filled so long ago.
   jwks_consumers: (name, at) => ({
-    kind: 'named', name, address: '', first_seen_at: at, last_seen_at: at, fetches: 2, newest_prepared_at: 0,
+    kind: 'named',
+    name,
+    address: '',
+    first_seen_at: at,
+    last_seen_at: at,
+    fetches: 2,
+    newest_prepared_at: 0,
   }),
   audit_events: (id, at) => ({ id, at, event: 'token.issued', detail: '{}' }),
   status_lists: (name, at) => ({ list: name === 'over' ? 8 : 9, seed: name, next: 0, filled_at: at }),
@@ -43,7 +58,9 @@ async function counted(db: Database, table: string): Promise<[over: number, notO
     const known = Object.entries(rows[table]!(name, at)).filter(([, value]) => value !== null);
     const conditions = known.map(([column], place) => `${column} = $${place + 1}`);
     const { rows: found } = await db.query(
-      `select 1 from ${table} where ${conditions.join(' and ')}`, known.map(([, value]) => value));
+      `select 1 from ${table} where ${conditions.join(' and ')}`,
+      known.map(([, value]) => value),
+    );
     return found.length;
   };
   return [await ofTest('over', isOver), await ofTest('not over', isNotOver)];
@@ -52,7 +69,8 @@ async function counted(db: Database, table: string): Promise<[over: number, notO
 test('every table whose rows say when they expire is one of these', async () => {
   const db = await sqlite.freshDatabase();
   const { rows: expiring } = await db.query<{ name: string }>(
-    `select t.name from sqlite_master t, pragma_table_info(t.name) c where t.type = 'table' and c.name = 'expires_at'`);
+    `select t.name from sqlite_master t, pragma_table_info(t.name) c where t.type = 'table' and c.name = 'expires_at'`,
+  );
   await db.close();
   expect(expiring.length).toBeGreaterThan(4);
   expect(Object.keys(rows)).toEqual(expect.arrayContaining(expiring.map(({ name }) => name)));
@@ -76,13 +94,18 @@ describe.each(engines)('a server that runs, on $name', ({ freshUrl }) => {
     await insert(db, 'oidc_models', { ...answered, rotated_from: 'a', rotated_at: isOver, sealed_answer: 'sealed' });
 
     const all = Object.fromEntries(Object.keys(rows).map((table) => [table, [0, 1]]));
-    await vi.waitFor(async () => {
-      const now: typeof all = {};
-      for (const table of Object.keys(rows)) now[table] = await counted(db, table);
-      expect(now).toEqual(all);
-      const { rows: [kept] } = await db.query(`select sealed_answer from oidc_models where id = 'spent'`);
-      expect(kept).toEqual({ sealed_answer: null });
-    }, { timeout: 20_000, interval: 20 });
+    await vi.waitFor(
+      async () => {
+        const now: typeof all = {};
+        for (const table of Object.keys(rows)) now[table] = await counted(db, table);
+        expect(now).toEqual(all);
+        const {
+          rows: [kept],
+        } = await db.query(`select sealed_answer from oidc_models where id = 'spent'`);
+        expect(kept).toEqual({ sealed_answer: null });
+      },
+      { timeout: 20_000, interval: 20 },
+    );
 
     await server.close();
     await sim.close();

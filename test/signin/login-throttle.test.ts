@@ -34,7 +34,9 @@ describe('passwords are guessed', () => {
   };
   /** Seconds to wait: 0 when the guess was looked at. */
   const guess = (emailKey: string, from: string, device?: string) => ask(emailKey, from, false, device);
-  const passSeconds = (seconds: number) => { now += seconds * 1000; };
+  const passSeconds = (seconds: number) => {
+    now += seconds * 1000;
+  };
   const signIn = async (who: string, from: string, device?: string) =>
     expect(await ask(who, from, true, device)).toBe(0);
   const looked = (waits: number[]) => waits.filter((seconds) => seconds === 0).length;
@@ -66,7 +68,9 @@ describe('passwords are guessed', () => {
 
   test('a check that could not be made was no failure', async () => {
     for (let time = 0; time < 25; time += 1) {
-      const attempt = throttle.attempt({ emailKey: ada, ...addressPrefixes(home) }, () => Promise.reject(new Error('busy')));
+      const attempt = throttle.attempt({ emailKey: ada, ...addressPrefixes(home) }, () =>
+        Promise.reject(new Error('busy')),
+      );
       await expect(attempt).rejects.toThrow('busy');
     }
     expect((await db.query('select key from sign_in_attempts where expires_at > $1', [now])).rows).toEqual([]);
@@ -94,7 +98,8 @@ describe('passwords are guessed', () => {
       await attack();
       expect(await ask(ada, home, true)).toBe(20);
       passSeconds(20);
-      const busy = () => throttle.attempt({ emailKey: ada, ...addressPrefixes(home) }, () => Promise.reject(new Error('busy')));
+      const busy = () =>
+        throttle.attempt({ emailKey: ada, ...addressPrefixes(home) }, () => Promise.reject(new Error('busy')));
       for (let time = 0; time < 10; time += 1) {
         // Whatever the account allows goes to others.
         for (let other = 0; other < 2; other += 1) await guess(ada, `192.0.2.${10 * other + time}`);
@@ -196,8 +201,11 @@ describe('passwords are guessed', () => {
     const people = Array.from({ length: 58 }, (_, index) => `colleague-${index}@example.com`);
 
     test('is slowed down: a hundred, and then one a minute', async () => {
-      expect(looked(await Promise.all(Array.from({ length: 180 }, (_, index) =>
-        guess(`person-${index}@example.com`, home))))).toBe(100);
+      expect(
+        looked(
+          await Promise.all(Array.from({ length: 180 }, (_, index) => guess(`person-${index}@example.com`, home))),
+        ),
+      ).toBe(100);
       let more = 0;
       for (let second = 0; second < 600; second += 10) {
         passSeconds(10);
@@ -307,7 +315,8 @@ describe.each(engines)('many come at the same moment, on $name', ({ freshDatabas
   });
 
   const ask = async (emailKey: string, from: string, isRight: boolean, { device, at = 0 }: Asking = {}) =>
-    (await replicas[at]!.attempt({ emailKey, ...addressPrefixes(from), device }, async () => ({ isRight }))).waitSeconds;
+    (await replicas[at]!.attempt({ emailKey, ...addressPrefixes(from), device }, async () => ({ isRight })))
+      .waitSeconds;
   const together = (count: number, one: (index: number) => Promise<number>) =>
     Promise.all(Array.from({ length: count }, (_, index) => one(index)));
   const looked = (waits: number[]) => waits.filter((seconds) => seconds === 0).length;
@@ -340,8 +349,9 @@ describe.each(engines)('many come at the same moment, on $name', ({ freshDatabas
   });
 
   test('one neighbour’s failures are counted once each', async () => {
-    expect(looked(await together(150, (index) => ask(`person-${index}@example.com`, home, false, { at: index % 2 }))))
-      .toBe(100);
+    expect(
+      looked(await together(150, (index) => ask(`person-${index}@example.com`, home, false, { at: index % 2 }))),
+    ).toBe(100);
     now += 120_000;
     expect(looked(await together(10, (index) => ask(`other-${index}@example.com`, home, false)))).toBe(2);
   });

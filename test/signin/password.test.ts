@@ -16,12 +16,14 @@ function watchBcrypt() {
     seen.rounds += 2 ** rounds;
     seen.atOnce += 1;
     seen.most = Math.max(seen.most, seen.atOnce);
-    return work().finally(() => { seen.atOnce -= 1; });
+    return work().finally(() => {
+      seen.atOnce -= 1;
+    });
   };
-  vi.spyOn(bcrypt, 'hash').mockImplementation(
-    ((data: string, rounds: number) => counted(rounds, () => hash(data, rounds))) as never);
-  vi.spyOn(bcrypt, 'compare').mockImplementation(
-    ((data: string, hashed: string) => counted(bcrypt.getRounds(hashed), () => compare(data, hashed))) as never);
+  vi.spyOn(bcrypt, 'hash').mockImplementation(((data: string, rounds: number) =>
+    counted(rounds, () => hash(data, rounds))) as never);
+  vi.spyOn(bcrypt, 'compare').mockImplementation(((data: string, hashed: string) =>
+    counted(bcrypt.getRounds(hashed), () => compare(data, hashed))) as never);
   return seen;
 }
 
@@ -54,7 +56,9 @@ describe('a password is chosen', () => {
   test('hashing does not stop the event loop', async () => {
     const slow = createPasswords({ cost: 11, minLength: 12 });
     let turns = 0;
-    const ticking = setInterval(() => { turns += 1; }, 1);
+    const ticking = setInterval(() => {
+      turns += 1;
+    }, 1);
     await slow.hash(right);
     clearInterval(ticking);
     expect(turns).toBeGreaterThan(3);
@@ -111,8 +115,9 @@ describe('many people sign in at the same moment', () => {
   test('two at once, so that signatures find room in the thread pool; the others wait and are answered', async () => {
     const hash = await passwords.hash(right);
     const seen = watchBcrypt();
-    const answers = await Promise.all(Array.from({ length: 40 }, (_, index) =>
-      passwords.check(index % 2 ? right : 'not the password', hash)));
+    const answers = await Promise.all(
+      Array.from({ length: 40 }, (_, index) => passwords.check(index % 2 ? right : 'not the password', hash)),
+    );
     expect(seen.most).toBe(2);
     expect(answers.filter(({ ok }) => ok)).toHaveLength(20);
   });
@@ -123,10 +128,12 @@ describe('many people sign in at the same moment', () => {
   async function answered(askers: Array<{ isProved: boolean; from: string[] }>): Promise<string[]> {
     const fresh = createPasswords({ cost: 4, minLength: 12 });
     const order: string[] = [];
-    const answers = await Promise.allSettled(askers.map(async (asker) => {
-      await fresh.check(right, undefined, asker);
-      order.push(asker.from.at(-1)!);
-    }));
+    const answers = await Promise.allSettled(
+      askers.map(async (asker) => {
+        await fresh.check(right, undefined, asker);
+        order.push(asker.from.at(-1)!);
+      }),
+    );
     for (const answer of answers) {
       if (answer.status === 'rejected') expect(answer.reason).toMatchObject({ code: 'busy', status: 503 });
     }

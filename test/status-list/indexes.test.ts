@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Database } from '../../src/database/database.ts';
-import { placeOf, placesPerList } from '../../src/status-list/permutation.ts';
 import { createPlaces, type Place } from '../../src/status-list/indexes.ts';
+import { placeOf, placesPerList } from '../../src/status-list/permutation.ts';
 import { engines } from '../support/engines.ts';
 
 const day = 86_400;
@@ -13,11 +13,13 @@ describe('the order in which places are handed out', () => {
   const number = fc.integer({ min: 0, max: placesPerList - 1 });
 
   test('gives no two the same place, and none outside of the list', () => {
-    fc.assert(fc.property(seed, number, number, (key, one, other) => {
-      const places = [placeOf(one, key), placeOf(other, key)];
-      expect(places.every((place) => Number.isInteger(place) && place >= 0 && place < placesPerList)).toBe(true);
-      expect(places[0] === places[1]).toBe(one === other);
-    }));
+    fc.assert(
+      fc.property(seed, number, number, (key, one, other) => {
+        const places = [placeOf(one, key), placeOf(other, key)];
+        expect(places.every((place) => Number.isInteger(place) && place >= 0 && place < placesPerList)).toBe(true);
+        expect(places[0] === places[1]).toBe(one === other);
+      }),
+    );
   });
 
   test('uses each place of a stretch once, and scatters it over the whole list', () => {
@@ -43,7 +45,13 @@ describe.each(engines)('places in status lists, on $name', ({ freshDatabase }) =
   let statements = 0;
   beforeAll(async () => {
     const opened = await freshDatabase();
-    db = { ...opened, query: (sql, values) => { statements += 1; return opened.query(sql, values); } };
+    db = {
+      ...opened,
+      query: (sql, values) => {
+        statements += 1;
+        return opened.query(sql, values);
+      },
+    };
   });
   afterAll(() => db.close());
 
@@ -93,7 +101,9 @@ describe.each(engines)('places in status lists, on $name', ({ freshDatabase }) =
 
   test('come from a new list when one is full, and it is known before its first place is', async () => {
     const begun: string[] = [];
-    const places = createOur(async () => { begun.push((await createOur().lists()).join()); });
+    const places = createOur(async () => {
+      begun.push((await createOur().lists()).join());
+    });
     const { list } = await places.take();
     await db.query(`update status_lists set next = ${placesPerList - 1024} where list = $1`, [list]);
     now += 2 * day * 1000; // the block in hand is too old to be used up

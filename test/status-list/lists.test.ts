@@ -1,15 +1,15 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { gunzipSync, inflateSync } from 'node:zlib';
 import { compactVerify, importJWK } from 'jose';
 import Koa from 'koa';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Database } from '../../src/database/database.ts';
 import type { SigningKeys } from '../../src/keys/keyring.ts';
 import { createSigner } from '../../src/keys/signer.ts';
 import { createLog } from '../../src/log.ts';
+import { type Bearer, createPlaces, type Places } from '../../src/status-list/indexes.ts';
 import { createStatusLists, followRevocations, type StatusLists } from '../../src/status-list/lists.ts';
-import { createPlaces, type Bearer, type Places } from '../../src/status-list/indexes.ts';
 import { createRevokedStatuses, type RevokedStatuses } from '../../src/status-list/revoked.ts';
 import { statusListRoutes } from '../../src/status-list/routes.ts';
 import { engines, sqlite } from '../support/engines.ts';
@@ -19,8 +19,12 @@ const issuer = 'https://id.example.com';
 const ttl = 15;
 const hourMs = 3_600_000;
 const [first, second] = testKeys.map(({ publicJwk, pkcs8 }) => createSigner(publicJwk, pkcs8));
-const keysOf = (active = first!): SigningKeys =>
-  ({ active, published: [active.publicJwk], newestPreparedAt: 0, version: active.kid });
+const keysOf = (active = first!): SigningKeys => ({
+  active,
+  published: [active.publicJwk],
+  newestPreparedAt: 0,
+  version: active.kid,
+});
 
 interface Replica {
   places: Places;
@@ -52,7 +56,13 @@ describe.each(engines)('status lists, on $name', ({ freshDatabase }) => {
     const revoked = createRevokedStatuses(db, { clockSkew: 60, now: own });
     const places = createPlaces(db, { longestBearerLife: 1, began: () => lists.refresh(), now: own });
     const lists: StatusLists = createStatusLists({
-      issuer, places, revoked, ttl, log: createLog('info', (line) => lines.push(line)), now: own, sharedNow: () => now,
+      issuer,
+      places,
+      revoked,
+      ttl,
+      log: createLog('info', (line) => lines.push(line)),
+      now: own,
+      sharedNow: () => now,
     });
     await lists.useKeys(keysOf());
     return { places, revoked, lists };
@@ -83,7 +93,11 @@ describe.each(engines)('status lists, on $name', ({ freshDatabase }) => {
     expect(header).toEqual({ alg: 'RS256', typ: 'statuslist+jwt', kid: first!.kid });
     const iat = Math.floor(now / 1000);
     expect(claims).toEqual({
-      iss: issuer, sub: `${issuer}/status-lists/${bearer.place.list}`, iat: iat - 5, exp: iat + 3600, ttl,
+      iss: issuer,
+      sub: `${issuer}/status-lists/${bearer.place.list}`,
+      iat: iat - 5,
+      exp: iat + 3600,
+      ttl,
       status_list: { bits: 1, lst: expect.any(String), aggregation_uri: `${issuer}/status-lists` },
     });
     expect(here.lists.uriOf(bearer.place.list)).toBe(claims.sub);
@@ -136,7 +150,7 @@ describe.each(engines)('status lists, on $name', ({ freshDatabase }) => {
     expect(await bitOf(here, bearer)).toBe(1);
   });
 
-  test('forget a bit once no token can bear it: an hour and the clocks\' difference later', async () => {
+  test("forget a bit once no token can bear it: an hour and the clocks' difference later", async () => {
     const bearer = await grant();
     await revoke(bearer);
     await here.lists.refresh();
@@ -208,10 +222,20 @@ describe('a status list over HTTP', () => {
   let queries = 0;
   beforeEach(async () => {
     const opened = await sqlite.freshDatabase();
-    db = { ...opened, query: (sql, values) => { queries += 1; return opened.query(sql, values); } };
+    db = {
+      ...opened,
+      query: (sql, values) => {
+        queries += 1;
+        return opened.query(sql, values);
+      },
+    };
     const places = createPlaces(db, { longestBearerLife: 1, began: () => lists.refresh() });
     lists = createStatusLists({
-      issuer, places, revoked: createRevokedStatuses(db, { clockSkew: 60 }), ttl, log: createLog('silent'),
+      issuer,
+      places,
+      revoked: createRevokedStatuses(db, { clockSkew: 60 }),
+      ttl,
+      log: createLog('silent'),
     });
     await lists.useKeys(keysOf());
     bearer = { grantId: 'g', place: await places.take() };
@@ -239,7 +263,7 @@ describe('a status list over HTTP', () => {
     expect(queries).toBe(0);
   });
 
-  test('is answered 304 to whoever has it, with fetch\'s own headers, and 200 once it has changed', async () => {
+  test("is answered 304 to whoever has it, with fetch's own headers, and 200 once it has changed", async () => {
     const address = `${url}/${bearer.place.list}`;
     const etag = (await fetch(address)).headers.get('etag')!;
     const again = () => fetch(address, { headers: { 'If-None-Match': etag } });

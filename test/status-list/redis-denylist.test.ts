@@ -2,13 +2,13 @@ import { createClient } from '@redis/client';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createSigner } from '../../src/keys/signer.ts';
 import { createLog } from '../../src/log.ts';
-import { grantKey, openDenylist, type Denylist } from '../../src/status-list/redis-denylist.ts';
-import { createStatusLists } from '../../src/status-list/lists.ts';
 import { createPlaces } from '../../src/status-list/indexes.ts';
+import { createStatusLists } from '../../src/status-list/lists.ts';
+import { type Denylist, grantKey, openDenylist } from '../../src/status-list/redis-denylist.ts';
 import { createRevokedStatuses, type Revoked } from '../../src/status-list/revoked.ts';
 import { sqlite } from '../support/engines.ts';
 import { testKeys } from '../support/keys.ts';
-import { noRedis, startRedis, type RedisServer } from '../support/redis.ts';
+import { noRedis, type RedisServer, startRedis } from '../support/redis.ts';
 
 const hourMs = 3_600_000;
 
@@ -17,13 +17,17 @@ describe.skipIf(noRedis)('the denylist in Redis', () => {
   let denylist: Denylist;
   let lines: string[];
   let table: Revoked[];
-  beforeAll(async () => { redis = await startRedis(); });
+  beforeAll(async () => {
+    redis = await startRedis();
+  });
   afterAll(() => redis.stop());
   beforeEach(() => {
     lines = [];
     table = [];
     denylist = openDenylist({
-      url: redis.url, everything: async () => table, log: createLog('info', (line) => lines.push(line)),
+      url: redis.url,
+      everything: async () => table,
+      log: createLog('info', (line) => lines.push(line)),
     });
   });
   afterEach(() => denylist.close());
@@ -69,8 +73,8 @@ describe.skipIf(noRedis)('the denylist in Redis', () => {
   test('is told of a thing once, though it is looked at again and again', async () => {
     const row = revoked('once');
     await expect.poll(() => has('once'), soon).toBe(true);
-    const commands = () => ask(async (client) =>
-      Number(/cmdstat_set:calls=(\d+)/.exec(await client.info('commandstats'))?.[1]));
+    const commands = () =>
+      ask(async (client) => Number(/cmdstat_set:calls=(\d+)/.exec(await client.info('commandstats'))?.[1]));
     const before = await commands();
     for (let n = 0; n < 5; n += 1) {
       denylist.tell([row]);
@@ -85,7 +89,11 @@ describe.skipIf(noRedis)('the denylist in Redis', () => {
     const revokedStatuses = createRevokedStatuses(db, { clockSkew: 60, now: () => now });
     const places = createPlaces(db, { longestBearerLife: 1 });
     const lists = createStatusLists({
-      issuer: 'https://id.example.com', places, revoked: revokedStatuses, ttl: 15, log: createLog('silent'),
+      issuer: 'https://id.example.com',
+      places,
+      revoked: revokedStatuses,
+      ttl: 15,
+      log: createLog('silent'),
       now: () => now,
     });
     lists.onRead(denylist.tell);

@@ -2,8 +2,8 @@
 // console or a script.
 
 import { freePort } from './ports.ts';
-import { declared, secret, startSignet, type TestServer, type TestServerOptions } from './signet.ts';
 import { checkAnswer, noteSecret } from './secrets.ts';
+import { declared, secret, startSignet, type TestServer, type TestServerOptions } from './signet.ts';
 import { signIn, tokenRequest, type UserAgent } from './user-agent.ts';
 
 export interface AdminAnswer {
@@ -43,12 +43,14 @@ export async function startAdministration({ values = {}, ...options }: TestServe
   const everything = { [administration]: ['admin:read', 'admin:write'] };
   const applications = [
     ...declared.applications.map((app) =>
-      (app.clientId === 'spa' ? { ...app, access: { ...app.access, ...everything } } : app)),
+      app.clientId === 'spa' ? { ...app, access: { ...app.access, ...everything } } : app,
+    ),
     { clientId: 'operator', name: 'Operator', type: 'service', secret, access: everything },
     { clientId: 'reader', name: 'Dashboard', type: 'service', secret, access: { [administration]: ['admin:read'] } },
   ];
   const server = await startSignet({
-    ...options, values: { issuer, listen: { port, host: '127.0.0.1' }, applications, ...values },
+    ...options,
+    values: { issuer, listen: { port, host: '127.0.0.1' }, applications, ...values },
   });
   const answers: AdminAnswer[] = [];
 
@@ -91,7 +93,8 @@ export async function startAdministration({ values = {}, ...options }: TestServe
     async ripen() {
       await server.store.db.query(
         `update signing_keys set prepared_at = prepared_at - 90000000
-         where activated_at is null and revoked_at is null`);
+         where activated_at is null and revoked_at is null`,
+      );
     },
   };
 }

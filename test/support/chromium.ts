@@ -1,7 +1,7 @@
 // A real Chromium for browser tests, driven by playwright-core.
 
-import { chromium } from 'playwright-core';
 import type { Browser, LaunchOptions } from 'playwright-core';
+import { chromium } from 'playwright-core';
 
 import { findChromium } from '../../scripts/services.ts';
 

@@ -16,8 +16,10 @@ export interface Engine {
   freshDatabase(): Promise<Database>;
 }
 
-export const sqlite = engine('sqlite', async () =>
-  `sqlite:${join(mkdtempSync(join(setting('SIGNET_TEST_DIRECTORY'), 'sqlite-')), 'signet.db')}`);
+export const sqlite = engine(
+  'sqlite',
+  async () => `sqlite:${join(mkdtempSync(join(setting('SIGNET_TEST_DIRECTORY'), 'sqlite-')), 'signet.db')}`,
+);
 
 export const postgres = engine('postgres', async () => {
   const answer = await fetch(setting('SIGNET_TEST_POSTGRES'));

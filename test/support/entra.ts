@@ -8,8 +8,14 @@ import { createVisitor, type Visitor } from '../entra-sim/visitor.ts';
 import { noteSecret } from './secrets.ts';
 import { declared, startSignet, type TestServer } from './signet.ts';
 import {
-  asClient, authorizationRequest, redemption, tokenRequest, UserAgent, type Answer, type AuthorizationRequest,
+  type Answer,
+  type AuthorizationRequest,
+  asClient,
+  authorizationRequest,
+  redemption,
   type TokenAnswer,
+  tokenRequest,
+  UserAgent,
 } from './user-agent.ts';
 
 export interface EntraWorld {
@@ -64,7 +70,10 @@ export async function startEntraWorld(options: EntraWorldOptions = {}): Promise<
     values: {
       ...declared,
       entra: {
-        tenant: sim.app.home.id, clientId: sim.app.clientId, clientSecret: sim.app.secret, ...options.entra,
+        tenant: sim.app.home.id,
+        clientId: sim.app.clientId,
+        clientSecret: sim.app.secret,
+        ...options.entra,
       },
       ...options.values,
     },
@@ -109,7 +118,10 @@ export async function startEntraWorld(options: EntraWorldOptions = {}): Promise<
       if (!code) throw new Error(`no code: ${page.status} ${page.url} ${page.body.slice(0, 2000)}`);
       const clientId = parameters.client_id ?? 'spa';
       const { status, body } = await tokenRequest(
-        server.issuer, redemption(arrival.request, code, parameters.redirect_uri), asClient(clientId));
+        server.issuer,
+        redemption(arrival.request, code, parameters.redirect_uri),
+        asClient(clientId),
+      );
       if (status !== 200) throw new Error(`token request: ${status} ${JSON.stringify(body)}`);
       return { ...arrival, page, tokens: body };
     },

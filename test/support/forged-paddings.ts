@@ -12,8 +12,10 @@ export function forgedPaddings(size: number): [name: string, block: Block][] {
   const hex = (text: string) => Buffer.from(text.replaceAll(' ', ''), 'hex');
   const sha256 = '06 09 60 86 48 01 65 03 04 02 01';
   /** The DigestInfo with `head` in the place of what stands before the hash. */
-  const info = (head: string, tail = '') => (text: Buffer) =>
-    padded(size, Buffer.concat([hex(head), digest(text), hex(tail)]));
+  const info =
+    (head: string, tail = '') =>
+    (text: Buffer) =>
+      padded(size, Buffer.concat([hex(head), digest(text), hex(tail)]));
   const changed = (at: number, value: number) => (text: Buffer) => {
     const block = padded(size, digestInfo(text));
     block[at] = value;
@@ -51,14 +53,20 @@ export function forgedPaddings(size: number): [name: string, block: Block][] {
     ['no separator', changed(separator, 0xff)],
     ['separator one', changed(separator, 1)],
     // Bleichenbacher's forgery of 2006: little filling, and room for a cube root behind.
-    ['eight bytes of filling, the rest behind the hash', (text) => {
-      const start = Buffer.concat([Buffer.of(0, 1), Buffer.alloc(8, 0xff), Buffer.of(0), digestInfo(text)]);
-      return Buffer.concat([start, Buffer.alloc(size - start.length, 0xa5)]);
-    }],
-    ['no filling, the rest behind the hash', (text) => {
-      const start = Buffer.concat([Buffer.of(0, 1, 0), digestInfo(text)]);
-      return Buffer.concat([start, Buffer.alloc(size - start.length)]);
-    }],
+    [
+      'eight bytes of filling, the rest behind the hash',
+      (text) => {
+        const start = Buffer.concat([Buffer.of(0, 1), Buffer.alloc(8, 0xff), Buffer.of(0), digestInfo(text)]);
+        return Buffer.concat([start, Buffer.alloc(size - start.length, 0xa5)]);
+      },
+    ],
+    [
+      'no filling, the rest behind the hash',
+      (text) => {
+        const start = Buffer.concat([Buffer.of(0, 1, 0), digestInfo(text)]);
+        return Buffer.concat([start, Buffer.alloc(size - start.length)]);
+      },
+    ],
   ];
 }
 

@@ -1,7 +1,7 @@
 // A TCP forwarder that a test can make fail as networks do: connections that go silent without a word, that are cut, or
 // that lead to another server from now on.
 
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
 export interface Forwarder {
   port: number;
@@ -33,7 +33,10 @@ export async function startForwarder(target: number): Promise<Forwarder> {
     const far = connect(leadsTo, '127.0.0.1');
     const pair: [Socket, Socket] = [near, far];
     pairs.add(pair);
-    for (const [from, to] of [[near, far], [far, near]] as const) {
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
       from.on('error', () => {});
       from.on('close', () => {
         pairs.delete(pair);
@@ -49,11 +52,16 @@ export async function startForwarder(target: number): Promise<Forwarder> {
     near.pipe(far);
     far.pipe(near);
   });
-  const listen = (port: number) => new Promise<void>((resolve) => { server.listen(port, '127.0.0.1', resolve); });
+  const listen = (port: number) =>
+    new Promise<void>((resolve) => {
+      server.listen(port, '127.0.0.1', resolve);
+    });
   await listen(0);
   const { port } = server.address() as AddressInfo;
   const cut = async () => {
-    const closed = new Promise((resolve) => { server.close(resolve); });
+    const closed = new Promise((resolve) => {
+      server.close(resolve);
+    });
     for (const pair of pairs) for (const socket of pair) socket.destroy();
     await closed;
   };
@@ -78,21 +86,31 @@ export async function startForwarder(target: number): Promise<Forwarder> {
   return {
     port,
     silence,
-    loseAnswerTo: (text) => { unanswered = text; },
+    loseAnswerTo: (text) => {
+      unanswered = text;
+    },
     swallow() {
       isSwallowing = true;
       silence();
     },
     cut,
     resume: () => listen(port),
-    leadTo: (next) => { leadsTo = next; },
+    leadTo: (next) => {
+      leadsTo = next;
+    },
     connections: () => pairs.size,
-    close: async () => { if (server.listening) await cut(); },
+    close: async () => {
+      if (server.listening) await cut();
+    },
   };
 }
 
 /** `url` by way of `forwarder`. */
-export function through(forwarder: Pick<Forwarder, 'port'>, url: string, parameters: Record<string, string> = {}): string {
+export function through(
+  forwarder: Pick<Forwarder, 'port'>,
+  url: string,
+  parameters: Record<string, string> = {},
+): string {
   const way = new URL(url);
   way.port = String(forwarder.port);
   for (const [name, value] of Object.entries(parameters)) way.searchParams.set(name, value);

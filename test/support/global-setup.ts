@@ -6,9 +6,8 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-
-import { startPostgres } from './postgres.ts';
 import type { PostgresServer } from './postgres.ts';
+import { startPostgres } from './postgres.ts';
 import { onProcessEnd } from './process-end.ts';
 
 export default async function setup(): Promise<() => Promise<void>> {

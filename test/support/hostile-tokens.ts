@@ -1,7 +1,7 @@
 // Tokens that somebody made to be let in, each a genuine access token of an issuer with one thing wrong. A table, so
 // that whatever takes tokens can be tried with all of it: a verifier, a service over HTTP, an endpoint of the issuer.
 
-import { constants, createHmac, createPublicKey, privateEncrypt, sign, type KeyObject } from 'node:crypto';
+import { constants, createHmac, createPublicKey, type KeyObject, privateEncrypt, sign } from 'node:crypto';
 import type { VerificationErrorCode } from '../../src/verifier/index.ts';
 import { forgedPaddings, properPadding } from './forged-paddings.ts';
 
@@ -49,9 +49,12 @@ export function hostileTokens(forge: Forge): HostileTokens {
     const text = `${base64url(head)}.${base64url(claims)}`;
     return `${text}.${base64url(signer(Buffer.from(text)))}`;
   };
-  const token = (headChanges: Changes = {}, claimChanges: Changes = {}, signer = rs256) => tokenOf(
-    JSON.stringify({ alg: 'RS256', typ: 'at+jwt', kid, ...headChanges }),
-    JSON.stringify({ ...goodClaims(), ...claimChanges }), signer);
+  const token = (headChanges: Changes = {}, claimChanges: Changes = {}, signer = rs256) =>
+    tokenOf(
+      JSON.stringify({ alg: 'RS256', typ: 'at+jwt', kid, ...headChanges }),
+      JSON.stringify({ ...goodClaims(), ...claimChanges }),
+      signer,
+    );
 
   const header = (changes: Changes) => () => token(changes);
   const claims = (changes: Changes) => () => token({}, changes);
@@ -62,7 +65,9 @@ export function hostileTokens(forge: Forge): HostileTokens {
   const parts = () => token().split('.') as [string, string, string];
   /** A genuine token with one of its three parts changed. */
   const part = (at: 0 | 1 | 2, change: (text: string) => string) => () =>
-    parts().map((text, i) => (i === at ? change(text) : text)).join('.');
+    parts()
+      .map((text, i) => (i === at ? change(text) : text))
+      .join('.');
   const whole = (change: (jwt: string) => unknown) => () => change(token());
   /** Claims as JSON, with `extra` members put in as text, so that JSON.stringify cannot tidy them up. */
   const claimsText = (extra: string) => plainClaims().replace(/}$/, `,${extra}}`);
@@ -70,8 +75,8 @@ export function hostileTokens(forge: Forge): HostileTokens {
   const rawHeader = (text: () => string) => () => tokenOf(text(), plainClaims());
   const bytes = (change: (signature: Buffer) => Uint8Array) =>
     part(2, (text) => base64url(change(Buffer.from(text, 'base64url'))));
-  const raw = (block: (text: Buffer) => Uint8Array) => signedWith({}, (text) =>
-    privateEncrypt({ key: privateKey, padding: constants.RSA_NO_PADDING }, block(text)));
+  const raw = (block: (text: Buffer) => Uint8Array) =>
+    signedWith({}, (text) => privateEncrypt({ key: privateKey, padding: constants.RSA_NO_PADDING }, block(text)));
 
   const strangersJwk = createPublicKey(strangersKey).export({ format: 'jwk' });
   const byStranger = (text: Buffer) => sign('sha256', text, strangersKey);
@@ -87,10 +92,16 @@ export function hostileTokens(forge: Forge): HostileTokens {
     ['alg rs256', 'unsupported_algorithm', header({ alg: 'rs256' })],
     ['alg absent', 'unsupported_algorithm', header({ alg: undefined })],
     ['alg a list', 'unsupported_algorithm', header({ alg: ['RS256'] })],
-    ['HS256 with the public key as secret', 'unsupported_algorithm',
-      signedWith({ alg: 'HS256' }, hmac(String(publicPem)))],
-    ['HS256 with the modulus as secret', 'unsupported_algorithm',
-      signedWith({ alg: 'HS256' }, hmac(Buffer.from(publicJwk.n!, 'base64url')))],
+    [
+      'HS256 with the public key as secret',
+      'unsupported_algorithm',
+      signedWith({ alg: 'HS256' }, hmac(String(publicPem))),
+    ],
+    [
+      'HS256 with the modulus as secret',
+      'unsupported_algorithm',
+      signedWith({ alg: 'HS256' }, hmac(Buffer.from(publicJwk.n!, 'base64url'))),
+    ],
     ['HS256 with an empty secret', 'unsupported_algorithm', signedWith({ alg: 'HS256' }, hmac(''))],
     ['HS256 under the name RS256', 'bad_signature', signedWith({ alg: 'RS256' }, hmac(String(publicPem)))],
     ['RS384 by the right key', 'unsupported_algorithm', signedWith({ alg: 'RS384' }, rsa('sha384'))],
@@ -109,9 +120,9 @@ export function hostileTokens(forge: Forge): HostileTokens {
     ['kid a list', 'malformed', header({ kid: [kid] })],
     ['kid a number', 'malformed', header({ kid: 1 })],
     ['kid null', 'malformed', header({ kid: null })],
-    ['the right kid, a stranger\'s signature', 'bad_signature', signedWith({}, byStranger)],
-    ['a stranger\'s key inside (jwk)', 'malformed', signedWith({ jwk: strangersJwk }, byStranger)],
-    ['a stranger\'s key behind jku', 'malformed', signedWith({ jku: trapUrl }, byStranger)],
+    ["the right kid, a stranger's signature", 'bad_signature', signedWith({}, byStranger)],
+    ["a stranger's key inside (jwk)", 'malformed', signedWith({ jwk: strangersJwk }, byStranger)],
+    ["a stranger's key behind jku", 'malformed', signedWith({ jku: trapUrl }, byStranger)],
     ['our own key inside (jwk)', 'malformed', header({ jwk: publicJwk })],
     ['jku to a trap', 'malformed', header({ jku: trapUrl })],
     ['x5u to a trap', 'malformed', header({ x5u: trapUrl })],
@@ -135,10 +146,14 @@ export function hostileTokens(forge: Forge): HostileTokens {
     ['crit empty', 'malformed', header({ crit: [] })],
     ['b64 false', 'malformed', header({ b64: false, crit: ['b64'] })],
     ['b64 false without crit', 'malformed', header({ b64: false })],
-    ['b64 false, the claims as they are', 'malformed', () => {
-      const head = base64url(JSON.stringify({ alg: 'RS256', typ: 'at+jwt', kid, b64: false, crit: ['b64'] }));
-      return `${head}.${plainClaims()}.${base64url(rs256(Buffer.from(`${head}.${plainClaims()}`)))}`;
-    }],
+    [
+      'b64 false, the claims as they are',
+      'malformed',
+      () => {
+        const head = base64url(JSON.stringify({ alg: 'RS256', typ: 'at+jwt', kid, b64: false, crit: ['b64'] }));
+        return `${head}.${plainClaims()}.${base64url(rs256(Buffer.from(`${head}.${plainClaims()}`)))}`;
+      },
+    ],
     ['b64 true', 'malformed', header({ b64: true })],
     ['zip', 'malformed', header({ zip: 'DEF' })],
     ['enc', 'malformed', header({ enc: 'A256GCM' })],
@@ -155,15 +170,31 @@ export function hostileTokens(forge: Forge): HostileTokens {
     ['an ID token', 'wrong_type', aimed(undefined, { aud: 'spa', nonce: 'n', client_id: undefined, jti: undefined })],
     ['an ID token for the API, with every claim', 'wrong_type', aimed('JWT', { nonce: 'n', at_hash: 'h' })],
     ['a refresh token', 'wrong_type', aimed('rt+jwt', { aud: issuer, sub: undefined, client_id: undefined })],
-    ['a logout token', 'wrong_type', aimed('logout+jwt', {
-      aud: 'spa', events: { 'http://schemas.openid.net/event/backchannel-logout': {} },
-    })],
-    ['a status list', 'wrong_type', aimed('statuslist+jwt', {
-      sub: `${issuer}/status-lists/1`, ttl: 15, status_list: { bits: 1, lst: 'eNpjYGBgAAAABAAB' },
-    })],
-    ['a signed introspection answer', 'wrong_type', aimed('token-introspection+jwt', {
-      aud: 'spa', token_introspection: { active: true, ...goodClaims() },
-    })],
+    [
+      'a logout token',
+      'wrong_type',
+      aimed('logout+jwt', {
+        aud: 'spa',
+        events: { 'http://schemas.openid.net/event/backchannel-logout': {} },
+      }),
+    ],
+    [
+      'a status list',
+      'wrong_type',
+      aimed('statuslist+jwt', {
+        sub: `${issuer}/status-lists/1`,
+        ttl: 15,
+        status_list: { bits: 1, lst: 'eNpjYGBgAAAABAAB' },
+      }),
+    ],
+    [
+      'a signed introspection answer',
+      'wrong_type',
+      aimed('token-introspection+jwt', {
+        aud: 'spa',
+        token_introspection: { active: true, ...goodClaims() },
+      }),
+    ],
     ['a signed userinfo answer', 'wrong_type', aimed(undefined, { aud: 'spa', name: 'Ada' })],
     ['a request object', 'wrong_type', aimed('oauth-authz-req+jwt', { response_type: 'code' })],
     ['a client assertion', 'wrong_type', aimed('client-authentication+jwt', { iss: 'spa', sub: 'spa' })],
@@ -236,14 +267,22 @@ export function hostileTokens(forge: Forge): HostileTokens {
     ['two segments', 'malformed', () => parts().slice(0, 2).join('.')],
     ['four segments', 'malformed', whole((jwt) => `${jwt}.${parts()[2]}`)],
     ['a JWE: five segments', 'malformed', () => `${parts()[0]}.AAAA.AAAA.AAAA.AAAA`],
-    ['the JSON serialization', 'malformed', () => {
-      const [head, payload, signature] = parts();
-      return JSON.stringify({ protected: head, payload, signature });
-    }],
-    ['the general JSON serialization', 'malformed', () => {
-      const [head, payload, signature] = parts();
-      return JSON.stringify({ payload, signatures: [{ protected: head, signature }] });
-    }],
+    [
+      'the JSON serialization',
+      'malformed',
+      () => {
+        const [head, payload, signature] = parts();
+        return JSON.stringify({ protected: head, payload, signature });
+      },
+    ],
+    [
+      'the general JSON serialization',
+      'malformed',
+      () => {
+        const [head, payload, signature] = parts();
+        return JSON.stringify({ payload, signatures: [{ protected: head, signature }] });
+      },
+    ],
     ['empty segments', 'malformed', () => '..'],
     ['an empty header', 'malformed', part(0, () => '')],
     ['empty claims', 'malformed', part(1, () => '')],
@@ -271,14 +310,22 @@ export function hostileTokens(forge: Forge): HostileTokens {
     ['an alphabet of both kinds', 'malformed', part(2, (text) => `+${text.slice(1)}`)],
     ['a percent sign', 'malformed', whole((jwt) => jwt.replace('.', '%2E'))],
     ['spare bits in the signature', 'malformed', part(2, spellLastCharacterDifferently)],
-    ['spare bits in the claims', 'malformed', () => {
-      const [head, payload, signature] = withSpareBits(1);
-      return `${head}.${spellLastCharacterDifferently(payload)}.${signature}`;
-    }],
-    ['spare bits in the header', 'malformed', () => {
-      const [head, payload, signature] = withSpareBits(0);
-      return `${spellLastCharacterDifferently(head)}.${payload}.${signature}`;
-    }],
+    [
+      'spare bits in the claims',
+      'malformed',
+      () => {
+        const [head, payload, signature] = withSpareBits(1);
+        return `${head}.${spellLastCharacterDifferently(payload)}.${signature}`;
+      },
+    ],
+    [
+      'spare bits in the header',
+      'malformed',
+      () => {
+        const [head, payload, signature] = withSpareBits(0);
+        return `${spellLastCharacterDifferently(head)}.${payload}.${signature}`;
+      },
+    ],
     ['one character too many in the signature', 'malformed', part(2, (text) => `${text}AAA`)],
     ['larger than 8 kB', 'malformed', claims({ note: 'x'.repeat(8192) })],
     ['a megabyte', 'malformed', () => 'a'.repeat(1_000_000)],
@@ -295,8 +342,11 @@ export function hostileTokens(forge: Forge): HostileTokens {
     ['claims with NaN', 'malformed', rawClaims(() => claimsText('"x":NaN'))],
     ['claims with a comment', 'malformed', rawClaims(() => `${plainClaims()}/* */`)],
     ['claims not UTF-8', 'malformed', rawClaims(() => Buffer.from(claimsText('"x":"ÿ"'), 'latin1'))],
-    ['claims nested beyond reason', 'malformed', rawClaims(() =>
-      claimsText(`"x":${'['.repeat(2500)}${']'.repeat(2500)}`))],
+    [
+      'claims nested beyond reason',
+      'malformed',
+      rawClaims(() => claimsText(`"x":${'['.repeat(2500)}${']'.repeat(2500)}`)),
+    ],
     ['sub twice', 'malformed', rawClaims(() => claimsText('"sub":"admin"'))],
     ['sub twice, once escaped', 'malformed', rawClaims(() => claimsText('"\\u0073ub":"admin"'))],
     ['a name twice, far inside', 'malformed', rawClaims(() => claimsText('"x":[{"y":{"z":1,"z":2}}]'))],
@@ -321,10 +371,14 @@ export function hostileTokens(forge: Forge): HostileTokens {
     ['signature plus the modulus', 'bad_signature', plusModulus],
     ['signature of one byte', 'bad_signature', part(2, () => 'AA')],
     ['signature reversed', 'bad_signature', bytes((signature) => signature.reverse())],
-    ['one bit of the signature changed', 'bad_signature', bytes((signature) => {
-      signature[100]! ^= 1;
-      return signature;
-    })],
+    [
+      'one bit of the signature changed',
+      'bad_signature',
+      bytes((signature) => {
+        signature[100]! ^= 1;
+        return signature;
+      }),
+    ],
     ['signature of another token', 'bad_signature', part(2, () => token({}, { sub: 'clerk' }).split('.')[2]!)],
     ['claims of another token', 'bad_signature', part(1, () => token({}, { roles: ['admin', 'more'] }).split('.')[1]!)],
     ['header of the same meaning', 'bad_signature', part(0, () => base64url(` ${plainHeader()}`))],

@@ -46,8 +46,18 @@ export async function startWatchedIssuer({ jwksServed }: { jwksServed?: () => vo
   const waysHome = createWaysHome({ ...store, issuer: address });
   const pages = createProviderPages({ log, pages: createPages({ branding, issuer: address }), waysHome, accounts });
   const issuer = createIssuer(
-    { ...store, db, accounts: createAccounts(db, store.audit), config, pages, log, jwksServed,
-      secretThrottle: createSecretThrottle() }, await store.keyring.signingKeys());
+    {
+      ...store,
+      db,
+      accounts: createAccounts(db, store.audit),
+      config,
+      pages,
+      log,
+      jwksServed,
+      secretThrottle: createSecretThrottle(),
+    },
+    await store.keyring.signingKeys(),
+  );
   const app = new Koa();
   app.use((ctx) => {
     ctx.respond = false;
@@ -60,7 +70,9 @@ export async function startWatchedIssuer({ jwksServed }: { jwksServed?: () => vo
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     server: signet,
     statements,
-    breakOn: (which) => { isBroken = which; },
+    breakOn: (which) => {
+      isBroken = which;
+    },
     logged: () => lines.join(''),
     forget() {
       statements.length = 0;

@@ -23,13 +23,15 @@ export interface LogoutReceiver {
 export async function startLogoutReceiver(): Promise<LogoutReceiver> {
   const server = createServer((request, response) => {
     const chunks: Buffer[] = [];
-    request.on('data', (chunk: Buffer) => chunks.push(chunk)).on('end', () => {
-      const form = new URLSearchParams(Buffer.concat(chunks).toString());
-      const token = form.get('logout_token') ?? '';
-      noteSecret('logout token', token);
-      receiver.received.push({ method: request.method!, headers: request.headers, form, token });
-      receiver.answer(request, response);
-    });
+    request
+      .on('data', (chunk: Buffer) => chunks.push(chunk))
+      .on('end', () => {
+        const form = new URLSearchParams(Buffer.concat(chunks).toString());
+        const token = form.get('logout_token') ?? '';
+        noteSecret('logout token', token);
+        receiver.received.push({ method: request.method!, headers: request.headers, form, token });
+        receiver.answer(request, response);
+      });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const receiver: LogoutReceiver = {

@@ -25,23 +25,34 @@ export async function startNginx(http: string, port: number): Promise<Proxy> {
   if (program === undefined) throw new Error('nginx is not installed: npm test says how to get it');
   const directory = mkdtempSync(join(tmpdir(), 'signet-nginx-'));
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
-    .map((kind) => `${kind}_temp_path ${directory}/${kind};`).join('\n');
+    .map((kind) => `${kind}_temp_path ${directory}/${kind};`)
+    .join('\n');
   const file = join(directory, 'nginx.conf');
-  writeFileSync(file, `${process.getuid?.() === 0 ? 'user root;' : ''}
+  writeFileSync(
+    file,
+    `${process.getuid?.() === 0 ? 'user root;' : ''}
     daemon off; worker_processes 1; pid ${directory}/nginx.pid; error_log stderr warn;
     events { worker_connections 1024; }
-    http { access_log off; ${temporary}\n${http}\n}`);
-  return runProxy(program, ['-p', directory, '-c', file, '-e', 'stderr'], port,
-    () => rmSync(directory, { recursive: true, force: true }));
+    http { access_log off; ${temporary}\n${http}\n}`,
+  );
+  return runProxy(program, ['-p', directory, '-c', file, '-e', 'stderr'], port, () =>
+    rmSync(directory, { recursive: true, force: true }),
+  );
 }
 
 /** A proxy in the foreground, until it is stopped. */
 export async function runProxy(
-  program: string, args: string[], port: number, cleanUp: () => void, env: NodeJS.ProcessEnv = {},
+  program: string,
+  args: string[],
+  port: number,
+  cleanUp: () => void,
+  env: NodeJS.ProcessEnv = {},
 ): Promise<Proxy> {
   const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'], env: { PATH: process.env.PATH, ...env } });
   let errors = '';
-  child.stderr.on('data', (chunk: Buffer) => { errors += chunk; });
+  child.stderr.on('data', (chunk: Buffer) => {
+    errors += chunk;
+  });
   const ended = once(child, 'exit');
   const forget = onProcessEnd(() => void child.kill('SIGKILL'));
   for (;;) {

@@ -1,7 +1,7 @@
 // The sign-in page and what follows it, as a person without eyes reads them.
 
 import { vi } from 'vitest';
-import { authorizationRequest, type Answer, type UserAgent } from './user-agent.ts';
+import { type Answer, authorizationRequest, type UserAgent } from './user-agent.ts';
 
 /** Comes from the application to the sign-in page. */
 export const openSignIn = (issuer: string, agent: UserAgent, parameters: Record<string, string | undefined> = {}) =>

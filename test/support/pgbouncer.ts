@@ -1,6 +1,6 @@
 // A real PgBouncer before a PostgreSQL server, for tests: its own port on 127.0.0.1, gone afterwards.
 
-import { spawn, type ChildProcess } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { chownSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -31,7 +31,11 @@ export async function startPgBouncer(target: number, settings: PgBouncerSettings
   const owner = ownerOfServer(); // it refuses to run as root, too
   const port = await freePort();
   const lines = Object.entries({
-    listen_addr: '127.0.0.1', listen_port: port, unix_socket_dir: '', auth_type: 'any', ...settings,
+    listen_addr: '127.0.0.1',
+    listen_port: port,
+    unix_socket_dir: '',
+    auth_type: 'any',
+    ...settings,
   }).map(([name, value]) => `${name} = ${value}`);
   const file = join(directory, 'pgbouncer.ini');
   const databases = `* = host=127.0.0.1 port=${target} user=signet`;

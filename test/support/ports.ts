@@ -15,7 +15,7 @@ export async function freePort(): Promise<number> {
   for (let tries = 0; tries < each; tries += 1) {
     const port = first + part * each + next;
     next = (next + 1) % each;
-    if (await isFree(port, '127.0.0.1') && await isFree(port, '::1')) return port;
+    if ((await isFree(port, '127.0.0.1')) && (await isFree(port, '::1'))) return port;
   }
   throw new Error('no port is free');
 }

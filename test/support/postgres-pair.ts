@@ -39,8 +39,10 @@ export async function startPostgresPair(): Promise<PostgresPair> {
   };
   const follow = (standby: number) => {
     const of = ports[1 - standby];
-    appendFileSync(join(data[standby]!, 'postgresql.auto.conf'),
-      `primary_conninfo = 'host=127.0.0.1 port=${of} user=signet'\nrecovery_target_timeline = 'latest'\n`);
+    appendFileSync(
+      join(data[standby]!, 'postgresql.auto.conf'),
+      `primary_conninfo = 'host=127.0.0.1 port=${of} user=signet'\nrecovery_target_timeline = 'latest'\n`,
+    );
     writeFileSync(join(data[standby]!, 'standby.signal'), '');
   };
   const stop = () => {
@@ -52,7 +54,20 @@ export async function startPostgresPair(): Promise<PostgresPair> {
 
   initialise(bin, data[0]!, asOwner);
   await start(bin, data[0]!, ports[0], asOwner);
-  run('pg_basebackup', ['-D', data[1]!, '-h', '127.0.0.1', '-p', String(ports[0]), '-U', 'signet', '-c', 'fast', '-X', 'stream']);
+  run('pg_basebackup', [
+    '-D',
+    data[1]!,
+    '-h',
+    '127.0.0.1',
+    '-p',
+    String(ports[0]),
+    '-U',
+    'signet',
+    '-c',
+    'fast',
+    '-X',
+    'stream',
+  ]);
   follow(1);
   await start(bin, data[1]!, ports[1], asOwner);
 

@@ -1,8 +1,8 @@
 // A real PostgreSQL server for tests: its own data directory, its own port on 127.0.0.1, gone afterwards. Durability is
 // off, because nothing here outlives the run. Most tests want a database of the shared server: see engines.ts.
 
-import { spawn, spawnSync } from 'node:child_process';
 import type { SpawnOptions } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { chownSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

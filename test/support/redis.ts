@@ -1,11 +1,11 @@
 // A real Redis server for tests: nothing on disk, its own port on 127.0.0.1, and gone afterwards. It can be taken away
 // and brought back, with nothing in its memory, as when it was restarted.
 
-import { spawn, type ChildProcess } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { findRedis } from '../../scripts/services.ts';
-import { onProcessEnd } from './process-end.ts';
 import { freePort } from './ports.ts';
+import { onProcessEnd } from './process-end.ts';
 
 /** Where `npm test` could not get Redis: its tests are then skipped, which it says, and which fails on CI. */
 export const noRedis = Boolean(process.env.SIGNET_TEST_NO_REDIS);
@@ -29,9 +29,11 @@ export async function startRedis(): Promise<RedisServer> {
   let forget = () => {};
 
   async function start(): Promise<void> {
-    const server = spawn(program!,
+    const server = spawn(
+      program!,
       ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', tmpdir()],
-      { stdio: ['ignore', 'pipe', 'inherit'] });
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    );
     running = server;
     forget = onProcessEnd(() => void server.kill('SIGKILL'));
     await new Promise<void>((resolve, reject) => {

@@ -7,11 +7,14 @@ import type { TestServer } from './signet.ts';
 
 /** The key that is prepared, as soon as a server has prepared it. */
 export async function nextKey(keyring: Pick<Keyring, 'list'>): Promise<SigningKey> {
-  return vi.waitFor(async () => {
-    const next = (await keyring.list()).find(({ state }) => state === 'prepared');
-    if (!next) throw new Error('no key is prepared');
-    return next;
-  }, { timeout: 15_000, interval: 20 });
+  return vi.waitFor(
+    async () => {
+      const next = (await keyring.list()).find(({ state }) => state === 'prepared');
+      if (!next) throw new Error('no key is prepared');
+      return next;
+    },
+    { timeout: 15_000, interval: 20 },
+  );
 }
 
 /** Activates the next key, and waits until the server signs with it; its kid. */
@@ -33,8 +36,13 @@ export async function revokeActiveKey({ issuer, store: { keyring } }: TestServer
 }
 
 async function untilFirst(issuer: string, kid: string): Promise<void> {
-  await vi.waitFor(async () => {
-    const { keys: [first] } = await (await fetch(`${issuer}/jwks`)).json() as { keys: Array<{ kid: string }> };
-    if (first?.kid !== kid) throw new Error(`the server does not sign with ${kid} yet`);
-  }, { timeout: 15_000, interval: 20 });
+  await vi.waitFor(
+    async () => {
+      const {
+        keys: [first],
+      } = (await (await fetch(`${issuer}/jwks`)).json()) as { keys: Array<{ kid: string }> };
+      if (first?.kid !== kid) throw new Error(`the server does not sign with ${kid} yet`);
+    },
+    { timeout: 15_000, interval: 20 },
+  );
 }

@@ -40,22 +40,29 @@ const member = '(?:d|p|q|dp|dq|qi|oth)'; // RFC 7518 §6.3.2
 const sealedValue = 'a sealed value';
 
 const keyMaterial: Record<string, RegExp> = {
-  'a private member of a JWK': new RegExp([
-    String.raw`\\*"${member}\\*"\s*:`, // JSON, also inside of JSON
-    // As util.inspect prints it, in colour or over two lines, or as name=value. A value is long: an EC key's has 43.
-    String.raw`(?:(?<![\w$-])|(?<=\\n))${member}\s*[:=](?:\s|\\n|(?:\x1b|\\u001b)\[\d+m)*\\*['"\x60]?[\w+/-]{40}`,
-  ].join('|')),
-  'a private key': new RegExp([
-    'PRIVATE KEY|sealed_?private|privateExponent',
-    'BgkqhkiG9w0BAQEFAASC|MII[\\w+/-]{3}IBAAKC', // PKCS #8 and PKCS #1 of RSA, in base64
-    '06092a864886f70d0101010500048', // PKCS #8 in hex
-  ].join('|'), 'i'),
+  'a private member of a JWK': new RegExp(
+    [
+      String.raw`\\*"${member}\\*"\s*:`, // JSON, also inside of JSON
+      // As util.inspect prints it, in colour or over two lines, or as name=value. A value is long: an EC key's has 43.
+      String.raw`(?:(?<![\w$-])|(?<=\\n))${member}\s*[:=](?:\s|\\n|(?:\x1b|\\u001b)\[\d+m)*\\*['"\x60]?[\w+/-]{40}`,
+    ].join('|'),
+  ),
+  'a private key': new RegExp(
+    [
+      'PRIVATE KEY|sealed_?private|privateExponent',
+      'BgkqhkiG9w0BAQEFAASC|MII[\\w+/-]{3}IBAAKC', // PKCS #8 and PKCS #1 of RSA, in base64
+      '06092a864886f70d0101010500048', // PKCS #8 in hex
+    ].join('|'),
+    'i',
+  ),
   [sealedValue]: /v1\.[\w-]+\.[\w-]{40}/, // keys/seal.ts
 };
 
 /** The kinds of key material that stand in `text`, sealed or not. */
 export function keyMaterialIn(text: string): string[] {
-  return Object.entries(keyMaterial).filter(([, form]) => form.test(text)).map(([kind]) => kind);
+  return Object.entries(keyMaterial)
+    .filter(([, form]) => form.test(text))
+    .map(([kind]) => kind);
 }
 
 /**

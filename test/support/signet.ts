@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import bcrypt from 'bcrypt';
 import { vi } from 'vitest';
-import { loadConfig, type Config } from '../../src/config/config.ts';
+import { type Config, loadConfig } from '../../src/config/config.ts';
 import { createLog } from '../../src/log.ts';
-import { openStore, startServer, type RunningServer, type ServerParts, type Store } from '../../src/server.ts';
+import { openStore, type RunningServer, type ServerParts, type Store, startServer } from '../../src/server.ts';
 import { freePort } from './ports.ts';
 import { leaksIn, notePrivateHalf, noteSecret } from './secrets.ts';
 
@@ -21,23 +21,58 @@ export const person = { email: 'ada@example.com', password: 'a long enough passw
 /** Applications and APIs that the flow tests use; a test adds its own with `values`. */
 export const declared = {
   applications: [
-    { clientId: 'spa', name: 'Orders', type: 'spa', redirectUris: [callback], origins: [spaOrigin], firstParty: true,
+    {
+      clientId: 'spa',
+      name: 'Orders',
+      type: 'spa',
+      redirectUris: [callback],
+      origins: [spaOrigin],
+      firstParty: true,
       postLogoutRedirectUris: ['https://app.example.com/'],
-      access: { [ordersApi]: ['orders:read', 'orders:write'], [stockApi]: ['stock:read'] } },
-    { clientId: 'web', name: 'Back office', type: 'web', secret, redirectUris: [callback], firstParty: true,
-      access: { [ordersApi]: ['orders:read'] } },
-    { clientId: 'web-no-pkce', name: 'Old portal', type: 'web', secret, redirectUris: [callback], firstParty: true,
-      pkce: 'optional' },
-    { clientId: 'third-party', name: 'Reports', type: 'web', secret, redirectUris: ['https://reports.example.net/cb'],
-      access: { [ordersApi]: ['orders:read'] } },
-    { clientId: 'device', name: 'Desktop', type: 'native', firstParty: true,
+      access: { [ordersApi]: ['orders:read', 'orders:write'], [stockApi]: ['stock:read'] },
+    },
+    {
+      clientId: 'web',
+      name: 'Back office',
+      type: 'web',
+      secret,
+      redirectUris: [callback],
+      firstParty: true,
+      access: { [ordersApi]: ['orders:read'] },
+    },
+    {
+      clientId: 'web-no-pkce',
+      name: 'Old portal',
+      type: 'web',
+      secret,
+      redirectUris: [callback],
+      firstParty: true,
+      pkce: 'optional',
+    },
+    {
+      clientId: 'third-party',
+      name: 'Reports',
+      type: 'web',
+      secret,
+      redirectUris: ['https://reports.example.net/cb'],
+      access: { [ordersApi]: ['orders:read'] },
+    },
+    {
+      clientId: 'device',
+      name: 'Desktop',
+      type: 'native',
+      firstParty: true,
       redirectUris: ['http://127.0.0.1/callback', 'com.example.desktop:/callback'],
-      access: { [ordersApi]: ['orders:read'] } },
+      access: { [ordersApi]: ['orders:read'] },
+    },
     { clientId: 'service', name: 'Nightly job', type: 'service', secret, access: { [ordersApi]: ['orders:read'] } },
   ],
   apis: [
-    { audience: ordersApi, name: 'Orders',
-      scopes: { 'orders:read': 'See your orders', 'orders:write': 'Place orders' } },
+    {
+      audience: ordersApi,
+      name: 'Orders',
+      scopes: { 'orders:read': 'See your orders', 'orders:write': 'Place orders' },
+    },
     { audience: stockApi, name: 'Stock', scopes: { 'stock:read': 'See the stock' }, accessTokenLife: '5m' },
   ],
 };
@@ -66,11 +101,17 @@ export interface TestServerOptions {
   parts?: ServerParts;
 }
 
-export async function startSignet({ database, values = {}, directory, parts }: TestServerOptions = {}): Promise<TestServer> {
+export async function startSignet({
+  database,
+  values = {},
+  directory,
+  parts,
+}: TestServerOptions = {}): Promise<TestServer> {
   const home = directory ?? (await mkdtemp(join(tmpdir(), 'signet-test-')));
   const port = await freePort();
   const config = loadConfig({
-    env: {}, cwd: home,
+    env: {},
+    cwd: home,
     values: {
       listen: { port, host: '127.0.0.1' },
       passwords: { bcryptCost: 4 },
@@ -83,19 +124,31 @@ export async function startSignet({ database, values = {}, directory, parts }: T
   const log = createLog('debug', (line) => lines.push(line));
   const server = await startServer(config, log, parts);
   // The next key is made while the server already listens; with it, what a test reads does not change under its eyes.
-  await vi.waitFor(() => {
-    if (!lines.some((line) => JSON.parse(line).published?.length > 1)) throw new Error('no next key is published');
-  }, { timeout: 15_000, interval: 10 });
+  await vi.waitFor(
+    () => {
+      if (!lines.some((line) => JSON.parse(line).published?.length > 1)) throw new Error('no next key is published');
+    },
+    { timeout: 15_000, interval: 10 },
+  );
   const store = await openStore(config, log);
   const known = await store.accounts.findByEmail(person.email);
-  const account = known ?? (await store.accounts.create({
-    email: person.email, name: 'Ada', roles: ['buyer'], passwordHash: await bcrypt.hash(person.password, 4),
-  }, 'test'));
+  const account =
+    known ??
+    (await store.accounts.create(
+      {
+        email: person.email,
+        name: 'Ada',
+        roles: ['buyer'],
+        passwordHash: await bcrypt.hash(person.password, 4),
+      },
+      'test',
+    ));
 
   /** The private halves that there are now, to be looked for in whatever is written. */
   async function notePrivateHalves(): Promise<void> {
     const { rows } = await store.db.query<{ kid: string; sealed_private: string }>(
-      'select kid, sealed_private from signing_keys where sealed_private is not null');
+      'select kid, sealed_private from signing_keys where sealed_private is not null',
+    );
     for (const row of rows) notePrivateHalf(store.seal.open(row.sealed_private, `signing key ${row.kid}`));
   }
 
@@ -118,7 +171,10 @@ export async function startSignet({ database, values = {}, directory, parts }: T
       const { rows: trail } = await store.db.query('select * from audit_events').catch(() => ({ rows: [] }));
       await store.close();
       if (!directory) await rm(home, { recursive: true, force: true });
-      for (const [where, text] of [['log', lines.join('')], ['audit trail', JSON.stringify(trail)]] as const) {
+      for (const [where, text] of [
+        ['log', lines.join('')],
+        ['audit trail', JSON.stringify(trail)],
+      ] as const) {
         const found = leaksIn(text);
         if (found.length > 0) throw new Error(`the ${where} shows ${found.join(', ')}`);
       }

@@ -13,7 +13,10 @@ export async function statusBit(accessToken: string): Promise<number> {
   const { idx, uri } = statusReference(accessToken);
   const answer = await fetch(uri);
   if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`);
-  const { sub, status_list: { bits, lst } } = decode(await answer.text()).payload;
+  const {
+    sub,
+    status_list: { bits, lst },
+  } = decode(await answer.text()).payload;
   if (sub !== uri || bits !== 1) throw new Error(`this is the list ${sub} of ${bits} bits`);
   return (inflateSync(Buffer.from(lst, 'base64url'))[idx >> 3]! >> (idx & 7)) & 1;
 }

@@ -4,7 +4,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { cookiePrefix } from '../../src/web/cookies.ts';
 import { checkAnswer, noteSecret } from './secrets.ts';
-import { callback, person, secret as clientSecret } from './signet.ts';
+import { callback, secret as clientSecret, person } from './signet.ts';
 
 export interface Answer {
   status: number;
@@ -80,8 +80,10 @@ export class UserAgent {
   async submit(page: Answer, fields: Record<string, string>): Promise<Answer> {
     const form = /<form[^>]*action="([^"]*)"[^>]*>(.*?)<\/form>/s.exec(page.body);
     if (!form) throw new Error(`no form on ${page.url}: ${page.status} ${page.body.slice(0, 300)}`);
-    const hidden = [...form[2]!.matchAll(/<input[^>]*type="hidden"[^>]*>/g)].map(([input]) =>
-      [/name="([^"]*)"/.exec(input)![1]!, /value="([^"]*)"/.exec(input)?.[1] ?? '']);
+    const hidden = [...form[2]!.matchAll(/<input[^>]*type="hidden"[^>]*>/g)].map(([input]) => [
+      /name="([^"]*)"/.exec(input)![1]!,
+      /value="([^"]*)"/.exec(input)?.[1] ?? '',
+    ]);
     return this.visit(new URL(form[1]!, page.url).href, { form: { ...Object.fromEntries(hidden), ...fields } });
   }
 
@@ -111,10 +113,15 @@ export function authorizationRequest(
   const state = randomBytes(8).toString('base64url');
   const nonce = randomBytes(8).toString('base64url');
   const all = {
-    client_id: 'spa', response_type: 'code', redirect_uri: callback, scope: 'openid email orders:read', state,
+    client_id: 'spa',
+    response_type: 'code',
+    redirect_uri: callback,
+    scope: 'openid email orders:read',
+    state,
     // A nonce is for an ID token.
     nonce: parameters.scope?.split(' ').includes('openid') === false ? undefined : nonce,
-    code_challenge: createHash('sha256').update(verifier).digest('base64url'), code_challenge_method: 'S256',
+    code_challenge: createHash('sha256').update(verifier).digest('base64url'),
+    code_challenge_method: 'S256',
     ...parameters,
   };
   const given = Object.entries(all).filter((pair): pair is [string, string] => pair[1] !== undefined);
@@ -200,8 +207,14 @@ export async function tokenRequest(
 /** The whole way: sign in, redeem the code. */
 export async function signIn(
   issuer: string,
-  { agent = new UserAgent(issuer), parameters = {}, clientId = 'spa' }: {
-    agent?: UserAgent; parameters?: Record<string, string | undefined>; clientId?: string;
+  {
+    agent = new UserAgent(issuer),
+    parameters = {},
+    clientId = 'spa',
+  }: {
+    agent?: UserAgent;
+    parameters?: Record<string, string | undefined>;
+    clientId?: string;
   } = {},
 ): Promise<{ agent: UserAgent; tokens: Record<string, any>; code: string; request: AuthorizationRequest }> {
   const request = authorizationRequest(issuer, { client_id: clientId, ...parameters });
@@ -209,7 +222,10 @@ export async function signIn(
   const code = answer.get('code');
   if (!code) throw new Error(`no code: ${answer}`);
   const { status, body } = await tokenRequest(
-    issuer, redemption(request, code, parameters.redirect_uri), asClient(clientId));
+    issuer,
+    redemption(request, code, parameters.redirect_uri),
+    asClient(clientId),
+  );
   if (status !== 200) throw new Error(`token request: ${status} ${JSON.stringify(body)}`);
   return { agent, tokens: body, code, request };
 }

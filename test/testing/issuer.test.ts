@@ -2,7 +2,7 @@ import { createHmac, createPublicKey, createVerify, type JsonWebKey } from 'node
 import { inflateSync } from 'node:zlib';
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { createTestIssuer, forgeries, type Forgery, type TestIssuer } from '../../src/testing/index.ts';
+import { createTestIssuer, type Forgery, forgeries, type TestIssuer } from '../../src/testing/index.ts';
 import { createVerifier, VerificationError, type Verifier } from '../../src/verifier/index.ts';
 
 const audience = 'https://orders.example.com';
@@ -24,9 +24,11 @@ afterEach(async () => {
 });
 
 /** Why a token is refused, or that it is not. */
-const refusal = (token: string, by = verifier) => by.verify(token).then(
-  () => 'accepted',
-  (error: unknown) => (error instanceof VerificationError ? error.code : error));
+const refusal = (token: string, by = verifier) =>
+  by.verify(token).then(
+    () => 'accepted',
+    (error: unknown) => (error instanceof VerificationError ? error.code : error),
+  );
 
 describe('a service is tested against an issuer in memory', () => {
   test('its verifier accepts the tokens, told nothing but another address', async () => {
@@ -54,7 +56,8 @@ describe('a service is tested against an issuer in memory', () => {
 
   test('it is there within 50 ms, on loopback alone', async () => {
     const times: number[] = [];
-    for (let tries = 0; tries < 5; tries += 1) { // the fastest: what the machine does beside it is not ours
+    for (let tries = 0; tries < 5; tries += 1) {
+      // the fastest: what the machine does beside it is not ours
       const before = performance.now();
       const another = await createTestIssuer({ audience });
       another.sign();
@@ -121,13 +124,19 @@ describe('a forged token is what somebody without the key of the issuer can make
     return createVerify('sha256').update(text).verify(key, signature, 'base64url');
   };
 
-  test.each<Forgery>(['other-key', 'key-in-header', 'unknown-key', 'other-signature', 'hmac-with-public-key', 'unsigned'])(
-    '%s: no published key verifies it', (forgery) => {
-      const jwt = issuer.forge(forgery);
-      expect(issuer.jwks.keys.map((jwk) => isSignedBy(jwt, jwk))).toEqual([false]);
-    });
+  test.each<Forgery>([
+    'other-key',
+    'key-in-header',
+    'unknown-key',
+    'other-signature',
+    'hmac-with-public-key',
+    'unsigned',
+  ])('%s: no published key verifies it', (forgery) => {
+    const jwt = issuer.forge(forgery);
+    expect(issuer.jwks.keys.map((jwk) => isSignedBy(jwt, jwk))).toEqual([false]);
+  });
 
-  test('key-in-header: the key that it brings along verifies it, under the name of the issuer\'s', () => {
+  test("key-in-header: the key that it brings along verifies it, under the name of the issuer's", () => {
     const jwt = issuer.forge('key-in-header');
     const { jwk, kid } = parts(jwt).header;
     expect(isSignedBy(jwt, jwk!)).toBe(true);
@@ -138,7 +147,10 @@ describe('a forged token is what somebody without the key of the issuer can make
   test('hmac-with-public-key: the public key as PEM is the secret', () => {
     const jwt = issuer.forge('hmac-with-public-key');
     const { text, signature } = parts(jwt);
-    const pem = createPublicKey({ key: issuer.jwks.keys[0]! as never, format: 'jwk' }).export({ type: 'spki', format: 'pem' });
+    const pem = createPublicKey({ key: issuer.jwks.keys[0]! as never, format: 'jwk' }).export({
+      type: 'spki',
+      format: 'pem',
+    });
     expect(createHmac('sha256', pem).update(text).digest('base64url')).toBe(signature);
   });
 });
@@ -178,13 +190,17 @@ describe('a service is taken through a change of keys', () => {
 });
 
 describe('a service is taken through a revocation', () => {
-  interface StatusClaims { status: { status_list: { idx: number; uri: string } } }
+  interface StatusClaims {
+    status: { status_list: { idx: number; uri: string } };
+  }
   const placeOf = (token: string) => decodeJwt<StatusClaims>(token).status.status_list;
 
   async function isRevoked(token: string): Promise<boolean> {
     const { idx, uri } = placeOf(token);
     const list = await (await fetch(uri)).text();
-    const { status_list: { lst } } = decodeJwt<{ status_list: { lst: string } }>(list);
+    const {
+      status_list: { lst },
+    } = decodeJwt<{ status_list: { lst: string } }>(list);
     return ((inflateSync(Buffer.from(lst, 'base64url'))[idx >> 3]! >> (idx & 7)) & 1) === 1;
   }
 

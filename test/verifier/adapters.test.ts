@@ -1,14 +1,14 @@
-import { createServer, request as httpRequest } from 'node:http';
 import type { IncomingMessage, RequestListener, Server } from 'node:http';
+import { createServer, request as httpRequest } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import express from 'express';
 import fastify from 'fastify';
 import Koa from 'koa';
-import { createVerifier, type Verifier } from '../../src/verifier/index.ts';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import * as forExpress from '../../src/verifier/express.ts';
 import * as forFastify from '../../src/verifier/fastify.ts';
+import { createVerifier, type Verifier } from '../../src/verifier/index.ts';
 import * as forKoa from '../../src/verifier/koa.ts';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { audience, discoveryPath, json, startTestIssuer, type TestIssuer } from './issuer.ts';
 
 // The same small service three times: `/` needs a token, `/write` a scope, `/admin` a role; `/forgotten` asks for a
@@ -17,13 +17,17 @@ const services: Record<string, (verifier: Verifier) => Promise<RequestListener>>
   async Koa(verifier) {
     const { requireRole, requireScope, requireToken } = forKoa;
     const app = new Koa();
-    const on = (path: string, middleware: Koa.Middleware): Koa.Middleware =>
-      (ctx, next) => (ctx.path === path ? middleware(ctx, next) : next());
+    const on =
+      (path: string, middleware: Koa.Middleware): Koa.Middleware =>
+      (ctx, next) =>
+        ctx.path === path ? middleware(ctx, next) : next();
     app.use(on('/forgotten', requireScope('orders:read')));
     app.use(requireToken(verifier));
     app.use(on('/write', requireScope('orders:read', 'orders:delete')));
     app.use(on('/admin', requireRole('admin')));
-    app.use((ctx) => { ctx.body = { sub: ctx.state.token?.sub }; });
+    app.use((ctx) => {
+      ctx.body = { sub: ctx.state.token?.sub };
+    });
     return app.callback();
   },
   async Express(verifier) {
@@ -33,13 +37,15 @@ const services: Record<string, (verifier: Verifier) => Promise<RequestListener>>
     app.use(requireToken(verifier));
     app.get('/write', requireScope('orders:read', 'orders:delete'));
     app.get('/admin', requireRole('admin'));
-    app.use((req, res) => { res.json({ sub: req.token?.sub }); });
+    app.use((req, res) => {
+      res.json({ sub: req.token?.sub });
+    });
     return app;
   },
   async Fastify(verifier) {
     const { requireRole, requireScope, requireToken } = forFastify;
     let handle: RequestListener = () => {};
-    const app = fastify({ serverFactory: (handler) => createServer(handle = handler) });
+    const app = fastify({ serverFactory: (handler) => createServer((handle = handler)) });
     const answer = async (request: { token?: { sub: string } }) => ({ sub: request.token?.sub });
     app.get('/', { onRequest: requireToken(verifier) }, answer);
     app.get('/write', { onRequest: [requireToken(verifier), requireScope('orders:read', 'orders:delete')] }, answer);
@@ -51,7 +57,9 @@ const services: Record<string, (verifier: Verifier) => Promise<RequestListener>>
 };
 
 let issuer: TestIssuer;
-beforeAll(async () => { issuer = await startTestIssuer(); });
+beforeAll(async () => {
+  issuer = await startTestIssuer();
+});
 afterAll(() => issuer.close());
 
 describe.each(Object.entries(services))('a %s service', (_name, createService) => {
@@ -75,7 +83,7 @@ describe.each(Object.entries(services))('a %s service', (_name, createService) =
     const response = await fetch(base + path, authorization === undefined ? {} : { headers: { authorization } });
     const challenge = response.headers.get('www-authenticate');
     const retryAfter = response.headers.get('retry-after');
-    return { status: response.status, challenge, retryAfter, body: await response.json() as unknown };
+    return { status: response.status, challenge, retryAfter, body: (await response.json()) as unknown };
   };
 
   test('hands the token to its handlers', async () => {
@@ -86,7 +94,8 @@ describe.each(Object.entries(services))('a %s service', (_name, createService) =
   test('asks for a token where there is none, and gives no error code for that', async () => {
     for (const authorization of [undefined, 'Basic abc']) {
       expect(await get('/', authorization)).toMatchObject({
-        status: 401, challenge: 'Bearer realm="api"',
+        status: 401,
+        challenge: 'Bearer realm="api"',
         body: { error: 'missing_token', error_description: 'a bearer token is required' },
       });
     }
@@ -94,7 +103,8 @@ describe.each(Object.entries(services))('a %s service', (_name, createService) =
 
   test('refuses a token that is not good, saying why', async () => {
     expect(await get('/', `Bearer ${issuer.token({ claims: { iat: 1, exp: 2 } })}`)).toMatchObject({
-      status: 401, challenge: 'Bearer error="invalid_token", error_description="the token has expired"',
+      status: 401,
+      challenge: 'Bearer error="invalid_token", error_description="the token has expired"',
       body: { error: 'invalid_token', error_description: 'the token has expired' },
     });
   });
@@ -125,7 +135,8 @@ describe.each(Object.entries(services))('a %s service', (_name, createService) =
     const { status, body } = await get('/forgotten', `Bearer ${issuer.token()}`);
     expect(status).toBe(500);
     expect(body).toEqual({
-      error: 'server_error', error_description: 'requireToken must run before requireScope and requireRole',
+      error: 'server_error',
+      error_description: 'requireToken must run before requireScope and requireRole',
     });
   });
 
@@ -136,9 +147,12 @@ describe.each(Object.entries(services))('a %s service', (_name, createService) =
     await new Promise((resolve) => other.once('listening', resolve));
     const base = `http://127.0.0.1:${(other.address() as AddressInfo).port}`;
     expect(await get('/', `Bearer ${issuer.token()}`, base)).toEqual({
-      status: 503, challenge: null, retryAfter: '5',
+      status: 503,
+      challenge: null,
+      retryAfter: '5',
       body: {
-        error: 'temporarily_unavailable', error_description: 'the keys of the issuer are not available at the moment',
+        error: 'temporarily_unavailable',
+        error_description: 'the keys of the issuer are not available at the moment',
       },
     });
     issuer.instead.clear();

@@ -6,7 +6,9 @@ import { Browser } from '../bff/browser.ts';
 import { startWorld, type World } from '../bff/world.ts';
 
 let world: World;
-beforeAll(async () => { world = await startWorld({ ports: 1, values: { revocation: { ttl: '1s' } } }); });
+beforeAll(async () => {
+  world = await startWorld({ ports: 1, values: { revocation: { ttl: '1s' } } });
+});
 afterAll(() => world.close());
 
 test('a person who was signed out everywhere is signed out of it, within the ttl of the list', async () => {

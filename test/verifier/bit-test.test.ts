@@ -18,7 +18,10 @@ beforeAll(async () => {
   // Not Date.now, which makes a number object of 16 bytes each time; here all that is made is the check's own.
   const parts = createParts({ issuer: issuer.issuer, audience, now: () => now });
   revocation = parts.revocation;
-  close = () => { revocation.close(); parts.keys.close(); };
+  close = () => {
+    revocation.close();
+    parts.keys.close();
+  };
   await revocation.check(readingOf(0)); // the first one waits for its list
 });
 afterAll(async () => {

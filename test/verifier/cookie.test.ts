@@ -4,9 +4,9 @@ import express from 'express';
 import fastify from 'fastify';
 import Koa from 'koa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createVerifier, type Verifier } from '../../src/verifier/index.ts';
 import * as forExpress from '../../src/verifier/express.ts';
 import * as forFastify from '../../src/verifier/fastify.ts';
+import { createVerifier, type Verifier } from '../../src/verifier/index.ts';
 import * as forKoa from '../../src/verifier/koa.ts';
 import { audience, startTestIssuer, type TestIssuer } from './issuer.ts';
 
@@ -16,18 +16,22 @@ const services: Record<string, (verifier: Verifier) => Promise<RequestListener>>
   async Koa(verifier) {
     const app = new Koa();
     app.use(forKoa.requireToken(verifier, options));
-    app.use((ctx) => { ctx.body = { sub: ctx.state.token?.sub }; });
+    app.use((ctx) => {
+      ctx.body = { sub: ctx.state.token?.sub };
+    });
     return app.callback();
   },
   async Express(verifier) {
     const app = express();
     app.use(forExpress.requireToken(verifier, options));
-    app.use((req, res) => { res.json({ sub: req.token?.sub }); });
+    app.use((req, res) => {
+      res.json({ sub: req.token?.sub });
+    });
     return app;
   },
   async Fastify(verifier) {
     let handle: RequestListener = () => {};
-    const app = fastify({ serverFactory: (handler) => createServer(handle = handler as RequestListener) });
+    const app = fastify({ serverFactory: (handler) => createServer((handle = handler as RequestListener)) });
     const onRequest = forFastify.requireToken(verifier, options);
     app.all('/', { onRequest }, async (request) => ({ sub: request.token?.sub }));
     await app.ready();
@@ -42,7 +46,9 @@ interface Answer {
 }
 
 let issuer: TestIssuer;
-beforeAll(async () => { issuer = await startTestIssuer(); });
+beforeAll(async () => {
+  issuer = await startTestIssuer();
+});
 afterAll(() => issuer.close());
 
 describe.each(Object.entries(services))('a %s service that takes tokens from a cookie', (_name, createService) => {
@@ -60,15 +66,21 @@ describe.each(Object.entries(services))('a %s service that takes tokens from a c
     server.close();
   });
 
-  const ask = (headers: Record<string, string | string[]>, method = 'GET') => new Promise<Answer>(
-    (resolve, reject) => {
+  const ask = (headers: Record<string, string | string[]>, method = 'GET') =>
+    new Promise<Answer>((resolve, reject) => {
       httpRequest({ port: (server.address() as AddressInfo).port, host: '127.0.0.1', method, headers }, (response) => {
         let text = '';
-        response.on('data', (chunk) => { text += chunk; }).on('end', () => {
-          const { error } = JSON.parse(text) as { error?: string };
-          resolve({ status: response.statusCode, challenge: response.headers['www-authenticate'], error });
-        });
-      }).on('error', reject).end();
+        response
+          .on('data', (chunk) => {
+            text += chunk;
+          })
+          .on('end', () => {
+            const { error } = JSON.parse(text) as { error?: string };
+            resolve({ status: response.statusCode, challenge: response.headers['www-authenticate'], error });
+          });
+      })
+        .on('error', reject)
+        .end();
     });
 
   const good = () => ({ cookie: `theme=dark; __Secure-access-token=${issuer.token()}; a=b` });

@@ -1,7 +1,7 @@
 // The code blocks of the documentation, as a service's developer pastes them: each a module of its own, in a project
 // that has what the page says one has.
 
-import { readFileSync, readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 export interface Block {
   /** `docs/services.md:11`: where its first line is. */
@@ -11,11 +11,17 @@ export interface Block {
 
 /** Every block of TypeScript or JavaScript in README.md and docs/. */
 export function documentedCode(root: string): Block[] {
-  const pages = ['README.md', ...readdirSync(`${root}/docs`).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`)];
+  const pages = [
+    'README.md',
+    ...readdirSync(`${root}/docs`)
+      .filter((name) => name.endsWith('.md'))
+      .map((name) => `docs/${name}`),
+  ];
   return pages.flatMap((page) => {
     const text = readFileSync(`${root}/${page}`, 'utf8');
     return [...text.matchAll(/^```(?:ts|typescript|js|javascript)\n(.*?)^```$/gms)].map(({ 1: code, index }) => ({
-      where: `${page}:${text.slice(0, index).split('\n').length + 1}`, code: code!,
+      where: `${page}:${text.slice(0, index).split('\n').length + 1}`,
+      code: code!,
     }));
   });
 }
@@ -47,7 +53,8 @@ const applications = {
 /** A whole module: the block, and declarations of what it uses and does not make. */
 export function asModule({ code }: Block): string {
   const uses = (name: string) => new RegExp(`(?<![\\w.'/-])${name}(?![\\w'/-]|:)`).test(code);
-  const makes = (name: string) => new RegExp(`(?:const|let|function) (?:\\{[^}]*\\b)?${name}\\b|import [^;]*\\b${name}\\b[^;]* from`).test(code);
+  const makes = (name: string) =>
+    new RegExp(`(?:const|let|function) (?:\\{[^}]*\\b)?${name}\\b|import [^;]*\\b${name}\\b[^;]* from`).test(code);
   const framework = (['koa', 'fastify'] as const).find((name) => code.includes(`/${name}'`)) ?? 'express';
   const declarations = Object.entries({ ...granted, app: applications[framework] })
     .filter(([name]) => uses(name) && !makes(name))

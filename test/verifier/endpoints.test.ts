@@ -6,18 +6,20 @@ import { rm } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createVerifier } from '../../src/verifier/index.ts';
-import { startAdministration, type AdminServer } from '../support/admin.ts';
-import { fitsHeader, hostileTokens, type HostileToken, type HostileTokens } from '../support/hostile-tokens.ts';
+import { type AdminServer, startAdministration } from '../support/admin.ts';
+import { fitsHeader, type HostileToken, type HostileTokens, hostileTokens } from '../support/hostile-tokens.ts';
 import { ordersApi, secret } from '../support/signet.ts';
 import { decode, signIn } from '../support/user-agent.ts';
 import { forgeOf } from './forge.ts';
 import { firstKey } from './issuer.ts';
 import { directoryWithKnownKey } from './known-key.ts';
-import { get, type Answer } from './services.ts';
+import { type Answer, get } from './services.ts';
 import { startTrap, type Trap } from './trap.ts';
 
 let trap: Trap;
-beforeAll(async () => { trap = await startTrap(); });
+beforeAll(async () => {
+  trap = await startTrap();
+});
 afterAll(() => trap.close());
 
 /** Ports to which this process, and so each server in it, opened connections. */
@@ -31,7 +33,9 @@ afterAll(() => void unsubscribe('net.client.socket', noteSocket));
 
 /** What came of each token, other than what `isRefusal` says. */
 async function accepted(
-  rows: readonly HostileToken[], ask: (jwt: string) => Promise<Answer>, isRefusal: (answer: Answer) => boolean,
+  rows: readonly HostileToken[],
+  ask: (jwt: string) => Promise<Answer>,
+  isRefusal: (answer: Answer) => boolean,
 ): Promise<string[]> {
   const wrong: string[] = [];
   const left = rows.map(([name, , make]) => [name, make()] as const);
@@ -77,7 +81,8 @@ describe('a running server', () => {
 
   async function post(path: string, form: Record<string, string>, accept = 'application/json'): Promise<Answer> {
     const response = await fetch(server.issuer + path, {
-      method: 'POST', body: new URLSearchParams(form),
+      method: 'POST',
+      body: new URLSearchParams(form),
       headers: { authorization: `Basic ${btoa(`web:${secret}`)}`, accept },
     });
     const text = await response.text();
@@ -127,9 +132,11 @@ describe('a running server', () => {
     for (const make of table.genuine) expect(await introspect(make())).toMatchObject(isActive);
     // It answers for tokens of any audience: for which one is up to whoever asks.
     const rows = all(table).filter(([, code]) => code !== 'wrong_audience');
-    const isRefusal = (answer: Answer) => isClientError(answer)
-      || (answer.status === 200 && JSON.stringify(answer.body) === '{"active":false}');
-    await onlyUsWasAsked(async () => { expect(await accepted(rows, introspect, isRefusal)).toEqual([]); });
+    const isRefusal = (answer: Answer) =>
+      isClientError(answer) || (answer.status === 200 && JSON.stringify(answer.body) === '{"active":false}');
+    await onlyUsWasAsked(async () => {
+      expect(await accepted(rows, introspect, isRefusal)).toEqual([]);
+    });
   });
 
   test('revocation does nothing to anybody for a hostile token', async () => {
@@ -143,7 +150,9 @@ describe('a running server', () => {
 
   test('a refresh takes no hostile token', async () => {
     const table = tableFrom(real.access_token, ordersApi);
-    await onlyUsWasAsked(async () => { expect(await accepted(all(table), refresh, isClientError)).toEqual([]); });
+    await onlyUsWasAsked(async () => {
+      expect(await accepted(all(table), refresh, isClientError)).toEqual([]);
+    });
   });
 
   test('nothing that it signs is taken for something else', async () => {
@@ -161,7 +170,11 @@ describe('a running server', () => {
     for (const jwt of Object.values(signed)) expect(jwt).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+$/);
     const verifier = createVerifier({ issuer, audience: null });
     const takenBy: Record<string, (jwt: string) => Promise<boolean>> = {
-      'a verifier of any audience': (jwt) => verifier.verify(jwt).then(() => true, () => false),
+      'a verifier of any audience': (jwt) =>
+        verifier.verify(jwt).then(
+          () => true,
+          () => false,
+        ),
       userinfo: async (jwt) => (await userinfo(jwt)).status === 200,
       'the admin API': async (jwt) => (await administration(jwt)).status === 200,
       'introspection, as active': async (jwt) => ((await introspect(jwt)).body as { active?: boolean }).active === true,

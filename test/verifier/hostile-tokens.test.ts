@@ -1,12 +1,12 @@
 // Tokens that somebody made to be let in. Each is refused with the code a caller can act on, none makes the verifier
 // ask anyone anything (an unknown kid excepted: only the issuer can tell that one, and only the issuer is asked).
 
-import { createVerifier, VerificationError, type Verifier } from '../../src/verifier/index.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { fitsHeader, hostileTokens, type HostileTokens } from '../support/hostile-tokens.ts';
+import { createVerifier, VerificationError, type Verifier } from '../../src/verifier/index.ts';
+import { fitsHeader, type HostileTokens, hostileTokens } from '../support/hostile-tokens.ts';
 import { forgeOf } from './forge.ts';
 import { audience, startTestIssuer, type TestIssuer } from './issuer.ts';
-import { services, startService, type Service } from './services.ts';
+import { type Service, services, startService } from './services.ts';
 import { startTrap, type Trap } from './trap.ts';
 
 // Rows are named before there is an issuer, so the table is made twice: for its names, and to be tried.
@@ -33,7 +33,10 @@ afterAll(async () => {
 });
 
 async function refusal(jwt: unknown): Promise<VerificationError> {
-  const answer: unknown = await verifier.verify(jwt as string).then(() => 'accepted', (error: unknown) => error);
+  const answer: unknown = await verifier.verify(jwt as string).then(
+    () => 'accepted',
+    (error: unknown) => error,
+  );
   expect(answer).toBeInstanceOf(VerificationError);
   return answer as VerificationError;
 }
@@ -74,7 +77,9 @@ test('no token and no part of one is repeated in what the caller may send or log
 
 describe.each(Object.keys(services))('a %s service, over HTTP', (framework) => {
   let service: Service;
-  beforeAll(async () => { service = await startService(framework, verifier, { cookie: 'access-token' }); });
+  beforeAll(async () => {
+    service = await startService(framework, verifier, { cookie: 'access-token' });
+  });
   afterAll(() => service.close());
 
   test('answers 200 to a genuine token, in the header and in a cookie', async () => {

@@ -82,9 +82,19 @@ export async function startTestIssuer(): Promise<TestIssuer> {
     claims(changes = {}) {
       const now = Math.floor(clock.now / 1000);
       return {
-        iss: issuer, aud: audience, sub: 'person-1', client_id: 'spa', jti: 'token-1', iat: now, exp: now + 1800,
-        scope: 'orders:read orders:write', roles: ['clerk'], email: 'ada@example.com', auth_time: now - 60,
-        sid: 'session-1', ...changes,
+        iss: issuer,
+        aud: audience,
+        sub: 'person-1',
+        client_id: 'spa',
+        jti: 'token-1',
+        iat: now,
+        exp: now + 1800,
+        scope: 'orders:read orders:write',
+        roles: ['clerk'],
+        email: 'ada@example.com',
+        auth_time: now - 60,
+        sid: 'session-1',
+        ...changes,
       };
     },
     token({ header = {}, claims = {}, key = firstKey } = {}) {

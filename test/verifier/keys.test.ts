@@ -1,11 +1,19 @@
-import { createVerifier, type Verifier, type VerifierOptions } from '../../src/verifier/index.ts';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { createVerifier, type Verifier, type VerifierOptions } from '../../src/verifier/index.ts';
 import {
-  type Answer, audience, base64url, discoveryPath, firstKey as first, json, secondKey as second, startTestIssuer,
-  type TestIssuer, thirdKey as third,
+  type Answer,
+  audience,
+  base64url,
+  discoveryPath,
+  firstKey as first,
+  json,
+  secondKey as second,
+  startTestIssuer,
+  type TestIssuer,
+  thirdKey as third,
 } from './issuer.ts';
 
 const day = 86_400_000;
@@ -16,7 +24,9 @@ beforeEach(async () => {
   issuer = await startTestIssuer();
   closers = [() => issuer.close()];
 });
-afterEach(async () => { for (const close of closers.reverse()) await close(); });
+afterEach(async () => {
+  for (const close of closers.reverse()) await close();
+});
 
 function verifierFor(options: Partial<VerifierOptions> = {}): Verifier {
   const verifier = createVerifier({ issuer: issuer.issuer, audience, now: () => issuer.clock.now, ...options });
@@ -39,7 +49,10 @@ const forgery = (kid: string) => {
 
 /** 'accepted', or the code of the refusal. */
 const outcome = (verifier: Verifier, jwt: string): Promise<string> =>
-  verifier.verify(jwt).then(() => 'accepted', (error: { code: string }) => error.code);
+  verifier.verify(jwt).then(
+    () => 'accepted',
+    (error: { code: string }) => error.code,
+  );
 
 describe('a rotation', () => {
   test('is noticed by the first token of the new key', async () => {
@@ -141,7 +154,10 @@ describe('an issuer that is down', () => {
     await until(() => failures.length === 1);
     issuer.clock.now += 1000;
     await expect(verifier.verify(issuer.token())).rejects.toMatchObject({
-      code: 'keys_unavailable', status: 503, retryAfterSeconds: 5, wwwAuthenticate: undefined,
+      code: 'keys_unavailable',
+      status: 503,
+      retryAfterSeconds: 5,
+      wwwAuthenticate: undefined,
     });
   });
 
@@ -181,34 +197,57 @@ describe('an issuer that is down', () => {
 });
 
 describe('keys and discovery are refused, and the reason is told to ready(),', () => {
-  const answers = (path: string, answer: Answer) => (at: TestIssuer) => { at.instead.set(path, answer); };
+  const answers = (path: string, answer: Answer) => (at: TestIssuer) => {
+    at.instead.set(path, answer);
+  };
   const discovers = (document: (at: TestIssuer) => unknown) => (at: TestIssuer) =>
     answers(discoveryPath, (_request, response) => json(response, document(at)))(at);
   const tooLarge = JSON.stringify({ keys: [], x: 'x'.repeat(600_000) });
 
   const reasons: [string, (issuer: TestIssuer) => void, RegExp][] = [
-    ['when discovery speaks for another issuer',
-      discovers((at) => ({ issuer: `${at.issuer}/`, jwks_uri: at.jwksUri })), /"issuer" differs/],
+    [
+      'when discovery speaks for another issuer',
+      discovers((at) => ({ issuer: `${at.issuer}/`, jwks_uri: at.jwksUri })),
+      /"issuer" differs/,
+    ],
     ['when discovery is not an object', discovers(() => null), /"issuer" differs/],
     ['when discovery has no jwks_uri', discovers((at) => ({ issuer: at.issuer })), /no "jwks_uri"/],
-    ['when jwks_uri is http on another host',
-      discovers((at) => ({ issuer: at.issuer, jwks_uri: 'http://keys.example.com/' })), /must be https/],
-    ['when jwks_uri is a file',
-      discovers((at) => ({ issuer: at.issuer, jwks_uri: 'file:///etc/passwd' })), /must be https/],
-    ['when the keys redirect',
-      answers('/jwks', (_, response) => response.writeHead(302, { location: '/elsewhere' }).end()), /fetch failed/],
+    [
+      'when jwks_uri is http on another host',
+      discovers((at) => ({ issuer: at.issuer, jwks_uri: 'http://keys.example.com/' })),
+      /must be https/,
+    ],
+    [
+      'when jwks_uri is a file',
+      discovers((at) => ({ issuer: at.issuer, jwks_uri: 'file:///etc/passwd' })),
+      /must be https/,
+    ],
+    [
+      'when the keys redirect',
+      answers('/jwks', (_, response) => response.writeHead(302, { location: '/elsewhere' }).end()),
+      /fetch failed/,
+    ],
     ['when the answer is too large', answers('/jwks', (_, response) => response.end(tooLarge)), /more than 524288/],
-    ['when the answer never ends', answers('/jwks', (_, response) => { response.write('{"keys":['); }), /in time/],
+    [
+      'when the answer never ends',
+      answers('/jwks', (_, response) => {
+        response.write('{"keys":[');
+      }),
+      /in time/,
+    ],
     ['when the answer is not JSON', answers('/jwks', (_, response) => response.end('<html>')), /JSON/],
     ['when the answer is no key set', answers('/jwks', (_, response) => json(response, { keys: {} })), /not a JWK Set/],
-    ['when the answer is 304 and nothing is cached',
-      answers('/jwks', (_, response) => response.writeHead(304).end()), /304/],
+    [
+      'when the answer is 304 and nothing is cached',
+      answers('/jwks', (_, response) => response.writeHead(304).end()),
+      /304/,
+    ],
   ];
 
   test.each(reasons)('%s', async (_case, misbehave, reason) => {
     misbehave(issuer);
     const verifier = verifierFor({ timeoutSeconds: 0.3 });
-    const error = await verifier.ready().catch((caught: unknown) => caught) as { code: string; cause: Error };
+    const error = (await verifier.ready().catch((caught: unknown) => caught)) as { code: string; cause: Error };
     expect(error.code).toBe('keys_unavailable');
     expect(error.cause.message).toMatch(reason);
     expect(issuer.requests.map(({ path }) => path)).not.toContain('/elsewhere');
@@ -229,7 +268,10 @@ describe('keys and discovery are refused, and the reason is told to ready(),', (
 
 describe('the cache', () => {
   test.each([
-    ['max-age=120', 89, 90], ['max-age=1', 22, 23], ['max-age=99999', 449, 450], ['no-store', 22, 23],
+    ['max-age=120', 89, 90],
+    ['max-age=1', 22, 23],
+    ['max-age=99999', 449, 450],
+    ['no-store', 22, 23],
     [undefined, 224, 225],
   ])('with Cache-Control %s still rests after %i s and asks again at %i s', async (cacheControl, rests, asks) => {
     issuer.cacheControl = cacheControl;
@@ -307,8 +349,10 @@ describe('a published key', () => {
   test.each<[string, () => unknown[]]>([
     ['without alg and use', () => [{ kty: 'RSA', kid: first.kid, n: first.publicJwk.n, e: first.publicJwk.e }]],
     ['twice', () => [first.publicJwk, first.publicJwk]],
-    ['beside keys of no use', () =>
-      [{ kty: 'EC', kid: first.kid }, { ...second.publicJwk, n: '' }, third.publicJwk, first.publicJwk]],
+    [
+      'beside keys of no use',
+      () => [{ kty: 'EC', kid: first.kid }, { ...second.publicJwk, n: '' }, third.publicJwk, first.publicJwk],
+    ],
   ])('%s verifies', async (_case, keys) => {
     issuer.instead.set('/jwks', (_request, response) => json(response, { keys: keys() }));
     await expect(verifierFor().verify(issuer.token())).resolves.toBeDefined();
@@ -322,7 +366,10 @@ test('an issuer below a path is discovered below that path', async () => {
     json(response, discovery ? { issuer: base, jwks_uri: `${base}/jwks` } : { keys: [first.publicJwk] });
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
-  closers.push(() => server.close(), () => server.closeAllConnections());
+  closers.push(
+    () => server.close(),
+    () => server.closeAllConnections(),
+  );
   const path = `http://127.0.0.1:${(server.address() as AddressInfo).port}/tenant`;
   expect(await outcome(verifierFor({ issuer: path }), issuer.token({ claims: { iss: path } }))).toBe('accepted');
 });

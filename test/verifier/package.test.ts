@@ -1,5 +1,14 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -49,7 +58,9 @@ describe('the verifier as a package of its own', () => {
   });
 
   test('verifies a token in a plain Node process', () => {
-    write('service.js', `
+    write(
+      'service.js',
+      `
       import { createVerifier } from 'signet/verifier';
       import { requireToken } from 'signet/verifier/koa';
       import { requireScope } from 'signet/verifier/express';
@@ -60,7 +71,8 @@ describe('the verifier as a package of its own', () => {
       const refused = await verifier.verify(jwt + '=').catch((error) => error.code);
       const guards = [requireToken(verifier), requireScope('a'), requireRole('a')];
       console.log(JSON.stringify([sub, refused, ...guards.map((guard) => typeof guard)]));
-    `);
+    `,
+    );
     const jwks = JSON.stringify({ keys: issuer.keys });
     const values = [jwks, issuer.issuer, audience, issuer.token(), String(issuer.clock.now)];
     const said = execFileSync('node', ['service.js', ...values], { cwd: service, encoding: 'utf8' });
@@ -68,7 +80,9 @@ describe('the verifier as a package of its own', () => {
   });
 
   test('tests a service in a plain Node process', () => {
-    write('service-test.js', `
+    write(
+      'service-test.js',
+      `
       import { createTestIssuer, forgeries } from 'signet/testing';
       import { createVerifier } from 'signet/verifier';
       const { issuer, sign, forge, close } = await createTestIssuer({ audience: 'https://orders.example.com' });
@@ -78,7 +92,8 @@ describe('the verifier as a package of its own', () => {
         verifier.verify(forge(forgery)).then(() => [], () => forgery));
       await close();
       console.log(JSON.stringify([sub, (await Promise.all(refused)).flat().length, forgeries.length]));
-    `);
+    `,
+    );
     const said = execFileSync('node', ['service-test.js'], { cwd: service, encoding: 'utf8' });
     const [sub, refused, forgeries] = JSON.parse(said);
     expect(sub).toBe('test-person');
@@ -86,8 +101,10 @@ describe('the verifier as a package of its own', () => {
     expect(refused).toBe(forgeries - 1);
   });
 
-  test('has types that hold in a strict project without node\'s own', () => {
-    write('service.ts', `
+  test("has types that hold in a strict project without node's own", () => {
+    write(
+      'service.ts',
+      `
       import { bearerToken, createVerifier, VerificationError } from 'signet/verifier';
       import type { AccessToken, Verifier } from 'signet/verifier';
       import { requireToken } from 'signet/verifier/express';
@@ -108,7 +125,8 @@ describe('the verifier as a package of its own', () => {
       createVerifier({ issuer: 'https://id.example.com' });
       // @ts-expect-error: undefined is not the way out
       createVerifier({ issuer: 'https://id.example.com', audience: undefined });
-    `);
+    `,
+    );
     const target = { module: 'nodenext', target: 'es2022', lib: ['es2023', 'dom'], types: [] };
     const compilerOptions = { strict: true, noEmit: true, ...target };
     write('tsconfig.json', JSON.stringify({ compilerOptions, files: ['service.ts'] }));
@@ -119,31 +137,46 @@ describe('the verifier as a package of its own', () => {
   const names = ['@koa/router', '@types', 'express', 'fastify', 'koa', 'oidc-client-ts', 'openid-client'];
   const frameworks = { ...Object.fromEntries(names.map((name) => [name, name])), redis: '@redis/client' };
 
-  test.each(['nodenext', 'node16', 'bundler'])('every documented line compiles under --strict as it is (%s)', (resolution) => {
-    const project = join(service, `documented-${resolution}`);
-    mkdirSync(project);
-    for (const [name, from] of Object.entries(frameworks)) {
-      if (existsSync(installed(name))) continue;
-      mkdirSync(dirname(installed(name)), { recursive: true });
-      symlinkSync(join(root, 'node_modules', from), installed(name));
-    }
-    const blocks = documentedCode(root);
-    expect(blocks.length).toBeGreaterThan(10);
-    const files = blocks.map((block, at) => {
-      const file = `${String(at).padStart(2, '0')}.ts`;
-      writeFileSync(join(project, file), `// ${block.where}\n${asModule(block)}`);
-      return file;
-    });
-    writeFileSync(join(project, 'package.json'), JSON.stringify({ name: 'documented', type: 'module', private: true }));
-    const module = resolution === 'bundler' ? 'esnext' : resolution;
-    writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({
-      compilerOptions: {
-        strict: true, noEmit: true, module, moduleResolution: resolution, target: 'es2023', skipLibCheck: true,
-        lib: ['es2023', 'dom', 'dom.iterable'], types: ['node'],
-      },
-      files,
-    }));
-    const { stdout } = spawnSync(process.execPath, [tsc, '-p', project], { encoding: 'utf8' });
-    expect(stdout).toBe('');
-  });
+  test.each(['nodenext', 'node16', 'bundler'])(
+    'every documented line compiles under --strict as it is (%s)',
+    (resolution) => {
+      const project = join(service, `documented-${resolution}`);
+      mkdirSync(project);
+      for (const [name, from] of Object.entries(frameworks)) {
+        if (existsSync(installed(name))) continue;
+        mkdirSync(dirname(installed(name)), { recursive: true });
+        symlinkSync(join(root, 'node_modules', from), installed(name));
+      }
+      const blocks = documentedCode(root);
+      expect(blocks.length).toBeGreaterThan(10);
+      const files = blocks.map((block, at) => {
+        const file = `${String(at).padStart(2, '0')}.ts`;
+        writeFileSync(join(project, file), `// ${block.where}\n${asModule(block)}`);
+        return file;
+      });
+      writeFileSync(
+        join(project, 'package.json'),
+        JSON.stringify({ name: 'documented', type: 'module', private: true }),
+      );
+      const module = resolution === 'bundler' ? 'esnext' : resolution;
+      writeFileSync(
+        join(project, 'tsconfig.json'),
+        JSON.stringify({
+          compilerOptions: {
+            strict: true,
+            noEmit: true,
+            module,
+            moduleResolution: resolution,
+            target: 'es2023',
+            skipLibCheck: true,
+            lib: ['es2023', 'dom', 'dom.iterable'],
+            types: ['node'],
+          },
+          files,
+        }),
+      );
+      const { stdout } = spawnSync(process.execPath, [tsc, '-p', project], { encoding: 'utf8' });
+      expect(stdout).toBe('');
+    },
+  );
 });

@@ -1,7 +1,7 @@
 // Revocation by Redis: at once while it answers, by the status lists while it does not.
 
-import { createVerifier, type RedisReader, type Verifier, type VerifierOptions } from '../../src/verifier/index.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { createVerifier, type RedisReader, type Verifier, type VerifierOptions } from '../../src/verifier/index.ts';
 import { audience, startTestIssuer, type TestIssuer } from './issuer.ts';
 import { breakList, serveList, statusOf } from './statuslists.ts';
 
@@ -45,8 +45,13 @@ afterEach(async () => {
 
 function verifierFor(options: Partial<VerifierOptions> = {}): Verifier {
   const verifier = createVerifier({
-    issuer: issuer.issuer, audience, revocation: 'redis', redis, now: () => issuer.clock.now,
-    onRefreshError: (error) => reported.push(error), ...options,
+    issuer: issuer.issuer,
+    audience,
+    revocation: 'redis',
+    redis,
+    now: () => issuer.clock.now,
+    onRefreshError: (error) => reported.push(error),
+    ...options,
   });
   verifiers.push(verifier);
   return verifier;
@@ -55,7 +60,10 @@ function verifierFor(options: Partial<VerifierOptions> = {}): Verifier {
 const token = (claims: Record<string, unknown> = {}) => issuer.token({ claims: { jti: 'grant-1.token-1', ...claims } });
 const listed = (idx: number) => token(statusOf(issuer, idx));
 const code = (verifier: Verifier, jwt: string) =>
-  verifier.verify(jwt).then(() => 'accepted', (error: { code?: string }) => error.code ?? error);
+  verifier.verify(jwt).then(
+    () => 'accepted',
+    (error: { code?: string }) => error.code ?? error,
+  );
 
 describe('while Redis answers', () => {
   test.each([
@@ -103,7 +111,9 @@ describe('while Redis answers', () => {
 });
 
 describe.each(['refusing', 'silent'] as const)('while Redis is %s', (state) => {
-  beforeEach(() => { redis.state = state; });
+  beforeEach(() => {
+    redis.state = state;
+  });
 
   test('the list decides', async () => {
     serveList(issuer, { set: [5] });
@@ -137,7 +147,23 @@ describe('what Redis answers is a count, or no answer', () => {
   const answering = (answer: unknown) => verifierFor({ redis: { exists: async () => answer as number } });
 
   test.each([
-    undefined, null, 'garbage', '', '0', '1', {}, [], [0], [1], true, false, NaN, -1, -Infinity, 0n, 1n,
+    undefined,
+    null,
+    'garbage',
+    '',
+    '0',
+    '1',
+    {},
+    [],
+    [0],
+    [1],
+    true,
+    false,
+    NaN,
+    -1,
+    -Infinity,
+    0n,
+    1n,
     new Error('away'),
   ])('%o does not say that a token is good', async (answer) => {
     serveList(issuer, { set: [5] });
@@ -147,7 +173,12 @@ describe('what Redis answers is a count, or no answer', () => {
     expect(reported).toContainEqual(expect.objectContaining({ message: expect.stringContaining('is no count') }));
   });
 
-  test.each([[0, 'accepted'], [1, 'revoked'], [2, 'revoked'], [3, 'revoked']])('%o: %s', async (answer, expected) => {
+  test.each([
+    [0, 'accepted'],
+    [1, 'revoked'],
+    [2, 'revoked'],
+    [3, 'revoked'],
+  ])('%o: %s', async (answer, expected) => {
     expect(await code(answering(answer), token())).toBe(expected);
     expect(reported).toEqual([]);
   });

@@ -2,9 +2,9 @@
 
 import crypto from 'node:crypto';
 import { syncBuiltinESMExports } from 'node:module';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { createVerifier, type Verifier, type VerifierOptions } from '../../src/verifier/index.ts';
 import { createResults, nameOf, type Proven } from '../../src/verifier/results.ts';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { audience, base64url, firstKey, secondKey, startTestIssuer, type TestIssuer } from './issuer.ts';
 import { serveList, statusOf } from './statuslists.ts';
 
@@ -43,10 +43,15 @@ function verifierFor(options: Partial<VerifierOptions> = {}): Verifier {
 }
 
 const code = (verifier: Verifier, jwt: string) =>
-  verifier.verify(jwt).then(() => 'accepted', (error: { code?: string }) => error.code ?? error);
+  verifier.verify(jwt).then(
+    () => 'accepted',
+    (error: { code?: string }) => error.code ?? error,
+  );
 const eventually = (verifier: Verifier, jwt: string, answer: string) =>
   vi.waitFor(async () => expect(await code(verifier, jwt)).toBe(answer), { timeout: 2000, interval: 5 });
-const pass = (seconds: number) => { issuer.clock.now += seconds * 1000; };
+const pass = (seconds: number) => {
+  issuer.clock.now += seconds * 1000;
+};
 
 describe('a token that comes again', () => {
   test('costs no signature, and says the same', async () => {
@@ -140,7 +145,7 @@ describe('a token that comes again', () => {
     await expect(more).rejects.toMatchObject({ code: 'insufficient_scope' });
   });
 
-  test('is in nobody\'s power: what one handler does to its result, the next does not see', async () => {
+  test("is in nobody's power: what one handler does to its result, the next does not see", async () => {
     const verifier = verifierFor();
     const jwt = issuer.token({ claims: { aud: audience, scope: 'a b' } });
     for (let at = 0; at < 2; at++) {

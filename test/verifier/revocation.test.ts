@@ -2,8 +2,8 @@
 // the verifier's; where something has to happen in the background, the test asks until it has.
 
 import { deflateSync } from 'node:zlib';
-import { createVerifier, type Verifier, type VerifierOptions } from '../../src/verifier/index.ts';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { createVerifier, type Verifier, type VerifierOptions } from '../../src/verifier/index.ts';
 import { audience, base64url, firstKey, secondKey, startTestIssuer, type TestIssuer } from './issuer.ts';
 import { breakList, listPath, listToken, serveList, statusOf } from './statuslists.ts';
 import { startTrap } from './trap.ts';
@@ -24,8 +24,11 @@ afterEach(async () => {
 
 function verifierFor(options: Partial<VerifierOptions> = {}): Verifier {
   const verifier = createVerifier({
-    issuer: issuer.issuer, audience, now: () => issuer.clock.now,
-    onRefreshError: (error) => reported.push(error), ...options,
+    issuer: issuer.issuer,
+    audience,
+    now: () => issuer.clock.now,
+    onRefreshError: (error) => reported.push(error),
+    ...options,
   });
   verifiers.push(verifier);
   return verifier;
@@ -33,10 +36,15 @@ function verifierFor(options: Partial<VerifierOptions> = {}): Verifier {
 
 const tokenWith = (idx: number, path?: string) => issuer.token({ claims: statusOf(issuer, idx, path) });
 const code = (verifier: Verifier, jwt: string) =>
-  verifier.verify(jwt).then(() => 'accepted', (error: { code?: string }) => error.code ?? error);
+  verifier.verify(jwt).then(
+    () => 'accepted',
+    (error: { code?: string }) => error.code ?? error,
+  );
 const eventually = (verifier: Verifier, jwt: string, answer: string) =>
   vi.waitFor(async () => expect(await code(verifier, jwt)).toBe(answer), { timeout: 2000, interval: 5 });
-const pass = (seconds: number) => { issuer.clock.now += seconds * 1000; };
+const pass = (seconds: number) => {
+  issuer.clock.now += seconds * 1000;
+};
 const listRequests = () => issuer.requests.filter(({ path }) => path.startsWith('/status-lists/')).length;
 
 describe('a token that names a status list', () => {
@@ -45,7 +53,8 @@ describe('a token that names a status list', () => {
     const verifier = verifierFor();
     const refused = verifier.verify(tokenWith(9));
     await expect(refused).rejects.toMatchObject({
-      code: 'revoked', status: 401,
+      code: 'revoked',
+      status: 401,
       wwwAuthenticate: 'Bearer error="invalid_token", error_description="the token has been revoked"',
     });
     for (const idx of [0, 63]) expect(await code(verifier, tokenWith(idx))).toBe('revoked');
@@ -54,7 +63,14 @@ describe('a token that names a status list', () => {
 
   test.each([1, 2, 4, 8])('is refused for any value but 0, where entries have %i bits', async (bits) => {
     const highest = 2 ** bits - 1;
-    serveList(issuer, { bits, set: new Map([[3, highest], [4, 1], [31, 2 ** (bits - 1)]]) });
+    serveList(issuer, {
+      bits,
+      set: new Map([
+        [3, highest],
+        [4, 1],
+        [31, 2 ** (bits - 1)],
+      ]),
+    });
     const verifier = verifierFor();
     for (const idx of [3, 4, 31]) expect(await code(verifier, tokenWith(idx))).toBe('revoked');
     for (const idx of [0, 2, 5, 30, 32]) expect(await code(verifier, tokenWith(idx))).toBe('accepted');
@@ -66,7 +82,7 @@ describe('a token that names a status list', () => {
     serveList(issuer, { claims: { status_list } });
     const verifier = verifierFor();
     const answers = [];
-    for (let idx = 0; idx < 16; idx++) answers.push(await code(verifier, tokenWith(idx)) === 'revoked' ? 1 : 0);
+    for (let idx = 0; idx < 16; idx++) answers.push((await code(verifier, tokenWith(idx))) === 'revoked' ? 1 : 0);
     expect(answers).toEqual([1, 0, 0, 1, 1, 1, 0, 1, 1, 1, 0, 0, 0, 1, 0, 1]);
   });
 
@@ -100,8 +116,13 @@ describe('a token that names a status list', () => {
     const verifier = verifierFor();
     const { port } = new URL(issuer.issuer);
     for (const uri of [
-      trap.url, `http://localhost:${port}/status-lists/1`, `http://127.0.0.1:${port}@${new URL(trap.url).host}/`,
-      'status-lists/1', `https://127.0.0.1:${port}/status-lists/1`, 'file:///etc/passwd', 'data:,x',
+      trap.url,
+      `http://localhost:${port}/status-lists/1`,
+      `http://127.0.0.1:${port}@${new URL(trap.url).host}/`,
+      'status-lists/1',
+      `https://127.0.0.1:${port}/status-lists/1`,
+      'file:///etc/passwd',
+      'data:,x',
       `${issuer.issuer}/status-lists/1#x`,
     ]) {
       const jwt = issuer.token({ claims: { status: { status_list: { idx: 1, uri } } } });
@@ -198,8 +219,11 @@ describe('a list in use', () => {
     await vi.waitFor(() => expect(reported.length).toBeGreaterThan(0));
     pass(1);
     await expect(verifier.verify(tokenWith(5))).rejects.toMatchObject({
-      code: 'revocation_unavailable', status: 503, error: 'temporarily_unavailable',
-      retryAfterSeconds: 5, wwwAuthenticate: undefined,
+      code: 'revocation_unavailable',
+      status: 503,
+      error: 'temporarily_unavailable',
+      retryAfterSeconds: 5,
+      wwwAuthenticate: undefined,
     });
     pass(5);
     serveList(issuer, { set: [5] });
@@ -325,8 +349,10 @@ describe('a list is not believed', () => {
   const seconds = () => issuer.clock.now / 1000;
   const lst = (bytes: Uint8Array) => base64url(deflateSync(bytes));
   const entries = (status_list: unknown) => () => listToken(issuer, { claims: { status_list } });
-  const byStranger = (header: Record<string, unknown> = {}) => () =>
-    listToken(issuer, { key: secondKey, header: { kid: firstKey.kid, ...header } });
+  const byStranger =
+    (header: Record<string, unknown> = {}) =>
+    () =>
+      listToken(issuer, { key: secondKey, header: { kid: firstKey.kid, ...header } });
   const wrong: Record<string, () => string> = {
     'of another type': () => listToken(issuer, { header: { typ: 'JWT' } }),
     'that is an access token': () => listToken(issuer, { header: { typ: 'at+jwt' } }),
@@ -386,9 +412,16 @@ describe('a list is not believed', () => {
 test('options that would promise what does not happen are refused', () => {
   const redis = { exists: async () => 0 };
   for (const options of [
-    { revocation: 'redis' }, { redis }, { revocation: 'status-list', redis },
-    { revocation: 'none', requireStatus: true }, { revocation: 'statuslist' }, { revocation: null },
-    { staleness: { limitSeconds: -1 } }, { staleness: { limitSeconds: Number.POSITIVE_INFINITY } },
-    { maxRememberedTokens: -1 }, { maxRememberedTokens: Number.NaN },
-  ]) expect(() => verifierFor(options as never), JSON.stringify(options)).toThrow(TypeError);
+    { revocation: 'redis' },
+    { redis },
+    { revocation: 'status-list', redis },
+    { revocation: 'none', requireStatus: true },
+    { revocation: 'statuslist' },
+    { revocation: null },
+    { staleness: { limitSeconds: -1 } },
+    { staleness: { limitSeconds: Number.POSITIVE_INFINITY } },
+    { maxRememberedTokens: -1 },
+    { maxRememberedTokens: Number.NaN },
+  ])
+    expect(() => verifierFor(options as never), JSON.stringify(options)).toThrow(TypeError);
 });

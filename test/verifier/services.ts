@@ -7,26 +7,30 @@ import fastify from 'fastify';
 import Koa from 'koa';
 import * as forExpress from '../../src/verifier/express.ts';
 import * as forFastify from '../../src/verifier/fastify.ts';
-import type { TokenOptions } from '../../src/verifier/request.ts';
 import type { Verifier } from '../../src/verifier/index.ts';
 import * as forKoa from '../../src/verifier/koa.ts';
+import type { TokenOptions } from '../../src/verifier/request.ts';
 
 export const services: Record<string, (verifier: Verifier, options?: TokenOptions) => Promise<RequestListener>> = {
   async Koa(verifier, options) {
     const app = new Koa();
     app.use(forKoa.requireToken(verifier, options));
-    app.use((ctx) => { ctx.body = { sub: ctx.state.token?.sub }; });
+    app.use((ctx) => {
+      ctx.body = { sub: ctx.state.token?.sub };
+    });
     return app.callback();
   },
   async Express(verifier, options) {
     const app = express();
     app.use(forExpress.requireToken(verifier, options));
-    app.use((req, res) => { res.json({ sub: req.token?.sub }); });
+    app.use((req, res) => {
+      res.json({ sub: req.token?.sub });
+    });
     return app;
   },
   async Fastify(verifier, options) {
     let handle: RequestListener = () => {};
-    const app = fastify({ serverFactory: (handler) => createServer(handle = handler as RequestListener) });
+    const app = fastify({ serverFactory: (handler) => createServer((handle = handler as RequestListener)) });
     const onRequest = forFastify.requireToken(verifier, options);
     app.get('/', { onRequest }, async (request) => ({ sub: request.token?.sub }));
     await app.ready();
@@ -65,9 +69,19 @@ export function get(url: string, headers: Record<string, string>): Promise<Answe
   return new Promise((resolve, reject) => {
     httpRequest(url, { headers }, (response) => {
       let text = '';
-      response.on('data', (chunk) => { text += chunk; }).on('end', () => resolve({
-        status: response.statusCode!, headers: response.headers, body: text.startsWith('{') ? JSON.parse(text) : text,
-      }));
-    }).on('error', reject).end();
+      response
+        .on('data', (chunk) => {
+          text += chunk;
+        })
+        .on('end', () =>
+          resolve({
+            status: response.statusCode!,
+            headers: response.headers,
+            body: text.startsWith('{') ? JSON.parse(text) : text,
+          }),
+        );
+    })
+      .on('error', reject)
+      .end();
   });
 }

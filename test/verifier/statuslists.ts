@@ -18,8 +18,9 @@ interface ListOptions {
 export const listPath = '/status-lists/1';
 
 /** What a token says that has entry `idx` of the list at `path`. */
-export const statusOf = (issuer: TestIssuer, idx: number, path = listPath) =>
-  ({ status: { status_list: { idx, uri: issuer.issuer + path } } });
+export const statusOf = (issuer: TestIssuer, idx: number, path = listPath) => ({
+  status: { status_list: { idx, uri: issuer.issuer + path } },
+});
 
 export function listToken(issuer: TestIssuer, options: ListOptions = {}, path = listPath): string {
   const { set = [], bits = 1, size = 64, header = {}, claims = {}, key = firstKey } = options;
@@ -29,8 +30,12 @@ export function listToken(issuer: TestIssuer, options: ListOptions = {}, path = 
   const now = Math.floor(issuer.clock.now / 1000);
   const head = JSON.stringify({ alg: 'RS256', typ: 'statuslist+jwt', kid: key.kid, ...header });
   const body = JSON.stringify({
-    sub: issuer.issuer + path, iat: now, exp: now + 3600, ttl: 15,
-    status_list: { bits, lst: base64url(deflateSync(bytes)) }, ...claims,
+    sub: issuer.issuer + path,
+    iat: now,
+    exp: now + 3600,
+    ttl: 15,
+    status_list: { bits, lst: base64url(deflateSync(bytes)) },
+    ...claims,
   });
   const text = `${base64url(head)}.${base64url(body)}`;
   return `${text}.${base64url(key.sign(text))}`;

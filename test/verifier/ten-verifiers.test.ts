@@ -5,8 +5,8 @@ import { createClient } from '@redis/client';
 import bcrypt from 'bcrypt';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createVerifier, type Verifier } from '../../src/verifier/index.ts';
-import { startAdministration, type AdminServer } from '../support/admin.ts';
-import { noRedis, startRedis, type RedisServer } from '../support/redis.ts';
+import { type AdminServer, startAdministration } from '../support/admin.ts';
+import { noRedis, type RedisServer, startRedis } from '../support/redis.ts';
 import { ordersApi } from '../support/signet.ts';
 import { authorizationRequest, authorize, signIn, UserAgent } from '../support/user-agent.ts';
 
@@ -23,7 +23,9 @@ beforeAll(async () => {
   const administrator = { email: 'grace@example.com', password: 'another long enough password' };
   const passwordHash = await bcrypt.hash(administrator.password, 4);
   await server.store.accounts.create(
-    { email: administrator.email, name: 'Grace', roles: ['admin'], passwordHash }, 'test');
+    { email: administrator.email, name: 'Grace', roles: ['admin'], passwordHash },
+    'test',
+  );
   const agent = new UserAgent(server.issuer);
   await authorize(agent, authorizationRequest(server.issuer).url, administrator);
   administratorsToken = await server.personToken(undefined, agent);
@@ -47,15 +49,21 @@ async function fromClickToLastRefusal(verifiers: readonly Verifier[], jwt: strin
   const path = `/accounts/${server.accountId}/sign-out`;
   const click = async () =>
     expect(await server.call(path, { token: administratorsToken, body: {} })).toMatchObject({ status: 200 });
-  await Promise.all([click(), ...verifiers.map(async (verifier) => {
-    for (;;) {
-      const code = await verifier.verify(jwt).then(() => 'accepted', (error: { code: string }) => error.code);
-      if (code === 'revoked') return;
-      expect(code).toBe('accepted');
-      if (performance.now() - began > 20_000) throw new Error('the token is still accepted');
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-  })]);
+  await Promise.all([
+    click(),
+    ...verifiers.map(async (verifier) => {
+      for (;;) {
+        const code = await verifier.verify(jwt).then(
+          () => 'accepted',
+          (error: { code: string }) => error.code,
+        );
+        if (code === 'revoked') return;
+        expect(code).toBe('accepted');
+        if (performance.now() - began > 20_000) throw new Error('the token is still accepted');
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+    }),
+  ]);
   return performance.now() - began;
 }
 
@@ -78,9 +86,14 @@ describe('an administrator clicks on signing a person out everywhere', () => {
     const client = createClient({ url, disableOfflineQueue: true });
     client.on('error', () => {}); // taken away below, on purpose
     await client.connect();
-    const verifiers = tenOf(() => createVerifier({
-      issuer: server.issuer, audience: ordersApi, revocation: 'redis', redis: client,
-    }));
+    const verifiers = tenOf(() =>
+      createVerifier({
+        issuer: server.issuer,
+        audience: ordersApi,
+        revocation: 'redis',
+        redis: client,
+      }),
+    );
     const jwt = await freshToken();
     for (const verifier of verifiers) await verifier.verify(jwt);
     expect(await fromClickToLastRefusal(verifiers, jwt)).toBeLessThan(1000);

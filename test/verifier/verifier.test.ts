@@ -1,11 +1,13 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import packageJson from '../../package.json' with { type: 'json' };
 import { createVerifier, VerificationError, type VerifierOptions } from '../../src/verifier/index.ts';
 import { version } from '../../src/verifier/version.ts';
-import packageJson from '../../package.json' with { type: 'json' };
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { audience, discoveryPath, firstKey, startTestIssuer, type TestIssuer } from './issuer.ts';
 
 let issuer: TestIssuer;
-beforeAll(async () => { issuer = await startTestIssuer(); });
+beforeAll(async () => {
+  issuer = await startTestIssuer();
+});
 afterAll(() => issuer.close());
 
 const verifierFor = (options: Partial<VerifierOptions> = {}) =>
@@ -16,8 +18,14 @@ describe('a genuine access token', () => {
     const verifier = verifierFor();
     const token = await verifier.verify(issuer.token());
     expect(token).toMatchObject({
-      sub: 'person-1', clientId: 'spa', scopes: ['orders:read', 'orders:write'], roles: ['clerk'],
-      email: 'ada@example.com', audience: [audience], jti: 'token-1', sid: 'session-1',
+      sub: 'person-1',
+      clientId: 'spa',
+      scopes: ['orders:read', 'orders:write'],
+      roles: ['clerk'],
+      email: 'ada@example.com',
+      audience: [audience],
+      jti: 'token-1',
+      sid: 'session-1',
     });
     expect(token.issuedAt.getTime()).toBe(issuer.clock.now);
     expect(token.expiresAt.getTime()).toBe(issuer.clock.now + 1_800_000);
@@ -40,9 +48,15 @@ describe('a genuine access token', () => {
     const verifier = verifierFor();
     const { claims } = await verifier.verify(issuer.token({ claims: { deep: { list: [{ x: 1 }] } } }));
     const { deep } = claims as { deep: { list: { x: number }[] } };
-    expect(() => { (claims as Record<string, unknown>).sub = 'other'; }).toThrow(TypeError);
-    expect(() => { (claims.roles as string[]).push('admin'); }).toThrow(TypeError);
-    expect(() => { deep.list[0]!.x = 2; }).toThrow(TypeError);
+    expect(() => {
+      (claims as Record<string, unknown>).sub = 'other';
+    }).toThrow(TypeError);
+    expect(() => {
+      (claims.roles as string[]).push('admin');
+    }).toThrow(TypeError);
+    expect(() => {
+      deep.list[0]!.x = 2;
+    }).toThrow(TypeError);
     verifier.close();
   });
 
@@ -86,9 +100,11 @@ describe('a genuine access token', () => {
     const enough = { scope: ['orders:read', 'orders:write'], role: 'clerk' };
     await expect(verifier.verify(jwt, enough)).resolves.toBeDefined();
     await expect(verifier.verify(jwt, { scope: ['orders:read', 'orders:delete'] })).rejects.toMatchObject({
-      code: 'insufficient_scope', status: 403,
-      wwwAuthenticate: 'Bearer error="insufficient_scope", '
-        + 'error_description="the token does not have the scope this needs", scope="orders:read orders:delete"',
+      code: 'insufficient_scope',
+      status: 403,
+      wwwAuthenticate:
+        'Bearer error="insufficient_scope", ' +
+        'error_description="the token does not have the scope this needs", scope="orders:read orders:delete"',
     });
     const lacking = { code: 'insufficient_role', status: 403 };
     await expect(verifier.verify(jwt, { role: ['clerk', 'admin'] })).rejects.toMatchObject(lacking);
@@ -122,15 +138,26 @@ describe('audience', () => {
 
 describe('an issuer', () => {
   test.each([
-    'http://id.example.com', 'http://localhost.example.com', 'http://127.0.0.1.example.com', 'http://notlocalhost',
-    'ftp://localhost', 'id.example.com', 'https://user@id.example.com', 'https://id.example.com/#x',
-    'https://id.example.com/?x', '', undefined,
+    'http://id.example.com',
+    'http://localhost.example.com',
+    'http://127.0.0.1.example.com',
+    'http://notlocalhost',
+    'ftp://localhost',
+    'id.example.com',
+    'https://user@id.example.com',
+    'https://id.example.com/#x',
+    'https://id.example.com/?x',
+    '',
+    undefined,
   ])('%s is refused', (value) => {
     expect(() => createVerifier({ issuer: value as string, audience })).toThrow(TypeError);
   });
 
   test.each([
-    'http://localhost:3000', 'http://id.localhost', 'http://127.9.9.9', 'http://[::1]:3000',
+    'http://localhost:3000',
+    'http://id.localhost',
+    'http://127.9.9.9',
+    'http://[::1]:3000',
     'https://id.example.com/tenant',
   ])('%s is accepted', (value) => {
     expect(() => createVerifier({ issuer: value, audience }).close()).not.toThrow();
@@ -145,8 +172,12 @@ describe('an issuer', () => {
 
 describe('other options', () => {
   test.each([
-    { clockToleranceSeconds: -1 }, { maxTokenBytes: Number.NaN }, { timeoutSeconds: '5' as never },
-    { service: 'a\r\nb' }, { service: 'a) (b' }, { jwks: {} as never },
+    { clockToleranceSeconds: -1 },
+    { maxTokenBytes: Number.NaN },
+    { timeoutSeconds: '5' as never },
+    { service: 'a\r\nb' },
+    { service: 'a) (b' },
+    { jwks: {} as never },
     { jwks: { keys: [] }, jwksUri: 'https://id.example.com/jwks' },
   ])('%j is refused', (options) => {
     expect(() => verifierFor(options)).toThrow(TypeError);

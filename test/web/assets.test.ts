@@ -11,7 +11,9 @@ const folder = mkdtempSync(join(tmpdir(), 'signet-assets-'));
 let server: Awaited<ReturnType<typeof serve>>;
 
 beforeAll(async () => {
-  server = await serve(middleware, (ctx) => { ctx.body = 'not an asset'; });
+  server = await serve(middleware, (ctx) => {
+    ctx.body = 'not an asset';
+  });
 });
 afterAll(async () => {
   await server.close();
@@ -63,8 +65,12 @@ describe('an asset', () => {
 
 describe('anything else under /assets/', () => {
   test.each([
-    '/assets/', '/assets/signet.css', '/assets/signet.0000000000000000.css',
-    '/assets/../package.json', '/assets/%2e%2e/package.json', '/assets//etc/passwd',
+    '/assets/',
+    '/assets/signet.css',
+    '/assets/signet.0000000000000000.css',
+    '/assets/../package.json',
+    '/assets/%2e%2e/package.json',
+    '/assets//etc/passwd',
   ])('is not found, and not remembered (%s)', async (path) => {
     const answer = await send(server.url, { path });
     expect([answer.status, answer.headers['cache-control']]).toEqual([404, 'no-store']);
@@ -95,8 +101,9 @@ describe("a logo of one's own", () => {
     try {
       const answer = await fetch(other.url + own.urls.logo);
       expect(answer.headers.get('content-type')).toBe('image/svg+xml');
-      expect(answer.headers.get('content-security-policy'))
-        .toBe("default-src 'none'; style-src 'unsafe-inline'; sandbox");
+      expect(answer.headers.get('content-security-policy')).toBe(
+        "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+      );
     } finally {
       await other.close();
     }

@@ -5,17 +5,27 @@ import { brandCss, contrast } from '../../src/web/brand.ts';
 import { viewsFolder } from '../../src/web/views.ts';
 
 const colors = [
-  '#1f5eff', '#000000', '#ffffff', '#f6d743', '#808080', '#ff0000', '#00ff00', '#0000ff', '#1c1e24', '#777777',
+  '#1f5eff',
+  '#000000',
+  '#ffffff',
+  '#f6d743',
+  '#808080',
+  '#ff0000',
+  '#00ff00',
+  '#0000ff',
+  '#1c1e24',
+  '#777777',
 ];
 const stylesheet = readFileSync(join(viewsFolder(), 'assets/signet.css'), 'utf8');
 
 /** The custom properties of a style sheet: those outside and those inside its dark block. */
 function properties(css: string): { light: Record<string, string>; dark: Record<string, string> } {
   const dark = /@media \(prefers-color-scheme: dark\) \{\s*:root \{(.*?)\}/s.exec(css)?.[1] ?? '';
-  const light = /^:root \{(.*?)\}/sm.exec(css)?.[1] ?? '';
-  const read = (block: string) => Object.fromEntries(
-    [...block.matchAll(/--([a-z-]+): (#[0-9a-f]{3,6});/g)].map(([, name, value = '']) => [name, sixDigits(value)]),
-  );
+  const light = /^:root \{(.*?)\}/ms.exec(css)?.[1] ?? '';
+  const read = (block: string) =>
+    Object.fromEntries(
+      [...block.matchAll(/--([a-z-]+): (#[0-9a-f]{3,6});/g)].map(([, name, value = '']) => [name, sixDigits(value)]),
+    );
   return { light: read(light), dark: { ...read(light), ...read(dark) } };
 }
 
@@ -40,8 +50,15 @@ describe.each(['light', 'dark'] as const)('in the %s scheme', (scheme) => {
   });
 
   test.each([
-    ['ink', 'desk'], ['ink', 'card'], ['ink', 'well'], ['ink', 'alarm-well'],
-    ['soft', 'desk'], ['soft', 'card'], ['soft', 'well'], ['alarm', 'card'], ['alarm', 'alarm-well'],
+    ['ink', 'desk'],
+    ['ink', 'card'],
+    ['ink', 'well'],
+    ['ink', 'alarm-well'],
+    ['soft', 'desk'],
+    ['soft', 'card'],
+    ['soft', 'well'],
+    ['alarm', 'card'],
+    ['alarm', 'alarm-well'],
   ])('%s can be read on %s', (text, ground) => {
     expect(between(paper[text], paper[ground])).toBeGreaterThanOrEqual(4.5);
   });

@@ -1,7 +1,7 @@
 // Strangers who open connections and do not use them as one does: over raw sockets, against small limits.
 
-import { connect, type Socket } from 'node:net';
 import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { createLog } from '../../src/log.ts';
 import { createLimitedServer } from '../../src/web/connections.ts';
@@ -19,11 +19,17 @@ interface Opened {
 /** A connection, with what it was sent so far; `ended` resolves when the other side closed it. */
 async function open(port: number, localAddress = host): Promise<Opened> {
   const socket = connect({ port, host, localAddress });
-  onTestFinished(() => { socket.destroy(); });
+  onTestFinished(() => {
+    socket.destroy();
+  });
   let got = '';
-  socket.on('data', (data) => { got += data.toString('latin1'); });
+  socket.on('data', (data) => {
+    got += data.toString('latin1');
+  });
   socket.on('error', () => undefined); // a reset is an end as well
-  const ended = new Promise((resolve) => { socket.once('close', resolve); });
+  const ended = new Promise((resolve) => {
+    socket.once('close', resolve);
+  });
   await Promise.race([once(socket, 'connect'), ended]);
   return { socket, got: () => got, ended };
 }
@@ -37,8 +43,9 @@ describe('a server that gives a request one second', () => {
   });
   afterAll(() => server.close());
 
-  const half = 'POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n'
-    + 'Content-Length: 100\r\n\r\ngrant';
+  const half =
+    'POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n' +
+    'Content-Length: 100\r\n\r\ngrant';
 
   test('closes a connection whose request does not arrive whole, whatever of it did', async () => {
     const halves = {
@@ -51,12 +58,14 @@ describe('a server that gives a request one second', () => {
       'half a form of a page': half.replace('/token', '/sign-in/x'),
       'half of a chunked body': 'POST /token HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\ngra',
     };
-    const closed = await Promise.all(Object.entries(halves).map(async ([what, sent]) => {
-      const { socket, ended, got } = await open(port);
-      socket.write(sent);
-      await ended;
-      return [what, got().startsWith('HTTP/1.1 2')];
-    }));
+    const closed = await Promise.all(
+      Object.entries(halves).map(async ([what, sent]) => {
+        const { socket, ended, got } = await open(port);
+        socket.write(sent);
+        await ended;
+        return [what, got().startsWith('HTTP/1.1 2')];
+      }),
+    );
     expect(closed).toEqual(Object.keys(halves).map((what) => [what, false]));
   });
 
@@ -97,13 +106,24 @@ describe('a server that gives a request one second', () => {
 
 test('one address has no more connections than its share; a proxy, who brings many people, has', async () => {
   const lines: string[] = [];
-  const server = createLimitedServer((_req, res) => { res.end('here'); }, {
-    limits: { requestTimeout: 30, maxConnections: 100, maxConnectionsPerAddress: 10 },
-    isProxy: (address) => address === '127.0.0.9', log: createLog('debug', (line) => lines.push(line)),
-  });
+  const server = createLimitedServer(
+    (_req, res) => {
+      res.end('here');
+    },
+    {
+      limits: { requestTimeout: 30, maxConnections: 100, maxConnectionsPerAddress: 10 },
+      isProxy: (address) => address === '127.0.0.9',
+      log: createLog('debug', (line) => lines.push(line)),
+    },
+  );
   const port = await freePort();
-  await new Promise<void>((resolve) => { server.listen(port, host, resolve); });
-  onTestFinished(() => { server.closeAllConnections(); server.close(); });
+  await new Promise<void>((resolve) => {
+    server.listen(port, host, resolve);
+  });
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
 
   const answered = async (localAddress: string, count: number) => {
     const all = await Promise.all(Array.from({ length: count }, () => open(port, localAddress)));

@@ -1,8 +1,15 @@
-import { request } from 'node:http';
 import type { IncomingMessage } from 'node:http';
+import { request } from 'node:http';
 import { afterAll, describe, expect, test } from 'vitest';
 import {
-  addressPrefix, clientAddress, pageCsp, readForm, requestId, requireSameOrigin, securityHeaders, sendPage,
+  addressPrefix,
+  clientAddress,
+  pageCsp,
+  readForm,
+  requestId,
+  requireSameOrigin,
+  securityHeaders,
+  sendPage,
 } from '../../src/web/guard.ts';
 import { send, serve } from './serve.ts';
 
@@ -19,7 +26,9 @@ async function running(...stack: Parameters<typeof serve>): Promise<string> {
 
 describe('the headers of every answer', () => {
   test('are these, for an issuer on https', async () => {
-    const url = await running(securityHeaders({ issuer: 'https://id.example.com' }), (ctx) => { ctx.body = {}; });
+    const url = await running(securityHeaders({ issuer: 'https://id.example.com' }), (ctx) => {
+      ctx.body = {};
+    });
     const { headers } = await fetch(url);
     expect(headers.get('x-content-type-options')).toBe('nosniff');
     expect(headers.get('x-frame-options')).toBe('DENY');
@@ -30,12 +39,16 @@ describe('the headers of every answer', () => {
   });
 
   test('do not promise https where there is none', async () => {
-    const url = await running(securityHeaders({ issuer: 'http://localhost:3000' }), (ctx) => { ctx.body = {}; });
+    const url = await running(securityHeaders({ issuer: 'http://localhost:3000' }), (ctx) => {
+      ctx.body = {};
+    });
     expect((await fetch(url)).headers.get('strict-transport-security')).toBeNull();
   });
 
   test('leave alone what the popup of an application and a cross-origin fetch need', async () => {
-    const url = await running(securityHeaders({ issuer: 'https://id.example.com' }), (ctx) => { ctx.body = {}; });
+    const url = await running(securityHeaders({ issuer: 'https://id.example.com' }), (ctx) => {
+      ctx.body = {};
+    });
     const { headers } = await fetch(url);
     expect(headers.get('cross-origin-opener-policy')).toBeNull();
     expect(headers.get('cross-origin-resource-policy')).toBeNull();
@@ -53,8 +66,8 @@ describe('a page of ours', () => {
     expect(answer.headers.get('cache-control')).toBe('no-store');
     expect(answer.headers.get('referrer-policy')).toBe('same-origin');
     expect(answer.headers.get('content-security-policy')).toBe(
-      "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self' https:; "
-        + "frame-ancestors 'none'; base-uri 'none'",
+      "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self' https:; " +
+        "frame-ancestors 'none'; base-uri 'none'",
     );
   });
 
@@ -68,7 +81,11 @@ describe('a page of ours', () => {
     ['an IPv6 literal, which CSP cannot spell', ['http://[::1]:5173/cb'], undefined],
     ['something that would end the directive', ['https://a.example;script-src *'], undefined],
   ])('lets its form lead to %s', (_name, formAction, expected) => {
-    expect(pageCsp({ formAction }).split('; ').find((directive) => directive.startsWith('form-action'))).toBe(expected);
+    expect(
+      pageCsp({ formAction })
+        .split('; ')
+        .find((directive) => directive.startsWith('form-action')),
+    ).toBe(expected);
     expect(pageCsp({ formAction })).not.toContain('script-src');
   });
 });
@@ -92,23 +109,44 @@ describe('a form of ours, posted', () => {
     ['with neither header', {}, 403],
     ['with a Host header that matches its origin', { origin: 'https://evil.example', host: 'evil.example' }, 403],
   ] as Array<[string, Record<string, string>, number]>)('%s', async (_name, headers, status) => {
-    const url = await running(requireSameOrigin({ issuer: `${issuer}/path` }), (ctx) => { ctx.body = {}; });
+    const url = await running(requireSameOrigin({ issuer: `${issuer}/path` }), (ctx) => {
+      ctx.body = {};
+    });
     expect((await send(url, { method: 'POST', headers })).status).toBe(status);
   });
 
   test('is not what GET is held against', async () => {
-    const url = await running(requireSameOrigin({ issuer }), (ctx) => { ctx.body = {}; });
+    const url = await running(requireSameOrigin({ issuer }), (ctx) => {
+      ctx.body = {};
+    });
     expect((await fetch(url)).status).toBe(200);
   });
 });
 
 describe('reading a form', () => {
-  const reader = () => running(async (ctx) => { ctx.body = [...await readForm(ctx, { maxBytes: 64 })]; });
+  const reader = () =>
+    running(async (ctx) => {
+      ctx.body = [...(await readForm(ctx, { maxBytes: 64 }))];
+    });
   const form = 'application/x-www-form-urlencoded';
 
   test.each([
-    ['two fields', 'email=ada%40example.com&password=a+b', [['email', 'ada@example.com'], ['password', 'a b']]],
-    ['names that objects keep for themselves', '__proto__=1&toString=2', [['__proto__', '1'], ['toString', '2']]],
+    [
+      'two fields',
+      'email=ada%40example.com&password=a+b',
+      [
+        ['email', 'ada@example.com'],
+        ['password', 'a b'],
+      ],
+    ],
+    [
+      'names that objects keep for themselves',
+      '__proto__=1&toString=2',
+      [
+        ['__proto__', '1'],
+        ['toString', '2'],
+      ],
+    ],
     ['characters beyond ASCII', 'name=%C3%A9%F0%9F%94%91', [['name', 'é🔑']]],
     ['a field without a value', 'cancel', [['cancel', '']]],
     ['nothing', '', []],
@@ -199,7 +237,9 @@ describe('the address a request counts for', () => {
 
 describe('the name of a request', () => {
   test('is new each time, is sent back, and is never what the client sent', async () => {
-    const url = await running(requestId(), (ctx) => { ctx.body = { seen: ctx.state.requestId }; });
+    const url = await running(requestId(), (ctx) => {
+      ctx.body = { seen: ctx.state.requestId };
+    });
     const ask = async () => {
       const answer = await fetch(url, { headers: { 'x-request-id': 'chosen-by-the-client' } });
       expect(await answer.json()).toEqual({ seen: answer.headers.get('x-request-id') });

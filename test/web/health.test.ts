@@ -1,5 +1,5 @@
 import { expect, onTestFinished, test } from 'vitest';
-import { healthRoutes, type HealthParts } from '../../src/web/health.ts';
+import { type HealthParts, healthRoutes } from '../../src/web/health.ts';
 import { send, serve } from './serve.ts';
 
 async function start(parts: Partial<HealthParts>): Promise<() => Promise<{ status: number; text: string }>> {

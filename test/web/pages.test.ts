@@ -1,13 +1,14 @@
 import { describe, expect, test } from 'vitest';
-import { createPages } from '../../src/web/pages.ts';
 import type { Pages } from '../../src/web/pages.ts';
-import { elementsOf, textOf } from './html.ts';
+import { createPages } from '../../src/web/pages.ts';
 import type { Element } from './html.ts';
+import { elementsOf, textOf } from './html.ts';
 
 const pages = createPages({ branding: { name: 'Acme', color: '#1f5eff' }, issuer: 'https://id.example.com' });
 // As oidc-provider writes it (lib/actions/end_session.js).
-const logoutForm = '<form id="op.logoutForm" method="post" action="https://id.example.com/session/end/confirm">'
-  + '<input type="hidden" name="xsrf" value="abc"/></form>';
+const logoutForm =
+  '<form id="op.logoutForm" method="post" action="https://id.example.com/session/end/confirm">' +
+  '<input type="hidden" name="xsrf" value="abc"/></form>';
 const handedOn = {
   action: 'https://id.example.com/session/end/confirm',
   fields: '<input type="hidden" name="xsrf" value="abc"/>',
@@ -20,27 +21,48 @@ function everyPage(text: string, from: Pages = pages): Record<string, string> {
   return {
     'sign-in': from.signIn(asked),
     'sign-in after a failure': from.signIn({
-      ...asked, email: text, problem: text, microsoft: { href: `/${text}`, label: text },
+      ...asked,
+      email: text,
+      problem: text,
+      microsoft: { href: `/${text}`, label: text },
     }),
     'sign-in after a choice elsewhere': from.signIn({ ...asked, notice: text }),
     'sign-in, the address first, after a choice elsewhere': from.signInStart({
-      ...asked, notice: text, asksAddress: true, microsoft: { href: `/${text}`, label: text }, local: `/${text}`,
+      ...asked,
+      notice: text,
+      asksAddress: true,
+      microsoft: { href: `/${text}`, label: text },
+      local: `/${text}`,
     }),
     'sign-in, the password alone': from.signIn({
-      ...asked, email: text, back: `/${text}`, connect: { href: `/${text}`, label: text },
+      ...asked,
+      email: text,
+      back: `/${text}`,
+      connect: { href: `/${text}`, label: text },
     }),
     'sign-in in order to connect': from.signIn({ ...asked, connecting: text }),
     'sign-in, the address first': from.signInStart({
-      ...asked, email: text, problem: text, asksAddress: true, microsoft: { href: `/${text}`, label: text },
+      ...asked,
+      email: text,
+      problem: text,
+      asksAddress: true,
+      microsoft: { href: `/${text}`, label: text },
       local: `/${text}`,
     }),
     'sign-in elsewhere alone': from.signInStart({
-      ...asked, asksAddress: false, microsoft: { href: `/${text}`, label: text }, local: `/${text}`,
+      ...asked,
+      asksAddress: false,
+      microsoft: { href: `/${text}`, label: text },
+      local: `/${text}`,
     }),
     'new password': from.newPassword({ ...asked, email: text, minLength: 12 }),
     'new password after a failure': from.newPassword({ ...asked, email: text, minLength: 12, problem: text }),
-    'consent': from.consent({
-      ...asked, email: text, origin: text, profile: [text], offline: true,
+    consent: from.consent({
+      ...asked,
+      email: text,
+      origin: text,
+      profile: [text],
+      offline: true,
       apis: [{ name: text, scopes: [{ scope: text, description: text }] }],
     }),
     'consent to little': from.consent({ ...asked, email: text, apis: [], profile: [], offline: false }),
@@ -53,17 +75,22 @@ function everyPage(text: string, from: Pages = pages): Record<string, string> {
     'still signed in, nobody asked': from.signedOut({ stillAs: text }),
     'go on': from.goOn({ ...handedOn, application: text }),
     'go on, somewhere': from.goOn(handedOn),
-    'error': from.error({
-      title: text, message: text, requestId: text, code: text, detail: text, instead: { href: `/${text}`, label: text },
+    error: from.error({
+      title: text,
+      message: text,
+      requestId: text,
+      code: text,
+      detail: text,
+      instead: { href: `/${text}`, label: text },
     }),
     'error without a code': from.error({ title: text, message: text, requestId: text }),
     'lost: expired': from.lost({ reason: 'expired' }),
     'lost: expired, with a way home': from.lost({ reason: 'expired', home: { href: `/${text}`, label: text } }),
     'lost: the password is saved': from.lost({ reason: 'saved' }),
-    'message': from.message({ title: text, message: text, home: { href: `/${text}`, label: text } }),
+    message: from.message({ title: text, message: text, home: { href: `/${text}`, label: text } }),
     'lost: finished': from.lost({ reason: 'finished' }),
     'lost: cookies': from.lost({ reason: 'cookies' }),
-    'home': from.home({ issuer: text, discovery: text, jwks: text }),
+    home: from.home({ issuer: text, discovery: text, jwks: text }),
   };
 }
 
@@ -74,16 +101,20 @@ describe('a text that tries to be markup', () => {
   test.each(attacked)('stays text (%s)', (_name, html) => {
     const plain = everyPage('Orders')[_name] ?? '';
     expect(elementsOf(html).map(({ tag }) => tag)).toEqual(elementsOf(plain).map(({ tag }) => tag));
-    expect(elementsOf(html).map(({ attributes }) => [...attributes.keys()]))
-      .toEqual(elementsOf(plain).map(({ attributes }) => [...attributes.keys()]));
+    expect(elementsOf(html).map(({ attributes }) => [...attributes.keys()])).toEqual(
+      elementsOf(plain).map(({ attributes }) => [...attributes.keys()]),
+    );
   });
 
   test('is shown as it was written', () => {
     const html = pages.signIn({ action: '/x', application: '<script>', email: `"ada' o"@example.com` });
     expect(textOf(html, 'title')).toBe('Sign in to <script> · Acme');
     expect(textOf(html, 'main')).toContain('to continue to <script>');
-    expect(elementsOf(html).find(({ attributes }) => attributes.get('id') === 'email')?.attributes.get('value'))
-      .toBe(`"ada' o"@example.com`);
+    expect(
+      elementsOf(html)
+        .find(({ attributes }) => attributes.get('id') === 'email')
+        ?.attributes.get('value'),
+    ).toBe(`"ada' o"@example.com`);
   });
 
   test('cannot come in by the name of the service either', () => {
@@ -149,7 +180,11 @@ describe('somebody who cannot see the page', () => {
 
   test.each(ordinary)('can name every button and link, and drawings stay silent (%s)', (_name, html) => {
     for (const { tag, attributes, end } of elementsOf(html)) {
-      const words = html.slice(end).split(`</${tag}>`)[0]?.replace(/<[^>]*>/g, '').trim();
+      const words = html
+        .slice(end)
+        .split(`</${tag}>`)[0]
+        ?.replace(/<[^>]*>/g, '')
+        .trim();
       if (tag === 'button' || tag === 'a') expect(words).toBeTruthy();
       if (tag === 'svg') expect(attributes.get('aria-hidden')).toBe('true');
       if (tag === 'img') expect(attributes.has('alt')).toBe(true);
@@ -177,7 +212,9 @@ describe('somebody with a keyboard', () => {
 
   test('begins at the first field that is still empty', () => {
     const focused = (html: string) =>
-      elementsOf(html).find(({ attributes }) => attributes.has('autofocus'))?.attributes.get('name');
+      elementsOf(html)
+        .find(({ attributes }) => attributes.has('autofocus'))
+        ?.attributes.get('name');
     expect(focused(pages.signIn({ action: '/x', application: 'Orders' }))).toBe('email');
     expect(focused(pages.signIn({ action: '/x', application: 'Orders', email: 'ada@example.com' }))).toBe('password');
   });
@@ -187,10 +224,17 @@ describe('what the forms send', () => {
   test('a sign-in posts the e-mail address and the password, in words that password managers know', () => {
     const html = pages.signIn({ action: '/interaction/1/password', application: 'Orders' });
     const inputs = shownInputs(html);
-    expect(inputs.map(pick('name', 'type', 'autocomplete')))
-      .toEqual([['email', 'text', 'username'], ['password', 'password', 'current-password']]);
-    const forms = elementsOf(html).filter(({ tag }) => tag === 'form').map(pick('method', 'action'));
-    expect(forms).toEqual([['post', '/interaction/1/password'], ['post', '/interaction/1/password']]);
+    expect(inputs.map(pick('name', 'type', 'autocomplete'))).toEqual([
+      ['email', 'text', 'username'],
+      ['password', 'password', 'current-password'],
+    ]);
+    const forms = elementsOf(html)
+      .filter(({ tag }) => tag === 'form')
+      .map(pick('method', 'action'));
+    expect(forms).toEqual([
+      ['post', '/interaction/1/password'],
+      ['post', '/interaction/1/password'],
+    ]);
   });
 
   test('leaving a sign-in does not send what was typed', () => {
@@ -202,22 +246,34 @@ describe('what the forms send', () => {
 
   test('a new password is asked for twice, and never printed', () => {
     const html = pages.newPassword({ action: '/x', application: 'Orders', email: 'ada@example.com', minLength: 12 });
-    expect(shownInputs(html).map(pick('name', 'minlength', 'value')))
-      .toEqual([['new_password', '12', undefined], ['new_password_again', '12', undefined]]);
+    expect(shownInputs(html).map(pick('name', 'minlength', 'value'))).toEqual([
+      ['new_password', '12', undefined],
+      ['new_password_again', '12', undefined],
+    ]);
   });
 
   test('consent is one of two answers', () => {
     const html = pages.consent({
-      action: '/x', application: 'Orders', email: 'ada@example.com', apis: [], profile: [], offline: false,
+      action: '/x',
+      application: 'Orders',
+      email: 'ada@example.com',
+      apis: [],
+      profile: [],
+      offline: false,
     });
-    expect(buttons(html).map(pick('name', 'value'))).toEqual([['decision', 'allow'], ['decision', 'deny']]);
+    expect(buttons(html).map(pick('name', 'value'))).toEqual([
+      ['decision', 'allow'],
+      ['decision', 'deny'],
+    ]);
   });
 
   test("signing out goes through the provider's own form, as it stands", () => {
     const html = pages.signOut({ form: logoutForm });
     expect(html).toContain(logoutForm);
-    expect(buttons(html).map(pick('form', 'name', 'value')))
-      .toEqual([['op.logoutForm', 'logout', 'yes'], ['op.logoutForm', undefined, undefined]]);
+    expect(buttons(html).map(pick('form', 'name', 'value'))).toEqual([
+      ['op.logoutForm', 'logout', 'yes'],
+      ['op.logoutForm', undefined, undefined],
+    ]);
   });
 });
 
@@ -229,15 +285,28 @@ describe('what the pages say', () => {
   });
 
   test('consent names the account, what is seen, what may be done, and where one goes', () => {
-    const text = textOf(pages.consent({
-      action: '/x', application: 'Parcels', email: 'ada@example.com', origin: 'https://parcels.example.com',
-      apis: [{ name: 'Orders', scopes: [{ scope: 'orders:read', description: 'See your orders' }] }],
-      profile: ['Your e-mail address'], offline: true,
-    }), 'main');
+    const text = textOf(
+      pages.consent({
+        action: '/x',
+        application: 'Parcels',
+        email: 'ada@example.com',
+        origin: 'https://parcels.example.com',
+        apis: [{ name: 'Orders', scopes: [{ scope: 'orders:read', description: 'See your orders' }] }],
+        profile: ['Your e-mail address'],
+        offline: true,
+      }),
+      'main',
+    );
     for (const part of [
-      'Parcels', 'ada@example.com', 'Your e-mail address', 'See your orders', 'orders:read',
-      'https://parcels.example.com', 'while you are not using it',
-    ]) expect(text).toContain(part);
+      'Parcels',
+      'ada@example.com',
+      'Your e-mail address',
+      'See your orders',
+      'orders:read',
+      'https://parcels.example.com',
+      'while you are not using it',
+    ])
+      expect(text).toContain(part);
   });
 
   test('an error carries the reference that finds it in the log', () => {
@@ -256,7 +325,9 @@ describe('what the pages say', () => {
 test('an issuer with a path has its assets below that path', () => {
   const below = createPages({ branding: { name: 'Acme', color: '#1f5eff' }, issuer: 'https://example.com/id' });
   const html = below.signedOut({});
-  const links = elementsOf(html).filter(({ tag }) => tag === 'link').map(({ attributes }) => attributes.get('href'));
+  const links = elementsOf(html)
+    .filter(({ tag }) => tag === 'link')
+    .map(({ attributes }) => attributes.get('href'));
   expect(links).toEqual([1, 2, 3].map(() => expect.stringMatching(/^\/id\/assets\//)));
 });
 

@@ -13,13 +13,20 @@ function simulated() {
   });
   let looked = 0;
   const send = (isRight: boolean, { from = '192.0.2.1', clientId = 'shop' } = {}) =>
-    throttle.check(clientId, from, () => { looked += 1; return isRight; }).catch(() => 'too many' as const);
+    throttle
+      .check(clientId, from, () => {
+        looked += 1;
+        return isRight;
+      })
+      .catch(() => 'too many' as const);
   return {
     send,
     looked: () => looked,
     async passMs(ms: number) {
       now += ms;
-      for (const one of waiting.splice(0)) if (one.until <= now) one.goOn(); else waiting.push(one);
+      for (const one of waiting.splice(0))
+        if (one.until <= now) one.goOn();
+        else waiting.push(one);
       await new Promise(setImmediate);
     },
   };

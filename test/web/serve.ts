@@ -1,11 +1,11 @@
 // A Koa application on a free port, whose errors are answered as JSON with their code, and a client for it that sends
 // exactly what it is told: fetch adds Sec-Fetch-Mode and Cache-Control and tidies paths.
 
-import { request } from 'node:http';
 import type { IncomingHttpHeaders } from 'node:http';
+import { request } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import Koa from 'koa';
 import type { Middleware } from 'koa';
+import Koa from 'koa';
 import { isAppError } from '../../src/errors.ts';
 
 export async function serve(...stack: Middleware[]): Promise<{ url: string; close: () => Promise<void> }> {
@@ -24,10 +24,11 @@ export async function serve(...stack: Middleware[]): Promise<{ url: string; clos
   await new Promise((resolve) => server.once('listening', resolve));
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    close: () => new Promise((resolve) => {
-      server.close(() => resolve());
-      server.closeAllConnections();
-    }),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
   };
 }
 

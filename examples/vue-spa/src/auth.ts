@@ -2,7 +2,7 @@
 // loaded anew has none: it gets them from the session at the issuer, by a redirect that asks nobody anything.
 // What is kept in the browser's storage: the PKCE verifier during a sign-in, and a mark that somebody is signed in.
 
-import { ErrorResponse, InMemoryWebStorage, UserManager, WebStorageStateStore, type User } from 'oidc-client-ts';
+import { ErrorResponse, InMemoryWebStorage, type User, UserManager, WebStorageStateStore } from 'oidc-client-ts';
 import { readonly, shallowRef } from 'vue';
 import { mark } from './mark.ts';
 import { settingsFrom } from './settings.ts';
@@ -31,12 +31,20 @@ const manager = new UserManager({
 });
 
 manager.events.addUserLoaded(showUser);
-manager.events.addAccessTokenExpiring(() => void renew().catch(() => { /* shown, or tried again by the next call */ }));
+manager.events.addAccessTokenExpiring(
+  () =>
+    void renew().catch(() => {
+      /* shown, or tried again by the next call */
+    }),
+);
 
-mark.onChange((subject) => void manager.getUser().then((user) => {
-  if (!user || user.profile.sub === subject) return;
-  return forget(subject ? 'Another account signed in, in another tab.' : 'You signed out in another tab.');
-}));
+mark.onChange(
+  (subject) =>
+    void manager.getUser().then((user) => {
+      if (!user || user.profile.sub === subject) return;
+      return forget(subject ? 'Another account signed in, in another tab.' : 'You signed out in another tab.');
+    }),
+);
 
 // The back button may show this page as it was left, with whoever was signed in then.
 addEventListener('pageshow', ({ persisted }) => persisted && location.reload());
@@ -75,7 +83,9 @@ let renewal: Promise<User> | undefined;
 
 /** New tokens for the refresh token. Whoever asks while a renewal is under way waits for that one. */
 export function renew(): Promise<User> {
-  renewal ??= useRefreshToken().finally(() => { renewal = undefined; });
+  renewal ??= useRefreshToken().finally(() => {
+    renewal = undefined;
+  });
   return renewal;
 }
 
@@ -138,7 +148,11 @@ function signedOut(notice?: string): void {
 function showUser({ profile, scopes, expires_at: expiresAt = 0 }: User): void {
   const { name = '', email = '', roles } = profile;
   current.value = {
-    status: 'signed-in', name, email, scopes, expiresAt: new Date(expiresAt * 1000),
+    status: 'signed-in',
+    name,
+    email,
+    scopes,
+    expiresAt: new Date(expiresAt * 1000),
     roles: Array.isArray(roles) ? roles.map(String) : [],
   };
 }

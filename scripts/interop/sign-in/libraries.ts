@@ -38,7 +38,9 @@ const go = (name: string, program: string, modules: string[], traits: Traits): L
   ...traits,
   prepare() {
     run('go', ['build', '-o', `${built}/${program}`, `./${program}`], folder('go'));
-    const versions = run('go', ['list', '-m', ...modules], folder('go')).trim().split('\n');
+    const versions = run('go', ['list', '-m', ...modules], folder('go'))
+      .trim()
+      .split('\n');
     return versions.map((line) => line.replace(/^.*?([^/ ]+(?:\/v\d+)?) v/, '$1 v')).join(', ');
   },
   command: [`${built}/${program}`],
@@ -51,7 +53,11 @@ const python = (name: string, program: string, packages: RegExp, traits: Traits)
     const pip = `${built}/python/bin/pip`;
     if (!existsSync(pip)) run('python3', ['-m', 'venv', `${built}/python`]);
     run(pip, ['install', '--quiet', '-r', `${folder('python')}/requirements.txt`]);
-    return run(pip, ['freeze']).split('\n').filter((line) => packages.test(line)).join(', ').replaceAll('==', ' ');
+    return run(pip, ['freeze'])
+      .split('\n')
+      .filter((line) => packages.test(line))
+      .join(', ')
+      .replaceAll('==', ' ');
   },
   command: [`${built}/python/bin/python`, `${folder('python')}/${program}.py`],
 });
@@ -71,23 +77,38 @@ const askedAtSignIn = 'asked by itself at sign-in';
 const noSignOut = 'no call for it: the application’s own session ends, the one at the issuer does not';
 
 const java: Library = {
-  name: 'Java, kafka-clients', usedBy: 'Kafka, its clients and brokers', service: true, pkce: false, lacks: {},
+  name: 'Java, kafka-clients',
+  usedBy: 'Kafka, its clients and brokers',
+  service: true,
+  pkce: false,
+  lacks: {},
   note: 'OAUTHBEARER without a broker: the token by client credentials, and the broker’s own validator; does not look at `typ`',
   prepare() {
     // Maven builds beside the sources; a copy keeps them as they are.
     cpSync(folder('java'), `${built}/java`, { recursive: true });
     run('mvn', ['--batch-mode', '--quiet', 'package', 'dependency:copy-dependencies'], `${built}/java`);
     const jars = readdirSync(`${built}/java/target/dependency`);
-    const versionOf = (name: string) => jars.map((jar) => new RegExp(`^${name}-([\\d.]+)\\.jar$`).exec(jar)?.[1]).find(Boolean);
+    const versionOf = (name: string) =>
+      jars.map((jar) => new RegExp(`^${name}-([\\d.]+)\\.jar$`).exec(jar)?.[1]).find(Boolean);
     const named = ['kafka-clients', 'jose4j'].map((name) => `${name} ${versionOf(name)}`);
     return [...named, `Java ${run('java', ['--version']).split(' ')[1]}`].join(', ');
   },
-  command: ['java', '-XX:TieredStopAtLevel=1', '-cp', `${built}/java/target/classes:${built}/java/target/dependency/*`, 'Kafka'],
+  command: [
+    'java',
+    '-XX:TieredStopAtLevel=1',
+    '-cp',
+    `${built}/java/target/classes:${built}/java/target/dependency/*`,
+    'Kafka',
+  ],
 };
 
 const rust: Library = {
-  name: 'Rust, openidconnect', usedBy: 'Vaultwarden, Proxmox VE', pkce: true, lacks: {},
-  note: 'keys are fetched with discovery alone: the next one is known for being published ahead, the one after that once ' +
+  name: 'Rust, openidconnect',
+  usedBy: 'Vaultwarden, Proxmox VE',
+  pkce: true,
+  lacks: {},
+  note:
+    'keys are fetched with discovery alone: the next one is known for being published ahead, the one after that once ' +
     'it has discovered anew',
   prepare() {
     run('cargo', ['build', '--quiet', '--locked', '--target-dir', `${built}/rust`], folder('rust'));
@@ -100,36 +121,54 @@ const rust: Library = {
 
 export const libraries: Library[] = [
   go('go-oidc and x/oauth2', 'goidc', ['github.com/coreos/go-oidc/v3', 'golang.org/x/oauth2'], {
-    usedBy: 'Argo CD, Harbor, Vikunja, Headscale, oauth2-proxy, kubelogin; Grafana has x/oauth2', pkce: true, lacks: {},
+    usedBy: 'Argo CD, Harbor, Vikunja, Headscale, oauth2-proxy, kubelogin; Grafana has x/oauth2',
+    pkce: true,
+    lacks: {},
     note: 'sign-out is an address that the application makes',
   }),
   go('goth', 'goth', ['github.com/markbates/goth'], {
-    usedBy: 'Gitea, Forgejo', pkce: false, lacks: {},
+    usedBy: 'Gitea, Forgejo',
+    pkce: false,
+    lacks: {},
     note: 'no PKCE, no nonce; does not look at the ID token’s signature; sign-out is an address that the application makes',
   }),
   go('hashicorp/cap', 'cap', ['github.com/hashicorp/cap'], {
-    usedBy: 'Vault, OpenBao, Nomad, Consul, Boundary', pkce: true, lacks: { refresh: 'no call for it', 'sign-out': noSignOut },
+    usedBy: 'Vault, OpenBao, Nomad, Consul, Boundary',
+    pkce: true,
+    lacks: { refresh: 'no call for it', 'sign-out': noSignOut },
   }),
   go('zitadel/oidc', 'zitadel', ['github.com/zitadel/oidc/v3'], {
-    usedBy: 'Go applications', pkce: true, lacks: {}, note: 'signs out by POST',
+    usedBy: 'Go applications',
+    pkce: true,
+    lacks: {},
+    note: 'signs out by POST',
   }),
   python('Authlib', 'authlib_app', /^(authlib|flask)=/i, {
-    usedBy: 'Open WebUI, Mealie, Synapse', pkce: true, lacks: { 'sign-out': noSignOut }, note: 'PKCE where it is told',
+    usedBy: 'Open WebUI, Mealie, Synapse',
+    pkce: true,
+    lacks: { 'sign-out': noSignOut },
+    note: 'PKCE where it is told',
   }),
   python('social-auth-core', 'social_auth_app', /^social-auth-(core|app-django)=/i, {
-    usedBy: 'NetBox, Zulip', pkce: false, callback: 'complete/oidc/',
+    usedBy: 'NetBox, Zulip',
+    pkce: false,
+    callback: 'complete/oidc/',
     lacks: { userinfo: askedAtSignIn, 'sign-out': noSignOut },
   }),
   python('django-allauth', 'allauth_app', /^django-allauth=/i, {
-    usedBy: 'Paperless-ngx', pkce: true, callback: 'accounts/oidc/signet/login/callback/',
+    usedBy: 'Paperless-ngx',
+    pkce: true,
+    callback: 'accounts/oidc/signet/login/callback/',
     lacks: { userinfo: askedAtSignIn, refresh: 'no call for it', 'sign-out': noSignOut },
     note: 'PKCE where it is told; no nonce; does not look at the ID token’s signature',
   }),
   node('openid-client', 'openid_client', { usedBy: 'Immich, Audiobookshelf', pkce: true, lacks: {} }),
   node('passport-openidconnect', 'passport_app', {
-    usedBy: 'Wiki.js', pkce: false,
+    usedBy: 'Wiki.js',
+    pkce: false,
     lacks: { userinfo: askedAtSignIn, refresh: 'no call for it', 'sign-out': noSignOut },
     note: 'does not look at the ID token’s signature',
   }),
-  java, rust,
+  java,
+  rust,
 ];

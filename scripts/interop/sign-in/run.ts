@@ -27,11 +27,18 @@ export async function signInLibraries(libraries: readonly Library[]): Promise<Co
     keys: { jwksMaxAge: '30s', pollEvery: '1s' },
     apis: [{ audience: 'kafka', name: 'Kafka', scopes: { produce: 'Write' } }],
     applications: libraries.map(({ name, service, pkce, callback = 'callback' }, index) => ({
-      clientId: `library-${index}`, name, secret,
-      ...(service ? { type: 'service', access: { kafka: ['produce'] } } : {
-        type: 'web', firstParty: true, pkce: pkce ? 'required' : 'optional',
-        redirectUris: [homes[index] + callback], postLogoutRedirectUris: [homes[index]],
-      }),
+      clientId: `library-${index}`,
+      name,
+      secret,
+      ...(service
+        ? { type: 'service', access: { kafka: ['produce'] } }
+        : {
+            type: 'web',
+            firstParty: true,
+            pkce: pkce ? 'required' : 'optional',
+            redirectUris: [homes[index] + callback],
+            postLogoutRedirectUris: [homes[index]],
+          }),
     })),
   });
   const columns: Column[] = [];
@@ -53,7 +60,8 @@ async function tryOne(server: LiveServer, library: Library, clientId: string, ho
   } catch (error) {
     const [message = ''] = (error as Error).message.split('\n');
     // A language that is not on this machine is no failure of the library; what cannot be built is.
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') note(column, { check: 'all of it', got: message, ok: false });
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
+      note(column, { check: 'all of it', got: message, ok: false });
     else column.absent = message;
     if (column.absent !== undefined) console.log(`${name}: not here: ${column.absent}`);
     return column;
@@ -62,14 +70,20 @@ async function tryOne(server: LiveServer, library: Library, clientId: string, ho
   const [command = '', ...args] = library.command;
   const directory = mkdtempSync(join(tmpdir(), 'signet-sign-in-'));
   const env = {
-    ...process.env, PORT: new URL(home).port, ISSUER: server.issuer, CLIENT_ID: clientId, CLIENT_SECRET: secret,
+    ...process.env,
+    PORT: new URL(home).port,
+    ISSUER: server.issuer,
+    CLIENT_ID: clientId,
+    CLIENT_SECRET: secret,
     PYTHONDONTWRITEBYTECODE: '1',
   };
   const child = spawn(command, args, { cwd: directory, env, stdio: ['ignore', 'ignore', 'pipe'] });
   try {
     const { stop } = await untilAnswering(child, home);
     try {
-      await (library.service ? serve : walk)(server, library, home, (check, got, ok) => note(column, { check, got, ok }));
+      await (library.service ? serve : walk)(server, library, home, (check, got, ok) =>
+        note(column, { check, got, ok }),
+      );
     } finally {
       await stop();
     }
@@ -119,7 +133,10 @@ async function walk(server: LiveServer, library: Library, home: string, note: No
 
   async function checked(check: keyof typeof lacks | 'sign-out', what: () => Promise<string>): Promise<void> {
     if (lacks[check] !== undefined) return note(check, '–', true);
-    const [got, ok] = await what().then((got) => [got, true] as const, (error: Error) => [error.message, false] as const);
+    const [got, ok] = await what().then(
+      (got) => [got, true] as const,
+      (error: Error) => [error.message, false] as const,
+    );
     note(check, got, ok);
   }
 
@@ -150,7 +167,8 @@ async function walk(server: LiveServer, library: Library, home: string, note: No
     const { header } = decode(token);
     if (token === lastToken) return ['the access token is still the one before', false];
     lastToken = token;
-    if (wantedKid !== undefined && header.kid !== wantedKid) return [`signed by ${header.kid}, not ${wantedKid}`, false];
+    if (wantedKid !== undefined && header.kid !== wantedKid)
+      return [`signed by ${header.kid}, not ${wantedKid}`, false];
     if (claims === undefined || claims === null) return ['yes, no ID token', !needsClaims];
     const isRight = claims.sub === subject && (!needsClaims || claims.email === person.email);
     return [isRight ? 'yes' : `claims are ${JSON.stringify(claims)}`, isRight];

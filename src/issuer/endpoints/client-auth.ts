@@ -3,14 +3,23 @@
 // cannot keep one.
 
 import type { Context } from 'koa';
-import { authenticatedTwice, needsSecret, secretMatches, type Application, type Clients } from '../../clients/clients.ts';
+import {
+  type Application,
+  authenticatedTwice,
+  type Clients,
+  needsSecret,
+  secretMatches,
+} from '../../clients/clients.ts';
 import { AppError } from '../../errors.ts';
-import type { RequestState } from '../provider.ts';
 import type { SecretThrottle } from '../../web/secret-throttle.ts';
+import type { RequestState } from '../provider.ts';
 
 /** @throws {AppError} invalid_request, invalid_client, too_many_wrong_secrets */
 export async function authenticateClient(
-  ctx: Context, form: ReadonlyMap<string, string>, clients: Pick<Clients, 'find'>, throttle: SecretThrottle,
+  ctx: Context,
+  form: ReadonlyMap<string, string>,
+  clients: Pick<Clients, 'find'>,
+  throttle: SecretThrottle,
 ): Promise<Application> {
   const { clientId, secret } = credentialsOf(ctx, form);
   const application = await clients.find(clientId);
@@ -48,8 +57,9 @@ function readBasic(header: string): Credentials | undefined {
   if (!pair || colon < 1) return undefined;
   try {
     // Both halves are form-encoded before they are joined. (RFC 6749 §2.3.1, appendix B)
-    const [clientId, secret] = [pair.slice(0, colon), pair.slice(colon + 1)]
-      .map((half) => decodeURIComponent(half.replaceAll('+', ' ')));
+    const [clientId, secret] = [pair.slice(0, colon), pair.slice(colon + 1)].map((half) =>
+      decodeURIComponent(half.replaceAll('+', ' ')),
+    );
     return { clientId: clientId!, secret };
   } catch {
     return undefined; // "%" and no two digits: it was not encoded, and what it should say is anybody's guess.

@@ -4,21 +4,21 @@
 
 import type { Context, Middleware } from 'koa';
 import type { Audit, AuditEvent } from '../../audit/audit.ts';
-import { needsSecret, type Application, type Clients } from '../../clients/clients.ts';
+import { type Application, type Clients, needsSecret } from '../../clients/clients.ts';
 import { databaseFailureIn } from '../../database/failures.ts';
 import { AppError, isAppError } from '../../errors.ts';
 import type { Grants } from '../../grants/grants.ts';
-import type { RequestState } from '../provider.ts';
-import type { RecognisedToken } from './token-lookup.ts';
 import { issuedAt } from '../../keys/dating.ts';
 import type { Signer } from '../../keys/signer.ts';
 import type { Log } from '../../log.ts';
+import { isRevoked, type RevokedStatuses } from '../../status-list/revoked.ts';
 import { endpoints } from '../../web/endpoints.ts';
 import { comeAgain, isComeAgain, logFailedRequest } from '../../web/failed-request.ts';
 import { readForm } from '../../web/guard.ts';
 import { retryAfterSeconds, type SecretThrottle } from '../../web/secret-throttle.ts';
+import type { RequestState } from '../provider.ts';
 import { authenticateClient } from './client-auth.ts';
-import { isRevoked, type RevokedStatuses } from '../../status-list/revoked.ts';
+import type { RecognisedToken } from './token-lookup.ts';
 
 const introspectionPath = endpoints.introspection.path;
 const revocationPath = endpoints.revocation.path;
@@ -41,7 +41,10 @@ interface TokenEndpointsParts {
 
 export function tokenEndpoints(parts: TokenEndpointsParts): Middleware {
   const { issuer, clients, recognise, revoked, grants, signer, audit, log, now = Date.now } = parts;
-  const answers = new Map([[introspectionPath, introspect], [revocationPath, revoke]]);
+  const answers = new Map([
+    [introspectionPath, introspect],
+    [revocationPath, revoke],
+  ]);
 
   return async (ctx, next) => {
     const answer = answers.get(ctx.path);
@@ -67,7 +70,7 @@ export function tokenEndpoints(parts: TokenEndpointsParts): Middleware {
       // RFC 7662 §2.1: without authentication anybody could try tokens here.
       throw new AppError('invalid_client', 401, 'only an application with a secret may ask about tokens');
     }
-    const active = token !== undefined && mayKnow(application, token) && await isActive(token);
+    const active = token !== undefined && mayKnow(application, token) && (await isActive(token));
     const body = active ? { ...token.claims, active, token_type: tokenTypeOf(token) } : { active: false };
     ctx.vary('Accept');
     if (ctx.accepts('application/json', signedType) !== signedType) {
@@ -101,7 +104,8 @@ export function tokenEndpoints(parts: TokenEndpointsParts): Middleware {
     if (isForItself) await grants.renewClient(clientId);
     else await grants.giveUp(token.grantId);
     note(ctx, 'grant.revoked', {
-      clientId, subject: String(token.claims.sub),
+      clientId,
+      subject: String(token.claims.sub),
       detail: { grantId: token.grantId, cause: 'its application gave it up', tokenType: token.type },
     });
   }
@@ -120,7 +124,11 @@ export function tokenEndpoints(parts: TokenEndpointsParts): Middleware {
     note(ctx, event, { detail: { error: code, description } });
   }
 
-  function note(ctx: Context, event: AuditEvent['event'], facts: Pick<AuditEvent, 'clientId' | 'subject' | 'detail'>): void {
+  function note(
+    ctx: Context,
+    event: AuditEvent['event'],
+    facts: Pick<AuditEvent, 'clientId' | 'subject' | 'detail'>,
+  ): void {
     audit.record({ event, ...facts, ...requestOf(ctx) });
   }
 }

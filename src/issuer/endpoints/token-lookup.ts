@@ -2,9 +2,9 @@
 // place in the status lists is revoked, and who may know, is for issuer/endpoints/introspection.ts to say.
 
 import type { AdapterPayload } from 'oidc-provider';
-import type { StoredRefreshToken } from '../refresh-rows.ts';
 import type { Models } from '../adapter.ts';
 import { grantIdOf } from '../provider.ts';
+import type { StoredRefreshToken } from '../refresh-rows.ts';
 import type { TokenFormats } from '../tokens.ts';
 
 export interface RecognisedToken {
@@ -54,7 +54,7 @@ export async function recognise(token: string, parts: RecognitionParts): Promise
     type: 'refresh_token',
     clientId: clientId!,
     grantId: grantId!,
-    usable: !isSpent(stored, parts, now) && await isBacked(stored, models),
+    usable: !isSpent(stored, parts, now) && (await isBacked(stored, models)),
     audience: [],
     claims: { iss: issuer, sub: accountId, client_id: clientId, scope, iat, exp },
   };
@@ -66,7 +66,11 @@ type SessionBound = AdapterPayload & { expiresWithSession?: boolean };
  * Not before its grace is over, in which it is still answered (refresh.ts). Said earlier, it would tell whoever stole it,
  * and its application's secret, when to repeat the owner's request: asking here costs a token nothing.
  */
-function isSpent({ rotatedAt, answer, successorSpent }: StoredRefreshToken, { graceMs }: RecognitionParts, now: number) {
+function isSpent(
+  { rotatedAt, answer, successorSpent }: StoredRefreshToken,
+  { graceMs }: RecognitionParts,
+  now: number,
+) {
   return rotatedAt !== undefined && (!answer || successorSpent || now - rotatedAt > graceMs);
 }
 
