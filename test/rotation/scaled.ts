@@ -8,8 +8,8 @@
 // numbers. JWTs and the policy count whole seconds, so the allowed skew is one, and verifiers keep their usual
 // tolerance of 5 s, which is more than the wrong clock is off.
 
-import { loadConfig } from '../../src/config/config.ts';
 import type { Config } from '../../src/config/config.ts';
+import { loadConfig } from '../../src/config/config.ts';
 import { declared } from '../support/signet.ts';
 
 /** How much slower than alone this process runs, as a whole number: 1 on a quiet machine. The first process measures. */
@@ -32,12 +32,16 @@ export interface ServerSettings {
 }
 
 export const scaledKeys = {
-  rotateEvery: 8 * pace, publishAhead: 3 * pace, jwksMaxAge: pace, pollEvery: pace, clockSkew: 1,
+  rotateEvery: 8 * pace,
+  publishAhead: 3 * pace,
+  jwksMaxAge: pace,
+  pollEvery: pace,
+  clockSkew: 1,
 };
 
 /** A clock that is as good as wrong, and one that is not quite right. */
 export const wrongClockMs = 3 * scaledKeys.clockSkew * 1000;
-export const tolerableClockMs = scaledKeys.clockSkew * 1000 / 2;
+export const tolerableClockMs = (scaledKeys.clockSkew * 1000) / 2;
 
 /** How long after a hand-over another replica may still sign with the key before: it looks late, by its own clock. */
 export const propagationMs = (scaledKeys.pollEvery + scaledKeys.clockSkew) * 1000;
@@ -46,10 +50,14 @@ const accessTokenLife = 6 * pace;
 
 export function serverConfig({ issuer, port, database, directory, scaled = true }: ServerSettings): Config {
   const config = loadConfig({
-    env: {}, cwd: directory,
+    env: {},
+    cwd: directory,
     values: {
-      ...declared, issuer,
-      listen: { port, host: '127.0.0.1' }, database: { url: database }, passwords: { bcryptCost: 4 },
+      ...declared,
+      issuer,
+      listen: { port, host: '127.0.0.1' },
+      database: { url: database },
+      passwords: { bcryptCost: 4 },
     },
   });
   if (!scaled) return config;
@@ -67,7 +75,11 @@ function measurePace(): number {
   const workMs = 100;
   const began = performance.now();
   const before = process.cpuUsage();
-  while (process.cpuUsage(before).user < workMs * 1000);
+  const workedUs = () => {
+    const { user, system } = process.cpuUsage(before);
+    return user + system;
+  };
+  while (workedUs() < workMs * 1000);
   const slowness = (performance.now() - began) / workMs;
   return Math.min(4, Math.max(1, Math.round(slowness)));
 }
