@@ -28,6 +28,7 @@ import { createKeyRefreshes, type KeyRefreshes } from './entra/key-refreshes.ts'
 import { createEntraSignIn } from './entra/sign-in.ts';
 import { createGrants, type Grants } from './grants/grants.ts';
 import type { GrantStatuses } from './issuer/adapter.ts';
+import { createCompleteSignIn } from './issuer/complete-sign-in.ts';
 import { grantLifeSeconds } from './issuer/configuration.ts';
 import { tokenEndpoints } from './issuer/endpoints/introspection.ts';
 import { createIssuer, type Issuer } from './issuer/issuer.ts';
@@ -45,7 +46,6 @@ import { type Log, silentLog } from './log.ts';
 import { createCounts } from './metrics/counts.ts';
 import { gauges } from './metrics/gauges.ts';
 import { serveMetrics } from './metrics/serve.ts';
-import { createCompleteSignIn } from './signin/complete.ts';
 import { createDevices } from './signin/device.ts';
 import { createFirstAdministrator } from './signin/first-administrator.ts';
 import { createLoginThrottle } from './signin/login-throttle.ts';

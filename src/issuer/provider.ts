@@ -51,7 +51,7 @@ interface ProviderParts {
   now(): number;
 }
 
-/** What of a finished sign-in is ours (signin/complete.ts). */
+/** What of a finished sign-in is ours (issuer/complete-sign-in.ts). */
 export interface ProvedSignIn extends Resting {
   accountId: string;
   /** When the account had last been signed out everywhere as its proof was checked: epoch milliseconds. */

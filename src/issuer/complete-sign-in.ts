@@ -4,8 +4,8 @@ import type { Context } from 'koa';
 import type { Account } from '../accounts/account.ts';
 import type { Accounts } from '../accounts/accounts.ts';
 import type { Audit } from '../audit/audit.ts';
-import type { Issuer, PendingSignIn } from '../issuer/issuer.ts';
-import type { RequestState } from '../issuer/provider.ts';
+import type { Issuer, PendingSignIn } from './issuer.ts';
+import type { RequestState } from './provider.ts';
 
 /** @param account as it was when the proof was checked, or before */
 export type CompleteSignIn = (ctx: Context, pending: PendingSignIn, account: Account, proof: Proof) => Promise<void>;
