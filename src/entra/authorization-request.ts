@@ -1,5 +1,7 @@
-// What is asked of Entra, as a pure function of what was asked of us.
+// The authorization request to Entra (OIDC Core §3.1.2.1), as a pure function of what was asked of us: hints of who is
+// meant, prompt, max_age, acr_values. Nothing here sends it; that is connector.ts.
 
+import { domainToASCII } from 'node:url';
 import type { EntraConfig } from '../config/config.ts';
 import type { BeginOptions } from './identity.ts';
 
@@ -76,4 +78,22 @@ function claimsFor({
   };
   const all = { ...asked, ...(Object.keys(idToken).length > 0 && { id_token: idToken }) };
   return Object.keys(all).length > 0 ? JSON.stringify(all) : undefined;
+}
+
+/** Whether people with this address sign in at Microsoft. */
+export function belongsToMicrosoft({ domains }: EntraConfig, email: string): boolean {
+  const domain = domainOf(email);
+  return domain !== undefined && domains.includes(domain);
+}
+
+/** In the form that the configuration has it in: lower case, IDNA. Undefined: that is no address. */
+function domainOf(email: string): string | undefined {
+  const domain = /^.+@([^\s@/:?#\\]+)$/.exec(email.trim())?.[1];
+  return domain === undefined ? undefined : domainToASCII(domain);
+}
+
+/** What to tell Microsoft of an address or a hint from the application: whose page to show, and for whom. */
+export function hintsFor(config: EntraConfig, { email, domainHint }: { email?: string; domainHint?: string }) {
+  const domain = email !== undefined && belongsToMicrosoft(config, email) ? domainOf(email) : domainHint;
+  return { loginHint: email, domainHint: domain };
 }

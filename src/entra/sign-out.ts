@@ -7,7 +7,6 @@ import type { Context } from 'koa';
 import type { KoaContextWithOIDC } from 'oidc-provider';
 import type { Audit } from '../audit/audit.ts';
 import type { EntraConfig } from '../config/config.ts';
-import { redirect } from '../issuer/complete-sign-in.ts';
 import type { RequestState } from '../issuer/provider.ts';
 import type { SignedOut } from '../issuer/upstream.ts';
 import type { Seal } from '../keys/seal.ts';
@@ -15,6 +14,7 @@ import type { Log } from '../log.ts';
 import { cookiePrefix } from '../web/cookies.ts';
 import { endpoints } from '../web/endpoints.ts';
 import { addressPrefix, readCookies } from '../web/guard.ts';
+import { redirect } from '../web/redirect.ts';
 import type { EntraConnector } from './identity.ts';
 import type { UpstreamSessions } from './upstream-sessions.ts';
 

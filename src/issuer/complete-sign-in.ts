@@ -1,9 +1,11 @@
-// The end of every way to sign in: from proof of who somebody is to the browser's way back, with the audit event.
+// Completes a sign-in, whichever way it came: from proof of who somebody is to the browser's way back, with the audit
+// event. How the proof was given is signin/ (a password) or entra/ (an ID token of Microsoft's).
 
 import type { Context } from 'koa';
 import type { Account } from '../accounts/account.ts';
 import type { Accounts } from '../accounts/accounts.ts';
 import type { Audit } from '../audit/audit.ts';
+import { redirect } from '../web/redirect.ts';
 import type { Issuer, PendingSignIn } from './issuer.ts';
 import type { RequestState } from './provider.ts';
 
@@ -38,11 +40,4 @@ export function createCompleteSignIn(issuer: Issuer, accounts: Accounts, audit: 
     });
     redirect(ctx, returnTo);
   };
-}
-
-/** After a form: the next request is a GET, whatever this one was (RFC 9110 §15.4.4). */
-export function redirect(ctx: Context, location: string): void {
-  ctx.body = null;
-  ctx.status = 303;
-  ctx.set({ Location: location, 'Cache-Control': 'no-store' });
 }

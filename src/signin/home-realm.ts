@@ -1,7 +1,6 @@
 // Which way of signing in a person is offered, as a pure function of the configuration, the request and the address
 // that was typed. Never of whether somebody exists: the page says the same to everybody.
 
-import { domainToASCII } from 'node:url';
 import type { EntraConfig } from '../config/config.ts';
 
 /**
@@ -32,22 +31,4 @@ export function realmFor(config: EntraConfig | undefined, { local }: { local: bo
   // With no domain to tell people apart by, a page that asks for the address alone would be a detour.
   if (config.domains.length === 0) return { ...plain, microsoft: true };
   return { step: 'identifier', microsoft: true, local: true, administratorsOnly };
-}
-
-/** Whether people with this address sign in at Microsoft. */
-export function belongsToMicrosoft({ domains }: EntraConfig, email: string): boolean {
-  const domain = domainOf(email);
-  return domain !== undefined && domains.includes(domain);
-}
-
-/** In the form that the configuration has it in: lower case, IDNA. Undefined: that is no address. */
-function domainOf(email: string): string | undefined {
-  const domain = /^.+@([^\s@/:?#\\]+)$/.exec(email.trim())?.[1];
-  return domain === undefined ? undefined : domainToASCII(domain);
-}
-
-/** What to tell Microsoft of an address or a hint from the application: whose page to show, and for whom. */
-export function hintsFor(config: EntraConfig, { email, domainHint }: { email?: string; domainHint?: string }) {
-  const domain = email !== undefined && belongsToMicrosoft(config, email) ? domainOf(email) : domainHint;
-  return { loginHint: email, domainHint: domain };
 }

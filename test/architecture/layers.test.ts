@@ -44,10 +44,6 @@ const keepers: Record<string, string> = {
 /** Arrows that the move of the folders has left, to be taken away. */
 const leftover = new Set([
   'audit/actor.ts → keys/lifecycle.ts',
-  'entra/routes.ts → issuer/complete-sign-in.ts',
-  'entra/sign-in.ts → issuer/complete-sign-in.ts',
-  'entra/sign-in.ts → signin/home-realm.ts',
-  'entra/sign-out.ts → issuer/complete-sign-in.ts',
   'grants/grants.ts → issuer/adapter.ts',
   'web/refusals.ts → accounts/account.ts',
   'web/refusals.ts → accounts/accounts.ts',
