@@ -32,7 +32,6 @@ import { createCompleteSignIn } from './issuer/complete-sign-in.ts';
 import { grantLifeSeconds } from './issuer/configuration.ts';
 import { tokenEndpoints } from './issuer/endpoints/introspection.ts';
 import { createIssuer, type Issuer } from './issuer/issuer.ts';
-import type { RequestState } from './issuer/provider.ts';
 import { createWaysHome } from './issuer/ways-home.ts';
 import { type Consumers, createConsumers, describeConsumer } from './keys/jwks-clients.ts';
 import { createKeyring, hasSigningKeys, type Keyring } from './keys/keyring.ts';
@@ -58,6 +57,7 @@ import { createStatusLists, followRevocations, type StatusLists } from './status
 import { createRevokedStatuses, isRevoked, type RevokedStatuses } from './status-list/revoked.ts';
 import { statusListRoutes } from './status-list/routes.ts';
 import { version } from './verifier/version.ts';
+import { addressPrefix, clientAddress, networkOf, withinNetworks } from './web/address.ts';
 import { watchArrivals } from './web/arrivals.ts';
 import { createAssets } from './web/assets.ts';
 import { createLimitedServer } from './web/connections.ts';
@@ -65,19 +65,12 @@ import { createDrain } from './web/drain.ts';
 import { answerMethods, endpoints, homeOf, metadataOf, plainTarget } from './web/endpoints.ts';
 import { formAsGet } from './web/form-as-get.ts';
 import { createFront } from './web/front.ts';
-import {
-  addressPrefix,
-  clientAddress,
-  networkOf,
-  requestId,
-  securityHeaders,
-  sendPage,
-  withinNetworks,
-} from './web/guard.ts';
+import { securityHeaders, sendPage } from './web/headers.ts';
 import { healthRoutes } from './web/health.ts';
 import { listen, stopListening, urlOf } from './web/listen.ts';
 import { createPages } from './web/pages.ts';
 import { answerErrors, createProviderPages } from './web/refusals.ts';
+import { requestId, requestOf } from './web/request.ts';
 import { createSecretThrottle } from './web/secret-throttle.ts';
 
 const oneMinuteMs = 60_000;
@@ -467,7 +460,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     app.use(formAsGet({ issuer: config.issuer, pages }));
     app.use((ctx) => {
       ctx.respond = false;
-      return issuer!.handle(ctx.req, ctx.res, ctx.state as RequestState);
+      return issuer!.handle(ctx.req, ctx.res, requestOf(ctx));
     });
 
     const { trusted } = config.proxy;

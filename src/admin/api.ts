@@ -10,13 +10,13 @@ import type { Audit } from '../audit/audit.ts';
 import { databaseFailureIn } from '../database/failures.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { Grants } from '../grants/grants.ts';
-import type { RequestState } from '../issuer/provider.ts';
 import type { Act } from '../keys/keyring.ts';
 import { type Forced, forceOf, type KeyOperations, UnsafeStep } from '../keys/operations.ts';
 import type { Log } from '../log.ts';
-import { VerificationError } from '../verifier/index.ts';
+import { type AccessToken, VerificationError } from '../verifier/index.ts';
+import { readJson } from '../web/body.ts';
 import { comeAgain, logFailedRequest, retryAfter } from '../web/failed-request.ts';
-import { readJson } from '../web/guard.ts';
+import { requestOf } from '../web/request.ts';
 import { type AdminScope, type Authorizer, type Caller, requireScope } from './authorize.ts';
 
 interface AdminApiParts {
@@ -165,10 +165,10 @@ export function adminApi(parts: AdminApiParts): Middleware {
   };
 
   function refuse(ctx: Context, error: unknown): void {
-    const { requestId, address } = ctx.state as RequestState;
+    const { requestId, address } = requestOf(ctx);
     const { status, headers, body } = refusalOf(error);
     if (status >= 500) logFailedRequest(log, ctx, error);
-    const { token } = ctx.state;
+    const { token } = ctx.state as { token?: AccessToken };
     if (token && (status === 401 || status === 403)) {
       audit.record({
         event: 'admin.refused',
@@ -186,7 +186,7 @@ export function adminApi(parts: AdminApiParts): Middleware {
 }
 
 function actOf(ctx: Context, { actor, clientId }: Caller, body: Forced = {}): Act {
-  const { requestId, address } = ctx.state as RequestState;
+  const { requestId, address } = requestOf(ctx);
   return { actor, clientId, requestId, address, force: forceOf(body) };
 }
 

@@ -13,7 +13,7 @@ interface Refusals {
 }
 
 export interface RefusalsOptions {
-  /** As much of an address as one sender may hold all of: see addressPrefixes (web/guard.ts). Default: the address. */
+  /** As much of an address as one sender may hold all of: see addressPrefixes (web/address.ts). Default: the address. */
   networkOf?: (address: string) => string;
   /** Epoch milliseconds. */
   now?: () => number;

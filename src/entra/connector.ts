@@ -7,10 +7,10 @@ import type { Dispatcher } from 'undici';
 import type { EntraConfig } from '../config/config.ts';
 import type { Database } from '../database/database.ts';
 import type { RoomLimits } from '../database/row-limits.ts';
-import type { RequestState } from '../issuer/provider.ts';
 import type { Seal } from '../keys/seal.ts';
 import type { Log } from '../log.ts';
-import { networkOf } from '../web/guard.ts';
+import { networkOf } from '../web/address.ts';
+import { requestOf } from '../web/request.ts';
 import { questionFor } from './authorization-request.ts';
 import { createBreaker } from './breaker.ts';
 import { callbackPath, readCallback, resumePath, type SignInReply } from './callback.ts';
@@ -119,7 +119,7 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
         options,
         isSecondTry: challenge !== undefined,
       },
-      networkOf((ctx.state as RequestState).address),
+      networkOf(requestOf(ctx).address),
     );
     cookie.set(ctx, state, browser);
     const codeChallenge = createHash('sha256').update(codeVerifier).digest('base64url');
@@ -163,7 +163,7 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
   async function identify(ctx: Context, code: string, begun: BegunSignIn): Promise<EntraIdentity> {
     const { nonce, codeVerifier, correlationId } = begun;
     const post = tokenPoster(network, correlationId);
-    const tokens = await withCredential((ctx.state as RequestState).address, (credential) =>
+    const tokens = await withCredential(requestOf(ctx).address, (credential) =>
       msal.redeem(app, credential, post, { code, codeVerifier, nonce, redirectUri, correlationId }),
     );
     if (asksAgain && tokens.refreshToken === undefined) {

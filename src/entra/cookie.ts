@@ -4,8 +4,7 @@
 
 import { hash } from 'node:crypto';
 import type { Context } from 'koa';
-import { cookiePrefix } from '../web/cookies.ts';
-import { readCookies } from '../web/guard.ts';
+import { cookiePrefix, readCookies } from '../web/cookies.ts';
 import { stateLifeSeconds } from './state.ts';
 
 export interface BrowserCookie {

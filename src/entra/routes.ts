@@ -5,12 +5,13 @@ import Router from '@koa/router';
 import type { Context } from 'koa';
 import type { Audit } from '../audit/audit.ts';
 import { AppError } from '../errors.ts';
-import type { RequestState } from '../issuer/provider.ts';
 import type { WaysHome } from '../issuer/ways-home.ts';
 import type { Log } from '../log.ts';
-import { readForm, sendPage } from '../web/guard.ts';
+import { readForm } from '../web/body.ts';
+import { sendPage } from '../web/headers.ts';
 import type { Pages } from '../web/pages.ts';
 import { redirect } from '../web/redirect.ts';
+import { requestOf } from '../web/request.ts';
 import { callbackPath, resumePath } from './callback.ts';
 import type { MountedEntraConnector } from './connector.ts';
 import { EntraError } from './errors.ts';
@@ -57,9 +58,9 @@ export function entraRoutes(parts: EntraRoutesParts): Router {
 
   function writeDown(ctx: Context, { failure, alert, facts, hint, cause }: EntraError): void {
     if (failure === 'consent_given' || failure === 'consent_declined') {
-      return log.info(`entra.${failure}`, { requestId: ctx.state.requestId });
+      return log.info(`entra.${failure}`, { requestId: requestOf(ctx).requestId });
     }
-    const { requestId, address } = ctx.state as RequestState;
+    const { requestId, address } = requestOf(ctx);
     const { reason, numbers, correlationId } = facts;
     audit.record({
       event: alert === 'security' ? 'signin.forged' : 'signin.refused',
@@ -81,7 +82,7 @@ export function failurePage(pages: Pages, waysHome: Pick<WaysHome, 'from'>) {
     if (isChoice) return sendPage(ctx, pages.message({ title, message, home }), { status });
     if (facts.retryAfterSeconds !== undefined) ctx.set('Retry-After', String(facts.retryAfterSeconds));
     const reference = facts.correlationId === undefined ? '' : ` (${facts.correlationId}, ${new Date().toISOString()})`;
-    const { requestId } = ctx.state as RequestState;
+    const { requestId } = requestOf(ctx);
     sendPage(ctx, pages.error({ title, message: `${message}${reference}`, requestId, code, home }), { status });
   };
 }

@@ -9,8 +9,8 @@ import type { EntraConfig } from '../config/config.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { CompleteSignIn } from '../issuer/complete-sign-in.ts';
 import type { Issuer, PendingSignIn } from '../issuer/issuer.ts';
-import type { RequestState } from '../issuer/provider.ts';
 import { redirect } from '../web/redirect.ts';
+import { requestOf } from '../web/request.ts';
 import { externalIdOf, type People } from './account-linking.ts';
 import { hintsFor } from './authorization-request.ts';
 import type { MountedEntraConnector } from './connector.ts';
@@ -100,7 +100,7 @@ export function createEntraSignIn(parts: EntraSignInParts): EntraSignIn {
     async complete(ctx, { identity, uid, connectTo }) {
       const pending = await issuer.pendingSignIn(ctx, uid);
       if (pending.step !== 'login') throw new AppError('sign_in_lost', 400, 'this sign-in is past its first step');
-      const { requestId, address } = ctx.state as RequestState;
+      const { requestId, address } = requestOf(ctx);
       try {
         const proved = connectTo && (await stillProved(connectTo));
         const account = await people.signIn(identity, { requestId, address }, proved);

@@ -7,14 +7,14 @@ import type { Context } from 'koa';
 import type { KoaContextWithOIDC } from 'oidc-provider';
 import type { Audit } from '../audit/audit.ts';
 import type { EntraConfig } from '../config/config.ts';
-import type { RequestState } from '../issuer/provider.ts';
 import type { SignedOut } from '../issuer/upstream.ts';
 import type { Seal } from '../keys/seal.ts';
 import type { Log } from '../log.ts';
-import { cookiePrefix } from '../web/cookies.ts';
+import { addressPrefix } from '../web/address.ts';
+import { cookiePrefix, readCookies } from '../web/cookies.ts';
 import { endpoints } from '../web/endpoints.ts';
-import { addressPrefix, readCookies } from '../web/guard.ts';
 import { redirect } from '../web/redirect.ts';
+import { requestOf } from '../web/request.ts';
 import type { EntraConnector } from './identity.ts';
 import type { UpstreamSessions } from './upstream-sessions.ts';
 
@@ -74,7 +74,7 @@ export function createEntraSignOut(parts: EntraSignOutParts): EntraSignOut {
   async function endFromThere(ctx: Context): Promise<void> {
     const { sid } = ctx.query;
     if (typeof sid !== 'string' || !/^[\w.-]{1,128}$/.test(sid)) return;
-    const { requestId, address } = ctx.state as RequestState;
+    const { requestId, address } = requestOf(ctx);
     for (const { id, accountId } of await sessions.signedOut('entra', sid)) {
       await forget(id, accountId);
       audit.record({ event: 'session.ended', actor: 'entra', subject: accountId, requestId, address });
@@ -86,7 +86,7 @@ export function createEntraSignOut(parts: EntraSignOutParts): EntraSignOut {
       const router = new Router();
 
       router.get(frontChannelPath, async (ctx) => {
-        if (isTooMuch(addressPrefix((ctx.state as RequestState).address))) {
+        if (isTooMuch(addressPrefix(requestOf(ctx).address))) {
           ctx.status = 429;
           ctx.set('Retry-After', '60');
           return;
@@ -100,7 +100,7 @@ export function createEntraSignOut(parts: EntraSignOutParts): EntraSignOut {
         try {
           await endFromThere(ctx);
         } catch (error) {
-          log.error('entra.front_channel_failed', { requestId: ctx.state.requestId, error });
+          log.error('entra.front_channel_failed', { requestId: requestOf(ctx).requestId, error });
         }
         ctx.type = 'text/html; charset=utf-8';
         ctx.body = '';

@@ -26,7 +26,7 @@ export interface BegunSignIn {
 }
 
 export interface States {
-  /** @param network whose it is: see networkOf (web/guard.ts) */
+  /** @param network whose it is: see networkOf (web/address.ts) */
   begin(signIn: BegunSignIn, network: string): Promise<{ state: string; browser: string }>;
   /**
    * Keeps what a form_post brought, until the GET that can be asked for its cookie. False: there is no such sign-in, or

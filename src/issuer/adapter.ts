@@ -62,7 +62,7 @@ const idOf = (model: string, id: string) => (model === 'Grant' ? id : hash('sha2
 /** What strangers may add, and who asks at the moment. */
 export interface Strangers {
   limits?: Partial<RoomLimits> | undefined;
-  /** See networkOf (web/guard.ts); undefined outside of a request. */
+  /** See networkOf (web/address.ts); undefined outside of a request. */
   network(): string | undefined;
 }
 

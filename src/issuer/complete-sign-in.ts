@@ -6,8 +6,8 @@ import type { Account } from '../accounts/account.ts';
 import type { Accounts } from '../accounts/accounts.ts';
 import type { Audit } from '../audit/audit.ts';
 import { redirect } from '../web/redirect.ts';
+import { requestOf } from '../web/request.ts';
 import type { Issuer, PendingSignIn } from './issuer.ts';
-import type { RequestState } from './provider.ts';
 
 /** @param account as it was when the proof was checked, or before */
 export type CompleteSignIn = (ctx: Context, pending: PendingSignIn, account: Account, proof: Proof) => Promise<void>;
@@ -28,7 +28,7 @@ export function createCompleteSignIn(issuer: Issuer, accounts: Accounts, audit: 
     const signedOutAt = account.signedOutAt?.getTime();
     const returnTo = await issuer.finishSignIn(ctx, { accountId: account.id, signedOutAt, ...proof });
     await accounts.signedIn(account.id);
-    const { requestId, address } = ctx.state as RequestState;
+    const { requestId, address } = requestOf(ctx);
     const { amr, acr } = proof;
     audit.record({
       event: 'signin.succeeded',

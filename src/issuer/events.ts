@@ -7,7 +7,7 @@ import type { AuditEventName } from '../audit/events.ts';
 import { audienceOf } from '../clients/apis.ts';
 import type { Log } from '../log.ts';
 import { comeAgain, isComeAgain, logFailedRequest } from '../web/failed-request.ts';
-import type { RequestState } from './provider.ts';
+import { requestOf } from '../web/request.ts';
 import type { AnsweredAgain } from './refresh.ts';
 import { refusedValue } from './refused-value.ts';
 
@@ -15,7 +15,7 @@ type ProtocolError = Error & { error_description?: string; error_detail?: string
 
 export function auditProvider(provider: Provider, audit: Audit, log: Log): void {
   const record = (event: AuditEventName, ctx: KoaContextWithOIDC, detail: Record<string, unknown> = {}) => {
-    const { requestId, address } = ctx.state as Partial<RequestState>;
+    const { requestId, address } = requestOf(ctx);
     audit.record({
       event,
       requestId,

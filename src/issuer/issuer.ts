@@ -20,8 +20,9 @@ import { createSeal, type MasterKeys, type Seal } from '../keys/seal.ts';
 import type { Log } from '../log.ts';
 import type { Places } from '../status-list/indexes.ts';
 import type { StatusLists } from '../status-list/lists.ts';
+import { networkOf } from '../web/address.ts';
 import { endpoints } from '../web/endpoints.ts';
-import { networkOf } from '../web/guard.ts';
+import { type RequestState, requestOf } from '../web/request.ts';
 import type { SecretThrottle } from '../web/secret-throttle.ts';
 import { createModels, type GrantStatuses } from './adapter.ts';
 import { knownScopes } from './asked-scope.ts';
@@ -34,7 +35,7 @@ import { auditProvider } from './events.ts';
 import { showFormPost } from './form-post.ts';
 import { ignoreUnverifiedHint } from './id-token-hint.ts';
 import { jwksOrNothing } from './jwks-or-nothing.ts';
-import { createProvider, type ProvedSignIn, type RequestState } from './provider.ts';
+import { createProvider, type ProvedSignIn } from './provider.ts';
 import { createRefreshRotation } from './refresh.ts';
 import { leadOn } from './sign-out.ts';
 import { createTokenFormats, type TokenFormats } from './tokens.ts';
@@ -141,7 +142,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
   const models = createModels(db, findClientMetadata, statuses, now, {
     limits: room,
     network: () => {
-      const { address } = (Provider.ctx?.state ?? {}) as Partial<RequestState>;
+      const address = Provider.ctx && requestOf(Provider.ctx).address;
       return address === undefined ? undefined : networkOf(address);
     },
   });
@@ -225,7 +226,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
   async function countFetches(ctx: Context, next: () => Promise<void>, keys: SigningKeys): Promise<void> {
     await next();
     if (ctx.path !== endpoints.jwks.path || ctx.method !== 'GET' || (ctx.status !== 200 && ctx.status !== 304)) return;
-    const { address } = ctx.state as RequestState;
+    const { address } = requestOf(ctx);
     jwksServed?.({ userAgent: ctx.get('User-Agent'), address, newestPreparedAt: keys.newestPreparedAt });
   }
 
@@ -235,7 +236,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
   }
 
   async function interactionOf(ctx: Context): Promise<Interaction> {
-    states.set(ctx.req, ctx.state as RequestState);
+    states.set(ctx.req, requestOf(ctx));
     return orLost(() => current.provider.interactionDetails(ctx.req, ctx.res));
   }
 
@@ -265,7 +266,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
     },
 
     async pendingSignIn(ctx, named) {
-      if (named !== undefined) (ctx.state as RequestState).signIn = named;
+      if (named !== undefined) requestOf(ctx).signIn = named;
       const interaction = await interactionOf(ctx);
       const application = await applicationBehind(interaction);
       const { uid, prompt, params, session, result } = interaction;

@@ -9,7 +9,7 @@ import { secretMatches } from '../clients/clients.ts';
 import { issuedAt } from '../keys/dating.ts';
 import type { PublicJwk, Signer } from '../keys/signer.ts';
 import type { Place, Places } from '../status-list/indexes.ts';
-import type { AccessToken } from '../verifier/index.ts';
+import type { RequestState } from '../web/request.ts';
 import type { SecretThrottle } from '../web/secret-throttle.ts';
 import type { SessionAdapter } from './adapter.ts';
 import { type AskedScope, forgetUngranted, ungrantableScope } from './asked-scope.ts';
@@ -20,20 +20,6 @@ import type { RefreshRotation } from './refresh.ts';
 import { readableContext } from './request-parameters.ts';
 import type { TokenFormats } from './tokens.ts';
 import type { Resting } from './upstream.ts';
-
-/** What a request carries from the outer application into oidc-provider's own context. */
-export interface RequestState {
-  requestId: string;
-  address: string;
-  /** The sign-in that is meant, where the path does not name it. */
-  signIn?: string;
-  /** Of a request to the admin API, once it is verified. */
-  token?: AccessToken;
-  /** Whether the person chose a password in this request. */
-  passwordSaved?: boolean;
-  /** Milliseconds since its connection was opened, where this is the first request on it. */
-  waited?: number;
-}
 
 interface ProviderParts {
   /** The application behind a client id: the same object for as long as nothing about it changed. */

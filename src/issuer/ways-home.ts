@@ -4,8 +4,8 @@
 import type { Context } from 'koa';
 import type { Application, Clients } from '../clients/clients.ts';
 import type { Seal } from '../keys/seal.ts';
+import { requestOf } from '../web/request.ts';
 import { cookieKeysOf, type LostSignIn, lastApplication, uidOf, whyLost } from './cookies.ts';
-import type { RequestState } from './provider.ts';
 
 export interface WayHome {
   href: string;
@@ -41,7 +41,7 @@ export function createWaysHome({ issuer, seal, clients }: WaysHomeParts): WaysHo
 
   return {
     async whyLost(ctx) {
-      const uid = (ctx.state as Partial<RequestState>).signIn ?? uidOf(ctx.path);
+      const uid = requestOf(ctx).signIn ?? uidOf(ctx.path);
       const { reason, clientId } = whyLost(ctx.get('Cookie'), issuer, uid, keys);
       return { reason, home: await from(ctx, clientId) };
     },

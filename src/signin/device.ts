@@ -5,8 +5,7 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Context } from 'koa';
 import type { Seal } from '../keys/seal.ts';
-import { cookiePrefix } from '../web/cookies.ts';
-import { readCookies } from '../web/guard.ts';
+import { cookiePrefix, readCookies } from '../web/cookies.ts';
 
 export interface Devices {
   /** The name of this browser, where the last who signed in in it was `accountId`. */

@@ -33,7 +33,7 @@ export interface LoginThrottle {
 
 export interface Sender {
   emailKey: string;
-  /** See addressPrefixes (web/guard.ts). */
+  /** See addressPrefixes (web/address.ts). */
   address: string;
   network?: string | undefined;
   block: string;

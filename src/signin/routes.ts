@@ -15,13 +15,15 @@ import type { EntraSignIn, Leaving } from '../entra/sign-in.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { CompleteSignIn } from '../issuer/complete-sign-in.ts';
 import type { Issuer, PendingSignIn } from '../issuer/issuer.ts';
-import type { RequestState } from '../issuer/provider.ts';
 import type { WaysHome } from '../issuer/ways-home.ts';
 import type { Seal } from '../keys/seal.ts';
 import type { Log } from '../log.ts';
-import { addressPrefixes, readForm, requireSameOrigin, sendPage } from '../web/guard.ts';
+import { addressPrefixes } from '../web/address.ts';
+import { readForm, requireSameOrigin } from '../web/body.ts';
+import { sendPage } from '../web/headers.ts';
 import type { Pages } from '../web/pages.ts';
 import { redirect } from '../web/redirect.ts';
+import { requestOf } from '../web/request.ts';
 import type { Devices } from './device.ts';
 import { type Realm, realmFor } from './home-realm.ts';
 import type { LoginThrottle } from './login-throttle.ts';
@@ -264,7 +266,7 @@ export function signInRoutes(parts: SignInParts): Router {
     }
 
     const account = await accounts.findByEmail(email);
-    const from = addressPrefixes((ctx.state as RequestState).address);
+    const from = addressPrefixes(requestOf(ctx).address);
     const device = devices.of(ctx, account?.id);
     const asker =
       device === undefined
@@ -322,7 +324,7 @@ export function signInRoutes(parts: SignInParts): Router {
 
     const chosen = form.get('new_password') ?? '';
     if (chosen !== form.get('new_password_again')) return goBack(ctx, pending, { problem: notTheSame, status: 400 });
-    const { requestId, address } = ctx.state as RequestState;
+    const { requestId, address } = requestOf(ctx);
     const replacement = await newPasswords
       .choose(chosen, account, { isProved: true, from: [accountId] })
       .catch((error: unknown) => {
@@ -332,7 +334,7 @@ export function signInRoutes(parts: SignInParts): Router {
     if (isAppError(replacement)) return goBack(ctx, pending, { problem: replacement.message, status: 400 });
     const renewed = await accounts.choosePassword(accountId, current, replacement, { requestId, address });
     if (!renewed) throw passwordGone();
-    (ctx.state as RequestState).passwordSaved = true; // which the person is told, should the sign-in end here
+    requestOf(ctx).passwordSaved = true; // which the person is told, should the sign-in end here
     return complete(ctx, pending, renewed, { method: 'password', amr: ['pwd'] });
   }
 
@@ -340,7 +342,7 @@ export function signInRoutes(parts: SignInParts): Router {
     const decision = form.get('decision');
     if (decision !== 'allow' && decision !== 'deny') return goBack(ctx, pending, { status: 400 });
     const returnTo = await issuer.finishSignIn(ctx, { consent: decision });
-    const { requestId, address } = ctx.state as RequestState;
+    const { requestId, address } = requestOf(ctx);
     audit.record({
       event: decision === 'allow' ? 'consent.given' : 'consent.declined',
       subject: pending.accountId,
@@ -352,7 +354,7 @@ export function signInRoutes(parts: SignInParts): Router {
   }
 
   function refuse(ctx: Context, pending: PendingSignIn, subject: string | undefined, reason: string): void {
-    const { requestId, address } = ctx.state as RequestState;
+    const { requestId, address } = requestOf(ctx);
     audit.record({
       event: 'signin.refused',
       subject,

@@ -4,7 +4,7 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Log } from '../log.ts';
-import { networkOf, parseAddress } from './guard.ts';
+import { networkOf, parseAddress } from './address.ts';
 
 export interface ConnectionLimits {
   /** Seconds from the first byte of a request, or from its connection, to its last. */

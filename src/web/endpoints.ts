@@ -3,6 +3,7 @@
 
 import type { Context, Middleware } from 'koa';
 import { AppError } from '../errors.ts';
+import { requestOf } from './request.ts';
 
 type Method = 'GET' | 'HEAD' | 'POST' | 'OPTIONS';
 
@@ -129,7 +130,7 @@ function refuse(ctx: Context, allowed: string): void {
     throw new AppError('method_not_allowed', 405, message);
   ctx.status = 405;
   // The code that RFC 6749 §5.2 has for a request that cannot be one; the status says the rest.
-  ctx.body = { error: 'invalid_request', error_description: message, request_id: ctx.state.requestId };
+  ctx.body = { error: 'invalid_request', error_description: message, request_id: requestOf(ctx).requestId };
 }
 
 /**

@@ -4,6 +4,7 @@
 
 import { databaseFailureIn } from '../database/failures.ts';
 import type { Log } from '../log.ts';
+import { requestOf } from './request.ts';
 
 interface FailedRequest {
   path: string;
@@ -16,7 +17,7 @@ export const retryAfter = '5';
 
 export function logFailedRequest(log: Log, { path, method, state }: FailedRequest, error: unknown): void {
   const away = databaseFailureIn(error);
-  const request = { path, method, requestId: (state as { requestId?: unknown }).requestId };
+  const request = { path, method, requestId: requestOf({ state }).requestId };
   if (away) log.debug('request.failed', { ...request, code: away.code });
   else log.error('request.failed', { ...request, error });
 }

@@ -3,8 +3,9 @@
 // not come along with a POST from another site. The same request as a GET has them, and is what is answered.
 
 import type { Context, Middleware } from 'koa';
+import { readFields } from './body.ts';
 import { endpoints } from './endpoints.ts';
-import { readFields, sendPage } from './guard.ts';
+import { sendPage } from './headers.ts';
 import type { Pages } from './pages.ts';
 
 interface FormAsGetParts {

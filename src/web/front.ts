@@ -2,21 +2,16 @@
 // name, an address and the headers, and is answered without a detour; everything else goes through Koa.
 
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { clientAddress } from './address.ts';
 import { waitedSinceOpening } from './arrivals.ts';
 import { endpoints } from './endpoints.ts';
-import { clientAddress, nameRequest, protection } from './guard.ts';
-
-interface TokenRequestState {
-  requestId: string;
-  address: string;
-  /** Milliseconds since its connection was opened, where this is the first request on it. */
-  waited: number;
-}
+import { protection } from './headers.ts';
+import { nameRequest, type RequestState } from './request.ts';
 
 interface FrontParts {
   issuer: string;
   trustedProxies: readonly string[];
-  token(req: IncomingMessage, res: ServerResponse, state: TokenRequestState): Promise<void>;
+  token(req: IncomingMessage, res: ServerResponse, state: RequestState): Promise<void>;
   everythingElse: RequestListener;
 }
 

@@ -1,7 +1,7 @@
 // Every page a person sees while signing in, as a typed function from a model to HTML. The templates (views/*.eta) are
 // compiled once, escape what they print, and hold no inline script or style, so that the strictest CSP fits them.
 // One loads a script, which presses its button for whoever has JavaScript: go-on.
-// Which headers go with a page is guard.ts; what is in the style sheet and the logo is assets.ts.
+// Which headers go with a page is headers.ts; what is in the style sheet and the logo is assets.ts.
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -8,14 +8,14 @@ import type { Accounts } from '../accounts/accounts.ts';
 import type { Audit } from '../audit/audit.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { ProviderPages } from '../issuer/configuration.ts';
-import type { RequestState } from '../issuer/provider.ts';
 import type { Resting } from '../issuer/upstream.ts';
 import type { WayHome, WaysHome } from '../issuer/ways-home.ts';
 import type { Log } from '../log.ts';
 import { endpoints, isForPrograms } from './endpoints.ts';
 import { comeAgain, isComeAgain, logFailedRequest } from './failed-request.ts';
-import { sendPage } from './guard.ts';
+import { sendPage } from './headers.ts';
 import type { Pages } from './pages.ts';
+import { requestOf } from './request.ts';
 
 interface Wording {
   title: string;
@@ -172,7 +172,7 @@ export function answerErrors({ pages, waysHome, audit, log }: AnswerErrorsParts)
         ctx.body = {
           error: known.code,
           error_description: known.status < 500 || away ? known.message : broken.message,
-          request_id: ctx.state.requestId,
+          request_id: requestOf(ctx).requestId,
         };
         return;
       }
@@ -184,12 +184,12 @@ export function answerErrors({ pages, waysHome, audit, log }: AnswerErrorsParts)
             : broken;
       if (known.status < 500) {
         logRefusal(log, ctx, { status: known.status, code: known.code });
-        const { requestId, address } = ctx.state as RequestState;
+        const { requestId, address } = requestOf(ctx);
         const detail = { error: known.code, method: ctx.method, path: pathOf(ctx) };
         audit.record({ event: 'request.refused', requestId, address, detail });
       }
       const home = away ? undefined : await waysHome.from(ctx);
-      const page = pages.error({ title, message, requestId: ctx.state.requestId, code: known.code, home });
+      const page = pages.error({ title, message, requestId: requestOf(ctx).requestId, code: known.code, home });
       sendPage(ctx, page, { status: known.status });
     }
   };
@@ -206,7 +206,7 @@ function logRefusal(
   log.info('request.refused', {
     path: pathOf({ path }),
     method,
-    requestId: (state as RequestState).requestId,
+    requestId: requestOf({ state }).requestId,
     ...facts,
   });
 }
@@ -221,7 +221,9 @@ interface Refusal {
 function showRefusal(ctx: Context | KoaContextWithOIDC, pages: Pages, { status, code, description, home }: Refusal) {
   const detail = isForOwner(code) ? description : undefined;
   const wording = wordingOf(ctx.path, code, description ?? '');
-  sendPage(ctx as Context, pages.error({ ...wording, detail, requestId: ctx.state.requestId, code, home }), { status });
+  sendPage(ctx as Context, pages.error({ ...wording, detail, requestId: requestOf(ctx).requestId, code, home }), {
+    status,
+  });
 }
 
 function wordingOf(path: string, code: string, description: string): Wording {
@@ -240,6 +242,6 @@ function wordingOf(path: string, code: string, description: string): Wording {
 
 async function showLost(ctx: Context | KoaContextWithOIDC, waysHome: WaysHome, pages: Pages): Promise<void> {
   const { reason, home } = await waysHome.whyLost(ctx as Context);
-  const { passwordSaved } = ctx.state as Partial<RequestState>;
+  const { passwordSaved } = requestOf(ctx);
   sendPage(ctx as Context, pages.lost({ reason: passwordSaved ? 'saved' : reason, home }), { status: 400 });
 }

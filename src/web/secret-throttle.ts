@@ -10,7 +10,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { AppError } from '../errors.ts';
-import { addressPrefixes } from './guard.ts';
+import { addressPrefixes } from './address.ts';
 
 export interface SecretThrottle {
   /**

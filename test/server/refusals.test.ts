@@ -4,9 +4,9 @@ import Koa from 'koa';
 import { expect, onTestFinished, test } from 'vitest';
 import { AppError } from '../../src/errors.ts';
 import { createLog } from '../../src/log.ts';
-import { requestId } from '../../src/web/guard.ts';
 import { createPages } from '../../src/web/pages.ts';
 import { answerErrors } from '../../src/web/refusals.ts';
+import { requestId } from '../../src/web/request.ts';
 
 async function answerTo(error: Error, accept: string) {
   const lines: string[] = [];

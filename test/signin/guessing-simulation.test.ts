@@ -8,7 +8,7 @@ import type { Database } from '../../src/database/database.ts';
 import { migrate } from '../../src/database/migrate.ts';
 import { openSqlite } from '../../src/database/sqlite.ts';
 import { createLoginThrottle } from '../../src/signin/login-throttle.ts';
-import { addressPrefixes } from '../../src/web/guard.ts';
+import { addressPrefixes } from '../../src/web/address.ts';
 import { sqlite } from '../support/engines.ts';
 
 let db: Database;

@@ -3,7 +3,7 @@ import type { Database } from '../../src/database/database.ts';
 import { migrate } from '../../src/database/migrate.ts';
 import { openSqlite } from '../../src/database/sqlite.ts';
 import { createLoginThrottle, type LoginThrottle } from '../../src/signin/login-throttle.ts';
-import { addressPrefixes } from '../../src/web/guard.ts';
+import { addressPrefixes } from '../../src/web/address.ts';
 import { engines, sqlite } from '../support/engines.ts';
 
 const home = '198.51.100.7';

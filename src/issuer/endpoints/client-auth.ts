@@ -11,8 +11,8 @@ import {
   secretMatches,
 } from '../../clients/clients.ts';
 import { AppError } from '../../errors.ts';
+import { requestOf } from '../../web/request.ts';
 import type { SecretThrottle } from '../../web/secret-throttle.ts';
-import type { RequestState } from '../provider.ts';
 
 /** @throws {AppError} invalid_request, invalid_client, too_many_wrong_secrets */
 export async function authenticateClient(
@@ -23,7 +23,7 @@ export async function authenticateClient(
 ): Promise<Application> {
   const { clientId, secret } = credentialsOf(ctx, form);
   const application = await clients.find(clientId);
-  const { address } = ctx.state as RequestState;
+  const { address } = requestOf(ctx);
   if (application && !needsSecret(application.type) && secret === undefined) return application;
   if (await throttle.check(application?.clientId, address, () => isProved(application, secret))) return application!;
   throw new AppError('invalid_client', 401, 'client authentication failed');

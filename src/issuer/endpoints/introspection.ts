@@ -12,11 +12,11 @@ import { issuedAt } from '../../keys/dating.ts';
 import type { Signer } from '../../keys/signer.ts';
 import type { Log } from '../../log.ts';
 import { isRevoked, type RevokedStatuses } from '../../status-list/revoked.ts';
+import { readForm } from '../../web/body.ts';
 import { endpoints } from '../../web/endpoints.ts';
 import { comeAgain, isComeAgain, logFailedRequest } from '../../web/failed-request.ts';
-import { readForm } from '../../web/guard.ts';
+import { type RequestState, requestOf } from '../../web/request.ts';
 import { retryAfterSeconds, type SecretThrottle } from '../../web/secret-throttle.ts';
-import type { RequestState } from '../provider.ts';
 import { authenticateClient } from './client-auth.ts';
 import type { RecognisedToken } from './token-lookup.ts';
 
@@ -129,7 +129,7 @@ export function tokenEndpoints(parts: TokenEndpointsParts): Middleware {
     event: AuditEvent['event'],
     facts: Pick<AuditEvent, 'clientId' | 'subject' | 'detail'>,
   ): void {
-    audit.record({ event, ...facts, ...requestOf(ctx) });
+    audit.record({ event, ...facts, ...originOf(ctx) });
   }
 }
 
@@ -174,8 +174,8 @@ function wordsFor(error: unknown): { status: number; code: string; description: 
   return { status: error.status, code, description: error.message };
 }
 
-function requestOf(ctx: Context): RequestState {
-  const { requestId, address } = ctx.state as RequestState;
+function originOf(ctx: Context): Pick<RequestState, 'requestId' | 'address'> {
+  const { requestId, address } = requestOf(ctx);
   return { requestId, address };
 }
 
