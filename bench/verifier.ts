@@ -41,7 +41,7 @@ const fast = createFastVerifier(fastOptions);
 const fastRemembering = createFastVerifier({ ...fastOptions, cache: 1000 });
 
 const contenders: Record<string, (jwt: string) => unknown> = {
-  'signet/verifier': (jwt) => ours.verify(jwt),
+  '@signet-idp/verifier': (jwt) => ours.verify(jwt),
   '  without revocation': (jwt) => plain.verify(jwt),
   '  remembering none': (jwt) => forgetful.verify(jwt),
   'jose jwtVerify': (jwt) => jwtVerify(jwt, key, { ...checks, algorithms: ['RS256'], typ: 'at+jwt' }),
@@ -98,7 +98,7 @@ const sizes = `RSA-2048; tokens of ${tokens[0]!.length} bytes`;
 console.log(`node ${process.version}; ${sizes}; ${rounds} rounds in turns, medians`);
 await compare(`Distinct tokens (${distinctTokens})`, tokens, () => distinctTokens);
 // Those that compute a signature each time need fewer to be measured.
-const remembering = new Set(['signet/verifier', '  without revocation', '  with its cache']);
+const remembering = new Set(['@signet-idp/verifier', '  without revocation', '  with its cache']);
 await compare(
   `The same tokens again and again (${usersOfRepeated} people)`,
   tokens.slice(0, usersOfRepeated),

@@ -1,47 +1,45 @@
-// Builds the package that applications and services install, apart from the identity provider: dist/package/ and,
-// packed, a tarball beside it. `signet/verifier` for services, with jose as its only dependency; `signet/testing` for
-// their tests; `signet/bff` for a web application's own server, which brings openid-client itself.
+// Builds the three packages that applications and services install, apart from the identity provider: compiled into
+// dist/packages/, and packed, a tarball each in dist/. What each exports and needs, its own package.json in src/ says.
 
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const folder = `${root}dist/package`;
 
-rmSync(folder, { recursive: true, force: true });
-mkdirSync(folder, { recursive: true });
-const tsc = `${root}node_modules/typescript/bin/tsc`;
-execFileSync(process.execPath, [tsc, '-p', `${root}tsconfig.package.json`], { stdio: 'inherit' });
+/** In this order they can be published: each needs only those before it. */
+export const packages = ['verifier', 'bff', 'testing'];
 
-const ours = JSON.parse(readFileSync(`${root}package.json`, 'utf8'));
-const { name, version, license, dependencies, devDependencies, exports } = ours;
-const manifest = {
-  name,
-  version,
-  description:
-    'For applications and services of a Signet identity provider: verify access tokens offline, ' +
-    'keep them in cookies.',
-  license,
-  type: 'module',
-  sideEffects: false,
-  engines: { node: '>=20.12' },
+/** Where the tarball of a package is. `@signet-idp/bff` becomes `signet-idp-bff-<version>.tgz`. */
+export function tarballOf(name: string): string {
+  const { version } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'));
+  return `${root}dist/signet-idp-${name}-${version}.tgz`;
+}
+
+if (import.meta.main) build();
+
+function build(): void {
+  rmSync(`${root}dist/packages`, { recursive: true, force: true });
+  const tsc = `${root}node_modules/typescript/bin/tsc`;
+  execFileSync(process.execPath, [tsc, '-p', `${root}tsconfig.package.json`], { stdio: 'inherit' });
+  for (const name of packages) pack(name);
+}
+
+function pack(name: string): void {
+  const [sources, folder] = [`${root}src/${name}`, `${root}dist/packages/${name}`];
+  const manifest = JSON.parse(readFileSync(`${sources}/package.json`, 'utf8'));
   // As in a checkout, but compiled.
-  exports: Object.fromEntries(
-    Object.entries<string>(exports).map(([entry, source]) => {
-      const module = source.replace(/^\.\/src\//, './').replace(/\.ts$/, '');
+  manifest.exports = Object.fromEntries(
+    Object.entries<string>(manifest.exports).map(([entry, source]) => {
+      const module = source.replace(/\.ts$/, '');
       return [entry, { types: `${module}.d.ts`, default: `${module}.js` }];
     }),
-  ),
-  files: ['verifier', 'bff', 'testing'],
-  dependencies: { jose: dependencies.jose },
-  peerDependencies: { 'openid-client': devDependencies['openid-client'] },
-  peerDependenciesMeta: { 'openid-client': { optional: true } },
-};
-writeFileSync(`${folder}/package.json`, `${JSON.stringify(manifest, null, 2)}\n`);
-copyFileSync(`${root}docs/services.md`, `${folder}/README.md`);
-copyFileSync(`${root}LICENSE`, `${folder}/LICENSE`);
-
-const pack = ['pack', '--json', '--pack-destination', `${root}dist`];
-const [packed] = JSON.parse(execFileSync('npm', pack, { cwd: folder, encoding: 'utf8' }));
-console.log(`dist/${packed.filename}: ${packed.files.length} files, ${packed.size} bytes`);
+  );
+  manifest.files = ['*.js', '*.d.ts'];
+  writeFileSync(`${folder}/package.json`, `${JSON.stringify(manifest, null, 2)}\n`);
+  copyFileSync(`${sources}/README.md`, `${folder}/README.md`);
+  copyFileSync(`${root}LICENSE`, `${folder}/LICENSE`);
+  const args = ['pack', '--json', '--pack-destination', `${root}dist`];
+  const [packed] = JSON.parse(execFileSync('npm', args, { cwd: folder, encoding: 'utf8' }));
+  console.log(`dist/${packed.filename}: ${packed.files.length} files, ${packed.size} bytes`);
+}

@@ -5,9 +5,9 @@
 // from the file that was built: once copied elsewhere, say in package.json where that is.
 
 import Router from '@koa/router';
+import { createVerifier } from '@signet-idp/verifier';
+import { requireScope, requireToken } from '@signet-idp/verifier/koa';
 import Koa from 'koa';
-import { createVerifier } from 'signet/verifier';
-import { requireScope, requireToken } from 'signet/verifier/koa';
 import { allowOrigin } from './cors.ts';
 import { ordersOf, placeOrder } from './orders.ts';
 

@@ -1,8 +1,8 @@
 // The application's own server: its pages, its session, and the way to the orders API.
 
+import { type BffOptions, createBff } from '@signet-idp/bff';
+import { bffRoutes, proxyTo } from '@signet-idp/bff/koa';
 import Koa from 'koa';
-import { type BffOptions, createBff } from 'signet/bff';
-import { bffRoutes, proxyTo } from 'signet/bff/koa';
 import { servePages } from './pages.ts';
 
 export interface Settings extends BffOptions {

@@ -44,10 +44,11 @@ function example(name: string): string {
 }
 
 export const node: Contender = {
-  name: 'Node, signet/verifier',
+  name: 'Node, @signet-idp/verifier',
   readsStatusLists: true,
   gaps: {},
-  prepare: () => `signet ${JSON.parse(readFileSync(`${root}package.json`, 'utf8')).version}, Node ${process.version}`,
+  prepare: () =>
+    `@signet-idp/verifier ${JSON.parse(readFileSync(`${root}package.json`, 'utf8')).version}, Node ${process.version}`,
   start: (place) => startProgram(place, process.execPath, ['server.ts'], example('orders-api')),
 };
 

@@ -104,7 +104,7 @@ function chapterOfVectors({ absent, version, counts, failures }: Vectors): strin
       .map(([tests, reason]) => `- ${tests}: ${reason}`)
       .join('\n');
   return `Its vectors for JSON Web Signatures (\`${version}\`)
-against \`signet/verifier\`, which accepts RS256 alone. "The JWS layer" is the verifier without the claims: their payloads
+against \`@signet-idp/verifier\`, which accepts RS256 alone. "The JWS layer" is the verifier without the claims: their payloads
 are none.
 
 | | vectors |

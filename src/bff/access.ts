@@ -2,8 +2,8 @@
 // good: what it learns of revocation, this learns.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { readCookies } from '../verifier/cookies.ts';
-import { type AccessToken, VerificationError } from '../verifier/index.ts';
+import { type AccessToken, VerificationError } from '@signet-idp/verifier';
+import { readCookies } from '@signet-idp/verifier/internal';
 import { BffError, isBffError } from './errors.ts';
 import { addCookies } from './headers.ts';
 import type { IssuerClient, Tokens } from './issuer.ts';

@@ -2,8 +2,8 @@
 // Express and Fastify only speak their framework's language.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { isNavigation, refuseForgery } from '../verifier/csrf.ts';
-import type { AccessToken } from '../verifier/index.ts';
+import type { AccessToken } from '@signet-idp/verifier';
+import { isNavigation, refuseForgery } from '@signet-idp/verifier/internal';
 import { createSessionGuard } from './access.ts';
 import { createCookieStyle } from './cookies.ts';
 import { BffError, isBffError } from './errors.ts';

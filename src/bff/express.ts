@@ -1,9 +1,9 @@
 // Express 4 and 5: `app.use(bffRoutes(bff))`, then `app.use(proxyTo(bff, { … }))` before any body parser, then
-// `app.use(protect(bff))`; the token is at `req.token`, where requireScope and requireRole of signet/verifier/express
+// `app.use(protect(bff))`; the token is at `req.token`, where requireScope and requireRole of @signet-idp/verifier/express
 // look for it.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type {} from '../verifier/express.ts'; // types req.token
+import type {} from '@signet-idp/verifier/express'; // types req.token
 import type { Bff } from './bff.ts';
 import type { ProxyOptions } from './proxy.ts';
 

@@ -1,10 +1,10 @@
 // Fastify 4 and 5: `app.addHook('onRequest', bffRoutes(bff))`, another with `proxyTo(bff, { … })`, and
 // `{ onRequest: protect(bff) }` on routes; the token is at `request.token`, where requireScope and requireRole of
-// signet/verifier/fastify look for it. As onRequest hooks they run before a body is parsed.
+// @signet-idp/verifier/fastify look for it. As onRequest hooks they run before a body is parsed.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type {} from '../verifier/fastify.ts'; // types request.token
-import type { AccessToken } from '../verifier/index.ts';
+import type { AccessToken } from '@signet-idp/verifier';
+import type {} from '@signet-idp/verifier/fastify'; // types request.token
 import type { Bff } from './bff.ts';
 import type { ProxyOptions } from './proxy.ts';
 

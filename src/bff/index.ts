@@ -1,4 +1,5 @@
-// Published as `signet/bff`. Imports openid-client, our verifier and node's own modules, nothing of the server.
+// Published as `@signet-idp/bff`. Imports openid-client, our verifier by the name of its package (so that an
+// installation has each of its classes once), and node's own modules.
 
 export { type Bff, createBff } from './bff.ts';
 export { BffError, type BffErrorCode } from './errors.ts';

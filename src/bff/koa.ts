@@ -1,10 +1,10 @@
 // Koa: `app.use(bffRoutes(bff))`, then `app.use(proxyTo(bff, { … }))` before any body parser, then
-// `app.use(protect(bff))`; the token is at `ctx.state.token`, where requireScope and requireRole of signet/verifier/koa
+// `app.use(protect(bff))`; the token is at `ctx.state.token`, where requireScope and requireRole of @signet-idp/verifier/koa
 // look for it.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { AccessToken } from '../verifier/index.ts';
-import type {} from '../verifier/koa.ts'; // types ctx.state.token
+import type { AccessToken } from '@signet-idp/verifier';
+import type {} from '@signet-idp/verifier/koa'; // types ctx.state.token
 import type { Bff } from './bff.ts';
 import type { ProxyOptions } from './proxy.ts';
 

@@ -1,9 +1,7 @@
 // The options, checked once, so that a mistake shows when the process starts and not when somebody signs in.
 
-import { longestTimerSeconds } from '../verifier/components.ts';
-import { checkAddress, checkIssuer } from '../verifier/fetch.ts';
-import { createVerifier, type Verifier } from '../verifier/index.ts';
-import { optionsCheck } from '../verifier/known-options.ts';
+import { createVerifier, type Verifier } from '@signet-idp/verifier';
+import { checkAddress, checkIssuer, longestTimerSeconds, optionsCheck } from '@signet-idp/verifier/internal';
 import type { SameSite } from './cookies.ts';
 import type { BffError } from './errors.ts';
 import { readCookieKeys } from './seal.ts';

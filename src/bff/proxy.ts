@@ -5,9 +5,7 @@
 import { request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { pipeline } from 'node:stream/promises';
-import { longestTimerSeconds } from '../verifier/components.ts';
-import { checkAddress } from '../verifier/fetch.ts';
-import { optionsCheck } from '../verifier/known-options.ts';
+import { checkAddress, longestTimerSeconds, optionsCheck } from '@signet-idp/verifier/internal';
 import { BffError } from './errors.ts';
 import { hasBody, proxyMethods, readPassedHeaders, requestHeaders, responseHeaders } from './proxy-headers.ts';
 import { targetOf } from './responses.ts';

@@ -2,7 +2,7 @@
 // for a sign-in that did not end well.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { VerificationError } from '../verifier/index.ts';
+import { VerificationError } from '@signet-idp/verifier';
 import { BffError } from './errors.ts';
 
 export function answerJson(

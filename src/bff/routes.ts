@@ -1,7 +1,7 @@
 // The four addresses of the bff: sign-in, callback, user, sign-out.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { isNavigation, refuseForgery } from '../verifier/csrf.ts';
+import { isNavigation, refuseForgery } from '@signet-idp/verifier/internal';
 import { cookiesOf, type SessionGuard } from './access.ts';
 import { BffError, isBffError } from './errors.ts';
 import { addCookies } from './headers.ts';

@@ -42,7 +42,7 @@ const day = 24 * hour;
 // unknown key asks for one, at most every 5 min, and fails meanwhile), and three habits without a refetch. Our own
 // waits its cool-down out before it decides on an unknown key, so to the token it is as if there were none.
 export const habitsInTheWild: CacheHabit[] = [
-  { name: 'signet/verifier (our max-age)', keeps: 5 * minute, onUnknownKey: 'fetch', cooldown: 0 },
+  { name: '@signet-idp/verifier (our max-age)', keeps: 5 * minute, onUnknownKey: 'fetch', cooldown: 0 },
   { name: 'jose (10 min, 30 s cool-down)', keeps: 10 * minute, onUnknownKey: 'fetch', cooldown: 30 },
   { name: '.NET (24 h, refresh on unknown key)', keeps: day, onUnknownKey: 'fetch for the next', cooldown: 5 * minute },
   { name: 'one-hour cache, no refetch', keeps: hour, onUnknownKey: 'refuse', cooldown: 0 },

@@ -4,7 +4,7 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { optionsCheck } from '../verifier/known-options.ts';
+import { optionsCheck } from '@signet-idp/verifier/internal';
 import { type Claims, compact, type Forgery, forgeToken } from './forgeries.ts';
 import { firstKey, newKey, type TestJwk, type TestKey } from './keys.ts';
 import { createStatusList } from './status-list.ts';

@@ -1,4 +1,4 @@
-// Published as `signet/verifier`. Imports jose and node's own modules, nothing of the server: a service that verifies
+// Published as `@signet-idp/verifier`. Imports jose and node's own modules, nothing of the server: a service that verifies
 // tokens does not carry an identity provider with it.
 
 export { bearerToken } from './bearer.ts';

@@ -1,28 +1,35 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import packageJson from '../../package.json' with { type: 'json' };
+import { packages, tarballOf } from '../../scripts/build-package.ts';
 import { loadConfig } from '../../src/config/config.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const read = (path: string) => readFileSync(root + path, 'utf8');
-const built = `dist/signet-${packageJson.version}.tgz`;
+const built = (name: string) => relative(root, tarballOf(name));
 const samples = readdirSync(`${root}examples`).filter((name) => existsSync(`${root}examples/${name}/package.json`));
 
-describe("our package, whose name is somebody else's on npmjs.com", () => {
-  test.each(samples)('never comes from there in a sample: %s', (name) => {
-    const { dependencies } = JSON.parse(read(`examples/${name}/package.json`)) as { dependencies: { signet?: string } };
-    const isUsed = readdirSync(`${root}examples/${name}`, { recursive: true, encoding: 'utf8' })
+describe('our packages, while no registry has them', () => {
+  test.each(samples)('come from files in a sample, with what they need: %s', (name) => {
+    const { dependencies } = JSON.parse(read(`examples/${name}/package.json`)) as {
+      dependencies: Record<string, string>;
+    };
+    const code = readdirSync(`${root}examples/${name}`, { recursive: true, encoding: 'utf8' })
       .filter((file) => /^(?!node_modules).*\.(ts|vue)$/.test(file))
-      .some((file) => read(`examples/${name}/${file}`).includes(`from 'signet/`));
-    expect(dependencies.signet).toBe(isUsed ? `file:../../${built}` : undefined);
+      .map((file) => read(`examples/${name}/${file}`));
+    const used = new Set(packages.filter((one) => code.some((text) => text.includes(`from '@signet-idp/${one}`))));
+    if (used.size > 0) used.add('verifier');
+    for (const one of packages) {
+      expect(dependencies[`@signet-idp/${one}`]).toBe(used.has(one) ? `file:../../${built(one)}` : undefined);
+    }
+    expect(dependencies).not.toHaveProperty('signet');
   });
 
-  test('is installed in the guide from the file that the line before it writes', () => {
+  test('are installed in the guide from the file that the line before it writes', () => {
     const [, file, installed] = /writes (\S+)\nnpm install (\S+)/.exec(read('docs/services.md'))!;
-    expect(file).toBe(built);
+    expect(file).toBe(built('verifier'));
     expect(installed).toMatch(new RegExp(`/${file}$`));
   });
 });

@@ -138,7 +138,7 @@ describe.each(engines)('an administrator on $name', ({ freshDatabase }) => {
       const error = await refusal(keys.destroy(a, by));
       expect(error.wouldBreak.until).toEqual(new Date(retiredAt + 14 * day + 360_000));
       expect(error.wouldBreak.verifiers[0]).toEqual({
-        verifier: 'signet/verifier (our max-age)',
+        verifier: '@signet-idp/verifier (our max-age)',
         refuses: [{ kid: a, from: new Date(clock), until: new Date(retiredAt + 1_800_000) }],
       });
       clock = retiredAt + 14 * day + 360_000;

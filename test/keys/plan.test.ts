@@ -105,7 +105,7 @@ describe('a retired key that leaves the JWKS', () => {
 
   test('too early, breaks its access tokens for all who fetch, until the last has expired', () => {
     const verdicts = planWithdrawal(facts(10 * minute, [next, retired]), 'r');
-    expect(refusing(verdicts)).toContain('signet/verifier (our max-age)');
+    expect(refusing(verdicts)).toContain('@signet-idp/verifier (our max-age)');
     expect(refusing(verdicts)).not.toContain('fetched once at start');
     expect(verdicts[0]!.refuses).toEqual([{ kid: 'r', from: new Date(10 * minute), until: new Date(30 * minute) }]);
   });

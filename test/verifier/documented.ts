@@ -9,10 +9,11 @@ export interface Block {
   code: string;
 }
 
-/** Every block of TypeScript or JavaScript in README.md and docs/. */
+/** Every block of TypeScript or JavaScript in README.md, docs/ and the READMEs of the packages. */
 export function documentedCode(root: string): Block[] {
   const pages = [
     'README.md',
+    ...['verifier', 'bff', 'testing'].map((name) => `src/${name}/README.md`),
     ...readdirSync(`${root}/docs`)
       .filter((name) => name.endsWith('.md'))
       .map((name) => `docs/${name}`),
@@ -30,8 +31,8 @@ export function documentedCode(root: string): Block[] {
 const granted: Record<string, string> = {
   jwt: 'declare const jwt: string;',
   request: "declare const request: import('node:http').IncomingMessage;",
-  verifier: "declare const verifier: import('signet/verifier').Verifier;",
-  bff: "declare const bff: import('signet/bff').Bff;",
+  verifier: "declare const verifier: import('@signet-idp/verifier').Verifier;",
+  bff: "declare const bff: import('@signet-idp/bff').Bff;",
   router: "declare const router: import('@koa/router').Router;",
   ordersOf: 'declare function ordersOf(sub: string): string[];',
   startService: 'declare function startService(options: { issuer: string }): Promise<{ url: string }>;',
@@ -40,8 +41,8 @@ const granted: Record<string, string> = {
   audience: 'declare const audience: string;',
   createServer: "import { createServer } from 'node:http';",
   express: "import express from 'express';",
-  requireToken: "import { requireToken } from 'signet/verifier/express';",
-  createVerifier: "import { createVerifier } from 'signet/verifier';",
+  requireToken: "import { requireToken } from '@signet-idp/verifier/express';",
+  createVerifier: "import { createVerifier } from '@signet-idp/verifier';",
 };
 
 const applications = {

@@ -14,14 +14,18 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import packageJson from '../../package.json' with { type: 'json' };
+import { packages, tarballOf } from '../../scripts/build-package.ts';
 import { asModule, documentedCode } from './documented.ts';
 import { audience, startTestIssuer, type TestIssuer } from './issuer.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const tsc = join(root, 'node_modules/typescript/bin/tsc');
-const tarball = join(root, 'dist', `signet-${packageJson.version}.tgz`);
 
-describe('the verifier as a package of its own', () => {
+function manifestOf(folder: string): { version: string; dependencies: Record<string, string> } {
+  return JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8'));
+}
+
+describe('the packages, installed in a service', () => {
   let issuer: TestIssuer;
   let service: string;
 
@@ -30,7 +34,7 @@ describe('the verifier as a package of its own', () => {
     service = mkdtempSync(join(tmpdir(), 'signet-service-'));
     execFileSync(process.execPath, ['scripts/build-package.ts'], { cwd: root });
     writeFileSync(join(service, 'package.json'), JSON.stringify({ name: 'service', type: 'module', private: true }));
-    const install = ['install', tarball, '--prefer-offline', '--no-audit', '--no-fund'];
+    const install = ['install', ...packages.map(tarballOf), '--prefer-offline', '--no-audit', '--no-fund'];
     execFileSync('npm', install, { cwd: service, stdio: 'pipe' });
   });
   afterAll(async () => {
@@ -41,30 +45,78 @@ describe('the verifier as a package of its own', () => {
   const installed = (path: string) => join(service, 'node_modules', path);
   const write = (name: string, text: string) => writeFileSync(join(service, name), text);
 
-  test('is small, and holds the verifier, the cookie mode and the test kit alone', () => {
-    const files = execFileSync('tar', ['-tzf', tarball], { encoding: 'utf8' }).trim().split('\n');
-    const expected = /^package\/(?:(?:verifier|bff|testing)\/[a-z-]+\.(?:js|d\.ts)|package\.json|README\.md|LICENSE)$/;
+  const adapted = ['index', 'koa', 'express', 'fastify'];
+  test.each([
+    { name: 'verifier', entries: adapted, most: 40_000 },
+    { name: 'bff', entries: adapted, most: 35_000 },
+    { name: 'testing', entries: ['index'], most: 15_000 },
+  ])('$name is small, and holds its own modules alone', ({ name, entries, most }) => {
+    const files = execFileSync('tar', ['-tzf', tarballOf(name)], { encoding: 'utf8' })
+      .trim()
+      .split('\n');
+    const expected = /^package\/(?:[a-z-]+\.(?:js|d\.ts)|package\.json|README\.md|LICENSE)$/;
     expect(files.filter((file) => !expected.test(file))).toEqual([]);
-    for (const entry of ['index', 'koa', 'express', 'fastify']) expect(files).toContain(`package/verifier/${entry}.js`);
+    for (const entry of entries) expect(files).toContain(`package/${entry}.js`);
     expect(files).toContain('package/LICENSE');
-    expect(statSync(tarball).size).toBeLessThan(80_000);
+    expect(statSync(tarballOf(name)).size).toBeLessThan(most);
   });
 
-  test('depends on jose and on nothing else', () => {
-    const manifest = JSON.parse(readFileSync(installed('signet/package.json'), 'utf8')) as { dependencies: object };
-    expect(manifest.dependencies).toEqual({ jose: packageJson.dependencies.jose });
+  test('the verifier depends on jose and on nothing else, the others on it and what they are for', () => {
+    const needs = (name: string) =>
+      Object.keys(JSON.parse(readFileSync(installed(`@signet-idp/${name}/package.json`), 'utf8')).dependencies);
+    expect(needs('verifier')).toEqual(['jose']);
+    expect(needs('bff')).toEqual(['@signet-idp/verifier', 'openid-client']);
+    expect(needs('testing')).toEqual(['@signet-idp/verifier']);
     const lock = JSON.parse(readFileSync(join(service, 'package-lock.json'), 'utf8')) as { packages: object };
-    expect(Object.keys(lock.packages).sort()).toEqual(['', 'node_modules/jose', 'node_modules/signet']);
+    const names = [...packages.map((name) => `@signet-idp/${name}`), 'jose', 'oauth4webapi', 'openid-client'];
+    expect(Object.keys(lock.packages).sort()).toEqual(['', ...names.map((name) => `node_modules/${name}`)].sort());
+  });
+
+  test('are of one version, to the digit, as the server is', () => {
+    for (const name of packages) {
+      const { version, dependencies } = manifestOf(`src/${name}`);
+      expect(version).toBe(packageJson.version);
+      expect(dependencies['@signet-idp/verifier'] ?? version).toBe(version);
+    }
+    expect(manifestOf('src/verifier').dependencies.jose).toBe(packageJson.dependencies.jose);
+    expect(manifestOf('src/bff').dependencies['openid-client']).toBe(packageJson.devDependencies['openid-client']);
+  });
+
+  test.each(packages)('the README of %s has no link that leads nowhere', (name) => {
+    const links = [...readFileSync(installed(`@signet-idp/${name}/README.md`), 'utf8').matchAll(/\]\(([^)]*)\)/g)];
+    expect(links.filter(([, to]) => !to!.startsWith('https://'))).toEqual([]);
+  });
+
+  test('know one VerificationError between them: what the verifier throws, the cookie mode answers', () => {
+    write(
+      'one-class.js',
+      `
+      import { createServer } from 'node:http';
+      import { createBff } from '@signet-idp/bff';
+      import { VerificationError } from '@signet-idp/verifier';
+      const bff = createBff({ issuer: 'https://id.example.com', clientId: 'shop', clientSecret: 'x',
+        baseUrl: 'https://shop.example.com', cookieKeys: [Buffer.alloc(32)],
+        verifier: { verify() { throw new VerificationError('expired', 'over'); }, close() {} } });
+      // Its own refusal of a request from another site is an error of the verifier's.
+      const server = createServer((req, res) => bff.protect(req, res)).listen(0, '127.0.0.1', async () => {
+        const { status } = await fetch('http://127.0.0.1:' + server.address().port, { method: 'POST' });
+        console.log(status);
+        server.close();
+        bff.close();
+      });
+    `,
+    );
+    expect(execFileSync('node', ['one-class.js'], { cwd: service, encoding: 'utf8' }).trim()).toBe('403');
   });
 
   test('verifies a token in a plain Node process', () => {
     write(
       'service.js',
       `
-      import { createVerifier } from 'signet/verifier';
-      import { requireToken } from 'signet/verifier/koa';
-      import { requireScope } from 'signet/verifier/express';
-      import { requireRole } from 'signet/verifier/fastify';
+      import { createVerifier } from '@signet-idp/verifier';
+      import { requireToken } from '@signet-idp/verifier/koa';
+      import { requireScope } from '@signet-idp/verifier/express';
+      import { requireRole } from '@signet-idp/verifier/fastify';
       const [jwks, issuer, audience, jwt, at] = process.argv.slice(2);
       const verifier = createVerifier({ issuer, audience, jwks: JSON.parse(jwks), now: () => Number(at) });
       const { sub } = await verifier.verify(jwt, { scope: 'orders:read' });
@@ -83,8 +135,8 @@ describe('the verifier as a package of its own', () => {
     write(
       'service-test.js',
       `
-      import { createTestIssuer, forgeries } from 'signet/testing';
-      import { createVerifier } from 'signet/verifier';
+      import { createTestIssuer, forgeries } from '@signet-idp/testing';
+      import { createVerifier } from '@signet-idp/verifier';
       const { issuer, sign, forge, close } = await createTestIssuer({ audience: 'https://orders.example.com' });
       const verifier = createVerifier({ issuer, audience: 'https://orders.example.com' });
       const { sub } = await verifier.verify(sign());
@@ -105,10 +157,10 @@ describe('the verifier as a package of its own', () => {
     write(
       'service.ts',
       `
-      import { bearerToken, createVerifier, VerificationError } from 'signet/verifier';
-      import type { AccessToken, Verifier } from 'signet/verifier';
-      import { requireToken } from 'signet/verifier/express';
-      import { createTestIssuer, type TestIssuer } from 'signet/testing';
+      import { bearerToken, createVerifier, VerificationError } from '@signet-idp/verifier';
+      import type { AccessToken, Verifier } from '@signet-idp/verifier';
+      import { requireToken } from '@signet-idp/verifier/express';
+      import { createTestIssuer, type TestIssuer } from '@signet-idp/testing';
       export const testIssuer: Promise<TestIssuer> = createTestIssuer({ audience: 'https://orders.example.com' });
       const verifier: Verifier = createVerifier({ issuer: 'https://id.example.com', audience: null });
       export async function subject(header: string | undefined): Promise<string> {
@@ -134,7 +186,7 @@ describe('the verifier as a package of its own', () => {
   });
 
   // As a service's developer has them: each on a line of its own in package.json, types among them.
-  const names = ['@koa/router', '@types', 'express', 'fastify', 'koa', 'oidc-client-ts', 'openid-client'];
+  const names = ['@koa/router', '@types', 'express', 'fastify', 'koa', 'oidc-client-ts'];
   const frameworks = { ...Object.fromEntries(names.map((name) => [name, name])), redis: '@redis/client' };
 
   test.each(['nodenext', 'node16', 'bundler'])(
