@@ -41,8 +41,15 @@ export function importsOf(from: string, code: string): Import[] {
     from,
     typeOnly,
     isLate,
-    to: specifier.startsWith('.') ? relative(root, join(root, dirname(from), specifier)) : specifier,
+    to: pathOf(specifier, from),
   }));
+}
+
+// Our packages name one another as in an installation: `@signet-idp/verifier/koa` is verifier/koa.ts.
+function pathOf(specifier: string, from: string): string {
+  const [, name, entry = 'index'] = /^@signet-idp\/(\w+)(?:\/(\w+))?$/.exec(specifier) ?? [];
+  if (name !== undefined) return `${name}/${entry}.ts`;
+  return specifier.startsWith('.') ? relative(root, join(root, dirname(from), specifier)) : specifier;
 }
 
 function withoutComments(code: string): string {
