@@ -27,7 +27,7 @@ import { createNetwork } from './network.ts';
 import { type BegunSignIn, createStates } from './state.ts';
 import { createTenantKeys } from './tenant-keys.ts';
 import { tokenPoster } from './token-endpoint.ts';
-import { verdictOn } from './verdict.ts';
+import { verdictOn } from './recheck.ts';
 import { clockToleranceSeconds, TokenNotAccepted, type VerifiedClaims, verifyIdToken } from './verification.ts';
 
 export interface EntraConnectorParts {

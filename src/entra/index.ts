@@ -12,7 +12,7 @@ import type { Grants } from '../grants/grants.ts';
 import type { Seal } from '../keys/seal.ts';
 import type { Log } from '../log.ts';
 import { createPeople } from './account-linking.ts';
-import { createRechecks } from './recheck.ts';
+import { createRechecks } from './upstream-status.ts';
 import { createEntraSignOut } from './sign-out.ts';
 import { createUpstreamSessions } from './upstream-sessions.ts';
 

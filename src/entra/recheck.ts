@@ -1,104 +1,77 @@
-// Whether a person who signed in with Microsoft is still who they were and still may: asked when tokens are refreshed
-// and when a session is used for another sign-in, but no oftener than configured. What Microsoft denies ends at once;
-// where Microsoft cannot be asked, people go on for the configured grace and no longer. Where it gave nothing to ask
-// with, they sign in again when the first check is due.
+// What it says of a person that a check at refresh failed. They are out by what Microsoft itself said of them, in words
+// that OAuth has or in a token that is signed, and by a forgery. All else is no answer: an outage, or something for an
+// operator here to repair. Nobody is signed out by a proxy's page, a redirect, or our own clock.
 
-import type { Audit } from '../audit/audit.ts';
-import type { EntraConfig } from '../config/config.ts';
-import { isAppError } from '../errors.ts';
-import type { Log } from '../log.ts';
-import { externalIdOf, type People } from './account-linking.ts';
-import type { EntraConnector, EntraIdentity } from './identity.ts';
-import type { UpstreamSession, UpstreamSessions } from './upstream-sessions.ts';
+import type { FailureClass } from './errors.ts';
+import { MsalRejected } from './msal.ts';
+import { UpstreamError, type UpstreamProblem } from './network.ts';
+import { TokenNotAccepted, type TokenProblem } from './verification.ts';
 
-/** unknown: nobody can say, and the grace is over. It may be asked again later, so nothing is ended by it. */
-type Standing = 'holds' | 'ended' | 'unknown';
+export type Verdict = 'ended' | 'outage' | 'ours';
 
-interface RecheckParts {
-  config: EntraConfig;
-  connector: EntraConnector;
-  sessions: UpstreamSessions;
-  people: People;
-  audit: Audit;
-  log: Log;
-  /** Ends what rests on an upstream session: sessions, grants and their tokens. */
-  endUpstream(accountId: string, upstream: readonly string[]): Promise<unknown>;
-  now?: () => number;
+/** @param failure the class of `error` (failure.ts) */
+export function verdictOn(error: unknown, failure: FailureClass): Verdict {
+  if (error instanceof UpstreamError) return ofAnswers[error.problem];
+  if (error instanceof TokenNotAccepted) return ofTokens[error.problem];
+  // It read an answer that is none of Microsoft's, and said nothing of the person.
+  if (error instanceof MsalRejected) return 'outage';
+  return ofFailures[failure];
 }
 
-interface Rechecks {
-  /** @param upstream id of an upstream session */
-  standing(upstream: string): Promise<Standing>;
-}
+/** What came back, or did not. */
+export const ofAnswers: Readonly<Record<UpstreamProblem, Verdict>> = {
+  unreachable: 'outage',
+  lost: 'outage',
+  throttled: 'outage',
+  failing: 'outage',
+  redirected: 'outage',
+  too_large: 'outage',
+  encoded: 'outage',
+  not_json: 'outage',
+  not_allowed: 'ours',
+};
 
-export function createRechecks({
-  config,
-  connector,
-  sessions,
-  people,
-  audit,
-  log,
-  endUpstream,
-  now = Date.now,
-}: RecheckParts): Rechecks {
-  const { every, grace } = config.recheck;
-  // Tabs refresh at the same moment: one question to Microsoft answers them all.
-  const underWay = new Map<string, Promise<Standing>>();
+/** An ID token that does not hold. */
+export const ofTokens: Readonly<Record<TokenProblem, Verdict>> = {
+  malformed: 'outage', // or there is none: nobody has said anything
+  unknown_key: 'outage', // the keys that Microsoft publishes may lag behind the one it signs with
+  expired: 'ours', // our clock is fast; Microsoft gives out no token that has expired
+  not_yet_valid: 'ours', // or slow
+  // A forgery: of a key that is known, it is not the signature; or it is, and of a token of somebody or something else.
+  wrong_header: 'ended',
+  wrong_algorithm: 'ended',
+  wrong_signature: 'ended',
+  wrong_key_issuer: 'ended',
+  wrong_issuer: 'ended',
+  wrong_tenant: 'ended',
+  wrong_audience: 'ended',
+  wrong_version: 'ended',
+  wrong_nonce: 'ended',
+  wrong_subject: 'ended',
+  wrong_object: 'ended',
+  wrong_times: 'ended',
+  tenant_not_allowed: 'ended', // genuine, and no longer on the operator's list
+};
 
-  async function standing(upstream: string): Promise<Standing> {
-    const session = await sessions.find(upstream);
-    // A row outlives whatever rests on it, so one that is gone is no reason to go on.
-    if (!session || session.endedAt) return 'ended';
-    if (every === 0 || ageOf(session) < every) return 'holds';
-    // Microsoft gave none, or gave it while nobody was to be checked: a new sign-in is the only way to ask.
-    if (session.refreshToken === undefined) return end(session, 'no_refresh_token');
-    return ask(session, session.refreshToken);
-  }
-
-  async function ask(session: UpstreamSession, refreshToken: string): Promise<Standing> {
-    const [, , tid = '', oid = ''] = session.externalId.split('|');
-    const answer = await connector.recheck(refreshToken, { tid, oid });
-    if (answer.outcome === 'ended') return end(session, answer.reason);
-    if (answer.outcome === 'unreachable') return bridge(session, answer.reason);
-    return accept(session, answer.identity);
-  }
-
-  async function accept(session: UpstreamSession, identity: EntraIdentity): Promise<Standing> {
-    if (externalIdOf(identity) !== session.externalId) return end(session, 'somebody_else');
-    try {
-      const account = await people.update(identity, session.accountId);
-      if (!account) return await end(session, 'account_disabled');
-    } catch (error) {
-      if (!isAppError(error, 'groups_unavailable')) throw error;
-      return bridge(session, 'groups_unavailable');
-    }
-    await sessions.checked(session.id, identity.upstreamRefreshToken);
-    return 'holds';
-  }
-
-  async function end({ id, accountId }: UpstreamSession, reason: string): Promise<Standing> {
-    // First what rests on it: a process that stops in between finds the rest to be done at the next request.
-    await endUpstream(accountId, [id]);
-    if (await sessions.end(id)) {
-      if (reason === 'somebody_else') log.error('entra.somebody_else', { sub: accountId });
-      audit.record({ event: 'upstream.ended', actor: 'entra', subject: accountId, detail: { reason } });
-    }
-    return 'ended';
-  }
-
-  function bridge(session: UpstreamSession, reason: string): Standing {
-    const goesOn = ageOf(session) < every + grace;
-    log.warn('entra.recheck_unreachable', { sub: session.accountId, reason, goesOn });
-    return goesOn ? 'holds' : 'unknown';
-  }
-
-  const ageOf = ({ checkedAt }: UpstreamSession) => (now() - checkedAt.getTime()) / 1000;
-
-  return {
-    standing(upstream) {
-      const asked = underWay.get(upstream) ?? standing(upstream).finally(() => underWay.delete(upstream));
-      underWay.set(upstream, asked);
-      return asked;
-    },
-  };
-}
+/** What Microsoft said in the words of OAuth, and what we make of a token that holds. */
+export const ofFailures: Readonly<Record<FailureClass, Verdict>> = {
+  transient: 'outage',
+  credential: 'ours',
+  app_config: 'ours',
+  declined: 'ended',
+  consent: 'ended',
+  not_entitled: 'ended',
+  account_state: 'ended',
+  policy: 'ended',
+  interaction: 'ended',
+  no_session: 'ended',
+  stale: 'ended',
+  guest: 'ended',
+  // A check asks for none of these.
+  step_up: 'ended',
+  too_old: 'ended',
+  forged: 'ended',
+  lost: 'ended',
+  consent_given: 'ended',
+  consent_declined: 'ended',
+};

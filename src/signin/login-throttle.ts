@@ -12,7 +12,7 @@
 //   At an address from which they did, the account is not shared, the address is.
 
 import type { Database } from '../database/database.ts';
-import { createChecksUnderWay, type UnderWayOfAttempt } from './checks-under-way.ts';
+import { createChecksUnderWay, type UnderWayOfAttempt } from './pending-checks.ts';
 import {
   type Backoff,
   createLoginCounters,

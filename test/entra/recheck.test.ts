@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type EntraSim, type Fault, hostileIdTokens, startEntraSim } from '../../entra-sim/index.ts';
 import { type FailureClass, failures } from '../../src/entra/errors.ts';
 import type { EntraIdentity } from '../../src/entra/identity.ts';
-import { ofAnswers, ofFailures, ofTokens } from '../../src/entra/verdict.ts';
+import { ofAnswers, ofFailures, ofTokens } from '../../src/entra/recheck.ts';
 import { noteSecret } from '../support/secrets.ts';
 import { type Rig, startRig } from './rig.ts';
 
