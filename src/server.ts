@@ -50,7 +50,7 @@ import { createFirstAdministrator } from './signin/first-administrator.ts';
 import { createLoginThrottle } from './signin/login-throttle.ts';
 import { createNewPasswords, type NewPasswords } from './signin/new-password.ts';
 import { createPasswords, type Passwords } from './signin/password.ts';
-import type { Places as WaitingPlaces } from './signin/password-queue.ts';
+import type { QueueLimits } from './signin/password-queue.ts';
 import { signInRoutes } from './signin/routes.ts';
 import { createPlaces, type Places } from './status-list/indexes.ts';
 import { createStatusLists, followRevocations, type StatusLists } from './status-list/lists.ts';
@@ -122,12 +122,12 @@ interface StoreOptions {
   /** Aborted: the migrations are not waited for. */
   stopping?: AbortSignal | undefined;
   /** How many may wait for bcrypt. Default: see signin/password.ts. */
-  passwordPlaces?: WaitingPlaces | undefined;
+  passwordQueue?: QueueLimits | undefined;
 }
 
 /** @throws {AppError} `database_missing`, and whatever is wrong with the database or the master key */
 export async function openStore(config: Config, log: Log, options: StoreOptions = {}): Promise<Store> {
-  const { create = true, outages = false, stopping, passwordPlaces } = options;
+  const { create = true, outages = false, stopping, passwordQueue } = options;
   const closers = createClosers();
   try {
     const db = watchOutages(await openDatabase(config.database.url, { create }), outages ? log : silentLog);
@@ -189,7 +189,7 @@ export async function openStore(config: Config, log: Log, options: StoreOptions 
     const { endOfPerson, endOfClient, cutEverything, ended } = grants;
     const clients = createClients(db, config.applications, audit, { tokens: { end: endOfClient, ended } });
     const { bcryptCost: cost, minLength } = config.passwords;
-    const passwords = createPasswords({ cost, minLength, places: passwordPlaces });
+    const passwords = createPasswords({ cost, minLength, queueLimits: passwordQueue });
     return {
       db,
       clock,
@@ -233,7 +233,7 @@ export interface ServerParts {
   /** How many rows of a kind strangers may have. Default: see database/row-limits.ts. */
   room?: Partial<RoomLimits>;
   /** How many may wait for bcrypt. Default: see signin/password.ts. */
-  passwordPlaces?: WaitingPlaces;
+  passwordQueue?: QueueLimits;
   /** Milliseconds between two words that this server lives, and two looks at what the database remembers. Default: 5 s. */
   aliveEveryMs?: number | undefined;
   /** Aborted before the server listens: the start fails with its reason, once what was opened is closed. */
@@ -241,11 +241,11 @@ export interface ServerParts {
 }
 
 export async function startServer(config: Config, log: Log, parts: ServerParts = {}): Promise<RunningServer> {
-  const { dispatcher, sweepEveryMs = oneMinuteMs, room, aliveEveryMs: everyMs, stopping, passwordPlaces } = parts;
+  const { dispatcher, sweepEveryMs = oneMinuteMs, room, aliveEveryMs: everyMs, stopping, passwordQueue } = parts;
   const closers = createClosers();
   for (const warning of configWarnings(config)) log.warn('config.warning', { ...warning });
   try {
-    const opened = await openStore(config, log, { outages: true, stopping, passwordPlaces });
+    const opened = await openStore(config, log, { outages: true, stopping, passwordQueue });
     closers.push(opened.close);
     for (const warning of await disabledAmong(config, opened.db)) log.warn('config.warning', { ...warning });
     const counts = config.metrics && createCounts();
@@ -286,7 +286,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
         room,
       }));
     if (entra) closers.push(() => entra.connector.close());
-    const entraKeys = entra && (await store.entraKeys.follow(entra.connector.forgetKeys, log));
+    const entraKeys = entra && (await store.entraKeys.subscribe(entra.connector.invalidateKeys, log));
     if (entraKeys) closers.push(entraKeys.stop);
     const providerPages = createProviderPages({ log, pages, waysHome, accounts, elsewhere: entra?.elsewhere });
     const { audience } = administrationApi(config.issuer);
@@ -433,7 +433,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
         audit,
         log,
         keysChanged: () => rotation.tick(),
-        entraKeys: entraKeys && { ask: store.entraKeys.ask, look: entraKeys.look },
+        entraKeys: entraKeys && { ask: store.entraKeys.ask, poll: entraKeys.poll },
       }),
     );
     const complete = createCompleteSignIn(issuer!, accounts, audit);

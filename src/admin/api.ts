@@ -28,8 +28,8 @@ interface AdminApiParts {
   log: Log;
   /** Called after each act on keys, so that this server follows before the answer is sent. */
   keysChanged: () => Promise<void>;
-  /** Microsoft's signing keys; absent where nobody signs in with Microsoft. `look`: so that this server follows. */
-  entraKeys?: { ask: (by: Act) => Promise<object>; look: () => Promise<void> } | undefined;
+  /** Microsoft's signing keys; absent where nobody signs in with Microsoft. `poll`: so that this server follows. */
+  entraKeys?: { ask: (by: Act) => Promise<object>; poll: () => Promise<void> } | undefined;
 }
 
 const root = '/admin/api';
@@ -116,7 +116,7 @@ export function adminApi(parts: AdminApiParts): Middleware {
       await bodyOf(ctx, nothing);
       if (!entraKeys) throw new AppError('entra_not_configured', 404, 'there is no entra section in the configuration');
       const asked = await entraKeys.ask(actOf(ctx, caller));
-      await entraKeys.look();
+      await entraKeys.poll();
       return asked;
     }),
   );

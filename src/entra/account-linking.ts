@@ -13,7 +13,7 @@ import type { Database, Queryable } from '../database/database.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { EntraIdentity, Groups } from './identity.ts';
 
-export interface People {
+export interface AccountLinking {
   /**
    * The account of `identity`, with what Microsoft says of the person now.
    * @param connectTo the account whose password the same browser has just proved
@@ -30,7 +30,7 @@ interface RequestFacts {
   address: string;
 }
 
-interface PeopleParts {
+interface AccountLinkingParts {
   config: EntraConfig;
   db: Database;
   accounts: Accounts;
@@ -67,7 +67,14 @@ export function evidenceOf(identities: readonly Identity[]): RoleEvidence[] {
   });
 }
 
-export function createPeople({ config, db, accounts, identities, audit, tokensEnded }: PeopleParts): People {
+export function createAccountLinking({
+  config,
+  db,
+  accounts,
+  identities,
+  audit,
+  tokensEnded,
+}: AccountLinkingParts): AccountLinking {
   const mapping = mappingOf(config.tenant, config.roles);
 
   async function known(found: Identity, identity: EntraIdentity): Promise<Account> {

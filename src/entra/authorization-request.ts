@@ -5,7 +5,7 @@ import { domainToASCII } from 'node:url';
 import type { EntraConfig } from '../config/config.ts';
 import type { BeginOptions } from './identity.ts';
 
-export interface Question {
+export interface AuthorizationParameters {
   prompt?: 'login' | 'select_account' | 'none';
   loginHint?: string;
   domainHint?: string;
@@ -23,7 +23,11 @@ const leastMaxAgeSeconds = 60;
 const longestHint = 320; // a local part of 64, @, a domain of 255 (RFC 3696 §3)
 
 /** @param challenge claims that Microsoft itself asked for after a first attempt */
-export function questionFor(config: EntraConfig, asked: BeginOptions, challenge?: string): Question {
+export function authorizationParameters(
+  config: EntraConfig,
+  asked: BeginOptions,
+  challenge?: string,
+): AuthorizationParameters {
   const { maxAge } = asked;
   const prompt = promptFor(asked);
   const stepUp = stepUpFor(config, asked.acrValues ?? []);
@@ -42,7 +46,7 @@ export function questionFor(config: EntraConfig, asked: BeginOptions, challenge?
   };
 }
 
-function promptFor({ prompt = '', maxAge }: BeginOptions): Question['prompt'] {
+function promptFor({ prompt = '', maxAge }: BeginOptions): AuthorizationParameters['prompt'] {
   const asked = prompt.split(' ');
   if (asked.includes('none')) return 'none';
   // max_age=0 would be an ID token that has expired when it is made.
@@ -56,7 +60,7 @@ function hint(value: string | undefined): string | undefined {
   return value;
 }
 
-function stepUpFor({ acrValues }: EntraConfig, asked: readonly string[]): Question['stepUp'] {
+function stepUpFor({ acrValues }: EntraConfig, asked: readonly string[]): AuthorizationParameters['stepUp'] {
   const acr = asked.find((value) => Object.hasOwn(acrValues, value));
   return acr === undefined ? undefined : { acr, context: acrValues[acr]! };
 }
@@ -66,7 +70,7 @@ function claimsFor({
   withAuthTime,
   challenge,
 }: {
-  stepUp: Question['stepUp'];
+  stepUp: AuthorizationParameters['stepUp'];
   withAuthTime: boolean;
   challenge: string | undefined;
 }): string | undefined {

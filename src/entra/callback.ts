@@ -3,15 +3,15 @@
 
 import { AppError } from '../errors.ts';
 import { endpoints } from '../web/endpoints.ts';
-import { type Refusal, readRefusal } from './errors.ts';
+import { type OAuthErrorResponse, readErrorResponse } from './errors.ts';
 
-export const callbackPath = endpoints.entra_callback.path;
+export const entraCallbackPath = endpoints.entra_callback.path;
 export const resumePath = endpoints.entra_resume.path;
 
 /** What belongs to a sign-in, which its state names. */
 export type SignInReply =
   | { kind: 'code'; state: string; code: string }
-  | { kind: 'refused'; state: string; refusal: Refusal };
+  | { kind: 'refused'; state: string; refusal: OAuthErrorResponse };
 
 export type Callback = SignInReply | { kind: 'approval'; outcome: 'consent_given' | 'consent_declined' };
 
@@ -40,11 +40,11 @@ function isDeclinedApproval({ error, state = '', ...given }: Record<string, stri
   return given['admin_consent'] !== undefined || error === 'permission_denied' || error === 'access_denied';
 }
 
-function refusalFrom(given: Record<string, string>, error: string): Refusal {
+function refusalFrom(given: Record<string, string>, error: string): OAuthErrorResponse {
   // Entra's own word for "the person pressed Cancel", which comes with various errors.
   if (given['error_subcode'] === 'cancel') return { error: 'access_denied', numbers: [65004] };
   const { error_description, claims } = given;
-  return readRefusal({ error, error_description, claims }) ?? { error: 'unreadable', numbers: [] };
+  return readErrorResponse({ error, error_description, claims }) ?? { error: 'unreadable', numbers: [] };
 }
 
 /** Two readers of a repeated parameter might each take another one (RFC 6749 §3.1). */

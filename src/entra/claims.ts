@@ -2,7 +2,7 @@
 // administrator of some other tenant, and is read accordingly.
 
 import type { EntraConfig } from '../config/config.ts';
-import { cloudOf, consumersTenant, issuerOf } from './clouds.ts';
+import { cloudOf, consumersTenant, tenantIssuer } from './clouds.ts';
 import type { EntraIdentity, Groups } from './identity.ts';
 import type { VerifiedClaims } from './verification.ts';
 
@@ -40,7 +40,7 @@ export function identityFrom(claims: VerifiedClaims, config: EntraConfig, groups
  */
 function isAtHome(claims: VerifiedClaims, config: EntraConfig): boolean {
   const { idp } = claims;
-  const isOwn = idp === undefined || idp === issuerOf(cloudOf(config), claims.tid);
+  const isOwn = idp === undefined || idp === tenantIssuer(cloudOf(config), claims.tid);
   return isOwn && guestStatus(claims, config) === 'member';
 }
 
@@ -53,7 +53,7 @@ export function guestStatus(claims: VerifiedClaims, config: EntraConfig): 'guest
   if (acct === 0 || acct === '0') return 'member';
   if (acct !== undefined) return 'guest';
   if (idp === undefined) return 'unknown';
-  return idp === issuerOf(cloudOf(config), claims.tid) ? 'member' : 'guest';
+  return idp === tenantIssuer(cloudOf(config), claims.tid) ? 'member' : 'guest';
 }
 
 export function groupsClaim(claims: VerifiedClaims, { groups: { forceGraph } }: EntraConfig): GroupsClaim {

@@ -35,7 +35,7 @@ export function authorityOf(cloud: EntraCloud, tenant: string): Authority {
   const base = `https://${cloud.login}/${tenant}`;
   return {
     url: base,
-    issuer: issuerOf(cloud, tenant),
+    issuer: tenantIssuer(cloud, tenant),
     authorizationEndpoint: `${base}/oauth2/v2.0/authorize`,
     tokenEndpoint: `${base}/oauth2/v2.0/token`,
     endSessionEndpoint: `${base}/oauth2/v2.0/logout`,
@@ -44,6 +44,6 @@ export function authorityOf(cloud: EntraCloud, tenant: string): Authority {
 }
 
 /** What "iss" is in the tokens of one tenant, to the letter. */
-export function issuerOf({ issuer }: Pick<EntraCloud, 'issuer'>, tid: string): string {
+export function tenantIssuer({ issuer }: Pick<EntraCloud, 'issuer'>, tid: string): string {
   return issuer.replaceAll('{tenantid}', tid);
 }

@@ -11,23 +11,23 @@ import type { Seal } from '../keys/seal.ts';
 import type { Log } from '../log.ts';
 import { networkOf } from '../web/address.ts';
 import { requestOf } from '../web/request.ts';
-import { questionFor } from './authorization-request.ts';
+import { authorizationParameters } from './authorization-request.ts';
 import { createBreaker } from './breaker.ts';
-import { callbackPath, readCallback, resumePath, type SignInReply } from './callback.ts';
+import { entraCallbackPath, readCallback, resumePath, type SignInReply } from './callback.ts';
 import { groupsClaim, guestStatus, identityFrom, onlyAllowed } from './claims.ts';
 import { authorityOf, cloudOf } from './clouds.ts';
 import { createBrowserCookie } from './cookie.ts';
 import { type Credential, createCredentials } from './credentials.ts';
-import { classify, EntraError, type EntraFailure, operatorHint, TokenRefusal } from './errors.ts';
+import { classify, EntraError, type EntraFailure, OAuthError, operatorHint } from './errors.ts';
 import { blameFor, failureOf } from './failure.ts';
 import { createGraph } from './graph.ts';
-import type { BeginOptions, EntraConnector, EntraIdentity, Groups, Recheck } from './identity.ts';
+import type { BeginOptions, EntraConnector, EntraIdentity, Groups, RecheckResult } from './identity.ts';
 import * as msal from './msal.ts';
 import { createNetwork } from './network.ts';
+import { recheckVerdict } from './recheck.ts';
 import { type BegunSignIn, createStates } from './state.ts';
 import { createTenantKeys } from './tenant-keys.ts';
 import { tokenPoster } from './token-endpoint.ts';
-import { verdictOn } from './recheck.ts';
 import { clockToleranceSeconds, TokenNotAccepted, type VerifiedClaims, verifyIdToken } from './verification.ts';
 
 export interface EntraConnectorParts {
@@ -50,9 +50,9 @@ export interface MountedEntraConnector extends EntraConnector {
    * Keeps what Microsoft's page posted (response_mode form_post) and answers where the browser is to come next: a GET
    * within this site, with which it sends its cookie.
    */
-  park(form: ReadonlyMap<string, string>): Promise<string>;
+  stash(form: ReadonlyMap<string, string>): Promise<string>;
   /** Forgets Microsoft's signing keys, so that the next token is checked with new ones. */
-  forgetKeys(): void;
+  invalidateKeys(): void;
   sweepExpired(now: number, limit: number): Promise<number>;
 }
 
@@ -64,7 +64,7 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
   const { tenant, clientId, responseMode } = config;
   const cloud = cloudOf(config);
   const authority = authorityOf(cloud, tenant);
-  const redirectUri = `${issuer}${callbackPath}`;
+  const redirectUri = `${issuer}${entraCallbackPath}`;
   const asksAgain = config.recheck.every > 0;
   // Entra sends no "iss" back (RFC 9207): whose answer it is, the state of a sign-in must tell.
   const appKey = `entra ${cloud.name} ${tenant} ${clientId}`;
@@ -103,7 +103,7 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
 
   /** Sends the browser to Microsoft. */
   async function leave(ctx: Context, uid: string, options: BeginOptions, challenge?: string): Promise<string> {
-    const { stepUp, oldestSeconds, ...question } = questionFor(config, options, challenge);
+    const { stepUp, oldestSeconds, ...question } = authorizationParameters(config, options, challenge);
     const [codeVerifier, nonce] = [randomBytes(32).toString('base64url'), randomBytes(32).toString('base64url')];
     const correlationId = randomUUID();
     const { state, browser } = await states.begin(
@@ -193,7 +193,7 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
         credentials.accepted(which);
         return result;
       } catch (error) {
-        if (!(error instanceof TokenRefusal) || classify(error.refusal) !== 'credential') throw error;
+        if (!(error instanceof OAuthError) || classify(error.refusal) !== 'credential') throw error;
         credentials.refused(which);
         const { numbers } = error.refusal;
         const hint = operatorHint('credential', { numbers });
@@ -237,7 +237,7 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
   /** What Microsoft wants before it answers, once: a second time the person is told. */
   function challengeIn(error: unknown, { isSecondTry, options }: BegunSignIn): string | undefined {
     if (error instanceof FurtherStep) return error.claims;
-    if (isSecondTry || options.prompt === 'none' || !(error instanceof TokenRefusal)) return undefined;
+    if (isSecondTry || options.prompt === 'none' || !(error instanceof OAuthError)) return undefined;
     return classify(error.refusal) === 'interaction' ? error.refusal.claims : undefined;
   }
 
@@ -251,11 +251,11 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
       return leave(ctx, uid, options);
     },
 
-    async park(form) {
+    async stash(form) {
       if (responseMode === 'query') throw new EntraError('lost', { reason: 'wrong_response_mode' });
       const reply = readCallback(form);
       if (reply.kind === 'approval') throw new EntraError(reply.outcome);
-      if (!(await states.park(reply))) throw new EntraError('lost', { reason: 'unknown_state' });
+      if (!(await states.stash(reply))) throw new EntraError('lost', { reason: 'unknown_state' });
       return `${resumePath}?${new URLSearchParams({ state: reply.state })}`;
     },
 
@@ -264,7 +264,7 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
       const { uid, correlationId } = begun;
       const facts: EntraFailure = { uid, correlationId, wasSilent: begun.options.prompt === 'none' };
       try {
-        if (reply.kind === 'refused') throw new TokenRefusal(reply.refusal);
+        if (reply.kind === 'refused') throw new OAuthError(reply.refusal);
         return { identity: await identify(ctx, reply.code, begun), uid, connectTo: begun.options.connectTo };
       } catch (error) {
         const claims = challengeIn(error, begun);
@@ -275,7 +275,7 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
       }
     },
 
-    async recheck(upstreamRefreshToken, expected): Promise<Recheck> {
+    async recheck(upstreamRefreshToken, expected): Promise<RecheckResult> {
       const correlationId = randomUUID();
       try {
         const post = tokenPoster(network, correlationId);
@@ -291,7 +291,7 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
       } catch (error) {
         const { failure, facts, alert, hint, cause } = failureOf(error, { correlationId });
         const { reason = failure, numbers } = facts;
-        const verdict = verdictOn(error, failure);
+        const verdict = recheckVerdict(error, failure);
         // What would be a forgery in a sign-in may be our clock here, or a proxy: somebody has to look, nobody to go.
         const isDoubtful = alert === 'security' && verdict !== 'ended';
         const write = isDoubtful ? log.warn : alert ? log.error : log.info;
@@ -322,7 +322,7 @@ export function createEntraConnector(parts: EntraConnectorParts): MountedEntraCo
       return { state: state === 'ok' && isHeldBack ? 'degraded' : state, isHeldBack, expiries };
     },
 
-    forgetKeys: () => keys.forget(),
+    invalidateKeys: () => keys.invalidate(),
     sweepExpired: states.sweepExpired,
     close() {
       clearInterval(looking);

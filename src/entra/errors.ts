@@ -270,7 +270,7 @@ const byNumber = new Map(
 );
 
 /** What Entra said of a failure, reduced to what is safe to log: no sentence, nothing of an unexpected form. */
-export interface Refusal {
+export interface OAuthErrorResponse {
   error: string;
   suberror?: string;
   /** AADSTS numbers. */
@@ -280,7 +280,7 @@ export interface Refusal {
   traceId?: string;
 }
 
-export function classify({ error, suberror = '', numbers }: Refusal): FailureClass {
+export function classify({ error, suberror = '', numbers }: OAuthErrorResponse): FailureClass {
   const { usual, others } = Object.hasOwn(byOauthError, error) ? byOauthError[error]! : unknownError;
   const allowed = (failure: FailureClass | undefined) => failure !== undefined && others.includes(failure);
   const bySub = Object.hasOwn(bySuberror, suberror) ? bySuberror[suberror] : undefined;
@@ -294,7 +294,7 @@ export function classify({ error, suberror = '', numbers }: Refusal): FailureCla
 }
 
 /** Reads an OAuth error response. Undefined: it is none, whatever its status. */
-export function readRefusal(document: Readonly<Record<string, unknown>>): Refusal | undefined {
+export function readErrorResponse(document: Readonly<Record<string, unknown>>): OAuthErrorResponse | undefined {
   const { error, suberror, error_codes: codes, trace_id: traceId, claims, error_description: text } = document;
   if (typeof error !== 'string' || error === '') return undefined;
   const listed = Array.isArray(codes) ? codes.filter((code): code is number => Number.isSafeInteger(code)) : [];
@@ -328,17 +328,17 @@ export function isClaimsChallenge(text: unknown): text is string {
 }
 
 /** Entra's token endpoint said no. */
-export class TokenRefusal extends Error {
+export class OAuthError extends Error {
   override readonly name = 'TokenRefusal';
-  readonly refusal: Refusal;
+  readonly refusal: OAuthErrorResponse;
 
-  constructor(refusal: Refusal, requestId?: string) {
+  constructor(refusal: OAuthErrorResponse, requestId?: string) {
     super(describe(refusal, requestId));
     this.refusal = refusal;
   }
 }
 
-function describe({ error, suberror, numbers, traceId }: Refusal, requestId: string | undefined): string {
+function describe({ error, suberror, numbers, traceId }: OAuthErrorResponse, requestId: string | undefined): string {
   const ids = [traceId && `trace ${traceId}`, requestId && `request ${requestId}`];
   return [error, suberror, ...numbers.map((number) => `AADSTS${number}`), ...ids].filter(Boolean).join(', ');
 }

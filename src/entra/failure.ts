@@ -1,7 +1,7 @@
 // From what was thrown on the way to what the person is told, and to whom it is put down.
 
 import { type Blame, BreakerOpen } from './breaker.ts';
-import { classify, EntraError, type EntraFailure, type FailureClass, TokenRefusal } from './errors.ts';
+import { classify, EntraError, type EntraFailure, type FailureClass, OAuthError } from './errors.ts';
 import { MsalRejected } from './msal.ts';
 import { UpstreamError, type UpstreamProblem } from './network.ts';
 import { KeysUnavailable } from './tenant-keys.ts';
@@ -29,7 +29,7 @@ export function failureOf(error: unknown, facts: EntraFailure): EntraError {
   if (error instanceof EntraError) {
     return new EntraError(error.failure, { ...withoutConsentUrl(error.failure, facts), ...error.facts });
   }
-  if (error instanceof TokenRefusal) {
+  if (error instanceof OAuthError) {
     const { numbers } = error.refusal;
     return as(classify(error.refusal), { numbers, reason: error.refusal.suberror ?? error.refusal.error });
   }

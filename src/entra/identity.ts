@@ -69,7 +69,7 @@ export interface FinishedSignIn {
   connectTo?: ConnectTo | undefined;
 }
 
-export type Recheck =
+export type RecheckResult =
   | { outcome: 'ok'; identity: EntraIdentity }
   /** Disabled, deleted, unassigned, forbidden by policy, or somebody else: revoke what was built on it. */
   | { outcome: 'ended'; reason: string }
@@ -98,7 +98,7 @@ export interface EntraConnector {
    */
   finish(ctx: Context): Promise<FinishedSignIn>;
   /** Asks Microsoft whether the person of a refresh token is still who they were, and still may sign in. */
-  recheck(upstreamRefreshToken: string, expected: { tid: string; oid: string }): Promise<Recheck>;
+  recheck(upstreamRefreshToken: string, expected: { tid: string; oid: string }): Promise<RecheckResult>;
   logoutUrl(options: { postLogoutRedirectUri: string; loginHint?: string }): string;
   health(): ConnectorHealth;
   close(): void;

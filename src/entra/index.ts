@@ -11,10 +11,10 @@ import type { RoomLimits } from '../database/row-limits.ts';
 import type { Grants } from '../grants/grants.ts';
 import type { Seal } from '../keys/seal.ts';
 import type { Log } from '../log.ts';
-import { createPeople } from './account-linking.ts';
-import { createRechecks } from './upstream-status.ts';
+import { createAccountLinking } from './account-linking.ts';
 import { createEntraSignOut } from './sign-out.ts';
 import { createUpstreamSessions } from './upstream-sessions.ts';
+import { createRechecks } from './upstream-status.ts';
 
 interface EntraParts {
   issuer: string;
@@ -43,12 +43,19 @@ export async function openEntra(entra: EntraConfig, parts: EntraParts) {
   const connector = createEntraConnector({ config: entra, issuer, db, seal, log, dispatcher, room, now });
   // A grant's last refresh token may be renewed until the grant's end, and a session be used as long.
   const sessions = createUpstreamSessions(db, seal, 2 * grantLife, now);
-  const people = createPeople({ config: entra, db, accounts, identities, audit, tokensEnded: grants.ended });
+  const accountLinking = createAccountLinking({
+    config: entra,
+    db,
+    accounts,
+    identities,
+    audit,
+    tokensEnded: grants.ended,
+  });
   const rechecks = createRechecks({
     config: entra,
     connector,
     sessions,
-    people,
+    accountLinking,
     audit,
     log,
     now,
@@ -74,7 +81,7 @@ export async function openEntra(entra: EntraConfig, parts: EntraParts) {
     config: entra,
     connector,
     sessions,
-    people,
+    accountLinking,
     signOut,
     upstream: { standing: rechecks.standing, afterSignOut: signOut.afterSignOut },
     elsewhere: propagate === 'never' ? undefined : { label, logoutUrl, asks: propagate === 'ask' },

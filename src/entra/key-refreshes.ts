@@ -13,7 +13,7 @@ export interface KeyRefreshes {
   /** Has every server forget Microsoft's keys, and load them anew for the next token. Audited. */
   ask(by: Omit<Act, 'force'>): Promise<Asked>;
   /** Calls `forget` when somebody asked: soon after, and `pollEvery` later at most. */
-  follow(forget: () => void, log: Log): Promise<Follower>;
+  subscribe(forget: () => void, log: Log): Promise<KeyRefreshSubscription>;
 }
 
 interface Asked {
@@ -21,9 +21,9 @@ interface Asked {
   serversFollowBy: Date;
 }
 
-interface Follower {
+interface KeyRefreshSubscription {
   /** Looks now. Never rejects: what could not be read is looked at again. */
-  look(): Promise<void>;
+  poll(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -47,7 +47,7 @@ export function createKeyRefreshes(db: Database, audit: Pick<Audit, 'append'>, p
       return { serversFollowBy: new Date(Date.now() + pollEvery * 1000) };
     },
 
-    async follow(forget, log) {
+    async subscribe(forget, log) {
       let seen = await asked();
       let looking: Promise<void> | undefined;
 
@@ -71,7 +71,7 @@ export function createKeyRefreshes(db: Database, audit: Pick<Audit, 'append'>, p
       const unlisten = await db.listen(channel, () => void look());
       const timer = setInterval(() => void look(), pollEvery * 1000).unref();
       return {
-        look,
+        poll: look,
         async stop() {
           clearInterval(timer);
           await unlisten();

@@ -9,7 +9,7 @@ import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { authorityOf, cloudOf } from './clouds.ts';
 import { type Credential, createCredentials } from './credentials.ts';
-import { readRefusal, TokenRefusal } from './errors.ts';
+import { OAuthError, readErrorResponse } from './errors.ts';
 import * as msal from './msal.ts';
 import { createNetwork, type Network } from './network.ts';
 import { createTenantKeys } from './tenant-keys.ts';
@@ -114,7 +114,10 @@ export async function checkLive(options: LiveCheckOptions): Promise<Finding[]> {
 const refusals = 'Which refusals come back to us, as which error?';
 
 function refusedAt(answer: URLSearchParams): Finding {
-  const { error, numbers } = readRefusal(Object.fromEntries(answer)) ?? { error: 'nothing readable', numbers: [] };
+  const { error, numbers } = readErrorResponse(Object.fromEntries(answer)) ?? {
+    error: 'nothing readable',
+    numbers: [],
+  };
   const subcode = /^\w{1,40}$/.exec(answer.get('error_subcode') ?? '')?.[0];
   const aadsts = numbers.map((number) => `AADSTS${number}`).join(', ') || 'no number';
   return { number: 8, question: refusals, seen: `error=${error}, error_subcode=${subcode ?? 'none'}, ${aadsts}` };
@@ -174,7 +177,7 @@ async function redeemWrongly(app: msal.EntraApp, network: Network, request: Rede
     await msal.redeem(app, { kind: 'secret', secret: random() }, tokenPoster(network, request.correlationId), request);
     return 'success, which must not be';
   } catch (error) {
-    if (!(error instanceof TokenRefusal)) throw error;
+    if (!(error instanceof OAuthError)) throw error;
     const { error: name, numbers } = error.refusal;
     return [name, ...numbers.map((number) => `AADSTS${number}`)].join(' ');
   }
@@ -191,7 +194,7 @@ async function redeem(app: msal.EntraApp, credential: Credential, network: Netwo
   try {
     return { tokens: await msal.redeem(app, credential, watching, request), hadRefreshToken };
   } catch (error) {
-    if (!(error instanceof TokenRefusal)) throw error;
+    if (!(error instanceof OAuthError)) throw error;
     return { tokens: undefined, hadRefreshToken };
   }
 }

@@ -7,10 +7,10 @@ import { MsalRejected } from './msal.ts';
 import { UpstreamError, type UpstreamProblem } from './network.ts';
 import { TokenNotAccepted, type TokenProblem } from './verification.ts';
 
-export type Verdict = 'ended' | 'outage' | 'ours';
+export type RecheckVerdict = 'ended' | 'outage' | 'ours';
 
 /** @param failure the class of `error` (failure.ts) */
-export function verdictOn(error: unknown, failure: FailureClass): Verdict {
+export function recheckVerdict(error: unknown, failure: FailureClass): RecheckVerdict {
   if (error instanceof UpstreamError) return ofAnswers[error.problem];
   if (error instanceof TokenNotAccepted) return ofTokens[error.problem];
   // It read an answer that is none of Microsoft's, and said nothing of the person.
@@ -19,7 +19,7 @@ export function verdictOn(error: unknown, failure: FailureClass): Verdict {
 }
 
 /** What came back, or did not. */
-export const ofAnswers: Readonly<Record<UpstreamProblem, Verdict>> = {
+export const ofAnswers: Readonly<Record<UpstreamProblem, RecheckVerdict>> = {
   unreachable: 'outage',
   lost: 'outage',
   throttled: 'outage',
@@ -32,7 +32,7 @@ export const ofAnswers: Readonly<Record<UpstreamProblem, Verdict>> = {
 };
 
 /** An ID token that does not hold. */
-export const ofTokens: Readonly<Record<TokenProblem, Verdict>> = {
+export const ofTokens: Readonly<Record<TokenProblem, RecheckVerdict>> = {
   malformed: 'outage', // or there is none: nobody has said anything
   unknown_key: 'outage', // the keys that Microsoft publishes may lag behind the one it signs with
   expired: 'ours', // our clock is fast; Microsoft gives out no token that has expired
@@ -54,7 +54,7 @@ export const ofTokens: Readonly<Record<TokenProblem, Verdict>> = {
 };
 
 /** What Microsoft said in the words of OAuth, and what we make of a token that holds. */
-export const ofFailures: Readonly<Record<FailureClass, Verdict>> = {
+export const ofFailures: Readonly<Record<FailureClass, RecheckVerdict>> = {
   transient: 'outage',
   credential: 'ours',
   app_config: 'ours',

@@ -12,7 +12,7 @@ import { sendPage } from '../web/headers.ts';
 import type { Pages } from '../web/pages.ts';
 import { redirect } from '../web/redirect.ts';
 import { requestOf } from '../web/request.ts';
-import { callbackPath, resumePath } from './callback.ts';
+import { entraCallbackPath, resumePath } from './callback.ts';
 import type { MountedEntraConnector } from './connector.ts';
 import { EntraError } from './errors.ts';
 import type { FinishedSignIn } from './identity.ts';
@@ -30,7 +30,7 @@ export function entraRoutes(parts: EntraRoutesParts): Router {
   const { connector, complete, failed, audit, log } = parts;
   const router = new Router();
 
-  router.get([callbackPath, resumePath], (ctx) =>
+  router.get([entraCallbackPath, resumePath], (ctx) =>
     answering(ctx, async () => {
       // A code is used up by a GET; whoever only looks (a link scanner, a prefetch) must not do that.
       if (ctx.method === 'HEAD') throw new AppError('method_not_allowed', 405, 'This address answers GET only.');
@@ -38,9 +38,9 @@ export function entraRoutes(parts: EntraRoutesParts): Router {
     }),
   );
 
-  router.post(callbackPath, (ctx) =>
+  router.post(entraCallbackPath, (ctx) =>
     answering(ctx, async () => {
-      redirect(ctx, await connector.park(await readForm(ctx)));
+      redirect(ctx, await connector.stash(await readForm(ctx)));
     }),
   );
 

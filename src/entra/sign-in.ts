@@ -11,7 +11,7 @@ import type { CompleteSignIn } from '../issuer/complete-sign-in.ts';
 import type { Issuer, PendingSignIn } from '../issuer/issuer.ts';
 import { redirect } from '../web/redirect.ts';
 import { requestOf } from '../web/request.ts';
-import { externalIdOf, type People } from './account-linking.ts';
+import { type AccountLinking, externalIdOf } from './account-linking.ts';
 import { hintsFor } from './authorization-request.ts';
 import type { MountedEntraConnector } from './connector.ts';
 import type { ConnectTo, FinishedSignIn } from './identity.ts';
@@ -24,12 +24,12 @@ export interface EntraSignIn {
    * Sends the browser to Microsoft.
    * @throws {EntraError}
    */
-  begin(ctx: Context, pending: PendingSignIn, options?: Leaving): Promise<void>;
+  begin(ctx: Context, pending: PendingSignIn, options?: RedirectOptions): Promise<void>;
   /** Ends a sign-in for a verified identity. @throws {AppError} in words for the person */
   complete(ctx: Context, finished: FinishedSignIn): Promise<void>;
 }
 
-export interface Leaving {
+export interface RedirectOptions {
   /** What was typed on our page. */
   email?: string;
   /** Whether Microsoft is to ask which account, since the one it has a session of will not do. */
@@ -42,14 +42,14 @@ export interface EntraSignInParts {
   connector: MountedEntraConnector;
   issuer: Issuer;
   accounts: Pick<Accounts, 'find'>;
-  people: People;
+  accountLinking: AccountLinking;
   sessions: UpstreamSessions;
   finish: CompleteSignIn;
   audit: Audit;
 }
 
 export function createEntraSignIn(parts: EntraSignInParts): EntraSignIn {
-  const { config, connector, issuer, accounts, people, sessions, finish, audit } = parts;
+  const { config, connector, issuer, accounts, accountLinking, sessions, finish, audit } = parts;
 
   /** How long the proof is good is the trip's own life; signed out everywhere, a person has to prove it anew. */
   async function stillProved({ accountId, signedOutAt }: ConnectTo): Promise<string> {
@@ -103,7 +103,7 @@ export function createEntraSignIn(parts: EntraSignInParts): EntraSignIn {
       const { requestId, address } = requestOf(ctx);
       try {
         const proved = connectTo && (await stillProved(connectTo));
-        const account = await people.signIn(identity, { requestId, address }, proved);
+        const account = await accountLinking.signIn(identity, { requestId, address }, proved);
         const { sid, loginHint, upstreamRefreshToken, authTime, acr } = identity;
         const upstream = await sessions.open({
           method: 'entra',

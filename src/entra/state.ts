@@ -32,7 +32,7 @@ export interface States {
    * Keeps what a form_post brought, until the GET that can be asked for its cookie. False: there is no such sign-in, or
    * something is kept with it already.
    */
-  park(reply: SignInReply): Promise<boolean>;
+  stash(reply: SignInReply): Promise<boolean>;
   /** Undefined: unknown, used, too old, another browser's, or not as far as `parked` says. */
   take(state: string, browser: string, expect: { parked: boolean }): Promise<Taken | undefined>;
   sweepExpired(now: number, limit: number): Promise<number>;
@@ -74,7 +74,7 @@ export function createStates(
       return { state, browser };
     },
 
-    async park(reply) {
+    async stash(reply) {
       const id = digest(reply.state);
       const { rowCount } = await db.query(
         `update entra_states set parked = $2, parked_until = $3

@@ -18,7 +18,7 @@ export interface TenantKeys {
    */
   find(kid: string): Promise<TenantKey | undefined>;
   /** Forgets what is known; the next token loads anew. For the moment a key was stolen from Microsoft. */
-  forget(): void;
+  invalidate(): void;
 }
 
 export class KeysUnavailable extends Error {
@@ -114,7 +114,7 @@ export function createTenantKeys({ load, log, now = Date.now }: TenantKeysOption
       return found && toKey(found);
     },
 
-    forget() {
+    invalidate() {
       copy = undefined;
       // What was asked for before is no answer any more.
       flight = undefined;

@@ -7,7 +7,7 @@ import type { Audit } from '../audit/audit.ts';
 import type { EntraConfig } from '../config/config.ts';
 import { isAppError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { externalIdOf, type People } from './account-linking.ts';
+import { type AccountLinking, externalIdOf } from './account-linking.ts';
 import type { EntraConnector, EntraIdentity } from './identity.ts';
 import type { UpstreamSession, UpstreamSessions } from './upstream-sessions.ts';
 
@@ -18,7 +18,7 @@ interface RecheckParts {
   config: EntraConfig;
   connector: EntraConnector;
   sessions: UpstreamSessions;
-  people: People;
+  accountLinking: AccountLinking;
   audit: Audit;
   log: Log;
   /** Ends what rests on an upstream session: sessions, grants and their tokens. */
@@ -35,7 +35,7 @@ export function createRechecks({
   config,
   connector,
   sessions,
-  people,
+  accountLinking,
   audit,
   log,
   endUpstream,
@@ -66,7 +66,7 @@ export function createRechecks({
   async function accept(session: UpstreamSession, identity: EntraIdentity): Promise<Standing> {
     if (externalIdOf(identity) !== session.externalId) return end(session, 'somebody_else');
     try {
-      const account = await people.update(identity, session.accountId);
+      const account = await accountLinking.update(identity, session.accountId);
       if (!account) return await end(session, 'account_disabled');
     } catch (error) {
       if (!isAppError(error, 'groups_unavailable')) throw error;

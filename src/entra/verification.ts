@@ -3,7 +3,7 @@
 
 import { compactVerify, errors as joseErrors } from 'jose';
 import { type JsonObject, readCompact } from '../verifier/compact.ts';
-import { type EntraCloud, issuerOf } from './clouds.ts';
+import { type EntraCloud, tenantIssuer } from './clouds.ts';
 import type { TenantKey, TenantKeys } from './tenant-keys.ts';
 
 export type TokenProblem =
@@ -43,7 +43,7 @@ export interface VerifiedClaims extends JsonObject {
   sub: string;
 }
 
-export interface Expectations {
+export interface IdTokenExpectations {
   cloud: Pick<EntraCloud, 'issuer' | 'keyIssuer'>;
   clientId: string;
   /** null admits every tenant of the cloud: the configuration says so in capitals. */
@@ -62,7 +62,11 @@ const lowerCaseGuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const refusedParameters = ['crit', 'b64', 'jwk', 'jku', 'x5u', 'zip', 'enc'];
 
 /** @throws {TokenNotAccepted} @throws {KeysUnavailable} nobody can tell */
-export async function verifyIdToken(jwt: string, keys: TenantKeys, expected: Expectations): Promise<VerifiedClaims> {
+export async function verifyIdToken(
+  jwt: string,
+  keys: TenantKeys,
+  expected: IdTokenExpectations,
+): Promise<VerifiedClaims> {
   const { header, claims } = read(jwt);
   const key = await keyOf(header, keys);
   try {
@@ -94,14 +98,14 @@ async function keyOf(header: JsonObject, keys: TenantKeys): Promise<TenantKey> {
   return key;
 }
 
-function check(claims: JsonObject, key: TenantKey, expected: Expectations): VerifiedClaims {
+function check(claims: JsonObject, key: TenantKey, expected: IdTokenExpectations): VerifiedClaims {
   const { ver, iss, tid, oid, sub, aud, nonce } = claims;
   const unless = (holds: boolean, problem: TokenProblem) => {
     if (!holds) throw new TokenNotAccepted(problem);
   };
 
   unless(isGuid(tid), 'wrong_tenant'); // first: it goes into the templates below
-  const issuer = issuerOf(expected.cloud, tid as string);
+  const issuer = tenantIssuer(expected.cloud, tid as string);
   unless(iss === issuer, 'wrong_issuer');
   // Personal accounts and work accounts have different keys in one document, and each signs for its own only.
   const issuers = [issuer, expected.cloud.keyIssuer?.replaceAll('{tenantid}', tid as string)];

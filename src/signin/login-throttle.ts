@@ -12,7 +12,6 @@
 //   At an address from which they did, the account is not shared, the address is.
 
 import type { Database } from '../database/database.ts';
-import { createChecksUnderWay, type UnderWayOfAttempt } from './pending-checks.ts';
 import {
   type Backoff,
   createLoginCounters,
@@ -22,6 +21,7 @@ import {
   opensAt,
   type TokenBucket,
 } from './login-counters.ts';
+import { createPendingChecks, type PendingOfAttempt } from './pending-checks.ts';
 
 export interface LoginThrottle {
   /**
@@ -89,7 +89,7 @@ type Hope = Promise<void> | undefined;
 
 export function createLoginThrottle(db: Database, now: () => number = Date.now): LoginThrottle {
   const counters = createLoginCounters(db, now);
-  const underWay = createChecksUnderWay();
+  const pending = createPendingChecks();
   const secondsUntil = (moment: number) => Math.max(1, Math.ceil((moment - now()) / 1000));
 
   function pathOf(sender: Sender, isOwnAddress: boolean): Path {
@@ -136,15 +136,15 @@ export function createLoginThrottle(db: Database, now: () => number = Date.now):
     return own.find(isShut) ?? (isEarly ? shared.find(isShut) : undefined);
   }
 
-  async function giveBack(gates: readonly Gate[], mine: UnderWayOfAttempt): Promise<void> {
+  async function giveBack(gates: readonly Gate[], mine: PendingOfAttempt): Promise<void> {
     await counters.giveBack(gates);
     for (const { key } of gates) mine.end(key, true);
   }
 
-  /** One of each, or of none. What is taken is under way until it is given back or ended. */
+  /** One of each, or of none. What is taken is pending until it is given back or ended. */
   async function takeAll(
     gates: readonly Gate[],
-    mine: UnderWayOfAttempt,
+    mine: PendingOfAttempt,
   ): Promise<{ taken: Gate[]; shut?: { key: string; until: number } }> {
     const taken: Gate[] = [];
     for (const gate of gates) {
@@ -163,7 +163,7 @@ export function createLoginThrottle(db: Database, now: () => number = Date.now):
   async function admit(
     path: Path,
     kept: ReadonlyMap<string, Kept>,
-    mine: UnderWayOfAttempt,
+    mine: PendingOfAttempt,
     hope: (key: string) => Hope,
   ): Promise<Admission> {
     const { own, shared, reservation } = path;
@@ -204,7 +204,7 @@ export function createLoginThrottle(db: Database, now: () => number = Date.now):
   async function reserve(
     { key, waitSeconds, allowances }: NonNullable<Path['reservation']>,
     kept: ReadonlyMap<string, Kept>,
-    mine: UnderWayOfAttempt,
+    mine: PendingOfAttempt,
   ): Promise<number | undefined> {
     const reserved = kept.get(key);
     if (reserved && reserved.expiresAt > now() && reserved.at > now()) return reserved.at;
@@ -220,13 +220,13 @@ export function createLoginThrottle(db: Database, now: () => number = Date.now):
     return (await counters.read([key])).get(key)?.at ?? from;
   }
 
-  async function enter(sender: Sender, mine: UnderWayOfAttempt): Promise<Admission & { path: Path }> {
+  async function enter(sender: Sender, mine: PendingOfAttempt): Promise<Admission & { path: Path }> {
     const mark = keyOf('own', sender.emailKey, sender.address);
     const [ofOwnAddress, elsewhere] = [pathOf(sender, true), pathOf(sender, false)];
     const gates = [ofOwnAddress, elsewhere].flatMap(({ own, shared }) => [...own, ...shared]).map(({ key }) => key);
     const keys = [...new Set([mark, ...gates, keyOf('reserved', sender.emailKey, sender.address)])];
     for (let asked = 0; ; asked += 1) {
-      const watch = underWay.watch(gates);
+      const watch = pending.watch(gates);
       try {
         const kept = await counters.read(keys);
         const path = (kept.get(mark)?.expiresAt ?? 0) > now() ? ofOwnAddress : elsewhere;
@@ -241,7 +241,7 @@ export function createLoginThrottle(db: Database, now: () => number = Date.now):
 
   return {
     async attempt(sender, check) {
-      const mine = underWay.ofAttempt();
+      const mine = pending.ofAttempt();
       try {
         const admission = await enter(sender, mine);
         if (!admission.isAdmitted) return { waitSeconds: admission.waitSeconds };

@@ -5,7 +5,7 @@ import type { Account } from '../accounts/account.ts';
 import type { Clients } from '../clients/clients.ts';
 import { AppError } from '../errors.ts';
 import type { Passwords } from './password.ts';
-import type { Asker } from './password-queue.ts';
+import type { QueueOrigin } from './password-queue.ts';
 import { type Weakness, type Words, weaknessOf } from './password-rule.ts';
 
 /** Whose password it is to be: an account, or one that is not there yet. */
@@ -16,7 +16,7 @@ export interface NewPasswords {
    * The hash of a password that `owner` may have from now on.
    * @throws {AppError} password_unacceptable (400), in a sentence for whoever chose it | busy (503)
    */
-  choose(password: string, owner: Owner, asker?: Asker): Promise<string>;
+  choose(password: string, owner: Owner, origin?: QueueOrigin): Promise<string>;
 }
 
 interface NewPasswordsParts {
@@ -57,30 +57,30 @@ export function createNewPasswords({ passwords, clients, issuer, serviceName }: 
   }
 
   /** As it was typed, and with the keyboard's shift or lock the other way. */
-  async function isTheSame(password: string, hash: string, asker?: Asker): Promise<boolean> {
+  async function isTheSame(password: string, hash: string, origin?: QueueOrigin): Promise<boolean> {
     const [first = '', ...others] = password;
     const shifted = (first === first.toUpperCase() ? first.toLowerCase() : first.toUpperCase()) + others.join('');
     for (const candidate of new Set([password, password.toLowerCase(), shifted, password.toUpperCase()])) {
-      if ((await passwords.check(candidate, hash, asker)).ok) return true;
+      if ((await passwords.check(candidate, hash, origin)).ok) return true;
     }
     return false;
   }
 
   return {
-    async choose(password, owner, asker) {
+    async choose(password, owner, origin) {
       const refuse = (sentence: string) => new AppError('password_unacceptable', 400, sentence);
       const length = passwords.problemWith(password);
       if (length) throw refuse(length);
       const weakness = weaknessOf(password, { ...(await commonPasswords()), own: await wordsOf(owner) });
       if (weakness) throw refuse(sentences[weakness]);
-      if (owner.passwordHash !== undefined && (await isTheSame(password, owner.passwordHash, asker))) {
+      if (owner.passwordHash !== undefined && (await isTheSame(password, owner.passwordHash, origin))) {
         throw refuse(
           owner.passwordMustChange
             ? 'Choose a password other than the one-time password.'
             : 'This is the password of before. Choose another one.',
         );
       }
-      return passwords.hash(password, asker);
+      return passwords.hash(password, origin);
     },
   };
 }

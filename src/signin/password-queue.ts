@@ -1,17 +1,17 @@
-// Whose turn it is where only some work at once: the queue before bcrypt (password.ts). Two lines. Those who are proved
-// (a browser in which they signed in before, a password just checked) have a share of the places, and the head of the
-// queue. All others wait fairly by where they come from: block, network and address take turns, each among its own. When
-// the places are used up, the last of those who hold most of them has to go, so that a newcomer from elsewhere stays.
+// The queue before bcrypt (password.ts), where only some work at once: whose turn it is. Two lines. Those who are proved
+// (a browser in which they signed in before, a password just checked) have a share of the queue, and the head of it. All
+// others wait fairly by where they come from: block, network and address take turns, each among its own. When the queue
+// is full, the last of those who hold most of it has to go, so that a newcomer from elsewhere stays.
 
 import { AppError } from '../errors.ts';
 
-export interface Asker {
+export interface QueueOrigin {
   isProved: boolean;
   /** From the widest to the narrowest: whoever shares the first also shares the turn. */
   from: readonly string[];
 }
 
-export interface Places {
+export interface QueueLimits {
   proved: number;
   others: number;
 }
@@ -35,7 +35,10 @@ const mostProvedInARow = 3;
  * @returns runs `work` when its turn has come
  * @throws {AppError} busy (503): of its kind more are waiting than would be answered in time
  */
-export function createTurns(atOnce: number, places: Places): <T>(work: () => Promise<T>, asker: Asker) => Promise<T> {
+export function createPasswordQueue(
+  atOnce: number,
+  limits: QueueLimits,
+): <T>(work: () => Promise<T>, origin: QueueOrigin) => Promise<T> {
   const [proved, others] = [emptyLine(), emptyLine()];
   let running = 0;
   let provedInARow = 0;
@@ -51,7 +54,7 @@ export function createTurns(atOnce: number, places: Places): <T>(work: () => Pro
       running += 1;
     } else {
       await new Promise<void>((resolve, reject) => {
-        const [line, most] = isProved ? [proved, places.proved] : [others, places.others];
+        const [line, most] = isProved ? [proved, limits.proved] : [others, limits.others];
         add(line, from, { start: resolve, refuse: () => reject(busy()) });
         if (line.size > most) takeFromLongest(line)!.refuse();
       });

@@ -4,37 +4,41 @@
 import { randomBytes } from 'node:crypto';
 import bcrypt from 'bcrypt';
 import { AppError } from '../errors.ts';
-import { type Asker, createTurns, type Places } from './password-queue.ts';
+import { createPasswordQueue, type QueueLimits, type QueueOrigin } from './password-queue.ts';
 
 export interface Passwords {
   /** Why nobody may choose this password, as a sentence for that person. */
   problemWith(password: string): string | undefined;
   /** @throws {AppError} password_unacceptable (400) | busy (503) */
-  hash(password: string, asker?: Asker): Promise<string>;
+  hash(password: string, origin?: QueueOrigin): Promise<string>;
   /**
    * Whether `password` belongs to `passwordHash`. Undefined (nobody by that name, or no password) costs the same time
    * and is false. `rehashed` is there when the hash was of another cost and is to be replaced.
-   * @param asker who asks, and so whose turn it is; by default somebody at our own machine
+   * @param origin who asks, and so whose turn it is; by default somebody at our own machine
    * @throws {AppError} busy (503): more checks are waiting than would be answered in time
    */
-  check(password: string, passwordHash: string | undefined, asker?: Asker): Promise<{ ok: boolean; rehashed?: string }>;
+  check(
+    password: string,
+    passwordHash: string | undefined,
+    origin?: QueueOrigin,
+  ): Promise<{ ok: boolean; rehashed?: string }>;
 }
 
 const maxBytes = 72;
 // bcrypt works in libuv's thread pool of four, where signatures are made too: two at a time leave them room.
 const atOnce = 2;
-const placesToWait: Places = { proved: 50, others: 100 };
-const nobodyElse: Asker = { isProved: true, from: ['here'] };
+const defaultQueueLimits: QueueLimits = { proved: 50, others: 100 };
+const nobodyElse: QueueOrigin = { isProved: true, from: ['here'] };
 
 interface PasswordsOptions {
   cost: number;
   minLength: number;
   /** How many may wait for bcrypt. */
-  places?: Places | undefined;
+  queueLimits?: QueueLimits | undefined;
 }
 
-export function createPasswords({ cost, minLength, places = placesToWait }: PasswordsOptions): Passwords {
-  const inTurn = createTurns(atOnce, places);
+export function createPasswords({ cost, minLength, queueLimits = defaultQueueLimits }: PasswordsOptions): Passwords {
+  const queued = createPasswordQueue(atOnce, queueLimits);
 
   function problemWith(password: string): string | undefined {
     if ([...password].length < minLength) return `A password needs at least ${minLength} characters.`;
@@ -54,16 +58,16 @@ export function createPasswords({ cost, minLength, places = placesToWait }: Pass
   return {
     problemWith,
 
-    async hash(password, asker = nobodyElse) {
+    async hash(password, origin = nobodyElse) {
       const problem = problemWith(password);
       if (problem) throw new AppError('password_unacceptable', 400, problem);
-      return inTurn(() => bcrypt.hash(normal(password), cost), asker);
+      return queued(() => bcrypt.hash(normal(password), cost), origin);
     },
 
-    async check(password, passwordHash, asker = nobodyElse) {
+    async check(password, passwordHash, origin = nobodyElse) {
       // Cut, so that it too takes the time of one comparison; it was refused when it was set, so it cannot be right.
       const candidate = tooLong(password) ? password.slice(0, maxBytes / 4) : normal(password);
-      return inTurn(async () => {
+      return queued(async () => {
         const same = passwordHash !== undefined && (await bcrypt.compare(candidate, passwordHash));
         const rounds = passwordHash === undefined ? 0 : bcrypt.getRounds(passwordHash);
         if (!same || tooLong(password)) {
@@ -71,7 +75,7 @@ export function createPasswords({ cost, minLength, places = placesToWait }: Pass
           return { ok: false };
         }
         return rounds === cost ? { ok: true } : { ok: true, rehashed: await bcrypt.hash(candidate, cost) };
-      }, asker);
+      }, origin);
     },
   };
 }

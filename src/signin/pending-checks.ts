@@ -2,15 +2,15 @@
 // attempt is no failure: whoever it holds up waits for its outcome, which may open the way. What counts all the same is
 // the counter in the database, so that waiting here is a courtesy and never a licence.
 
-export interface ChecksUnderWay {
-  /** What one attempt has under way. */
-  ofAttempt(): UnderWayOfAttempt;
+export interface PendingChecks {
+  /** What one attempt has pending. */
+  ofAttempt(): PendingOfAttempt;
   /** What happens at these counters from now on, until it is closed. */
   watch(keys: readonly string[]): Watch;
 }
 
-export interface UnderWayOfAttempt {
-  /** Before it is counted, so that nobody finds the counter changed and nobody under way. */
+export interface PendingOfAttempt {
+  /** Before it is counted, so that nobody finds the counter changed and nobody pending. */
   begin(key: string): void;
   /** @param opens whether less is counted there now */
   end(key: string, opens: boolean): void;
@@ -24,7 +24,7 @@ interface Watch {
   close(): void;
 }
 
-interface UnderWay {
+interface Pending {
   checks: number;
   waiting: Array<() => void>;
   /** For each watch: whether it opened since. */
@@ -34,19 +34,19 @@ interface UnderWay {
 const mostWaitingOfOne = 64;
 const mostWaiting = 1_000;
 
-export function createChecksUnderWay(): ChecksUnderWay {
-  const underWay = new Map<string, UnderWay>();
+export function createPendingChecks(): PendingChecks {
+  const pending = new Map<string, Pending>();
   let waitingInAll = 0;
 
-  function at(key: string): UnderWay {
-    const known = underWay.get(key) ?? { checks: 0, waiting: [], watches: new Map() };
-    underWay.set(key, known);
+  function at(key: string): Pending {
+    const known = pending.get(key) ?? { checks: 0, waiting: [], watches: new Map() };
+    pending.set(key, known);
     return known;
   }
 
   function tidy(key: string): void {
     const { checks, watches } = at(key);
-    if (checks === 0 && watches.size === 0) underWay.delete(key);
+    if (checks === 0 && watches.size === 0) pending.delete(key);
   }
 
   function end(key: string, opens: boolean): void {

@@ -11,7 +11,7 @@ import { belongsToMicrosoft } from '../entra/authorization-request.ts';
 import { EntraError } from '../entra/errors.ts';
 import type { FinishedSignIn } from '../entra/identity.ts';
 import { entraRoutes, failurePage } from '../entra/routes.ts';
-import type { EntraSignIn, Leaving } from '../entra/sign-in.ts';
+import type { EntraSignIn, RedirectOptions } from '../entra/sign-in.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { CompleteSignIn } from '../issuer/complete-sign-in.ts';
 import type { Issuer, PendingSignIn } from '../issuer/issuer.ts';
@@ -195,7 +195,7 @@ export function signInRoutes(parts: SignInParts): Router {
     return goBack(ctx, pending, { email, knownAddress: true });
   }
 
-  async function leave(ctx: Context, pending: PendingSignIn, options?: Leaving) {
+  async function leave(ctx: Context, pending: PendingSignIn, options?: RedirectOptions) {
     try {
       await entra!.begin(ctx, pending, options);
     } catch (error) {

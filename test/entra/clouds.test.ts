@@ -28,7 +28,7 @@ describe('E3 a cloud that is in no table', () => {
   beforeEach(() => {
     sim.reset();
     sim.signInAs('clara');
-    rig.connector.forgetKeys();
+    rig.connector.invalidateKeys();
     rig.completed.length = 0;
     rig.failures.length = 0;
   });
@@ -103,7 +103,7 @@ describe('E3 Entra External ID, where each tenant has a host of its own', () => 
   beforeEach(() => {
     sim.reset();
     sim.signInAs('carl');
-    rig.connector.forgetKeys();
+    rig.connector.invalidateKeys();
     rig.completed.length = 0;
     rig.failures.length = 0;
   });

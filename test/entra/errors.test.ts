@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { aadstsTable, type EntraSim, startEntraSim } from '../../entra-sim/index.ts';
-import { classify, type FailureClass, failures, readRefusal } from '../../src/entra/errors.ts';
+import { classify, type FailureClass, failures, readErrorResponse } from '../../src/entra/errors.ts';
 import { type Rig, startRig } from './rig.ts';
 
 let sim: EntraSim;
@@ -184,7 +184,7 @@ describe('the table of failures', () => {
 
   test('only what has the expected form is kept of an answer', () => {
     const answer = { error: 'invalid_grant', error_codes: [1.5, 50105, 'x', null], suberror: 'a b', trace_id: 'x' };
-    expect(readRefusal(answer)).toEqual({ error: 'invalid_grant', numbers: [50105] });
-    expect(readRefusal({ access_token: 'x' })).toBeUndefined();
+    expect(readErrorResponse(answer)).toEqual({ error: 'invalid_grant', numbers: [50105] });
+    expect(readErrorResponse({ access_token: 'x' })).toBeUndefined();
   });
 });

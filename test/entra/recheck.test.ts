@@ -21,7 +21,7 @@ beforeEach(async () => {
   sim.reset();
   sim.user('alice').enable().assign(sim.app).refuse(undefined);
   sim.signInAs('alice');
-  rig.connector.forgetKeys();
+  rig.connector.invalidateKeys();
   alice = await rig.identify();
   noteSecret('refresh token', alice.upstreamRefreshToken);
   sim.log.clear();
@@ -145,7 +145,7 @@ describe('E33 a person who is checked again', () => {
     const lift = sim.fault('keys', { body: published });
     expect(await recheck()).toEqual(unreachable('unknown_key'));
     lift();
-    rig.connector.forgetKeys();
+    rig.connector.invalidateKeys();
     expect(await recheck()).toMatchObject({ outcome: 'ok' });
   });
 });
@@ -207,7 +207,7 @@ describe('E33 while Microsoft cannot be asked', () => {
   });
 
   test('since its keys cannot be had, nothing is known of the person', async () => {
-    rig.connector.forgetKeys();
+    rig.connector.invalidateKeys();
     sim.fault('keys', { status: 503 });
     expect(await recheck()).toEqual(unreachable('keys_unavailable'));
   });

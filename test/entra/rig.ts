@@ -15,7 +15,7 @@ import { loadConfig } from '../../src/config/config.ts';
 import type { Database } from '../../src/database/database.ts';
 import { migrate } from '../../src/database/migrate.ts';
 import { openDatabase } from '../../src/database/open.ts';
-import { callbackPath } from '../../src/entra/callback.ts';
+import { entraCallbackPath } from '../../src/entra/callback.ts';
 import { createEntraConnector, type MountedEntraConnector } from '../../src/entra/connector.ts';
 import { EntraError } from '../../src/entra/errors.ts';
 import type { BeginOptions, EntraIdentity } from '../../src/entra/identity.ts';
@@ -32,7 +32,7 @@ import { noteSecret, secretsIn } from '../support/secrets.ts';
 import { type Answer, UserAgent } from '../support/user-agent.ts';
 
 export const issuer = 'https://signet.example';
-export const redirectUri = `${issuer}${callbackPath}`;
+export const redirectUri = `${issuer}${entraCallbackPath}`;
 
 /** What Microsoft's page would have the browser do. */
 export interface Callback {

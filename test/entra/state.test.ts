@@ -74,12 +74,12 @@ describe.each(engines)('E6 E7 a sign-in that is at Microsoft, on $name', ({ fres
     expect(await servers[0].take(first.state, first.browser, direct)).toBeDefined();
     now += 1000;
     expect(await servers[0].take(second.state, second.browser, direct)).toBeUndefined();
-    expect(await servers[0].park(codeReply(second.state))).toBe(false);
+    expect(await servers[0].stash(codeReply(second.state))).toBe(false);
   });
 
   test('E7 waits with what was posted for the browser to come by itself: once, and for a minute', async () => {
     const [first, late] = [await servers[0].begin(begun, '192.0.2.1'), await servers[0].begin(begun, '192.0.2.1')];
-    for (const { state } of [first, late]) expect(await servers[0].park(codeReply(state))).toBe(true);
+    for (const { state } of [first, late]) expect(await servers[0].stash(codeReply(state))).toBe(true);
     expect(await servers[1].take(first.state, first.browser, direct)).toBeUndefined();
     expect(await servers[1].take(first.state, 'another browser', parked)).toBeUndefined();
     const taken = await servers[1].take(first.state, first.browser, parked);
@@ -92,12 +92,12 @@ describe.each(engines)('E6 E7 a sign-in that is at Microsoft, on $name', ({ fres
   test('E7 keeps one of two posts at the same moment; nothing can be posted to no sign-in', async () => {
     const { state, browser } = await servers[0].begin(begun, '192.0.2.1');
     const replies = ['one', 'two'].map((code): SignInReply => ({ kind: 'code', state, code }));
-    const kept = await Promise.all(replies.map((reply, at) => servers[at]!.park(reply)));
+    const kept = await Promise.all(replies.map((reply, at) => servers[at]!.stash(reply)));
     expect([...kept].sort()).toEqual([false, true]);
-    expect(await servers[0].park(codeReply(state))).toBe(false);
+    expect(await servers[0].stash(codeReply(state))).toBe(false);
     expect((await servers[0].take(state, browser, parked))!.parked).toEqual(replies[kept.indexOf(true)]);
     const before = await rows();
-    expect(await servers[0].park(codeReply(randomBytes(32).toString('base64url')))).toBe(false);
+    expect(await servers[0].stash(codeReply(randomBytes(32).toString('base64url')))).toBe(false);
     expect(await rows()).toBe(before);
     const unposted = await servers[0].begin(begun, '192.0.2.1');
     expect(await servers[0].take(unposted.state, unposted.browser, parked)).toBeUndefined();
@@ -109,7 +109,7 @@ describe.each(engines)('E6 E7 a sign-in that is at Microsoft, on $name', ({ fres
       await servers[0].begin(begun, '192.0.2.1'),
       await servers[0].begin({ ...begun, uid: 'uid-2' }, '192.0.2.1'),
     ];
-    await servers[0].park(codeReply(mine.state));
+    await servers[0].stash(codeReply(mine.state));
     const { rows: stored } = await dbs[0]!.query('select * from entra_states');
     const secrets = [mine.state, mine.browser, begun.codeVerifier, begun.nonce, 'the-code-of-microsoft', 'ada@contoso'];
     for (const secret of secrets) expect(JSON.stringify(stored)).not.toContain(secret);

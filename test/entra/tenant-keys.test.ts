@@ -106,7 +106,7 @@ describe('E18 the keys of Entra', () => {
     const also = sim.keys.active;
     await sim.keys.rotate();
     sim.keys.revoke(also.kid);
-    told.connector.forgetKeys();
+    told.connector.invalidateKeys();
     sim.nextIdToken({ sign: also });
     await told.signIn();
     expect(told.completed).toHaveLength(1);
@@ -124,7 +124,7 @@ describe('E18 the keys of Entra', () => {
       let asked = 0;
       const keys = createTenantKeys({ log: silentLog, load: () => answers[Math.min(asked++, 1)]!.promise });
       const found = Promise.all([stolen, sim.keys.active.kid].map((kid) => keys.find(kid)));
-      keys.forget();
+      keys.invalidate();
       const [old, next] = answers;
       if (endOfTheFirst === 'answered') old!.resolve(before);
       else old!.reject(new Error('reset'));

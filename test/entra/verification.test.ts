@@ -22,7 +22,7 @@ afterAll(async () => {
 beforeEach(() => {
   sim.reset();
   sim.signInAs('alice');
-  rig.connector.forgetKeys();
+  rig.connector.invalidateKeys();
   rig.completed.length = 0;
   rig.failures.length = 0;
 });
@@ -122,7 +122,7 @@ describe('an ID token of a code', () => {
     sim.keys.issuer(null);
     await rig.identify();
     sim.keys.issuer('https://login.microsoftonline.com/{tenantid}/v2.0');
-    rig.connector.forgetKeys();
+    rig.connector.invalidateKeys();
     await rig.identify();
   });
 

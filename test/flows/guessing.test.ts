@@ -158,7 +158,7 @@ describe('more come than can be served', () => {
     other = server;
     server = await startSignet({
       values: { proxy: { trusted: ['127.0.0.1'] } },
-      parts: { passwordPlaces: { proved: 5, others: 4 } },
+      parts: { passwordQueue: { proved: 5, others: 4 } },
     });
   });
   afterAll(async () => {
