@@ -207,7 +207,7 @@ describe.skipIf(noChromium)('Chromium with production host names', () => {
 
 describe('as a process', () => {
   test('says where it is in one line of JSON, and ends when asked to', async () => {
-    const main = new URL('main.ts', import.meta.url).pathname;
+    const main = new URL('../../entra-sim/main.ts', import.meta.url).pathname;
     const stdio = ['ignore', 'pipe', 'inherit'] as const;
     const child = spawn(process.execPath, [main, '--redirect-uri', redirectUri], { stdio: [...stdio] });
     const [line] = await Promise.race([

@@ -254,7 +254,7 @@ describe('close()', () => {
     const directory = await freshDirectory();
     const source = fileURLToPath(new URL('../../src/', import.meta.url));
     const script = `
-      import { loadConfig } from '${source}config.ts';
+      import { loadConfig } from '${source}config/config.ts';
       import { silentLog } from '${source}log.ts';
       import { startServer } from '${source}server.ts';
       const values = { listen: { port: ${await freePort()}, host: '127.0.0.1' }, passwords: { bcryptCost: 4 } };

@@ -311,7 +311,9 @@ describe('a status list over HTTP', () => {
 
   test('asked for by numbers that are not there, does not ask the database each time', async () => {
     queries = 0;
+    const began = performance.now();
     for (let n = 500; n < 550; n += 1) expect((await fetch(`${url}/${n}`)).status).toBe(404);
-    expect(queries).toBeLessThan(10);
+    // One a second at most, and a few of the server's own.
+    expect(queries).toBeLessThan(10 + (performance.now() - began) / 1000);
   });
 });
