@@ -4,9 +4,9 @@
 import { randomInt } from 'node:crypto';
 import { createSigner, generateKey } from '../src/keys/signer.ts';
 import { silentLog } from '../src/log.ts';
-import { createStatusLists } from '../src/status-list/lists.ts';
-import { placesPerList } from '../src/status-list/permutation.ts';
-import type { Revoked } from '../src/status-list/revoked.ts';
+import { createStatusListPublisher } from '../src/status-list/lists.ts';
+import { indexesPerList } from '../src/status-list/permutation.ts';
+import type { RevokedStatus } from '../src/status-list/revoked.ts';
 
 const runs = 11;
 const { publicJwk, pkcs8 } = await generateKey();
@@ -14,20 +14,20 @@ const active = createSigner(publicJwk, pkcs8);
 const keys = { active, published: [publicJwk], newestPreparedAt: 0, version: 'bench' };
 
 console.log('revoked of 2^20   build, median   slowest   JWT        gzipped');
-for (const revoked of [0, 1_000, 10_000, 100_000, placesPerList / 2]) {
-  const rows: Revoked[] = Array.from({ length: revoked }, () => ({
+for (const revoked of [0, 1_000, 10_000, 100_000, indexesPerList / 2]) {
+  const rows: RevokedStatus[] = Array.from({ length: revoked }, () => ({
     grantId: '',
     expiresAt: Infinity,
-    place: { list: 1, idx: randomInt(placesPerList) },
+    index: { list: 1, idx: randomInt(indexesPerList) },
   }));
   const times: number[] = [];
   let size = { plain: 0, gzipped: 0 };
   for (let run = 0; run < runs; run += 1) {
-    const lists = createStatusLists({
+    const lists = createStatusListPublisher({
       issuer: 'https://id.example.com',
       ttl: 15,
       log: silentLog,
-      places: { lists: async () => [1], forget: () => {} },
+      indexes: { lists: async () => [1], invalidate: () => {} },
       revoked: { list: async () => rows },
     });
     const began = performance.now();

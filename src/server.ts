@@ -10,7 +10,7 @@ import { adminApi } from './admin/api.ts';
 import { createAuthorizer } from './admin/authorize.ts';
 import { type Audit, createAudit } from './audit/audit.ts';
 import { startLogoutDelivery } from './backchannel-logout/delivery.ts';
-import { createLogouts, type Logouts } from './backchannel-logout/queue.ts';
+import { createLogoutQueue, type LogoutQueue } from './backchannel-logout/queue.ts';
 import { type Apis, createApis } from './clients/apis.ts';
 import { type Clients, createClients } from './clients/clients.ts';
 import { disabledAmong } from './clients/disabled.ts';
@@ -52,8 +52,8 @@ import { createNewPasswords, type NewPasswords } from './signin/new-password.ts'
 import { createPasswords, type Passwords } from './signin/password.ts';
 import type { QueueLimits } from './signin/password-queue.ts';
 import { signInRoutes } from './signin/routes.ts';
-import { createPlaces, type Places } from './status-list/indexes.ts';
-import { createStatusLists, followRevocations, type StatusLists } from './status-list/lists.ts';
+import { createStatusIndexes, type StatusIndexes } from './status-list/indexes.ts';
+import { createStatusListPublisher, followRevocations, type StatusListPublisher } from './status-list/lists.ts';
 import { createRevokedStatuses, isRevoked, type RevokedStatuses } from './status-list/revoked.ts';
 import { statusListRoutes } from './status-list/routes.ts';
 import { version } from './verifier/version.ts';
@@ -91,11 +91,11 @@ export interface Store {
   apis: Apis;
   passwords: Passwords;
   newPasswords: NewPasswords;
-  places: Places;
+  statusIndexes: StatusIndexes;
   revoked: RevokedStatuses;
-  statuses: GrantStatuses & Places;
-  statusLists: StatusLists;
-  logouts: Logouts;
+  statuses: GrantStatuses & StatusIndexes;
+  statusLists: StatusListPublisher;
+  logoutQueue: LogoutQueue;
   grants: Grants;
   entraKeys: KeyRefreshes;
   close(): Promise<void>;
@@ -162,28 +162,32 @@ export async function openStore(config: Config, log: Log, options: StoreOptions 
     const accessTokenLife = longestAccessTokenLife(config);
 
     const revoked = createRevokedStatuses(db, { clockSkew: config.keys.clockSkew, now });
-    const places: Places = createPlaces(db, {
-      longestBearerLife: grantLifeSeconds + maxAccessTokenLife + config.keys.clockSkew,
+    const statusIndexes: StatusIndexes = createStatusIndexes(db, {
+      longestHolderLife: grantLifeSeconds + maxAccessTokenLife + config.keys.clockSkew,
       began: () => statusLists.refresh(),
       now,
     });
-    const statusLists = createStatusLists({
+    const statusLists = createStatusListPublisher({
       issuer: config.issuer,
-      places,
+      indexes: statusIndexes,
       revoked,
       ttl: config.revocation.ttl,
       log,
       now,
       sharedNow: clock.exact,
     });
-    const logouts = createLogouts(db, { toldOfLogout: (tx, clientIds) => clients.toldOfLogout(tx, clientIds) }, now);
+    const logoutQueue = createLogoutQueue(
+      db,
+      { notifiedOfLogout: (tx, clientIds) => clients.notifiedOfLogout(tx, clientIds) },
+      now,
+    );
     const statuses = {
-      ...places,
+      ...statusIndexes,
       ...revoked,
-      noteLogouts: logouts.noteLogouts,
+      enqueue: logoutQueue.enqueue,
       // To the others, and to ourselves without the detour.
       announce: async () =>
-        void (await Promise.all([revoked.announce(), statusLists.refresh(), logouts.announceLogouts()])),
+        void (await Promise.all([revoked.announce(), statusLists.refresh(), logoutQueue.announce()])),
     };
     const grants = createGrants({ db, audit, statuses, now });
     const { endOfPerson, endOfClient, cutEverything, ended } = grants;
@@ -202,11 +206,11 @@ export async function openStore(config: Config, log: Log, options: StoreOptions 
       accounts: createAccounts(db, audit, { tokens: { end: endOfPerson, ended }, now }),
       identities: createIdentities(db, now),
       clients,
-      places,
+      statusIndexes,
       revoked,
       statuses,
       statusLists,
-      logouts,
+      logoutQueue,
       grants,
       entraKeys: createKeyRefreshes(db, audit, config.keys.pollEvery),
       apis: createApis(config.apis, config.issuer),
@@ -251,7 +255,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     const counts = config.metrics && createCounts();
     const store = counts ? { ...opened, audit: counts.counting(opened.audit) } : opened;
     const { db, clock, audit, accounts, clients, apis, keyring, consumers, policy, seal, passwords } = store;
-    const { places, revoked, statuses, statusLists, logouts, grants } = store;
+    const { statusIndexes, revoked, statuses, statusLists, logoutQueue, grants } = store;
     const { ttl, redisUrl } = config.revocation;
     const { now, exact: exactNow } = clock;
     // Before anything is handed out: an older copy of the database does not know what was handed out before.
@@ -261,11 +265,11 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
       everyMs,
       file: markFile(config),
       async setBack(tx, evidence) {
-        await places.beginAnew(tx);
+        await statusIndexes.beginAnew(tx);
         await audit.append(tx, { event: 'database.set_back', actor: 'server', detail: { ...evidence } });
       },
       async forget() {
-        places.forgetAll();
+        statusIndexes.invalidateAll();
         await statusLists.refresh();
       },
     });
@@ -343,15 +347,15 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     closers.push(() => rotation.stop());
     closers.push(() => issuer!.close());
     if (redisUrl) {
-      const { openDenylist } = await import('./status-list/redis-denylist.ts');
-      const denylist = openDenylist({ url: redisUrl, everything: () => revoked.list(0), log, now });
+      const { openRedisDenylist } = await import('./status-list/redis-denylist.ts');
+      const denylist = openRedisDenylist({ url: redisUrl, everything: () => revoked.list(0), log, now });
       closers.push(() => denylist.close());
-      statusLists.onRead(denylist.tell);
+      statusLists.onRead(denylist.add);
     }
     closers.push(await followRevocations(db, statusLists, ttl));
     const delivery = await startLogoutDelivery({
       issuer: config.issuer,
-      logouts,
+      queue: logoutQueue,
       clients,
       audit,
       log,
@@ -361,7 +365,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     closers.push(() => delivery.stop());
     closers.push(await clients.follow());
     const services = config.applications.filter(({ type }) => type === 'service');
-    await places.load(services.map(({ clientId }) => clientId));
+    await statusIndexes.load(services.map(({ clientId }) => clientId));
 
     const throttle = createLoginThrottle(db, now);
     const devices = createDevices(seal, { issuer: config.issuer }, now);
@@ -376,7 +380,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
         audit.sweepExpired,
         consumers.sweep,
         revoked.sweep,
-        places.sweep,
+        statusIndexes.sweep,
         ...(entra ? [entra.connector.sweepExpired, entra.sessions.sweepExpired] : []),
       ],
     });

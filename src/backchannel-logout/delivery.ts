@@ -10,18 +10,18 @@ import type { Clients } from '../clients/clients.ts';
 import { issuedAt } from '../keys/dating.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { Log } from '../log.ts';
-import type { Logout, Logouts } from './queue.ts';
+import type { LogoutQueue, QueuedLogout } from './queue.ts';
 
 export interface LogoutDelivery {
   /** Sends what is due; resolves when it is sent or put off. Never rejects: what failed is in the log. */
-  look(): Promise<void>;
+  poll(): Promise<void>;
   /** Breaks off what is under way; another server, or the next start, takes it up. */
   stop(): Promise<void>;
 }
 
 interface LogoutDeliveryParts {
   issuer: string;
-  logouts: Pick<Logouts, 'listen' | 'nextDue' | 'take' | 'postpone' | 'remove'>;
+  queue: Pick<LogoutQueue, 'listen' | 'nextDue' | 'claim' | 'postpone' | 'remove'>;
   clients: Pick<Clients, 'find'>;
   /** What signs now. */
   signer: () => Signer;
@@ -44,19 +44,19 @@ const lookEveryMs = 60_000;
 const afterFailureMs = 5_000;
 
 export async function startLogoutDelivery(parts: LogoutDeliveryParts): Promise<LogoutDelivery> {
-  const { issuer, logouts, clients, signer, audit, log, now = Date.now } = parts;
+  const { issuer, queue, clients, signer, audit, log, now = Date.now } = parts;
   const closing = new AbortController();
   let running: Promise<void> | undefined;
   let following: Promise<void> | undefined;
   let failing = false;
   let timer: NodeJS.Timeout | undefined;
 
-  function look(): Promise<void> {
+  function poll(): Promise<void> {
     // Asked for while one looks: what the asker wrote may not be in it, so another one follows.
     if (running)
       return (following ??= running.then(() => {
         following = undefined;
-        return look();
+        return poll();
       }));
     running = attempt().finally(() => {
       running = undefined;
@@ -68,8 +68,8 @@ export async function startLogoutDelivery(parts: LogoutDeliveryParts): Promise<L
     if (closing.signal.aborted) return;
     let next: number | undefined;
     try {
-      for (next = await logouts.nextDue(); next !== undefined && next <= now(); next = await logouts.nextDue()) {
-        const outcomes = await Promise.allSettled((await logouts.take(atOnce, leaseMs)).map(deliver));
+      for (next = await queue.nextDue(); next !== undefined && next <= now(); next = await queue.nextDue()) {
+        const outcomes = await Promise.allSettled((await queue.claim(atOnce, leaseMs)).map(deliver));
         if (closing.signal.aborted) return;
         const failure = outcomes.find(({ status }) => status === 'rejected');
         if (failure) throw (failure as PromiseRejectedResult).reason;
@@ -81,24 +81,24 @@ export async function startLogoutDelivery(parts: LogoutDeliveryParts): Promise<L
     }
     clearTimeout(timer);
     const pauseMs = failing ? afterFailureMs : Math.min(Math.max((next ?? Infinity) - now(), 0), lookEveryMs);
-    timer = setTimeout(() => void look(), pauseMs).unref();
+    timer = setTimeout(() => void poll(), pauseMs).unref();
   }
 
-  async function deliver(logout: Logout): Promise<void> {
+  async function deliver(logout: QueuedLogout): Promise<void> {
     const { id, clientId, accountId: subject, tries } = logout;
     const uri = (await clients.find(clientId))?.backchannelLogoutUri;
     // Gone, disabled, or no longer to be told.
-    if (uri === undefined) return logouts.remove(id);
+    if (uri === undefined) return queue.remove(id);
     const problem = await send(uri, await tokenFor(logout));
     if (closing.signal.aborted) return;
-    if (problem?.mayPass && tries <= pausesMs.length) return logouts.postpone(id, now() + pausesMs[tries - 1]!);
-    await logouts.remove(id);
+    if (problem?.mayPass && tries <= pausesMs.length) return queue.postpone(id, now() + pausesMs[tries - 1]!);
+    await queue.remove(id);
     if (problem) log.warn('logout.undelivered', { clientId, error: problem.error, tries });
     const event = problem ? 'logout.undelivered' : 'logout.delivered';
     audit.record({ event, clientId, subject, detail: { error: problem?.error, tries } });
   }
 
-  async function tokenFor({ clientId, accountId, sid }: Logout): Promise<string> {
+  async function tokenFor({ clientId, accountId, sid }: QueuedLogout): Promise<string> {
     const { alg, kid, sign } = signer();
     const iat = issuedAt(now());
     const head = encode({ alg, typ: 'logout+jwt', kid });
@@ -137,10 +137,10 @@ export async function startLogoutDelivery(parts: LogoutDeliveryParts): Promise<L
     }
   }
 
-  const unlisten = await logouts.listen(() => void look());
-  void look(); // what an earlier process left
+  const unlisten = await queue.listen(() => void poll());
+  void poll(); // what an earlier process left
   return {
-    look,
+    poll,
     async stop() {
       closing.abort();
       await unlisten();

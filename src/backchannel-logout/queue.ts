@@ -16,23 +16,23 @@ export interface LogoutNotice {
   sid?: string | undefined;
 }
 
-export interface Logout extends LogoutNotice {
+export interface QueuedLogout extends LogoutNotice {
   id: string;
   /** How often it was taken, this time included. */
   tries: number;
 }
 
-export interface Logouts {
+export interface LogoutQueue {
   /** Keeps those of the notices whose application wants to be told, with whatever else the transaction does. */
-  noteLogouts(tx: Queryable, notices: readonly LogoutNotice[]): Promise<void>;
+  enqueue(tx: Queryable, notices: readonly LogoutNotice[]): Promise<void>;
   /** Tells the servers, once the transaction has committed, where anything was noted. */
-  announceLogouts(): Promise<void>;
+  announce(): Promise<void>;
   /** Calls `listener` soon after that, until the returned function is called. */
   listen(listener: () => void): Promise<() => Promise<void>>;
   /** When the next one is due, in epoch milliseconds. */
   nextDue(): Promise<number | undefined>;
   /** Some that are due. Until `leaseMs` from now nobody else is given them. */
-  take(limit: number, leaseMs: number): Promise<Logout[]>;
+  claim(limit: number, leaseMs: number): Promise<QueuedLogout[]>;
   postpone(id: string, dueAt: number): Promise<void>;
   remove(id: string): Promise<void>;
 }
@@ -45,16 +45,16 @@ interface Row {
   tries: number;
 }
 
-export function createLogouts(
+export function createLogoutQueue(
   db: Database,
-  clients: Pick<Clients, 'toldOfLogout'>,
+  clients: Pick<Clients, 'notifiedOfLogout'>,
   now: () => number = Date.now,
-): Logouts {
+): LogoutQueue {
   let noted = false;
 
   return {
-    async noteLogouts(tx, notices) {
-      const told = await clients.toldOfLogout(tx, [...new Set(notices.map(({ clientId }) => clientId))]);
+    async enqueue(tx, notices) {
+      const told = await clients.notifiedOfLogout(tx, [...new Set(notices.map(({ clientId }) => clientId))]);
       for (const { clientId, accountId, sid } of notices) {
         const application = told.find((candidate) => candidate.clientId === clientId);
         if (!application || (sid === undefined && application.backchannelLogoutSessionRequired)) continue;
@@ -67,7 +67,7 @@ export function createLogouts(
       }
     },
 
-    async announceLogouts() {
+    async announce() {
       if (!noted) return;
       noted = false;
       // Committed, whether or not the word gets through: who misses it looks again in time.
@@ -83,7 +83,7 @@ export function createLogouts(
       return row?.due_at ?? undefined;
     },
 
-    async take(limit, leaseMs) {
+    async claim(limit, leaseMs) {
       // The last condition is looked at again where another server was first: that one has moved `due_at`.
       const { rows } = await db.query<Row>(
         `update backchannel_logouts set tries = tries + 1, due_at = $1 where id in

@@ -30,7 +30,7 @@ export interface Clients {
   find(clientId: string): Promise<Application | undefined>;
   list(): Promise<Application[]>;
   /** Of these, the ones that are told when a session ends. Read within a transaction, and so not from memory. */
-  toldOfLogout(tx: Queryable, clientIds: readonly string[]): Promise<Application[]>;
+  notifiedOfLogout(tx: Queryable, clientIds: readonly string[]): Promise<Application[]>;
   /** Registers an application; `secret` is returned this once and nowhere kept. */
   register(application: NewApplication, actor: string): Promise<{ application: Application; secret?: string }>;
   /** Replaces the secret; the old one stops at once, and with it all that the application was issued. */
@@ -205,7 +205,7 @@ export function createClients(
       return [...declaredOnes, ...rows.map(fromRow).filter(({ clientId }) => !fromFile.has(clientId))];
     },
 
-    async toldOfLogout(tx, clientIds) {
+    async notifiedOfLogout(tx, clientIds) {
       const registered = clientIds.filter((clientId) => !fromFile.has(clientId));
       const names = registered.map((_, at) => `$${at + 1}`).join(', ');
       const { rows } =

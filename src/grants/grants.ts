@@ -15,7 +15,7 @@ import {
   ownerOfGrant,
 } from '../issuer/adapter.ts';
 import type { Act } from '../keys/keyring.ts';
-import type { Places } from '../status-list/indexes.ts';
+import type { StatusIndexes } from '../status-list/indexes.ts';
 
 export interface Grants {
   /** What a person lets applications do now, oldest first. */
@@ -42,13 +42,13 @@ export interface Grants {
 interface GrantsParts {
   db: Database;
   audit: Pick<Audit, 'append'>;
-  statuses: GrantStatuses & Pick<Places, 'takeFromClients'>;
+  statuses: GrantStatuses & Pick<StatusIndexes, 'releaseClients'>;
   now?: () => number;
 }
 
 export function createGrants({ db, audit, statuses, now = Date.now }: GrantsParts): Grants {
   async function endOfClient(tx: Queryable, clientId: string): Promise<number> {
-    await statuses.revoke(tx, await statuses.takeFromClients(tx, clientId));
+    await statuses.revoke(tx, await statuses.releaseClients(tx, clientId));
     return endGrants(tx, { clientId }, statuses, now);
   }
 
@@ -90,7 +90,7 @@ export function createGrants({ db, audit, statuses, now = Date.now }: GrantsPart
     },
 
     async renewClient(clientId) {
-      await db.transaction(async (tx) => statuses.revoke(tx, await statuses.takeFromClients(tx, clientId)));
+      await db.transaction(async (tx) => statuses.revoke(tx, await statuses.releaseClients(tx, clientId)));
       await statuses.announce();
     },
 
@@ -102,7 +102,7 @@ export function createGrants({ db, audit, statuses, now = Date.now }: GrantsPart
     endOfClient,
 
     async cutEverything(tx) {
-      await statuses.revoke(tx, await statuses.takeFromClients(tx));
+      await statuses.revoke(tx, await statuses.releaseClients(tx));
       return cutSessions(tx, statuses, now);
     },
 

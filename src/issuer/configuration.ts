@@ -9,8 +9,8 @@ import { needsSecret } from '../clients/clients.ts';
 import type { Config } from '../config/config.ts';
 import { issuedAt } from '../keys/dating.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
-import type { Place } from '../status-list/indexes.ts';
-import type { StatusLists } from '../status-list/lists.ts';
+import type { StatusIndex } from '../status-list/indexes.ts';
+import type { StatusListPublisher } from '../status-list/lists.ts';
 import { endpoints } from '../web/endpoints.ts';
 import type { Models } from './adapter.ts';
 import { noteUngrantable, ungrantableScope } from './asked-scope.ts';
@@ -43,7 +43,7 @@ interface ConfigurationParts {
   cookieKeys: string[];
   /** Metadata of what is answered beside the provider. */
   discovery: Record<string, unknown>;
-  statusLists: Pick<StatusLists, 'uriOf'>;
+  statusLists: Pick<StatusListPublisher, 'uriOf'>;
   upstream: Upstream | undefined;
   /** Epoch milliseconds. */
   now: () => number;
@@ -176,7 +176,7 @@ export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): 
         jwt(ctx, token, jwt) {
           jwt.payload.iat = issuedAt(now());
           jwt.payload.aud = audiencesOf(config.issuer, token as never);
-          const { list, idx } = (token as unknown as { status: Place }).status;
+          const { list, idx } = (token as unknown as { status: StatusIndex }).status;
           jwt.payload.status = { status_list: { idx, uri: statusLists.uriOf(list) } };
           const { account } = (ctx.oidc.account ?? {}) as { account?: Parameters<typeof accessTokenClaims>[1] };
           if (!account) return;

@@ -18,8 +18,8 @@ import { issuedAt } from '../keys/dating.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
 import { createSeal, type MasterKeys, type Seal } from '../keys/seal.ts';
 import type { Log } from '../log.ts';
-import type { Places } from '../status-list/indexes.ts';
-import type { StatusLists } from '../status-list/lists.ts';
+import type { StatusIndexes } from '../status-list/indexes.ts';
+import type { StatusListPublisher } from '../status-list/lists.ts';
 import { networkOf } from '../web/address.ts';
 import { endpoints } from '../web/endpoints.ts';
 import { type RequestState, requestOf } from '../web/request.ts';
@@ -119,8 +119,8 @@ interface IssuerParts {
   pages: ProviderPages;
   /** Told of every JWKS that was served, at once and without waiting. */
   jwksServed?: (fetch: { userAgent: string; address: string; newestPreparedAt: number }) => void;
-  statuses: GrantStatuses & Pick<Places, 'ofClient'>;
-  statusLists: Pick<StatusLists, 'uriOf'>;
+  statuses: GrantStatuses & Pick<StatusIndexes, 'ofClient'>;
+  statusLists: Pick<StatusListPublisher, 'uriOf'>;
   /** Metadata of what is answered beside the provider (RFC 8414 §2). */
   discovery?: Record<string, unknown>;
   /** Shared with whatever else authenticates applications. */
@@ -191,7 +191,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
     const provider = createProvider(config.issuer, configuration, {
       formats,
       rotation,
-      places: statuses,
+      statusIndexes: statuses,
       now,
       isKnownScope,
       secretThrottle: parts.secretThrottle,

@@ -8,7 +8,7 @@ import { type Adapter, type Configuration, ExternalSigningKey, type KoaContextWi
 import { secretMatches } from '../clients/clients.ts';
 import { issuedAt } from '../keys/dating.ts';
 import type { PublicJwk, Signer } from '../keys/signer.ts';
-import type { Place, Places } from '../status-list/indexes.ts';
+import type { StatusIndex, StatusIndexes } from '../status-list/indexes.ts';
 import type { RequestState } from '../web/request.ts';
 import type { SecretThrottle } from '../web/secret-throttle.ts';
 import type { SessionAdapter } from './adapter.ts';
@@ -28,7 +28,7 @@ interface ProviderParts {
   rotation: RefreshRotation;
   /** Whether a scope exists, granted or not. */
   isKnownScope(scope: string): boolean;
-  places: Pick<Places, 'ofClient'>;
+  statusIndexes: Pick<StatusIndexes, 'ofClient'>;
   secretThrottle: SecretThrottle;
   /** Whether the person of a sign-in was signed out everywhere since they proved who they are. */
   isOver(login: ProvedSignIn): Promise<boolean>;
@@ -62,8 +62,8 @@ interface Model extends AskedScope {
   scopes: Set<string>;
   remainingTTL: number;
   resourceServer?: unknown;
-  /** Ours: the place in the status lists that the token bears. */
-  status?: Place;
+  /** Ours: the status index that the token bears. */
+  status?: StatusIndex;
   generateTokenId(): string;
   getValueAndPayload(): Promise<{ payload: Record<string, never> }>;
   consume(): Promise<void>;
@@ -131,7 +131,7 @@ export function createProvider(issuer: string, configuration: Configuration, par
   Object.defineProperties(provider, {
     OIDCContext: { value: readableContext(provider.OIDCContext as never) },
     AccessToken: { value: accessTokenModel(provider.AccessToken as never, parts.formats) },
-    ClientCredentials: { value: serviceTokenModel(provider.ClientCredentials as never, parts.places) },
+    ClientCredentials: { value: serviceTokenModel(provider.ClientCredentials as never, parts.statusIndexes) },
     Grant: { value: grantModel(provider.Grant as never) },
     IdToken: { value: idTokenModel(provider.IdToken as never, parts.now) },
     Interaction: { value: interactionModel(provider.Interaction as never, parts) },
@@ -221,19 +221,19 @@ function idTokenModel(Base: IdTokenClass, now: () => number): IdTokenClass {
   };
 }
 
-/** What an application gets for itself: it has no grant, but a place of its own, and a name for it in `jti`. */
-function serviceTokenModel(Base: ModelClass, places: Pick<Places, 'ofClient'>): ModelClass {
+/** What an application gets for itself: it has no grant, but a status index of its own, and a name for it in `jti`. */
+function serviceTokenModel(Base: ModelClass, statusIndexes: Pick<StatusIndexes, 'ofClient'>): ModelClass {
   return class ClientCredentials extends Base {
     override async save() {
-      const { grantId, place } = await places.ofClient(this.clientId);
-      this.status = place;
+      const { grantId, index } = await statusIndexes.ofClient(this.clientId);
+      this.status = index;
       this.jti = `${grantId}.${this.generateTokenId()}`;
       return super.save();
     }
   };
 }
 
-/** A grant knows its place in the status lists, which storage gave it (adapter.ts). */
+/** A grant knows its status index, which storage gave it (adapter.ts). */
 function grantModel(Base: ModelClass): ModelClass {
   return class Grant extends Base {
     static override get IN_PAYLOAD() {

@@ -1,56 +1,56 @@
-// Places in status lists: who gets which. Owns the tables status_lists and client_statuses. A grant takes one at its
-// first save, an application one for all tokens of its own. Places are reserved in blocks, so that taking one writes
-// nothing, and each is handed out once in the life of its list: no token can ever bear the place of another.
+// Allocates indexes of status lists (Token Status List, `idx`). Owns the tables status_lists and client_statuses. A grant
+// gets one at its first save, a client one for all tokens of its own. Indexes are reserved in blocks, so that allocating
+// one writes nothing. Each is handed out once in the life of its list: no token can ever bear the index of another.
 
 import { randomBytes, randomInt } from 'node:crypto';
 import type { Database, Queryable } from '../database/database.ts';
-import { placeOf, placesPerList } from './permutation.ts';
+import { indexAt, indexesPerList } from './permutation.ts';
 
-export interface Place {
+export interface StatusIndex {
   list: number;
   idx: number;
 }
 
-/** What issued tokens and may be told that they are no longer good: a grant, or an application by itself. */
-export interface Bearer {
+/** What issued tokens, whose status may be revoked: a grant, or a client by itself. */
+export interface StatusHolder {
   /** The first half of the `jti` of every token. */
   grantId: string;
-  place: Place;
+  index: StatusIndex;
 }
 
-export interface Places {
-  /** A place that nobody had. Costs a statement once in `blockPlaces`. */
-  take(): Promise<Place>;
-  /** What the tokens of an application by itself bear (client_credentials): made once, then from memory. */
-  ofClient(clientId: string): Promise<Bearer>;
-  /** Has the places of these applications in memory from now on, so that their tokens cost no statement. */
+export interface StatusIndexes {
+  /** An index that nobody had. Costs a statement once in `blockSize`. */
+  allocate(): Promise<StatusIndex>;
+  /** What the tokens of a client by itself bear (client_credentials): made once, then from memory. */
+  ofClient(clientId: string): Promise<StatusHolder>;
+  /** Has the indexes of these clients in memory from now on, so that their tokens cost no statement. */
   load(clientIds: readonly string[]): Promise<void>;
-  /** Takes the places of applications away, so that they get others; without `clientId`, of all of them. */
-  takeFromClients(tx: Queryable, clientId?: string): Promise<Bearer[]>;
-  /** Forgets, in memory, those places of applications that are revoked: another process may have taken them away. */
-  forget(isRevoked: (place: Place) => boolean): void;
+  /** Takes the indexes of clients away, so that they get others; without `clientId`, of all of them. */
+  releaseClients(tx: Queryable, clientId?: string): Promise<StatusHolder[]>;
+  /** Forgets, in memory, those indexes of clients that are revoked: another process may have taken them away. */
+  invalidate(isRevoked: (index: StatusIndex) => boolean): void;
   /**
-   * The database forgot which places were given away: no list is gone on with, and the next one has a number and an order
-   * that none had before. Within a transaction; `forgetAll` in every process after it.
+   * The database forgot which indexes were allocated: no list is gone on with, and the next one has a number and an order
+   * that none had before. Within a transaction; `invalidateAll` in every process after it.
    */
   beginAnew(tx: Queryable): Promise<void>;
-  /** Forgets, in memory, every place that was reserved or taken. */
-  forgetAll(): void;
+  /** Forgets, in memory, every index that was reserved or allocated. */
+  invalidateAll(): void;
   /** Numbers of the lists there are. */
   lists(): Promise<number[]>;
   /** Drops lists that no living token can name. */
   sweep(now: number, limit: number): Promise<number>;
 }
 
-interface PlacesOptions {
-  /** Seconds that a token may live, counted from when its bearer took the place. */
-  longestBearerLife: number;
-  /** Called, and waited for, when a new list was begun: before the first of its places is given away. */
+interface StatusIndexesOptions {
+  /** Seconds that a token may live, counted from when its holder got the index. */
+  longestHolderLife: number;
+  /** Called, and waited for, when a new list was begun: before the first of its indexes is allocated. */
   began?: () => Promise<void>;
   now?: () => number;
 }
 
-const blockPlaces = 1024;
+const blockSize = 1024;
 // What a process reserved and did not hand out within a day is given up, so that a list has an end.
 const blockLifeMs = 24 * 3600_000;
 
@@ -70,19 +70,22 @@ interface ClientRow {
   idx: number;
 }
 
-const bearerOf = ({ grant_id: grantId, list, idx }: ClientRow): Bearer => ({ grantId, place: { list, idx } });
+const holderOf = ({ grant_id: grantId, list, idx }: ClientRow): StatusHolder => ({ grantId, index: { list, idx } });
 
-export function createPlaces(db: Database, { longestBearerLife, began, now = Date.now }: PlacesOptions): Places {
-  const clients = new Map<string, Bearer>();
+export function createStatusIndexes(
+  db: Database,
+  { longestHolderLife, began, now = Date.now }: StatusIndexesOptions,
+): StatusIndexes {
+  const clients = new Map<string, StatusHolder>();
   let block: Block | undefined;
   let reserving: Promise<void> | undefined;
-  let forgotten = 0;
+  let invalidations = 0;
 
   async function reserve(): Promise<void> {
     for (;;) {
-      const before = forgotten;
+      const before = invalidations;
       const reserved = await reserveIn(db, now());
-      if (before !== forgotten) continue; // of a list that nobody goes on with
+      if (before !== invalidations) continue; // of a list that nobody goes on with
       if (reserved) {
         block = { ...reserved, reservedAt: now() };
         return;
@@ -98,13 +101,13 @@ export function createPlaces(db: Database, { longestBearerLife, began, now = Dat
     }
   }
 
-  async function take(): Promise<Place> {
+  async function allocate(): Promise<StatusIndex> {
     for (;;) {
       const current = block;
       if (current && current.next < current.end && now() - current.reservedAt < blockLifeMs) {
         const n = current.next;
         current.next += 1;
-        return { list: current.list, idx: placeOf(n, current.seed) };
+        return { list: current.list, idx: indexAt(n, current.seed) };
       }
       reserving ??= reserve().finally(() => {
         reserving = undefined;
@@ -113,10 +116,10 @@ export function createPlaces(db: Database, { longestBearerLife, began, now = Dat
     }
   }
 
-  async function ofClient(clientId: string): Promise<Bearer> {
+  async function ofClient(clientId: string): Promise<StatusHolder> {
     const known = clients.get(clientId);
     if (known) return known;
-    const { list, idx } = await take();
+    const { list, idx } = await allocate();
     // Of several replicas one is first, and all go on with what is stored.
     const {
       rows: [row],
@@ -125,35 +128,35 @@ export function createPlaces(db: Database, { longestBearerLife, began, now = Dat
        on conflict (client_id) do update set client_id = excluded.client_id returning grant_id, list, idx`,
       [clientId, randomBytes(16).toString('base64url'), list, idx],
     );
-    const bearer = bearerOf(row!);
-    clients.set(clientId, bearer);
-    return bearer;
+    const holder = holderOf(row!);
+    clients.set(clientId, holder);
+    return holder;
   }
 
   return {
-    take,
+    allocate,
     ofClient,
 
     async load(clientIds) {
       const { rows } = await db.query<ClientRow & { client_id: string }>(
         'select client_id, grant_id, list, idx from client_statuses',
       );
-      for (const row of rows) clients.set(row.client_id, bearerOf(row));
+      for (const row of rows) clients.set(row.client_id, holderOf(row));
       for (const clientId of clientIds) await ofClient(clientId);
     },
 
-    async takeFromClients(tx, clientId) {
+    async releaseClients(tx, clientId) {
       const { rows } = await tx.query<ClientRow>(
         `delete from client_statuses where client_id = $1 or cast($1 as text) is null returning grant_id, list, idx`,
         [clientId ?? null],
       );
       if (clientId === undefined) clients.clear();
       else clients.delete(clientId);
-      return rows.map(bearerOf);
+      return rows.map(holderOf);
     },
 
-    forget(isRevoked) {
-      for (const [clientId, { place }] of clients) if (isRevoked(place)) clients.delete(clientId);
+    invalidate(isRevoked) {
+      for (const [clientId, { index }] of clients) if (isRevoked(index)) clients.delete(clientId);
     },
 
     async beginAnew(tx) {
@@ -163,12 +166,12 @@ export function createPlaces(db: Database, { longestBearerLife, began, now = Dat
         'insert into status_lists (list, seed, next) select coalesce(max(list), 0) + $1, $2, 0 from status_lists',
         [randomInt(1_000, 1_000_000), newSeed()],
       );
-      // What applications have for themselves gets new places as well: which of theirs they bear, nobody knows any more.
+      // What clients have for themselves gets new indexes as well: which of theirs they bear, nobody knows any more.
       await tx.query('delete from client_statuses');
     },
 
-    forgetAll() {
-      forgotten += 1;
+    invalidateAll() {
+      invalidations += 1;
       block = undefined;
       clients.clear();
     },
@@ -179,7 +182,7 @@ export function createPlaces(db: Database, { longestBearerLife, began, now = Dat
     },
 
     async sweep(at, limit) {
-      const unused = at - blockLifeMs - longestBearerLife * 1000;
+      const unused = at - blockLifeMs - longestHolderLife * 1000;
       const { rowCount } = await db.query(
         `delete from status_lists where list in
            (select list from status_lists where filled_at <= $1
@@ -199,7 +202,7 @@ async function reserveIn(db: Queryable, now: number): Promise<Omit<Block, 'reser
     `update status_lists set next = next + $1,
        filled_at = case when next + $1 >= cast($2 as bigint) then cast($3 as bigint) else filled_at end
      where filled_at is null returning list, seed, next`,
-    [blockPlaces, placesPerList, now],
+    [blockSize, indexesPerList, now],
   );
-  return row && { list: row.list, seed: row.seed, next: row.next - blockPlaces, end: row.next };
+  return row && { list: row.list, seed: row.seed, next: row.next - blockSize, end: row.next };
 }

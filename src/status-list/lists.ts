@@ -12,9 +12,9 @@ import type { SigningKeys } from '../keys/keyring.ts';
 import type { Log } from '../log.ts';
 import { endpoints } from '../web/endpoints.ts';
 import { encodeBits, hasBit, setBit } from './encoding.ts';
-import type { Place, Places } from './indexes.ts';
-import { placesPerList } from './permutation.ts';
-import { type Revoked, type RevokedStatuses, statusChannel } from './revoked.ts';
+import type { StatusIndex, StatusIndexes } from './indexes.ts';
+import { indexesPerList } from './permutation.ts';
+import { type RevokedStatus, type RevokedStatuses, statusChannel } from './revoked.ts';
 
 interface SignedList {
   /** The JWT, of type statuslist+jwt. */
@@ -26,15 +26,15 @@ interface SignedList {
   expiresAt: number;
 }
 
-export interface StatusLists {
+export interface StatusListPublisher {
   /** The list as it was last read, unless there is none or it has expired. */
   find(list: number): Promise<SignedList | undefined>;
   /** Whether there is a list of this number, signed or expired. */
   has(list: number): boolean;
   numbers(): number[];
   uriOf(list: number): string;
-  /** Whether a place is revoked, as far as this process knows. */
-  isRevoked(place: Place): boolean;
+  /** Whether an index is revoked, as far as this process knows. */
+  isRevoked(index: StatusIndex): boolean;
   /** Reads what was revoked and signs what changed; never rejects: what failed is in the log, and tried again. */
   refresh(): Promise<void>;
   /** Signs with other keys from now on. Before the first ones there is nothing to serve, and nothing is read. */
@@ -46,11 +46,11 @@ export interface StatusLists {
   onRead(listener: ReadListener): void;
 }
 
-type ReadListener = (revoked: readonly Revoked[], isEverything: boolean) => void;
+type ReadListener = (revoked: readonly RevokedStatus[], isEverything: boolean) => void;
 
-interface StatusListsOptions {
+interface StatusListPublisherOptions {
   issuer: string;
-  places: Pick<Places, 'lists' | 'forget'>;
+  indexes: Pick<StatusIndexes, 'lists' | 'invalidate'>;
   revoked: Pick<RevokedStatuses, 'list'>;
   /** Seconds a verifier may keep a list. */
   ttl: number;
@@ -87,8 +87,8 @@ interface Kept {
   signed: SignedList | undefined;
 }
 
-export function createStatusLists(options: StatusListsOptions): StatusLists {
-  const { issuer, places, revoked, ttl, log, now = Date.now, sharedNow = now } = options;
+export function createStatusListPublisher(options: StatusListPublisherOptions): StatusListPublisher {
+  const { issuer, indexes, revoked, ttl, log, now = Date.now, sharedNow = now } = options;
   const listeners: ReadListener[] = [];
   const life = listLifeOf(ttl);
   let lists = new Map<number, Kept>();
@@ -131,17 +131,17 @@ export function createStatusLists(options: StatusListsOptions): StatusLists {
     const at = now();
     const all = at - readAllAt >= readAllEveryMs;
     const sharedAt = await sharedNow();
-    const numbers = await places.lists();
+    const numbers = await indexes.lists();
     const rows = await revoked.list(all ? 0 : readAt - lookBackMs);
     const bits = new Map(
       numbers.map((list) => [
         list,
-        all || !lists.has(list) ? new Uint8Array(placesPerList / 8) : lists.get(list)!.bits,
+        all || !lists.has(list) ? new Uint8Array(indexesPerList / 8) : lists.get(list)!.bits,
       ]),
     );
     const changed = new Set<number>();
     for (const {
-      place: { list, idx },
+      index: { list, idx },
     } of rows) {
       const known = bits.get(list);
       if (!known || hasBit(known, idx)) continue;
@@ -159,7 +159,7 @@ export function createStatusLists(options: StatusListsOptions): StatusLists {
     readAt = at;
     sharedReadAt = sharedAt;
     if (all) readAllAt = at;
-    places.forget(isRevoked);
+    indexes.invalidate(isRevoked);
     for (const listener of listeners) listener(rows, all);
   }
 
@@ -193,7 +193,7 @@ export function createStatusLists(options: StatusListsOptions): StatusLists {
     return { token, gzipped: await compress(token, { level: 1 }), etag, kid: active.kid, expiresAt };
   }
 
-  function isRevoked({ list, idx }: Place): boolean {
+  function isRevoked({ list, idx }: StatusIndex): boolean {
     const kept = lists.get(list);
     return kept !== undefined && hasBit(kept.bits, idx);
   }
@@ -234,7 +234,7 @@ export function createStatusLists(options: StatusListsOptions): StatusLists {
  */
 export async function followRevocations(
   db: Pick<Database, 'listen'>,
-  lists: Pick<StatusLists, 'refresh'>,
+  lists: Pick<StatusListPublisher, 'refresh'>,
   ttl: number,
 ): Promise<() => Promise<void>> {
   const unlisten = await db.listen(statusChannel, () => void lists.refresh());

@@ -6,23 +6,23 @@
 import { setTimeout } from 'node:timers/promises';
 import { createClient } from '@redis/client';
 import type { Log } from '../log.ts';
-import type { Revoked } from './revoked.ts';
+import type { RevokedStatus } from './revoked.ts';
 
-export interface Denylist {
+export interface RedisDenylist {
   /**
    * Passes on what is not yet known there; `isEverything`: all of it, known or not, as Redis may have lost keys while
    * it was connected (FLUSHALL, eviction). Returns at once.
    */
-  tell(revoked: readonly Revoked[], isEverything?: boolean): void;
+  add(revoked: readonly RevokedStatus[], isEverything?: boolean): void;
   /** Resolves when all that was told is there, or cannot be delivered now. */
   delivered(): Promise<void>;
   close(): Promise<void>;
 }
 
-interface DenylistOptions {
+interface RedisDenylistOptions {
   url: string;
   /** Everything that is revoked, read anew: for a Redis that was away or lost its memory. */
-  everything: () => Promise<readonly Revoked[]>;
+  everything: () => Promise<readonly RevokedStatus[]>;
   log: Log;
   now?: () => number;
 }
@@ -36,7 +36,7 @@ const connectWithinMs = 2_000;
 const silenceMs = 5_000;
 const closeWithinMs = 1_000;
 
-export function openDenylist({ url, everything, log, now = Date.now }: DenylistOptions): Denylist {
+export function openRedisDenylist({ url, everything, log, now = Date.now }: RedisDenylistOptions): RedisDenylist {
   const client = createClient({
     url,
     // What is written while it is away would wait in memory; `everything` brings it instead.
@@ -61,7 +61,7 @@ export function openDenylist({ url, everything, log, now = Date.now }: DenylistO
     known.clear();
     writing = everything()
       .then(
-        (revoked) => tell(revoked),
+        (revoked) => add(revoked),
         (error: unknown) => failed(error),
       )
       .then(write);
@@ -73,7 +73,7 @@ export function openDenylist({ url, everything, log, now = Date.now }: DenylistO
   // Rejects only when it is closed before it ever connected.
   client.connect().catch(() => undefined);
 
-  function tell(revoked: readonly Revoked[], isEverything = false): void {
+  function add(revoked: readonly RevokedStatus[], isEverything = false): void {
     if (isEverything) known.clear();
     for (const { grantId, expiresAt } of revoked) if (!known.has(grantId)) waiting.set(grantId, expiresAt);
     // A turn later: with nothing to write, write() would end before its promise is noted, and none would follow.
@@ -108,7 +108,7 @@ export function openDenylist({ url, everything, log, now = Date.now }: DenylistO
   }
 
   return {
-    tell,
+    add,
     delivered: async () => writing,
     async close() {
       closed = true;

@@ -1,24 +1,24 @@
-// What was revoked: one row per place, written in the transaction of its cause and kept until the last token that bears
-// the place has expired. Owns the table revoked_statuses. The status lists are made from it, and so is the denylist.
+// Revoked statuses: one row per index (`idx`), written in the transaction of its cause and kept until the last token that
+// bears the index has expired. Owns the table revoked_statuses. The status lists are made from it, and so is the denylist.
 
 import { maxAccessTokenLife } from '../config/config.ts';
 import type { Database, Queryable } from '../database/database.ts';
-import type { Bearer, Place } from './indexes.ts';
+import type { StatusHolder, StatusIndex } from './indexes.ts';
 
 /** Announced on the database after every revocation. */
 export const statusChannel = 'signet_status';
 
-export interface Revoked extends Bearer {
-  /** Epoch milliseconds from which on no token bears the place. */
+export interface RevokedStatus extends StatusHolder {
+  /** Epoch milliseconds from which on no token bears the index. */
   expiresAt: number;
 }
 
 export interface RevokedStatuses {
   /** Sets the bits of these, with whatever else the transaction does. */
-  revoke(tx: Queryable, bearers: readonly Bearer[]): Promise<void>;
-  has(place: Place): Promise<boolean>;
+  revoke(tx: Queryable, holders: readonly StatusHolder[]): Promise<void>;
+  has(index: StatusIndex): Promise<boolean>;
   /** Those of which a token may be alive, revoked at `since` (epoch milliseconds) or later. */
-  list(since: number): Promise<Revoked[]>;
+  list(since: number): Promise<RevokedStatus[]>;
   /** Tells every process to look, once the transaction has committed. */
   announce(): Promise<void>;
   sweep(now: number, limit: number): Promise<number>;
@@ -44,20 +44,20 @@ export function createRevokedStatuses(db: Database, { clockSkew, now = Date.now 
   const keptMs = (maxAccessTokenLife + clockSkew) * 1000;
 
   return {
-    async revoke(tx, bearers) {
-      for (let from = 0; from < bearers.length; ) {
+    async revoke(tx, holders) {
+      for (let from = 0; from < holders.length; ) {
         // Powers of two: a statement per number of rows would be hundreds to prepare and keep.
-        const count = Math.min(rowsPerStatement, 2 ** Math.floor(Math.log2(bearers.length - from)));
+        const count = Math.min(rowsPerStatement, 2 ** Math.floor(Math.log2(holders.length - from)));
         const at = now();
-        const values = bearers
+        const values = holders
           .slice(from, from + count)
-          .flatMap(({ grantId, place: { list, idx } }) => [list, idx, grantId, at, at + keptMs]);
-        const places = Array.from(
+          .flatMap(({ grantId, index: { list, idx } }) => [list, idx, grantId, at, at + keptMs]);
+        const tuples = Array.from(
           { length: count },
           (_, row) => `(${[1, 2, 3, 4, 5].map((column) => `$${row * 5 + column}`).join(', ')})`,
         );
         await tx.query(
-          `insert into revoked_statuses (list, idx, grant_id, revoked_at, expires_at) values ${places.join(', ')}
+          `insert into revoked_statuses (list, idx, grant_id, revoked_at, expires_at) values ${tuples.join(', ')}
            on conflict (list, idx) do nothing`,
           values,
         );
@@ -77,7 +77,7 @@ export function createRevokedStatuses(db: Database, { clockSkew, now = Date.now 
       );
       return rows.map(({ list, idx, grant_id: grantId, expires_at: expiresAt }) => ({
         grantId,
-        place: { list, idx },
+        index: { list, idx },
         expiresAt,
       }));
     },
@@ -96,7 +96,7 @@ export function createRevokedStatuses(db: Database, { clockSkew, now = Date.now 
   };
 }
 
-/** Whether an access token of ours was revoked. Its signature was checked, so the place in it is as we wrote it. */
+/** Whether an access token of ours was revoked. Its signature was checked, so the index in it is as we wrote it. */
 export async function isRevoked(
   { status }: Readonly<Record<string, unknown>>,
   revoked: Pick<RevokedStatuses, 'has'>,

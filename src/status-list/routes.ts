@@ -2,11 +2,11 @@
 // List draft §8 and §9.3). From memory, for everybody and from every origin: a list tells bits, and not of whom.
 
 import type { Context, Middleware } from 'koa';
-import { aggregationPath, type StatusLists, statusListType } from './lists.ts';
+import { aggregationPath, type StatusListPublisher, statusListType } from './lists.ts';
 
 const mediaType = `application/${statusListType}`;
 
-export function statusListRoutes(lists: StatusLists, ttl: number, now: () => number = Date.now): Middleware {
+export function statusListRoutes(lists: StatusListPublisher, ttl: number, now: () => number = Date.now): Middleware {
   return async (ctx, next) => {
     const asked = new RegExp(`^${aggregationPath}(?:/([1-9]\\d{0,8}))?$`).exec(ctx.path);
     if (!asked) return next();

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Audit, createAudit } from '../../src/audit/audit.ts';
 import { type LogoutDelivery, startLogoutDelivery } from '../../src/backchannel-logout/delivery.ts';
-import { createLogouts, type LogoutNotice, type Logouts } from '../../src/backchannel-logout/queue.ts';
+import { createLogoutQueue, type LogoutNotice, type LogoutQueue } from '../../src/backchannel-logout/queue.ts';
 import { type Clients, createClients } from '../../src/clients/clients.ts';
 import { loadConfig } from '../../src/config/config.ts';
 import type { Database } from '../../src/database/database.ts';
@@ -25,7 +25,7 @@ describe.each(engines)('logouts that applications are told of, on $name', ({ fre
   let receiver: LogoutReceiver;
   let audit: Audit;
   let clients: Clients;
-  let logouts: Logouts;
+  let logouts: LogoutQueue;
   let lines: string[];
   const log = createLog('info', (line) => lines.push(line));
   const deliveries: LogoutDelivery[] = [];
@@ -37,7 +37,7 @@ describe.each(engines)('logouts that applications are told of, on $name', ({ fre
     receiver = await startLogoutReceiver();
     audit = createAudit(db, { log });
     clients = createClients(db, applicationsAt(receiver.uri), audit);
-    logouts = createLogouts(db, clients, () => now);
+    logouts = createLogoutQueue(db, clients, () => now);
   });
   afterEach(async () => {
     for (const delivery of deliveries.splice(0)) await delivery.stop();
@@ -59,12 +59,12 @@ describe.each(engines)('logouts that applications are told of, on $name', ({ fre
     return loadConfig({ env: {}, values: { applications } }).applications;
   }
 
-  const note = (...notices: LogoutNotice[]) => db.transaction((tx) => logouts.noteLogouts(tx, notices));
+  const note = (...notices: LogoutNotice[]) => db.transaction((tx) => logouts.enqueue(tx, notices));
 
   async function server(): Promise<LogoutDelivery> {
     const delivery = await startLogoutDelivery({
       issuer,
-      logouts: createLogouts(db, clients, () => now),
+      queue: createLogoutQueue(db, clients, () => now),
       clients,
       signer: () => signer,
       audit,
@@ -84,7 +84,7 @@ describe.each(engines)('logouts that applications are told of, on $name', ({ fre
   test('an application is told once, however many servers look at the same moment', async () => {
     await note(...Array.from({ length: 60 }, (_, at) => ({ ...ada, sid: `session-${at}` })));
     const servers = await Promise.all([server(), server(), server()]);
-    await Promise.all(servers.map((each) => each.look()));
+    await Promise.all(servers.map((each) => each.poll()));
     await expect.poll(waiting).toBe(0);
     const told = receiver.received.map(({ token }) => decode(token).payload.sid);
     expect(told.toSorted()).toEqual([...new Set(told)].toSorted());
@@ -93,7 +93,7 @@ describe.each(engines)('logouts that applications are told of, on $name', ({ fre
 
   test('it is told what the specification says, in a form that is nothing else', async () => {
     await note(ada);
-    await (await server()).look();
+    await (await server()).poll();
     const [{ method, headers, form, token }] = receiver.received as [(typeof receiver.received)[0]];
     expect({ method, type: headers['content-type']?.split(';')[0], names: [...form.keys()] }).toEqual({
       method: 'POST',
@@ -118,7 +118,7 @@ describe.each(engines)('logouts that applications are told of, on $name', ({ fre
 
   test('without a session, only whoever can do with that is told', async () => {
     await note({ clientId: 'web', accountId: 'ada' }, { clientId: 'strict', accountId: 'ada' });
-    await (await server()).look();
+    await (await server()).poll();
     expect(receiver.received.map(({ token }) => decode(token).payload)).toEqual([
       expect.objectContaining({ aud: 'web', sub: 'ada' }),
     ]);
@@ -128,7 +128,7 @@ describe.each(engines)('logouts that applications are told of, on $name', ({ fre
   test('nobody is told where the transaction of the cause fails, nor who does not want to be', async () => {
     await expect(
       db.transaction(async (tx) => {
-        await logouts.noteLogouts(tx, [ada]);
+        await logouts.enqueue(tx, [ada]);
         throw new Error('the cause failed');
       }),
     ).rejects.toThrow('the cause failed');
@@ -138,7 +138,7 @@ describe.each(engines)('logouts that applications are told of, on $name', ({ fre
 
   test.each([500, 503, 429])('answered %i, it is told again, two more times and then no more', async (status) => {
     receiver.answer = (_request, response) => response.writeHead(status).end();
-    const { look } = await server();
+    const { poll: look } = await server();
     await note(ada);
     for (const [aheadMs, times] of [
       [0, 1],
@@ -166,7 +166,7 @@ describe.each(engines)('logouts that applications are told of, on $name', ({ fre
   });
 
   test('told at the second try, it is told', async () => {
-    const { look } = await server();
+    const { poll: look } = await server();
     receiver.answer = (request) => request.socket.destroy();
     await note(ada);
     await look();
@@ -180,7 +180,7 @@ describe.each(engines)('logouts that applications are told of, on $name', ({ fre
     const elsewhere = await startLogoutReceiver();
     receiver.answer = (_request, response) => response.writeHead(status, { Location: elsewhere.uri }).end('no');
     await note(ada);
-    const { look } = await server();
+    const { poll: look } = await server();
     await look();
     now += hourMs;
     await look();
@@ -191,7 +191,7 @@ describe.each(engines)('logouts that applications are told of, on $name', ({ fre
 
   test('one that cannot be reached is tried again', async () => {
     receiver.close();
-    const { look } = await server();
+    const { poll: look } = await server();
     await note(ada);
     for (const aheadMs of [0, 5_000, 60_000]) {
       now += aheadMs;
@@ -213,7 +213,7 @@ describe.each(engines)('logouts that applications are told of, on $name', ({ fre
     const uri = `http://127.0.0.1:${(endless.address() as AddressInfo).port}/`;
     clients = createClients(db, applicationsAt(uri), audit);
     await note(ada);
-    await (await server()).look();
+    await (await server()).poll();
     expect(await outcomes()).toMatchObject([{ event: 'logout.delivered' }]);
     endless.closeAllConnections();
     endless.close();
@@ -224,7 +224,7 @@ describe.each(engines)('logouts that applications are told of, on $name', ({ fre
       if (decode(receiver.received.at(-1)!.token).payload.aud === 'strict') response.end();
     };
     await note(ada, { ...ada, clientId: 'strict' });
-    await (await server()).look();
+    await (await server()).poll();
     expect(await outcomes()).toMatchObject([{ event: 'logout.delivered', clientId: 'strict' }]);
     expect(receiver.received).toHaveLength(2);
     expect(await waiting()).toBe(1); // for another try
@@ -234,13 +234,13 @@ describe.each(engines)('logouts that applications are told of, on $name', ({ fre
     receiver.answer = () => {};
     await note(ada);
     const first = await server();
-    void first.look();
+    void first.poll();
     await expect.poll(() => receiver.received.length).toBe(1);
     await first.stop();
     expect(await outcomes()).toEqual([]);
     receiver.answer = (_request, response) => response.end();
     now += 30_000;
-    await (await server()).look();
+    await (await server()).poll();
     expect(receiver.received).toHaveLength(2);
     expect(await outcomes()).toMatchObject([{ event: 'logout.delivered', tries: 2 }]);
   });
@@ -248,14 +248,14 @@ describe.each(engines)('logouts that applications are told of, on $name', ({ fre
   test('an application that was taken out of the configuration meanwhile is forgotten', async () => {
     await note(ada);
     clients = createClients(db, [], audit);
-    await (await server()).look();
+    await (await server()).poll();
     expect([await waiting(), receiver.received, await outcomes()]).toEqual([0, [], []]);
   });
 
   test('while the database is away it is said once, and afterwards all are told', async () => {
     await note(ada);
     let away = true;
-    const real = createLogouts(db, clients, () => now);
+    const real = createLogoutQueue(db, clients, () => now);
     const delivery = await startLogoutDelivery({
       issuer,
       clients,
@@ -263,13 +263,13 @@ describe.each(engines)('logouts that applications are told of, on $name', ({ fre
       audit,
       log,
       now: () => now,
-      logouts: { ...real, nextDue: () => (away ? Promise.reject(new Error('the database is gone')) : real.nextDue()) },
+      queue: { ...real, nextDue: () => (away ? Promise.reject(new Error('the database is gone')) : real.nextDue()) },
     });
     deliveries.push(delivery);
-    for (let times = 0; times < 3; times += 1) await delivery.look();
+    for (let times = 0; times < 3; times += 1) await delivery.poll();
     expect(lines.filter((line) => line.includes('"logouts.failed"'))).toHaveLength(1);
     away = false;
-    await delivery.look();
+    await delivery.poll();
     expect(receiver.received).toHaveLength(1);
   });
 });

@@ -101,7 +101,7 @@ describe.each(engines)('applications on $name', ({ freshDatabase }) => {
       const told = { ...web!, backchannelLogoutUri: 'https://app.example.com/logout' };
       const those = createClients(db, [told], audit, { now: () => now });
       const names = () =>
-        db.transaction(async (tx) => (await those.toldOfLogout(tx, ['web'])).map(({ clientId }) => clientId));
+        db.transaction(async (tx) => (await those.notifiedOfLogout(tx, ['web'])).map(({ clientId }) => clientId));
       expect(await names()).toEqual(['web']);
       await those.setDisabled('web', true, 'admin');
       expect(await names()).toEqual([]);

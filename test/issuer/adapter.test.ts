@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createAudit } from '../../src/audit/audit.ts';
-import { createLogouts } from '../../src/backchannel-logout/queue.ts';
+import { createLogoutQueue } from '../../src/backchannel-logout/queue.ts';
 import { createClients } from '../../src/clients/clients.ts';
 import type { Database } from '../../src/database/database.ts';
 import {
@@ -12,7 +12,7 @@ import {
   type Models,
 } from '../../src/issuer/adapter.ts';
 import { createLog } from '../../src/log.ts';
-import { createPlaces, type Place } from '../../src/status-list/indexes.ts';
+import { createStatusIndexes, type StatusIndex } from '../../src/status-list/indexes.ts';
 import { createRevokedStatuses, type RevokedStatuses } from '../../src/status-list/revoked.ts';
 import { engines } from '../support/engines.ts';
 
@@ -28,9 +28,9 @@ describe.each(engines)('what the issuer stores, on $name', ({ freshDatabase }) =
     db = await freshDatabase();
     const audit = createAudit(db, { log: createLog('silent') });
     statuses = {
-      ...createPlaces(db, { longestBearerLife: hour }),
+      ...createStatusIndexes(db, { longestHolderLife: hour }),
       ...createRevokedStatuses(db, { clockSkew: 0 }),
-      noteLogouts: createLogouts(db, createClients(db, [], audit)).noteLogouts,
+      enqueue: createLogoutQueue(db, createClients(db, [], audit)).enqueue,
     };
     models = createModels(
       db,
@@ -159,26 +159,26 @@ describe.each(engines)('what the issuer stores, on $name', ({ freshDatabase }) =
         await models.adapter('Grant').upsert(`${app} of ${who}`, { accountId: who, clientId: app }, hour);
       }
     }
-    const places = await Promise.all(['spa of gus', 'web of gus', 'spa of bob'].map(placeOf));
-    expect(new Set(places.map(({ list, idx }) => `${list} ${idx}`)).size).toBe(3);
+    const indexes = await Promise.all(['spa of gus', 'web of gus', 'spa of bob'].map(indexOf));
+    expect(new Set(indexes.map(({ list, idx }) => `${list} ${idx}`)).size).toBe(3);
     await db.transaction((tx) => endSessionsOf(tx, 'gus', statuses));
     expect(await db.transaction((tx) => endGrants(tx, { accountId: 'gus' }, statuses))).toBe(2);
     expect(await models.adapter('Session').find('cookie of gus')).toBeUndefined();
     expect(await models.adapter('Session').find('cookie of bob')).toBeDefined();
-    expect(await Promise.all(places.map((place) => statuses.has(place)))).toEqual([true, true, false]);
+    expect(await Promise.all(indexes.map((index) => statuses.has(index)))).toEqual([true, true, false]);
   });
 
-  test('a grant keeps its place while it lives, and ended it is not brought back by who still holds it', async () => {
+  test('a grant keeps its status index while it lives, and ended it is not brought back by who still holds it', async () => {
     const grants = models.adapter('Grant');
     await grants.upsert('g', { accountId: 'eve', clientId: 'spa', openid: { scope: 'openid' } }, hour);
-    const place = await placeOf('g');
+    const index = await indexOf('g');
     const held = (await grants.find('g'))!;
     await grants.upsert('g', { ...held, openid: { scope: 'openid email' } }, hour);
-    expect(await placeOf('g')).toEqual(place);
+    expect(await indexOf('g')).toEqual(index);
     await grants.destroy('g');
     await grants.upsert('g', held, hour);
     expect(await grants.find('g')).toBeUndefined();
-    expect(await statuses.has(place)).toBe(true);
+    expect(await statuses.has(index)).toBe(true);
   });
 
   test('where the transaction of a cause fails, its grants go on and no bit is set', async () => {
@@ -189,7 +189,7 @@ describe.each(engines)('what the issuer stores, on $name', ({ freshDatabase }) =
         throw new Error('the cause fell through');
       }),
     ).rejects.toThrow('fell through');
-    expect(await statuses.has(await placeOf('spared'))).toBe(false);
+    expect(await statuses.has(await indexOf('spared'))).toBe(false);
   });
 
   test('of more grants than one statement takes, every one ends', async () => {
@@ -205,8 +205,8 @@ describe.each(engines)('what the issuer stores, on $name', ({ freshDatabase }) =
     expect(Number(row!.count)).toBe(20_500);
   });
 
-  async function placeOf(grantId: string): Promise<Place> {
-    return (await models.adapter('Grant').find(grantId))!.status as Place;
+  async function indexOf(grantId: string): Promise<StatusIndex> {
+    return (await models.adapter('Grant').find(grantId))!.status as StatusIndex;
   }
 
   test('an application is never written through the protocol', async () => {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { inflateSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { encodeBits, hasBit, setBit } from '../../src/status-list/encoding.ts';
-import { placesPerList } from '../../src/status-list/permutation.ts';
+import { indexesPerList } from '../../src/status-list/permutation.ts';
 
 /** As a stranger reads a list: RFC 1950, and bit `idx % 8` of byte `idx / 8`. */
 function strangerReads(lst: string, idx: number): number {
@@ -10,9 +10,9 @@ function strangerReads(lst: string, idx: number): number {
   return (bytes[Math.floor(idx / 8)]! >> (idx % 8)) & 1;
 }
 
-function listOf(places: readonly number[], size = placesPerList): Uint8Array {
+function listOf(indexes: readonly number[], size = indexesPerList): Uint8Array {
   const bits = new Uint8Array(size / 8);
-  for (const idx of places) setBit(bits, idx);
+  for (const idx of indexes) setBit(bits, idx);
   return bits;
 }
 
@@ -29,7 +29,7 @@ describe('a status list, as the specification encodes it', () => {
     expect([ours[0], ours.readUInt16BE() % 31]).toEqual([0x78, 0]);
   });
 
-  test('says of a million places what the test vector of appendix C says', async () => {
+  test('says of a million indexes what the test vector of appendix C says', async () => {
     const revoked = [0, 1993, 25460, 159495, 495669, 554353, 645645, 723232, 854545, 934534, 1000345];
     const vector =
       'eNrt3AENwCAMAEGogklACtKQPg9LugC9k_ACvreiogEAAKkeCQAAAAAAAAAAAAAAAAAAAIBylgQAAAAAAAAAAAAAAAAAAAAA' +
@@ -42,10 +42,10 @@ describe('a status list, as the specification encodes it', () => {
     for (const idx of revoked) expect(strangerReads(lst, idx ^ 1)).toBe(0);
   });
 
-  test('has every place, from the first to the last', async () => {
-    const lst = await encodeBits(listOf([0, placesPerList - 1]));
-    expect(inflateSync(Buffer.from(lst, 'base64url'))).toHaveLength(placesPerList / 8);
-    expect([0, 1, placesPerList - 2, placesPerList - 1].map((idx) => strangerReads(lst, idx))).toEqual([1, 0, 0, 1]);
+  test('has every index, from the first to the last', async () => {
+    const lst = await encodeBits(listOf([0, indexesPerList - 1]));
+    expect(inflateSync(Buffer.from(lst, 'base64url'))).toHaveLength(indexesPerList / 8);
+    expect([0, 1, indexesPerList - 2, indexesPerList - 1].map((idx) => strangerReads(lst, idx))).toEqual([1, 0, 0, 1]);
     expect(hasBit(listOf([42]), 42)).toBe(true);
     expect(hasBit(listOf([42]), 43)).toBe(false);
   });
@@ -59,11 +59,11 @@ describe('the size of a list for a million live grants', () => {
   });
 
   test('is a few kilobytes where one grant in a thousand is revoked', async () => {
-    const revoked = Array.from({ length: 1_000 }, () => randomBytes(4).readUInt32BE() % placesPerList);
+    const revoked = Array.from({ length: 1_000 }, () => randomBytes(4).readUInt32BE() % indexesPerList);
     expect(kilobytes(await encodeBits(listOf(revoked)))).toBeLessThan(5);
   });
 
   test('is under 200 kB at its worst, where every second one is', async () => {
-    expect(kilobytes(await encodeBits(randomBytes(placesPerList / 8)))).toBeLessThan(200);
+    expect(kilobytes(await encodeBits(randomBytes(indexesPerList / 8)))).toBeLessThan(200);
   });
 });

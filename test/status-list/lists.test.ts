@@ -8,8 +8,8 @@ import type { Database } from '../../src/database/database.ts';
 import type { SigningKeys } from '../../src/keys/keyring.ts';
 import { createSigner } from '../../src/keys/signer.ts';
 import { createLog } from '../../src/log.ts';
-import { type Bearer, createPlaces, type Places } from '../../src/status-list/indexes.ts';
-import { createStatusLists, followRevocations, type StatusLists } from '../../src/status-list/lists.ts';
+import { createStatusIndexes, type StatusHolder, type StatusIndexes } from '../../src/status-list/indexes.ts';
+import { createStatusListPublisher, followRevocations, type StatusListPublisher } from '../../src/status-list/lists.ts';
 import { createRevokedStatuses, type RevokedStatuses } from '../../src/status-list/revoked.ts';
 import { statusListRoutes } from '../../src/status-list/routes.ts';
 import { engines, sqlite } from '../support/engines.ts';
@@ -27,9 +27,9 @@ const keysOf = (active = first!): SigningKeys => ({
 });
 
 interface Replica {
-  places: Places;
+  indexes: StatusIndexes;
   revoked: RevokedStatuses;
-  lists: StatusLists;
+  lists: StatusListPublisher;
 }
 
 describe.each(engines)('status lists, on $name', ({ freshDatabase }) => {
@@ -54,10 +54,10 @@ describe.each(engines)('status lists, on $name', ({ freshDatabase }) => {
   async function replica({ clockOffMs = 0 } = {}): Promise<Replica> {
     const own = () => now + clockOffMs;
     const revoked = createRevokedStatuses(db, { clockSkew: 60, now: own });
-    const places = createPlaces(db, { longestBearerLife: 1, began: () => lists.refresh(), now: own });
-    const lists: StatusLists = createStatusLists({
+    const indexes = createStatusIndexes(db, { longestHolderLife: 1, began: () => lists.refresh(), now: own });
+    const lists: StatusListPublisher = createStatusListPublisher({
       issuer,
-      places,
+      indexes,
       revoked,
       ttl,
       log: createLog('info', (line) => lines.push(line)),
@@ -65,54 +65,54 @@ describe.each(engines)('status lists, on $name', ({ freshDatabase }) => {
       sharedNow: () => now,
     });
     await lists.useKeys(keysOf());
-    return { places, revoked, lists };
+    return { indexes, revoked, lists };
   }
 
-  async function grant(): Promise<Bearer> {
-    const place = await here.places.take();
-    return { grantId: `grant ${place.list}-${place.idx}`, place };
+  async function grant(): Promise<StatusHolder> {
+    const index = await here.indexes.allocate();
+    return { grantId: `grant ${index.list}-${index.idx}`, index };
   }
 
-  const revoke = (...bearers: Bearer[]) => db.transaction((tx) => here.revoked.revoke(tx, bearers));
+  const revoke = (...holders: StatusHolder[]) => db.transaction((tx) => here.revoked.revoke(tx, holders));
 
   /** What a stranger makes of the list: signature, claims, and the bit. */
-  async function read({ lists }: Replica, { place }: Bearer, signer = first!) {
-    const signed = (await lists.find(place.list))!;
+  async function read({ lists }: Replica, { index }: StatusHolder, signer = first!) {
+    const signed = (await lists.find(index.list))!;
     const key = await importJWK({ ...signer.publicJwk }, 'RS256');
     const { payload, protectedHeader } = await compactVerify(signed.token, key);
     const claims = JSON.parse(Buffer.from(payload).toString());
     const bytes = inflateSync(Buffer.from(claims.status_list.lst, 'base64url'));
-    return { header: protectedHeader, claims, bit: (bytes[place.idx >> 3]! >> (place.idx & 7)) & 1, signed };
+    return { header: protectedHeader, claims, bit: (bytes[index.idx >> 3]! >> (index.idx & 7)) & 1, signed };
   }
 
-  const bitOf = async (at: Replica, bearer: Bearer) => (await read(at, bearer)).bit;
+  const bitOf = async (at: Replica, holder: StatusHolder) => (await read(at, holder)).bit;
 
   test('have the header and the claims of the specification', async () => {
-    const bearer = await grant();
-    const { header, claims } = await read(here, bearer);
+    const holder = await grant();
+    const { header, claims } = await read(here, holder);
     expect(header).toEqual({ alg: 'RS256', typ: 'statuslist+jwt', kid: first!.kid });
     const iat = Math.floor(now / 1000);
     expect(claims).toEqual({
       iss: issuer,
-      sub: `${issuer}/status-lists/${bearer.place.list}`,
+      sub: `${issuer}/status-lists/${holder.index.list}`,
       iat: iat - 5,
       exp: iat + 3600,
       ttl,
       status_list: { bits: 1, lst: expect.any(String), aggregation_uri: `${issuer}/status-lists` },
     });
-    expect(here.lists.uriOf(bearer.place.list)).toBe(claims.sub);
+    expect(here.lists.uriOf(holder.index.list)).toBe(claims.sub);
   });
 
   test('bear the time that replicas share: a newer one does not look older where the clock is slow', async () => {
     const fast = await replica({ clockOffMs: 60_000 });
     const slow = await replica({ clockOffMs: -60_000 });
-    const bearer = await grant();
+    const holder = await grant();
     await fast.lists.refresh();
-    const before = await read(fast, bearer);
+    const before = await read(fast, holder);
     now += 1_000;
-    await revoke(bearer);
+    await revoke(holder);
     await slow.lists.refresh();
-    const after = await read(slow, bearer);
+    const after = await read(slow, holder);
     expect([before.bit, after.bit]).toEqual([0, 1]);
     expect(after.claims.iat).toBeGreaterThanOrEqual(before.claims.iat + 1);
   });
@@ -120,103 +120,103 @@ describe.each(engines)('status lists, on $name', ({ freshDatabase }) => {
   test('show what was revoked and nothing else, and two replicas agree', async () => {
     const [gone, stays, alsoGone] = [await grant(), await grant(), await grant()];
     const there = await replica();
-    expect(await Promise.all([gone, stays].map((bearer) => bitOf(there, bearer)))).toEqual([0, 0]);
+    expect(await Promise.all([gone, stays].map((holder) => bitOf(there, holder)))).toEqual([0, 0]);
     await revoke(gone, alsoGone);
     await Promise.all([here.lists.refresh(), there.lists.refresh()]);
     for (const at of [here, there]) {
-      expect(await Promise.all([gone, stays, alsoGone].map((bearer) => bitOf(at, bearer)))).toEqual([1, 0, 1]);
-      expect([gone, stays].map(({ place }) => at.lists.isRevoked(place))).toEqual([true, false]);
+      expect(await Promise.all([gone, stays, alsoGone].map((holder) => bitOf(at, holder)))).toEqual([1, 0, 1]);
+      expect([gone, stays].map(({ index }) => at.lists.isRevoked(index))).toEqual([true, false]);
     }
     const restarted = await replica();
     expect((await read(restarted, gone)).claims.status_list).toEqual((await read(here, gone)).claims.status_list);
   });
 
   test('follow an announcement of another process without waiting for their turn', async () => {
-    const bearer = await grant();
+    const holder = await grant();
     const there = await replica();
     const stop = await followRevocations(db, there.lists, 3_600);
-    await revoke(bearer);
+    await revoke(holder);
     await here.revoked.announce();
-    await expect.poll(() => there.lists.isRevoked(bearer.place), { timeout: 5_000, interval: 20 }).toBe(true);
+    await expect.poll(() => there.lists.isRevoked(holder.index), { timeout: 5_000, interval: 20 }).toBe(true);
     await stop();
   });
 
   test('find a transaction that committed long after it began, and a clock that is behind', async () => {
-    const bearer = await grant();
+    const holder = await grant();
     const slow = createRevokedStatuses(db, { clockSkew: 60, now: () => now - 120_000 });
     await here.lists.refresh();
-    await db.transaction((tx) => slow.revoke(tx, [bearer]));
+    await db.transaction((tx) => slow.revoke(tx, [holder]));
     await here.lists.refresh();
-    expect(await bitOf(here, bearer)).toBe(1);
+    expect(await bitOf(here, holder)).toBe(1);
   });
 
   test("forget a bit once no token can bear it: an hour and the clocks' difference later", async () => {
-    const bearer = await grant();
-    await revoke(bearer);
+    const holder = await grant();
+    await revoke(holder);
     await here.lists.refresh();
     now += hourMs + 59_000;
     await here.lists.refresh();
-    expect(await bitOf(here, bearer)).toBe(1);
+    expect(await bitOf(here, holder)).toBe(1);
     expect(await here.revoked.sweep(now, 500)).toBe(0);
     now += 2_000;
     await here.lists.refresh();
     expect(await here.revoked.sweep(now, 500)).toBe(1);
     now += 300_000;
     await here.lists.refresh();
-    expect(await bitOf(here, bearer)).toBe(0);
+    expect(await bitOf(here, holder)).toBe(0);
   });
 
   test('stay the same, to the byte, while nothing happens, and are signed anew long before they expire', async () => {
-    const bearer = await grant();
-    const { token, expiresAt } = (await here.lists.find(bearer.place.list))!;
+    const holder = await grant();
+    const { token, expiresAt } = (await here.lists.find(holder.index.list))!;
     now += 1_440_000;
     await here.lists.refresh();
-    expect((await here.lists.find(bearer.place.list))!.token).toBe(token);
+    expect((await here.lists.find(holder.index.list))!.token).toBe(token);
     now += 480_000;
     await here.lists.refresh();
-    expect((await here.lists.find(bearer.place.list))!.expiresAt).toBe(expiresAt + 1920);
+    expect((await here.lists.find(holder.index.list))!.expiresAt).toBe(expiresAt + 1920);
   });
 
   test('are signed by the new key as soon as it signs', async () => {
-    const bearer = await grant();
+    const holder = await grant();
     await here.lists.useKeys(keysOf(second!));
-    expect((await read(here, bearer, second!)).header.kid).toBe(second!.kid);
+    expect((await read(here, holder, second!)).header.kid).toBe(second!.kid);
   });
 
   test('go on as they were while the database is away, say how old they are, and end', async () => {
-    const bearer = await grant();
-    const { iat } = (await read(here, bearer)).claims;
+    const holder = await grant();
+    const { iat } = (await read(here, holder)).claims;
     broken = true;
     now += 3_590_000;
     await here.lists.refresh();
     await here.lists.useKeys(keysOf(second!));
-    expect((await read(here, bearer)).claims.iat).toBe(iat);
+    expect((await read(here, holder)).claims.iat).toBe(iat);
     expect(lines.filter((line) => line.includes('status_lists.failed'))).toHaveLength(1);
     now += 11_000;
-    expect(await here.lists.find(bearer.place.list)).toBeUndefined();
-    expect(here.lists.has(bearer.place.list)).toBe(true);
+    expect(await here.lists.find(holder.index.list)).toBeUndefined();
+    expect(here.lists.has(holder.index.list)).toBe(true);
     broken = false;
     await here.lists.refresh();
-    expect((await read(here, bearer, second!)).bit).toBe(0);
+    expect((await read(here, holder, second!)).bit).toBe(0);
   });
 
   test('of ten thousand revocations in one transaction have every bit', async () => {
-    const bearers = await Promise.all(Array.from({ length: 10_000 }, grant));
-    await revoke(...bearers);
+    const holders = await Promise.all(Array.from({ length: 10_000 }, grant));
+    await revoke(...holders);
     await here.lists.refresh();
-    const [{ place }] = bearers as [Bearer];
-    const { claims } = await read(here, bearers[0]!);
+    const [{ index }] = holders as [StatusHolder];
+    const { claims } = await read(here, holders[0]!);
     const bytes = inflateSync(Buffer.from(claims.status_list.lst, 'base64url'));
     let set = 0;
     for (const byte of bytes) for (let bit = 0; bit < 8; bit += 1) set += (byte >> bit) & 1;
-    expect(set).toBe(bearers.filter((bearer) => bearer.place.list === place.list).length);
+    expect(set).toBe(holders.filter((holder) => holder.index.list === index.list).length);
   });
 });
 
 describe('a status list over HTTP', () => {
   let db: Database;
-  let lists: StatusLists;
-  let bearer: Bearer;
+  let lists: StatusListPublisher;
+  let holder: StatusHolder;
   let url: string;
   let stop: () => Promise<unknown>;
   let queries = 0;
@@ -229,16 +229,16 @@ describe('a status list over HTTP', () => {
         return opened.query(sql, values);
       },
     };
-    const places = createPlaces(db, { longestBearerLife: 1, began: () => lists.refresh() });
-    lists = createStatusLists({
+    const indexes = createStatusIndexes(db, { longestHolderLife: 1, began: () => lists.refresh() });
+    lists = createStatusListPublisher({
       issuer,
-      places,
+      indexes,
       revoked: createRevokedStatuses(db, { clockSkew: 60 }),
       ttl,
       log: createLog('silent'),
     });
     await lists.useKeys(keysOf());
-    bearer = { grantId: 'g', place: await places.take() };
+    holder = { grantId: 'g', index: await indexes.allocate() };
     const app = new Koa();
     app.use(statusListRoutes(lists, ttl));
     const server = createServer(app.callback());
@@ -252,9 +252,9 @@ describe('a status list over HTTP', () => {
   });
 
   test('is public, cacheable for its ttl, readable from every origin, and asks the database nothing', async () => {
-    const { token } = (await lists.find(bearer.place.list))!;
+    const { token } = (await lists.find(holder.index.list))!;
     queries = 0;
-    const answer = await fetch(`${url}/${bearer.place.list}`, { headers: { Origin: 'https://anybody.example' } });
+    const answer = await fetch(`${url}/${holder.index.list}`, { headers: { Origin: 'https://anybody.example' } });
     expect(answer.status).toBe(200);
     expect(answer.headers.get('content-type')).toBe('application/statuslist+jwt');
     expect(answer.headers.get('cache-control')).toBe(`public, max-age=${ttl}`);
@@ -264,12 +264,12 @@ describe('a status list over HTTP', () => {
   });
 
   test("is answered 304 to whoever has it, with fetch's own headers, and 200 once it has changed", async () => {
-    const address = `${url}/${bearer.place.list}`;
+    const address = `${url}/${holder.index.list}`;
     const etag = (await fetch(address)).headers.get('etag')!;
     const again = () => fetch(address, { headers: { 'If-None-Match': etag } });
     expect((await again()).status).toBe(304);
     const revoked = createRevokedStatuses(db, { clockSkew: 60 });
-    await db.transaction((tx) => revoked.revoke(tx, [bearer]));
+    await db.transaction((tx) => revoked.revoke(tx, [holder]));
     await lists.refresh();
     expect((await again()).status).toBe(200);
   });
@@ -278,7 +278,7 @@ describe('a status list over HTTP', () => {
     const ask = async (encoding: string) => {
       const { request } = await import('node:http');
       return new Promise<{ encoding: string | undefined; body: Buffer }>((resolve) => {
-        request(`${url}/${bearer.place.list}`, { headers: { 'Accept-Encoding': encoding } }, (answer) => {
+        request(`${url}/${holder.index.list}`, { headers: { 'Accept-Encoding': encoding } }, (answer) => {
           const chunks: Buffer[] = [];
           answer.on('data', (chunk: Buffer) => chunks.push(chunk));
           const encoding = answer.headers['content-encoding'];
@@ -286,7 +286,7 @@ describe('a status list over HTTP', () => {
         }).end();
       });
     };
-    const { token } = (await lists.find(bearer.place.list))!;
+    const { token } = (await lists.find(holder.index.list))!;
     const compressed = await ask('gzip');
     expect([compressed.encoding, gunzipSync(compressed.body).toString()]).toEqual(['gzip', token]);
     const plain = await ask('identity');
@@ -294,7 +294,7 @@ describe('a status list over HTTP', () => {
   });
 
   test('is listed with the others', async () => {
-    expect(await (await fetch(url)).json()).toEqual({ status_lists: [`${issuer}/status-lists/${bearer.place.list}`] });
+    expect(await (await fetch(url)).json()).toEqual({ status_lists: [`${issuer}/status-lists/${holder.index.list}`] });
   });
 
   test.each([

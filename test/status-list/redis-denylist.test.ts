@@ -2,10 +2,10 @@ import { createClient } from '@redis/client';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createSigner } from '../../src/keys/signer.ts';
 import { createLog } from '../../src/log.ts';
-import { createPlaces } from '../../src/status-list/indexes.ts';
-import { createStatusLists } from '../../src/status-list/lists.ts';
-import { type Denylist, grantKey, openDenylist } from '../../src/status-list/redis-denylist.ts';
-import { createRevokedStatuses, type Revoked } from '../../src/status-list/revoked.ts';
+import { createStatusIndexes } from '../../src/status-list/indexes.ts';
+import { createStatusListPublisher } from '../../src/status-list/lists.ts';
+import { grantKey, openRedisDenylist, type RedisDenylist } from '../../src/status-list/redis-denylist.ts';
+import { createRevokedStatuses, type RevokedStatus } from '../../src/status-list/revoked.ts';
 import { sqlite } from '../support/engines.ts';
 import { testKeys } from '../support/keys.ts';
 import { noRedis, type RedisServer, startRedis } from '../support/redis.ts';
@@ -14,9 +14,9 @@ const hourMs = 3_600_000;
 
 describe.skipIf(noRedis)('the denylist in Redis', () => {
   let redis: RedisServer;
-  let denylist: Denylist;
+  let denylist: RedisDenylist;
   let lines: string[];
-  let table: Revoked[];
+  let table: RevokedStatus[];
   beforeAll(async () => {
     redis = await startRedis();
   });
@@ -24,7 +24,7 @@ describe.skipIf(noRedis)('the denylist in Redis', () => {
   beforeEach(() => {
     lines = [];
     table = [];
-    denylist = openDenylist({
+    denylist = openRedisDenylist({
       url: redis.url,
       everything: async () => table,
       log: createLog('info', (line) => lines.push(line)),
@@ -32,8 +32,8 @@ describe.skipIf(noRedis)('the denylist in Redis', () => {
   });
   afterEach(() => denylist.close());
 
-  function revoked(grantId: string, expiresAt = Date.now() + hourMs): Revoked {
-    const row = { grantId, expiresAt, place: { list: 1, idx: table.length } };
+  function revoked(grantId: string, expiresAt = Date.now() + hourMs): RevokedStatus {
+    const row = { grantId, expiresAt, index: { list: 1, idx: table.length } };
     table.push(row);
     return row;
   }
@@ -54,7 +54,7 @@ describe.skipIf(noRedis)('the denylist in Redis', () => {
   test('has a key for each grant that ended, which goes when its last token has expired', async () => {
     const row = revoked('a');
     const tellAndLook = async () => {
-      denylist.tell([row]);
+      denylist.add([row]);
       await denylist.delivered();
       return has('a');
     };
@@ -77,7 +77,7 @@ describe.skipIf(noRedis)('the denylist in Redis', () => {
       ask(async (client) => Number(/cmdstat_set:calls=(\d+)/.exec(await client.info('commandstats'))?.[1]));
     const before = await commands();
     for (let n = 0; n < 5; n += 1) {
-      denylist.tell([row]);
+      denylist.add([row]);
       await denylist.delivered();
     }
     expect(await commands()).toBe(before);
@@ -87,16 +87,16 @@ describe.skipIf(noRedis)('the denylist in Redis', () => {
     const db = await sqlite.freshDatabase();
     let now = Date.now();
     const revokedStatuses = createRevokedStatuses(db, { clockSkew: 60, now: () => now });
-    const places = createPlaces(db, { longestBearerLife: 1 });
-    const lists = createStatusLists({
+    const indexes = createStatusIndexes(db, { longestHolderLife: 1 });
+    const lists = createStatusListPublisher({
       issuer: 'https://id.example.com',
-      places,
+      indexes,
       revoked: revokedStatuses,
       ttl: 15,
       log: createLog('silent'),
       now: () => now,
     });
-    lists.onRead(denylist.tell);
+    lists.onRead(denylist.add);
     const { publicJwk, pkcs8 } = testKeys[0]!;
     const active = createSigner(publicJwk, pkcs8);
     await lists.useKeys({ active, published: [active.publicJwk], newestPreparedAt: 0, version: active.kid });
@@ -106,8 +106,8 @@ describe.skipIf(noRedis)('the denylist in Redis', () => {
       await denylist.delivered();
     };
 
-    const place = await places.take();
-    await db.transaction((tx) => revokedStatuses.revoke(tx, [{ grantId: 'flushed', place }]));
+    const index = await indexes.allocate();
+    await db.transaction((tx) => revokedStatuses.revoke(tx, [{ grantId: 'flushed', index }]));
     await expect.poll(() => lookBack(0).then(() => has('flushed')), soon).toBe(true);
     await ask((client) => client.flushAll());
     await lookBack(5_000);
@@ -123,7 +123,7 @@ describe.skipIf(noRedis)('the denylist in Redis', () => {
     await redis.stop();
     await expect.poll(() => logged('denylist.away'), soon).toBe(1);
     const began = performance.now();
-    for (let n = 0; n < 1_000; n += 1) denylist.tell([revoked(`missed ${n}`)]);
+    for (let n = 0; n < 1_000; n += 1) denylist.add([revoked(`missed ${n}`)]);
     await denylist.delivered();
     expect(performance.now() - began).toBeLessThan(1_000);
     await redis.start();
@@ -137,7 +137,7 @@ describe.skipIf(noRedis)('the denylist in Redis', () => {
     await expect.poll(() => has('fluid'), soon).toBe(true);
     redis.freeze();
     try {
-      denylist.tell([revoked('frozen')]);
+      denylist.add([revoked('frozen')]);
       await denylist.delivered();
       expect(logged('denylist.not_written')).toBe(1);
       redis.thaw();
@@ -148,8 +148,12 @@ describe.skipIf(noRedis)('the denylist in Redis', () => {
   });
 
   test('that was never there stops neither the start nor the end', async () => {
-    const nowhere = openDenylist({ url: 'redis://127.0.0.1:1', everything: async () => [], log: createLog('silent') });
-    nowhere.tell([revoked('unheard')]);
+    const nowhere = openRedisDenylist({
+      url: 'redis://127.0.0.1:1',
+      everything: async () => [],
+      log: createLog('silent'),
+    });
+    nowhere.add([revoked('unheard')]);
     await nowhere.delivered();
     await nowhere.close();
   });
