@@ -11,7 +11,7 @@ import type { SignedOut } from '../issuer/upstream.ts';
 import type { Seal } from '../keys/seal.ts';
 import type { Log } from '../log.ts';
 import { addressPrefix } from '../web/address.ts';
-import { cookiePrefix, readCookies } from '../web/cookies.ts';
+import { cookiePrefix, createCookieWriter, readCookies } from '../web/cookies.ts';
 import { endpoints } from '../web/endpoints.ts';
 import { redirect } from '../web/redirect.ts';
 import { requestOf } from '../web/request.ts';
@@ -49,15 +49,14 @@ const callsPerMinute = 120;
 
 export function createEntraSignOut(parts: EntraSignOutParts): EntraSignOut {
   const { config, issuer, connector, sessions, seal, audit, log, endSessions, now = Date.now } = parts;
-  const secure = issuer.startsWith('https:');
+  const cookies = createCookieWriter(issuer);
   const cookieName = `${cookiePrefix(issuer)}after_sign_out`;
-  const attributes = `Path=/; HttpOnly; SameSite=Lax${secure ? '; Secure' : ''}`;
   const microsoft = new URL(connector.logoutUrl({ postLogoutRedirectUri: issuer })).origin;
   const isTooMuch = createLimit(callsPerMinute, now);
 
   /** Where the browser was going before it went to Microsoft. Sealed, or anybody could make us send people anywhere. */
   function destination(ctx: Context): string {
-    const sealed = readCookies(ctx).get(cookieName);
+    const sealed = readCookies(ctx.get('Cookie')).get(cookieName);
     if (!sealed) return `${issuer}/session/end/success`;
     try {
       return seal.open(sealed, sealedFor).toString();
@@ -109,7 +108,7 @@ export function createEntraSignOut(parts: EntraSignOutParts): EntraSignOut {
 
       router.get(signedOutPath, (ctx) => {
         const target = destination(ctx);
-        ctx.append('Set-Cookie', `${cookieName}=; ${attributes}; Max-Age=0`);
+        cookies.remove(ctx, cookieName);
         redirect(ctx, target);
       });
       return router;
@@ -120,7 +119,7 @@ export function createEntraSignOut(parts: EntraSignOutParts): EntraSignOut {
       if (session) await forget(upstream, session.accountId);
       const { propagate } = config.logout;
       if (!session || propagate === 'never' || (propagate === 'ask' && !everywhere)) return undefined;
-      ctx.append('Set-Cookie', `${cookieName}=${seal.seal(goingTo, sealedFor)}; ${attributes}; Max-Age=${awaySeconds}`);
+      cookies.set(ctx, cookieName, seal.seal(goingTo, sealedFor), awaySeconds);
       return connector.logoutUrl({ postLogoutRedirectUri: `${issuer}${signedOutPath}`, loginHint: session.loginHint });
     },
   };

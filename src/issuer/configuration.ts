@@ -11,6 +11,7 @@ import { issuedAt } from '../keys/dating.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
 import type { StatusIndex } from '../status-list/indexes.ts';
 import type { StatusListPublisher } from '../status-list/lists.ts';
+import { cookieAttributes } from '../web/cookies.ts';
 import { endpoints } from '../web/endpoints.ts';
 import type { Models } from './adapter.ts';
 import { noteUngrantable, ungrantableScope } from './asked-scope.ts';
@@ -70,8 +71,8 @@ export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): 
     isKnownScope,
   } = parts;
   const { tokens, session } = config;
-  const secure = config.issuer.startsWith('https:');
-  const longCookie = { httpOnly: true, sameSite: 'lax', secure, signed: true, path: '/' } as const;
+  const shortCookie = cookieAttributes(config.issuer);
+  const longCookie = { ...shortCookie, signed: true };
   const acrValues = Object.keys(config.entra?.acrValues ?? {});
 
   return {
@@ -193,7 +194,7 @@ export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): 
         resume: cookieName('resume', config.issuer),
       },
       long: longCookie,
-      short: { httpOnly: true, sameSite: 'lax', secure, path: '/' },
+      short: shortCookie,
     },
   };
 

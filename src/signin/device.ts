@@ -5,7 +5,7 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Context } from 'koa';
 import type { Seal } from '../keys/seal.ts';
-import { cookiePrefix, readCookies } from '../web/cookies.ts';
+import { cookiePrefix, createCookieWriter, readCookies } from '../web/cookies.ts';
 
 export interface Devices {
   /** The name of this browser, where the last who signed in in it was `accountId`. */
@@ -21,7 +21,7 @@ export function createDevices(
   now: () => number = Date.now,
 ): Devices {
   const name = `${cookiePrefix(issuer)}device`;
-  const secure = issuer.startsWith('https:');
+  const cookies = createCookieWriter(issuer);
   const keys = seal.derive('devices');
   const proof = (key: Buffer, device: string, until: string, accountId: string) =>
     createHmac('sha256', key)
@@ -31,7 +31,7 @@ export function createDevices(
 
   return {
     of(ctx, accountId) {
-      const [device = '', until = '', given = ''] = readCookies(ctx).get(name)?.split('.') ?? [];
+      const [device = '', until = '', given = ''] = readCookies(ctx.get('Cookie')).get(name)?.split('.') ?? [];
       if (accountId === undefined || !(Number(until) > seconds())) return undefined;
       const bytes = Buffer.from(given, 'base64url');
       const isProved = keys
@@ -44,10 +44,7 @@ export function createDevices(
       const device = randomBytes(16).toString('base64url');
       const until = String(seconds() + deviceLifeSeconds);
       const value = [device, until, proof(keys[0]!, device, until, accountId).toString('base64url')].join('.');
-      ctx.append(
-        'Set-Cookie',
-        `${name}=${value}; Path=/; HttpOnly; SameSite=Lax${secure ? '; Secure' : ''}; Max-Age=${deviceLifeSeconds}`,
-      );
+      cookies.set(ctx, name, value, deviceLifeSeconds);
     },
   };
 }

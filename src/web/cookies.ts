@@ -13,15 +13,40 @@ export function cookiePrefix(issuer: string): string {
   return `${protocol === 'https:' ? '__Host-' : ''}signet_${port === '' ? '' : `${port}_`}`;
 }
 
-/** Not ctx.cookies: it takes the scheme of this connection for that of the browser's, which a proxy may have ended. */
-export function readCookies(ctx: Context): Map<string, string> {
-  return new Map(
-    ctx
-      .get('Cookie')
-      .split(';')
-      .map((pair) => {
-        const [name = '', value = ''] = pair.split('=');
-        return [name.trim(), value.trim()] as const;
-      }),
-  );
+/** The attributes of each of them: a `__Host-` cookie has these and no others. */
+export function cookieAttributes(issuer: string) {
+  return { path: '/', httpOnly: true, sameSite: 'lax', secure: issuer.startsWith('https:') } as const;
+}
+
+/** Writes cookies of ours. Not ctx.cookies: it takes the scheme of this connection, which a proxy may have ended. */
+export interface CookieWriter {
+  set(ctx: Pick<Context, 'append'>, name: string, value: string, maxAgeSeconds: number): void;
+  remove(ctx: Pick<Context, 'append'>, name: string): void;
+}
+
+export function createCookieWriter(issuer: string): CookieWriter {
+  const attributes = `Path=/; HttpOnly; SameSite=Lax${cookieAttributes(issuer).secure ? '; Secure' : ''}`;
+  return {
+    set: (ctx, name, value, maxAgeSeconds) =>
+      ctx.append('Set-Cookie', `${name}=${value}; ${attributes}; Max-Age=${maxAgeSeconds}`),
+    remove: (ctx, name) => ctx.append('Set-Cookie', `${name}=; ${attributes}; Expires=Thu, 01 Jan 1970 00:00:00 GMT`),
+  };
+}
+
+/**
+ * The cookies in a Cookie header, oldest first (§5.4). Two of one name are as none: one of them is not ours, and the
+ * header does not say which.
+ */
+export function readCookies(header: string): ReadonlyMap<string, string> {
+  const cookies = new Map<string, string>();
+  const repeated = new Set<string>();
+  for (const pair of header.split(';')) {
+    const at = pair.indexOf('=');
+    if (at === -1) continue;
+    const name = pair.slice(0, at).trim();
+    if (cookies.has(name)) repeated.add(name);
+    cookies.set(name, pair.slice(at + 1).trim());
+  }
+  for (const name of repeated) cookies.delete(name);
+  return cookies;
 }
