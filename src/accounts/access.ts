@@ -2,7 +2,8 @@
 // that show it end in the same transaction. And nothing is taken from the last administrator that would leave nobody to
 // administer. Part of accounts.ts, which owns the table.
 
-import type { Audit, AuditEvent } from '../audit/audit.ts';
+import type { Audit } from '../audit/audit.ts';
+import type { AuditEvent } from '../audit/events.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError } from '../errors.ts';
 import { type Account, adminRole, checkRoles, columns, fromRow, type Row, unknownAccount } from './account.ts';

@@ -3,7 +3,8 @@
 // What is known of one person is account.ts; what takes something away from them, access.ts.
 
 import { randomUUID } from 'node:crypto';
-import type { Audit, AuditEvent } from '../audit/audit.ts';
+import type { Audit } from '../audit/audit.ts';
+import type { AuditEvent } from '../audit/events.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError, isAppError } from '../errors.ts';
 import { createWithdrawals, type TokensOfPeople, type Withdrawals } from './access.ts';

@@ -1,28 +1,15 @@
 // Who did what. Two kinds of rows in one table. Administrative and key events are appended in the transaction of the
-// act and chained: each row's hash covers the hash before it, so a row that was changed, removed or moved is found.
+// act and chained (chain.ts), so that a row that was changed, removed or moved is found.
 // Activity (sign-ins, refusals, tokens issued) is written in batches behind the request, unchained, and swept in time;
 // what anybody can cause is counted rather than written, beyond a few (refusals.ts).
 
-import { createHash, randomUUID } from 'node:crypto';
-
+import { randomUUID } from 'node:crypto';
 import type { Database, Queryable, Value } from '../database/database.ts';
 import type { Log } from '../log.ts';
-import type { AuditEventName } from './events.ts';
+import { appendToChain, type ChainVerdict, type EventRow, eventColumns, valuesOf, verifyChain } from './chain.ts';
+import type { AuditEvent } from './events.ts';
 import { createRefusals, isAnybodys, type RefusalsOptions } from './refusals.ts';
 import { secretIn } from './secrets.ts';
-
-export interface AuditEvent {
-  event: AuditEventName;
-  /** Who acted: a person's or client's id, 'cli', 'schedule'. */
-  actor?: string | undefined;
-  /** Whom or what it was done to: an account id, a kid. */
-  subject?: string | undefined;
-  clientId?: string | undefined;
-  requestId?: string | undefined;
-  address?: string | undefined;
-  /** Further facts. Never a secret: see `secretIn`. */
-  detail?: Record<string, unknown> | undefined;
-}
 
 interface AuditRow extends AuditEvent {
   id: string;
@@ -47,11 +34,6 @@ export interface AuditQuery {
   limit?: number | undefined;
 }
 
-type Verdict =
-  /** `head` is the last row's hash. Noted elsewhere, it also betrays somebody who rewrote the whole chain. */
-  | { ok: true; checked: number; head: string }
-  | { ok: false; seq: number; problem: 'changed' | 'removed' | 'reordered' | 'added' };
-
 export interface Audit {
   /** Writes an administrative or key event in the transaction of the act. @throws {TypeError} a secret in `detail` */
   append(tx: Queryable, event: AuditEvent): Promise<void>;
@@ -60,7 +42,7 @@ export interface Audit {
   /** Newest first, including what was recorded until now; the refusals that are counted come at the end of a minute. */
   list(query?: AuditQuery): Promise<AuditRow[]>;
   /** Walks the whole chain and stops at the first row that is not as it was written. */
-  verify(): Promise<Verdict>;
+  verify(): Promise<ChainVerdict>;
   /** Deletes up to `limit` rows of activity older than the retention time; answers how many. The chain stays. */
   sweepExpired(now: number, limit: number): Promise<number>;
   /** Writes what is still in memory. */
@@ -76,25 +58,6 @@ interface AuditOptions {
   networkOf?: RefusalsOptions['networkOf'];
 }
 
-interface Row {
-  id: string;
-  at: number;
-  event: AuditEventName;
-  actor: string | null;
-  subject: string | null;
-  client_id: string | null;
-  request_id: string | null;
-  address: string | null;
-  detail: string;
-}
-
-interface ChainedRow extends Row {
-  seq: number;
-  previous_hash: string;
-  hash: string;
-}
-
-const columns = ['id', 'at', 'event', 'actor', 'subject', 'client_id', 'request_id', 'address', 'detail'] as const;
 const batchRows = 256;
 const roundRows = 4 * batchRows;
 const batchMs = 200;
@@ -104,11 +67,10 @@ const bufferRows = 20_000;
 const anybodysRows = bufferRows / 2;
 const countEveryMs = 60_000;
 const longestText = 500;
-const pageRows = 500;
 
 export function createAudit(db: Database, options: AuditOptions): Audit {
   const { now = Date.now, log, keepActivity = 90 * 86_400, networkOf } = options;
-  const buffer: Row[] = [];
+  const buffer: EventRow[] = [];
   const refusals = createRefusals({ now, networkOf });
   let dropped = 0;
   let failing = false;
@@ -179,19 +141,7 @@ export function createAudit(db: Database, options: AuditOptions): Audit {
 
   return {
     async append(tx, event) {
-      const row = toRow(event, now());
-      // Whoever holds this row appends; the next one waits for the commit, so the chain never forks.
-      const { rows } = await tx.query<{ seq: number; hash: string }>(
-        'update audit_head set seq = seq + 1 where id = 1 returning seq, hash',
-      );
-      const { seq, hash: previous } = rows[0]!;
-      const hash = hashOf(row, seq, previous);
-      await tx.query(
-        `insert into audit_events (${columns.join(', ')}, seq, previous_hash, hash)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
-        [...values(row), seq, previous, hash],
-      );
-      await tx.query('update audit_head set hash = $1 where id = 1', [hash]);
+      await appendToChain(tx, toRow(event, now()));
     },
 
     record(event) {
@@ -219,8 +169,8 @@ export function createAudit(db: Database, options: AuditOptions): Audit {
         const inDetail = `%"correlationId":"${reference.replace(/[^0-9a-f-]/gi, '')}"%`;
         conditions.push(`(request_id = $${parameters.push(reference)} or detail like $${parameters.push(inDetail)})`);
       }
-      const { rows } = await db.query<Row & { seq: number | null }>(
-        `select ${columns.join(', ')}, seq from audit_events
+      const { rows } = await db.query<EventRow & { seq: number | null }>(
+        `select ${eventColumns.join(', ')}, seq from audit_events
          ${conditions.length > 0 ? `where ${conditions.join(' and ')}` : ''}
          order by at desc, id desc limit $${parameters.push(Math.min(limit, 1000))}`,
         parameters,
@@ -252,94 +202,26 @@ export function createAudit(db: Database, options: AuditOptions): Audit {
 }
 
 // Powers of two: a statement per number of rows would be hundreds for each connection to prepare and keep.
-function inBatches(rows: Row[]): Row[][] {
-  const batches: Row[][] = [];
+function inBatches(rows: EventRow[]): EventRow[][] {
+  const batches: EventRow[][] = [];
   for (let at = 0; at < rows.length; at += batches.at(-1)!.length) {
     batches.push(rows.slice(at, at + Math.min(batchRows, 2 ** Math.floor(Math.log2(rows.length - at)))));
   }
   return batches;
 }
 
-async function insert(db: Database, batch: Row[]): Promise<void> {
-  const tuple = (_row: Row, index: number) =>
-    `(${columns.map((_column, at) => `$${index * columns.length + at + 1}`).join(', ')})`;
+async function insert(db: Database, batch: EventRow[]): Promise<void> {
+  const tuple = (_row: EventRow, index: number) =>
+    `(${eventColumns.map((_column, at) => `$${index * eventColumns.length + at + 1}`).join(', ')})`;
   // The id makes a repeat harmless: a batch may have been committed although its answer was lost.
   await db.query(
-    `insert into audit_events (${columns.join(', ')}) values ${batch.map(tuple).join(', ')}
+    `insert into audit_events (${eventColumns.join(', ')}) values ${batch.map(tuple).join(', ')}
      on conflict (id) do nothing`,
-    batch.flatMap(values),
+    batch.flatMap(valuesOf),
   );
 }
 
-async function verifyChain(db: Database): Promise<Verdict> {
-  let last = { seq: 0, hash: '' };
-  for (;;) {
-    const page = await chainAfter(db, last.seq);
-    for (const row of page) {
-      if (row.seq !== last.seq + 1) return { ok: false, seq: last.seq + 1, problem: 'removed' };
-      if (row.hash !== hashOf(row, row.seq, row.previous_hash)) {
-        return { ok: false, seq: row.seq, problem: await whatHappenedTo(db, row) };
-      }
-      // This row is as it was written, so the one before it is not: it was rewritten together with its own hash.
-      if (row.previous_hash !== last.hash) return { ok: false, seq: Math.max(last.seq, 1), problem: 'changed' };
-      last = row;
-    }
-    if (page.length > 0) continue;
-
-    const end = await headOfChain(db);
-    if (end.seq < last.seq) return { ok: false, seq: end.seq + 1, problem: 'added' };
-    if (end.seq > last.seq) {
-      // Either somebody appended since the last page was read, or the end was cut off.
-      if ((await chainAfter(db, last.seq)).length > 0) continue;
-      return { ok: false, seq: last.seq + 1, problem: 'removed' };
-    }
-    if (end.hash !== last.hash) return { ok: false, seq: last.seq, problem: 'changed' };
-    return { ok: true, checked: last.seq, head: last.hash };
-  }
-}
-
-// The hash covers the place, so a row that was only moved still tells where it belongs.
-async function whatHappenedTo(db: Database, row: ChainedRow): Promise<'changed' | 'removed' | 'reordered'> {
-  const { seq: end } = await headOfChain(db);
-  const belongsAt = (candidate: ChainedRow, place: number) =>
-    hashOf(candidate, place, candidate.previous_hash) === candidate.hash;
-  let place = 1;
-  while (place <= end && !belongsAt(row, place)) place += 1;
-  if (place > end) return 'changed';
-
-  // Moved here: by an exchange with the row that belongs here, or to close the gap which that row left.
-  for (let page = await chainAfter(db, row.seq); page.length > 0; page = await chainAfter(db, page.at(-1)!.seq)) {
-    if (page.some((candidate) => belongsAt(candidate, row.seq))) return 'reordered';
-  }
-  return 'removed';
-}
-
-async function chainAfter(db: Database, seq: number): Promise<ChainedRow[]> {
-  const { rows } = await db.query<ChainedRow>(
-    `select ${columns.join(', ')}, seq, previous_hash, hash from audit_events
-     where seq > $1 order by seq limit ${pageRows}`,
-    [seq],
-  );
-  return rows;
-}
-
-async function headOfChain(db: Database): Promise<{ seq: number; hash: string }> {
-  const { rows } = await db.query<{ seq: number; hash: string }>('select seq, hash from audit_head where id = 1');
-  return rows[0] ?? { seq: 0, hash: '' };
-}
-
-function hashOf(row: Row, seq: number, previous: string): string {
-  // An array of columns in a fixed order has one JSON form; `detail` goes in as the text that is stored.
-  return createHash('sha256')
-    .update(JSON.stringify([previous, seq, ...values(row)]))
-    .digest('base64url');
-}
-
-function values(row: Row): Value[] {
-  return columns.map((column) => row[column]);
-}
-
-function toRow(event: AuditEvent, at: number): Row {
+function toRow(event: AuditEvent, at: number): EventRow {
   const { detail = {} } = event;
   const secret = secretIn(detail);
   if (secret !== undefined) throw new TypeError(`audit event ${event.event}: detail may not contain ${secret}`);
@@ -370,7 +252,7 @@ function hex(value: number, digits: number): string {
 }
 
 // A request must not fail because of how its event was written down: the event is kept, its detail is not.
-function toRowWithoutSecrets(event: AuditEvent, at: number, log: Log): Row {
+function toRowWithoutSecrets(event: AuditEvent, at: number, log: Log): EventRow {
   const detail = Object.fromEntries(Object.entries(event.detail ?? {}).map(([name, fact]) => [name, shortened(fact)]));
   try {
     return toRow({ ...event, detail }, at);
@@ -385,7 +267,7 @@ function shortened(fact: unknown): unknown {
   return typeof fact === 'string' && fact.length > longestText ? `${fact.slice(0, longestText)}…` : fact;
 }
 
-function fromRow(row: Row & { seq: number | null }): AuditRow {
+function fromRow(row: EventRow & { seq: number | null }): AuditRow {
   return {
     id: row.id,
     at: row.at,

@@ -55,3 +55,16 @@ export const auditEvents = {
 } as const;
 
 export type AuditEventName = keyof typeof auditEvents;
+
+export interface AuditEvent {
+  event: AuditEventName;
+  /** Who acted: a person's or client's id, 'cli', 'schedule'. */
+  actor?: string | undefined;
+  /** Whom or what it was done to: an account id, a kid. */
+  subject?: string | undefined;
+  clientId?: string | undefined;
+  requestId?: string | undefined;
+  address?: string | undefined;
+  /** Further facts. Never a secret: see `secretIn`. */
+  detail?: Record<string, unknown> | undefined;
+}

@@ -3,7 +3,7 @@
 // kind the first ones of a minute have a row, and further rows count the others. Bounded three times over: of one kind,
 // of one network over all kinds, and in all (SECURITY.md has the sums).
 
-import type { AuditEvent } from './audit.ts';
+import type { AuditEvent } from './events.ts';
 
 interface Refusals {
   /** Whether `event` is to be written as it is; where not, it was counted. */

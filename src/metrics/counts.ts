@@ -1,7 +1,8 @@
 // What happened since the start, counted where it is noted for the audit trail: sign-ins, tokens, refusals. Of an event
 // only words of our own become labels; what a request brought along does not.
 
-import type { Audit, AuditEvent } from '../audit/audit.ts';
+import type { Audit } from '../audit/audit.ts';
+import type { AuditEvent } from '../audit/events.ts';
 import type { Metric } from './exposition.ts';
 
 interface Counts {

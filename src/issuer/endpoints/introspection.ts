@@ -3,7 +3,8 @@
 // was: {"active":false} here, 200 there.
 
 import type { Context, Middleware } from 'koa';
-import type { Audit, AuditEvent } from '../../audit/audit.ts';
+import type { Audit } from '../../audit/audit.ts';
+import type { AuditEvent } from '../../audit/events.ts';
 import { type Application, type Clients, needsSecret } from '../../clients/clients.ts';
 import { databaseFailureIn } from '../../database/failures.ts';
 import { AppError, isAppError } from '../../errors.ts';
