@@ -6,11 +6,11 @@ import Router from '@koa/router';
 import type { Context, Middleware } from 'koa';
 import { z } from 'zod';
 import type { Accounts } from '../accounts/accounts.ts';
+import type { Actor } from '../audit/actor.ts';
 import type { Audit } from '../audit/audit.ts';
 import { databaseFailureIn } from '../database/failures.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { Grants } from '../grants/grants.ts';
-import type { Act } from '../keys/keyring.ts';
 import { type Forced, forceOf, type KeyOperations, UnsafeStep } from '../keys/operations.ts';
 import type { Log } from '../log.ts';
 import { type AccessToken, VerificationError } from '../verifier/index.ts';
@@ -29,7 +29,7 @@ interface AdminApiParts {
   /** Called after each act on keys, so that this server follows before the answer is sent. */
   keysChanged: () => Promise<void>;
   /** Microsoft's signing keys; absent where nobody signs in with Microsoft. `poll`: so that this server follows. */
-  entraKeys?: { ask: (by: Act) => Promise<object>; poll: () => Promise<void> } | undefined;
+  entraKeys?: { ask: (by: Actor) => Promise<object>; poll: () => Promise<void> } | undefined;
 }
 
 const root = '/admin/api';
@@ -137,7 +137,7 @@ export function adminApi(parts: AdminApiParts): Middleware {
   }
 
   /** A route that acts on keys, for administrators who may write. */
-  function act<Body extends Forced>(body: z.ZodType<Body>, work: (by: Act, kid: string) => Promise<object>) {
+  function act<Body extends Forced>(body: z.ZodType<Body>, work: (by: Actor, kid: string) => Promise<object>) {
     return allow('admin:write', async (ctx, caller) => {
       const given = await bodyOf(ctx, body);
       return changed(work(actOf(ctx, caller, given), kidOf(ctx)));
@@ -185,7 +185,7 @@ export function adminApi(parts: AdminApiParts): Middleware {
   }
 }
 
-function actOf(ctx: Context, { actor, clientId }: Caller, body: Forced = {}): Act {
+function actOf(ctx: Context, { actor, clientId }: Caller, body: Forced = {}): Actor {
   const { requestId, address } = requestOf(ctx);
   return { actor, clientId, requestId, address, force: forceOf(body) };
 }

@@ -1,11 +1,7 @@
-// An act on the signing keys: who acts and why, and what became of it. Types alone; keys/keyring.ts acts.
+// Who acts on something that the audit trail tells of, from where, and why.
 
-import type { Queryable } from '../database/database.ts';
-import type { KeyState, Milliseconds } from '../keys/lifecycle.ts';
-
-/** Who acts, for the audit trail. */
-export interface Act {
-  /** Default 'schedule'. */
+export interface Actor {
+  /** An account id, a client_id, 'cli'. Default 'schedule'. */
   actor?: string | undefined;
   /** The application through which. */
   clientId?: string | undefined;
@@ -13,32 +9,4 @@ export interface Act {
   address?: string | undefined;
   /** Why an unsafe step is taken all the same. Verifiers will refuse good tokens. */
   force?: string | undefined;
-}
-
-export interface Emergency extends Act {
-  /** Also ends every session and grant, in the same transaction; answers how many rows went. */
-  cutSessions?: ((tx: Queryable) => Promise<number>) | undefined;
-}
-
-/** Who signs in the place of a key that was given up. */
-export interface Succession {
-  successor: string;
-  /** The prepared key, revoked as well since the master key does not open it. */
-  alsoRevoked: string | undefined;
-}
-
-/** What became of a revocation; a successor where the key was the active one. */
-export interface Revocation extends Partial<Succession> {
-  was: KeyState;
-  /** Keys left that the master key does not open; where the active one is among them, nothing can sign. */
-  unopened: string[] | undefined;
-  /** Rows ended, where sessions were cut. */
-  sessionsCut: number | undefined;
-  /**
-   * By then every verifier that obeys our max-age refuses the key. Others accept it as long as they keep it, whatever
-   * `exp` a thief writes; those that keep it for ever, until a key signs that they do not know (keys/lifecycle.ts).
-   */
-  verifiersFollowBy: Milliseconds;
-  /** When the last of what it signed would expire. */
-  signedValidUntil: Milliseconds;
 }

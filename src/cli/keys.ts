@@ -2,8 +2,8 @@
 // is keys/operations.ts, as for the admin API; here are the words. --force --reason goes past a refusal: audited.
 
 import type { Command } from 'commander';
+import type { Actor } from '../audit/actor.ts';
 import { AppError, isAppError } from '../errors.ts';
-import type { Act } from '../keys/keyring.ts';
 import type { Forced, KeyOperations, RetiredKey, RevokedKey, RotatedKey, RotationPlan } from '../keys/operations.ts';
 import { forceOf } from '../keys/operations.ts';
 import type { Moment, Verdict } from '../keys/plan.ts';
@@ -161,7 +161,7 @@ export function keyCommands(program: Command, session: Session): void {
     );
 }
 
-function act({ actor }: Session, { force, reason }: Forced): Act {
+function act({ actor }: Session, { force, reason }: Forced): Actor {
   try {
     return { actor, force: forceOf({ force, reason }) };
   } catch (error) {

@@ -2,16 +2,16 @@
 // administrator has all servers forget them at once: by counting up one row, which every server looks at. Owns the
 // table entra_key_refreshes.
 
+import type { Actor } from '../audit/actor.ts';
 import type { Audit } from '../audit/audit.ts';
 import type { Database } from '../database/database.ts';
-import type { Act } from '../keys/keyring.ts';
 import type { Log } from '../log.ts';
 
 const channel = 'signet_entra_keys';
 
 export interface KeyRefreshes {
   /** Has every server forget Microsoft's keys, and load them anew for the next token. Audited. */
-  ask(by: Omit<Act, 'force'>): Promise<Asked>;
+  ask(by: Omit<Actor, 'force'>): Promise<Asked>;
   /** Calls `forget` when somebody asked: soon after, and `pollEvery` later at most. */
   subscribe(forget: () => void, log: Log): Promise<KeyRefreshSubscription>;
 }

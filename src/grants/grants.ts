@@ -1,6 +1,7 @@
 // Grants as those see them who end them: an administrator, or whatever takes the ground from under them. Ending one
 // sets its bit in the status lists in the same transaction, so that what it issued is refused before it expires.
 
+import type { Actor } from '../audit/actor.ts';
 import type { Audit } from '../audit/audit.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError } from '../errors.ts';
@@ -14,14 +15,13 @@ import {
   listGrants,
   ownerOfGrant,
 } from '../issuer/adapter.ts';
-import type { Act } from '../keys/keyring.ts';
 import type { StatusIndexes } from '../status-list/indexes.ts';
 
 export interface Grants {
   /** What a person lets applications do now, oldest first. */
   list(accountId: string): Promise<GrantSummary[]>;
   /** An administrator's act. @throws {AppError} grant_unknown (404) */
-  revoke(grantId: string, act: Act): Promise<{ grantId: string; accountId: string; clientId: string }>;
+  revoke(grantId: string, act: Actor): Promise<{ grantId: string; accountId: string; clientId: string }>;
   /** Given up by the application it was given to. */
   giveUp(grantId: string): Promise<void>;
   /**

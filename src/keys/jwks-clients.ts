@@ -7,7 +7,7 @@
 // and waited for by nobody. Who comes from a declared network (keys.jwksClientNetworks) is waited for, and has room that
 // no stranger takes.
 
-import type { Act } from '../audit/actor.ts';
+import type { Actor } from '../audit/actor.ts';
 import type { Audit } from '../audit/audit.ts';
 import type { Database } from '../database/database.ts';
 import type { Log } from '../log.ts';
@@ -59,7 +59,7 @@ export interface Consumers {
    * Forgets all of that name, or all hearsay; answers how many. Who comes again is counted anew.
    * @param by who acts, for the audit trail
    */
-  forget(name: string | undefined, by: Act): Promise<number>;
+  forget(name: string | undefined, by: Actor): Promise<number>;
   /** Forgets up to `limit` consumers that did not come for 30 days, or came once 2 days ago; answers how many. */
   sweep(now: Milliseconds, limit: number): Promise<number>;
   /** Writes what is still in memory. */

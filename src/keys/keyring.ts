@@ -2,11 +2,12 @@
 // transaction that checks its precondition in the statement that writes, so of two replicas that decide the same thing
 // one does it, and the audit row commits with it. What is due, and when: lifecycle.ts. Private halves open only here.
 
-import type { Act, Emergency, Revocation, Succession } from '../audit/actor.ts';
+import type { Actor } from '../audit/actor.ts';
 import type { Audit } from '../audit/audit.ts';
 import type { AuditEventName } from '../audit/events.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError } from '../errors.ts';
+import type { Emergency, Revocation, Succession } from './emergency.ts';
 import type { Milliseconds, Policy, Seconds } from './lifecycle.ts';
 import { afterlife, followedWithin, isPublished, readyAt, spentAt } from './lifecycle.ts';
 import type { Seal } from './seal.ts';
@@ -16,7 +17,7 @@ import { createSigner, generateKey } from './signer.ts';
 import type { Row, SigningKey } from './signing-key.ts';
 import { columns, fromRow, inSigningOrder, isActive, isPrepared, isRetired, versionOf } from './signing-key.ts';
 
-export type { Act, SigningKey };
+export type { SigningKey };
 
 /** Announced on the database after every change. */
 export const keysChannel = 'signet_keys';
@@ -38,25 +39,25 @@ export interface Keyring {
   /** @throws {AppError} no_active_key | master_key_wrong */
   signingKeys(): Promise<SigningKeys>;
   /** Makes the first key and signs with it at once: nobody holds a JWKS yet. @throws {AppError} key_already_active */
-  bootstrap(act?: Act): Promise<string>;
+  bootstrap(act?: Actor): Promise<string>;
   /** Makes and publishes the next key; answers its kid. @throws {AppError} key_already_prepared */
-  prepare(act?: Act): Promise<string>;
+  prepare(act?: Actor): Promise<string>;
   /**
    * Signs with a prepared key from now on. The key before it is retired in the same transaction, its private half gone.
    * @throws {AppError} key_unknown | key_not_prepared | key_step_unsafe (not published for long enough)
    */
-  activate(kid: string, act?: Act): Promise<void>;
+  activate(kid: string, act?: Actor): Promise<void>;
   /**
    * Hands over from the active key to the prepared one. With `force` also where none is prepared, or the master key
    * does not open them: then a new key signs, as in an emergency.
    * @throws {AppError} key_unknown | key_not_active | key_without_successor | key_step_unsafe | master_key_wrong
    */
-  retire(kid: string, act?: Act): Promise<Succession>;
+  retire(kid: string, act?: Actor): Promise<Succession>;
   /**
    * Takes a retired key out of the JWKS.
    * @throws {AppError} key_unknown | key_not_retired | key_step_unsafe (what it signed may still be valid)
    */
-  destroy(kid: string, act?: Act): Promise<void>;
+  destroy(kid: string, act?: Actor): Promise<void>;
   /**
    * The emergency: the key leaves the JWKS at once. Where it was the active one, the prepared key (or a new one) signs
    * from the same transaction on. With `force`, also where the master key does not open them: then the prepared one is
@@ -65,9 +66,9 @@ export interface Keyring {
    */
   revoke(kid: string, reason: string, act?: Emergency): Promise<Revocation>;
   /** Tells the active key that something it signs may live this long; never lowered. Answers whether that was news. */
-  recordLife(seconds: Seconds, act?: Act): Promise<boolean>;
+  recordLife(seconds: Seconds, act?: Actor): Promise<boolean>;
   /** Seals every private half under the current master key; answers how many were under a previous one. */
-  rekey(act?: Act): Promise<number>;
+  rekey(act?: Actor): Promise<number>;
   /** Opens every sealed private half, so that a wrong master key stops a start. @throws {AppError} master_key_wrong */
   checkMasterKey(): Promise<void>;
 }
@@ -109,7 +110,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
     tx: Queryable,
     event: AuditEventName,
     kid: string | undefined,
-    act: Act,
+    act: Actor,
     detail: Record<string, unknown> = {},
   ) {
     const { actor = 'schedule', clientId, requestId, address, force: forced } = act;
@@ -174,7 +175,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
   }
 
   /** Answers the kid of the key that signed until now. */
-  async function activate(tx: Queryable, kid: string, at: Milliseconds, act: Act): Promise<string | undefined> {
+  async function activate(tx: Queryable, kid: string, at: Milliseconds, act: Actor): Promise<string | undefined> {
     await checkMasterKey(tx);
     const previous = await retireActive(tx, at, kid);
     // Where nothing signs there is nothing to wait for: verifiers will have to fetch the key in any case.
@@ -207,7 +208,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
     previous: string,
     at: Milliseconds,
     spare: NewKey | undefined,
-    act: Act,
+    act: Actor,
   ): Promise<Succession> {
     const standby = (await sealedHalves(tx)).find(({ activated_at }) => activated_at === null);
     const lost = standby && !halves.opens(standby) ? standby.kid : undefined;

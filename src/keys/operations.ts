@@ -2,11 +2,12 @@
 // The keyring refuses what would break a live token; here the refusal learns who would break and until when, and both
 // sides get answers that are ready to be shown. Every act is audited by the keyring.
 
+import type { Actor } from '../audit/actor.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { Consumers } from './jwks-clients.ts';
 import { describeConsumer } from './jwks-clients.ts';
-import type { Act, Keyring, SigningKey } from './keyring.ts';
+import type { Keyring, SigningKey } from './keyring.ts';
 import type { Milliseconds, Policy, Seconds } from './lifecycle.ts';
 import { currentKeys, nextStep, patienceAt, readyAt, revocationNoticedAt, spentAt } from './lifecycle.ts';
 import type { Facts, Plan, Verdict } from './plan.ts';
@@ -19,30 +20,30 @@ export interface KeyOperations {
   /** Who was given the newest key, and who was not. */
   consumers(): Promise<ConsumersStatus>;
   /** Forgets who was counted under that name; without one, all that strangers say. Answers how many. */
-  forgetConsumers(name: string | undefined, act: Act): Promise<{ forgotten: number }>;
+  forgetConsumers(name: string | undefined, act: Actor): Promise<{ forgotten: number }>;
   /** @throws {AppError} key_already_prepared */
-  prepare(act: Act): Promise<{ kid: string; state: 'prepared'; signsFrom: Date }>;
+  prepare(act: Actor): Promise<{ kid: string; state: 'prepared'; signsFrom: Date }>;
   /** @throws {UnsafeStep} @throws {AppError} key_unknown | key_not_prepared */
-  activate(kid: string, act: Act): Promise<{ kid: string; state: 'active' }>;
+  activate(kid: string, act: Actor): Promise<{ kid: string; state: 'active' }>;
   /**
    * Hands over to the prepared key. Where none is prepared, prepares one, which may sign later; at once by force, or
    * where nothing signs.
    * @throws {UnsafeStep}
    */
-  rotate(act: Act): Promise<RotatedKey>;
+  rotate(act: Actor): Promise<RotatedKey>;
   /** What `rotate` would do now, or would do by force, and who would refuse a good token because of it. */
   planRotation(options?: { force?: boolean }): Promise<RotationPlan>;
   /** @throws {UnsafeStep} @throws {AppError} key_unknown | key_not_active | key_without_successor | master_key_wrong */
-  retire(kid: string, act: Act): Promise<RetiredKey>;
+  retire(kid: string, act: Actor): Promise<RetiredKey>;
   /** @throws {UnsafeStep} @throws {AppError} key_unknown | key_not_retired */
-  destroy(kid: string, act: Act): Promise<{ kid: string; state: 'destroyed' }>;
+  destroy(kid: string, act: Actor): Promise<{ kid: string; state: 'destroyed' }>;
   /**
    * The emergency. With `cutSessions`, every session and grant ends as well; otherwise refresh tokens go on, under the
    * key that takes over.
    * @throws {AppError} key_unknown | key_already_gone | reason_missing
    */
-  revoke(kid: string, reason: string, act: Act, options?: { cutSessions?: boolean }): Promise<RevokedKey>;
-  rekey(act: Act): Promise<{ rekeyed: number }>;
+  revoke(kid: string, reason: string, act: Actor, options?: { cutSessions?: boolean }): Promise<RevokedKey>;
+  rekey(act: Actor): Promise<{ rekeyed: number }>;
 }
 
 export type RotatedKey =
@@ -137,7 +138,7 @@ export function createKeyOperations(options: KeyOperationsOptions): KeyOperation
   }
 
   /** Takes a step that hands over to `kid`; the refusal says who would break. */
-  async function handOver<T>(kid: string | undefined, act: Act, step: () => Promise<T>): Promise<T> {
+  async function handOver<T>(kid: string | undefined, act: Actor, step: () => Promise<T>): Promise<T> {
     const facts = await gather();
     const key = facts.keys.find((candidate) => candidate.kid === kid && candidate.state === 'prepared');
     if (key && act.force === undefined) await waitForConsumers(key, facts);
@@ -291,7 +292,7 @@ export interface Forced {
   reason?: string | undefined;
 }
 
-/** `force` with a reason, or neither: for whoever turns words into an Act. @throws {AppError} reason_missing */
+/** `force` with a reason, or neither: for whoever turns words into an Actor. @throws {AppError} reason_missing */
 export function forceOf({ force, reason }: Forced): string | undefined {
   if (!force && reason === undefined) return undefined;
   if (force && reason !== undefined) return checkedReason(reason);
