@@ -16,9 +16,9 @@ export function tarballOf(name: string): string {
   return `${root}dist/signet-idp-${name}-${version}.tgz`;
 }
 
-if (import.meta.main) build();
+if (import.meta.main) buildPackages();
 
-function build(): void {
+export function buildPackages(): void {
   rmSync(`${root}dist/packages`, { recursive: true, force: true });
   const tsc = `${root}node_modules/typescript/bin/tsc`;
   execFileSync(process.execPath, [tsc, '-p', `${root}tsconfig.package.json`], { stdio: 'inherit' });

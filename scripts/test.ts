@@ -1,12 +1,9 @@
-// `npm test`: the services, the types, the tests. Arguments go on to vitest: npm test -- test/database
+// `npm test`: the services, the checks, the tests. Arguments go on to vitest: npm test -- test/database
 
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
 import { ensureServices } from './services.ts';
-
-// The samples for browsers have a tsconfig of their own: they are bundled, and know the DOM.
-const typedProjects = ['tsconfig.json', 'examples/vue-spa', 'examples/vue-bff'];
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -18,7 +15,7 @@ if (missing.length > 0 && process.env.CI) {
 }
 for (const { name } of missing) process.env[`SIGNET_TEST_NO_${name.toUpperCase()}`] = '1';
 
-for (const project of typedProjects) run('node_modules/typescript/bin/tsc', ['-p', project]);
+run('scripts/check.ts', []);
 run('node_modules/vitest/vitest.mjs', ['run', ...process.argv.slice(2)]);
 
 function run(program: string, args: string[]): void {
