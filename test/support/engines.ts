@@ -21,22 +21,29 @@ export const sqlite = engine(
   async () => `sqlite:${join(mkdtempSync(join(setting('SIGNET_TEST_DIRECTORY'), 'sqlite-')), 'signet.db')}`,
 );
 
-export const postgres = engine('postgres', async () => {
-  const answer = await fetch(setting('SIGNET_TEST_POSTGRES'));
+export const postgres = engine(
+  'postgres',
+  async () => createDatabase(await sharedPostgres('/')),
+  async () => createDatabase(await sharedPostgres('/'), await sharedPostgres('/template')),
+);
+
+/** The URL of the server that all test files share, or of its database with all our tables. */
+async function sharedPostgres(path: '/' | '/template'): Promise<string> {
+  const answer = await fetch(new URL(path, setting('SIGNET_TEST_POSTGRES')));
   const text = await answer.text();
   if (!answer.ok) throw new Error(text);
-  return createDatabase(text);
-});
+  return text;
+}
 
 /** Both; only SQLite where `npm test` could not get PostgreSQL, which it says, and which fails on CI. */
 export const engines: Engine[] = process.env.SIGNET_TEST_NO_POSTGRES ? [sqlite] : [sqlite, postgres];
 
-function engine(name: Engine['name'], freshUrl: Engine['freshUrl']): Engine {
+function engine(name: Engine['name'], freshUrl: Engine['freshUrl'], migratedUrl = freshUrl): Engine {
   return {
     name,
     freshUrl,
     async freshDatabase() {
-      const db = await openDatabase(await freshUrl());
+      const db = await openDatabase(await migratedUrl());
       await migrate(db);
       return db;
     },

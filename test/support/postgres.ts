@@ -61,12 +61,13 @@ export async function startPostgres({ hba }: { hba?: string[] } = {}): Promise<P
   };
 }
 
-/** Makes an empty database on the server at `adminUrl` and gives its URL. */
-export async function createDatabase(adminUrl: string): Promise<string> {
+/** Makes a database on the server at `adminUrl`, empty or like the one at `templateUrl`, and gives its URL. */
+export async function createDatabase(adminUrl: string, templateUrl?: string): Promise<string> {
+  const template = templateUrl ? ` template ${new URL(templateUrl).pathname.slice(1)}` : '';
   const name = `signet_${randomBytes(6).toString('hex')}`;
   const admin = new pg.Client({ connectionString: adminUrl });
   await admin.connect();
-  await admin.query(`create database ${name}`);
+  await admin.query(`create database ${name}${template}`);
   await admin.end();
   return new URL(`/${name}`, adminUrl).href;
 }
