@@ -123,11 +123,13 @@ interface StoreOptions {
   stopping?: AbortSignal | undefined;
   /** How many may wait for bcrypt. Default: see signin/password.ts. */
   passwordQueue?: QueueLimits | undefined;
+  /** Makes the signing keys. Default: see keys/signer.ts. */
+  makeKey?: typeof generateKey | undefined;
 }
 
 /** @throws {AppError} `database_missing`, and whatever is wrong with the database or the master key */
 export async function openStore(config: Config, log: Log, options: StoreOptions = {}): Promise<Store> {
-  const { create = true, outages = false, stopping, passwordQueue } = options;
+  const { create = true, outages = false, stopping, passwordQueue, makeKey = generateKey } = options;
   const closers = createClosers();
   try {
     const db = watchOutages(await openDatabase(config.database.url, { create }), outages ? log : silentLog);
@@ -150,7 +152,7 @@ export async function openStore(config: Config, log: Log, options: StoreOptions 
     const audit = createAudit(db, { now, log, keepActivity: config.audit.activityRetention, networkOf });
     closers.push(() => audit.close());
     const policy = keyPolicy(config);
-    const generate = () => generateKey(config.keys.modulusLength);
+    const generate = () => makeKey(config.keys.modulusLength);
     const keyring = createKeyring({ db, seal, audit, policy, generate });
     const consumers = createConsumers(db, {
       log,
@@ -238,6 +240,8 @@ export interface ServerParts {
   room?: Partial<RoomLimits>;
   /** How many may wait for bcrypt. Default: see signin/password.ts. */
   passwordQueue?: QueueLimits;
+  /** Makes the signing keys. Default: see keys/signer.ts. */
+  makeKey?: typeof generateKey;
   /** Milliseconds between two words that this server lives, and two looks at what the database remembers. Default: 5 s. */
   aliveEveryMs?: number | undefined;
   /** Aborted before the server listens: the start fails with its reason, once what was opened is closed. */
@@ -245,11 +249,12 @@ export interface ServerParts {
 }
 
 export async function startServer(config: Config, log: Log, parts: ServerParts = {}): Promise<RunningServer> {
-  const { dispatcher, sweepEveryMs = oneMinuteMs, room, aliveEveryMs: everyMs, stopping, passwordQueue } = parts;
+  const { dispatcher, sweepEveryMs = oneMinuteMs, room, aliveEveryMs: everyMs } = parts;
+  const { stopping, passwordQueue, makeKey } = parts;
   const closers = createClosers();
   for (const warning of configWarnings(config)) log.warn('config.warning', { ...warning });
   try {
-    const opened = await openStore(config, log, { outages: true, stopping, passwordQueue });
+    const opened = await openStore(config, log, { outages: true, stopping, passwordQueue, makeKey });
     closers.push(opened.close);
     for (const warning of await disabledAmong(config, opened.db)) log.warn('config.warning', { ...warning });
     const counts = config.metrics && createCounts();

@@ -8,6 +8,7 @@ import { vi } from 'vitest';
 import { type Config, loadConfig } from '../../src/config/config.ts';
 import { createLog } from '../../src/log.ts';
 import { openStore, type RunningServer, type ServerParts, type Store, startServer } from '../../src/server.ts';
+import { makeKey } from './keys.ts';
 import { freePort } from './ports.ts';
 import { leaksIn, notePrivateHalf, noteSecret } from './secrets.ts';
 
@@ -122,7 +123,7 @@ export async function startSignet({
   });
   const lines: string[] = [];
   const log = createLog('debug', (line) => lines.push(line));
-  const server = await startServer(config, log, parts);
+  const server = await startServer(config, log, { makeKey, ...parts });
   // The next key is made while the server already listens; with it, what a test reads does not change under its eyes.
   await vi.waitFor(
     () => {
@@ -130,7 +131,7 @@ export async function startSignet({
     },
     { timeout: 15_000, interval: 10 },
   );
-  const store = await openStore(config, log);
+  const store = await openStore(config, log, { makeKey });
   const known = await store.accounts.findByEmail(person.email);
   const account =
     known ??
