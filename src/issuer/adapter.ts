@@ -5,14 +5,14 @@
 
 import { hash } from 'node:crypto';
 import { type Adapter, type AdapterPayload, errors } from 'oidc-provider';
-import type { LogoutNotice, LogoutQueue } from '../backchannel-logout/queue.ts';
+import type { LogoutNotice, Logouts } from '../backchannel-logout/queue.ts';
 import { audienceOf } from '../clients/apis.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import { createRoom, type RoomLimits } from '../database/row-limits.ts';
-import type { StatusHolder, StatusIndex, StatusIndexes } from '../status-list/indexes.ts';
+import { loaded, stored } from '../grants/model-rows.ts';
+import { createRefreshTokens, type RefreshTokens } from '../grants/refresh-rows.ts';
+import type { Bearer, Place, Places } from '../status-list/indexes.ts';
 import type { RevokedStatuses } from '../status-list/revoked.ts';
-import { loaded, stored } from './payload.ts';
-import { createRefreshTokens, type RefreshTokens } from './refresh-rows.ts';
 
 export interface Models extends RefreshTokens {
   /** The adapter for one of oidc-provider's models, as its configuration wants it. */
@@ -22,12 +22,12 @@ export interface Models extends RefreshTokens {
 }
 
 /**
- * Where grants get their status index, and where it is revoked when they end; and who is told of a session
+ * Where grants get their place in the status lists, and where it is marked when they end; and who is told of a session
  * that does.
  */
-export type GrantStatuses = Pick<StatusIndexes, 'allocate'> &
+export type GrantStatuses = Pick<Places, 'take'> &
   Pick<RevokedStatuses, 'revoke' | 'announce'> &
-  Pick<LogoutQueue, 'enqueue'>;
+  Pick<Logouts, 'noteLogouts'>;
 
 /** oidc-provider's, and what a session needs that gets another id. */
 export interface SessionAdapter extends Adapter {
@@ -107,8 +107,8 @@ export function createModels(
         payload.accountId ?? null,
         now() + expiresIn * 1000,
         owner?.clientId ?? null,
-        owner?.index.list ?? null,
-        owner?.index.idx ?? null,
+        owner?.place.list ?? null,
+        owner?.place.idx ?? null,
         network ?? null,
       ],
     );
@@ -166,7 +166,9 @@ export function createModels(
       return found?.consumed ? undefined : found;
     },
     async destroy(id) {
-      await db.transaction(async (tx) => statuses.enqueue(tx, await endSessions(tx, 'id', idOf('Session', id), now)));
+      await db.transaction(async (tx) =>
+        statuses.noteLogouts(tx, await endSessions(tx, 'id', idOf('Session', id), now)),
+      );
       await statuses.announce();
     },
     async replaced(id) {
@@ -174,12 +176,12 @@ export function createModels(
     },
   };
 
-  // A grant has its status index from its first save on: an update leaves it, whatever it was read with.
+  // A grant has its place in the status lists from its first save on: an update leaves it, whatever it was read with.
   const grantAdapter: Adapter = {
     ...adapter('Grant'),
-    async upsert(id, { status, ...payload }: AdapterPayload & { status?: StatusIndex }, expiresIn) {
-      const index = status ?? (await statuses.allocate());
-      await insert('Grant', id, payload, expiresIn!, { clientId: payload.clientId!, index });
+    async upsert(id, { status, ...payload }: AdapterPayload & { status?: Place }, expiresIn) {
+      const place = status ?? (await statuses.take());
+      await insert('Grant', id, payload, expiresIn!, { clientId: payload.clientId!, place });
     },
     async find(id) {
       const {
@@ -231,7 +233,7 @@ export function createModels(
 
 interface GrantOwner {
   clientId: string;
-  index: StatusIndex;
+  place: Place;
 }
 
 /**
@@ -253,14 +255,14 @@ export async function endGrants(
        returning id, status_list, status_idx`,
       [now(), now() + longestRequestMs, value, grantsPerStatement],
     );
-    await statuses.revoke(tx, rows.map(holderOf));
+    await statuses.revoke(tx, rows.map(bearerOf));
     ended += rows.length;
     if (rows.length < grantsPerStatement) return ended;
   }
 }
 
-function holderOf(row: { id: string; status_list: number; status_idx: number }): StatusHolder {
-  return { grantId: row.id, index: { list: row.status_list, idx: row.status_idx } };
+function bearerOf(row: { id: string; status_list: number; status_idx: number }): Bearer {
+  return { grantId: row.id, place: { list: row.status_list, idx: row.status_idx } };
 }
 
 function conditionOf(whose: Whose): [condition: string, value: string] {
@@ -300,7 +302,7 @@ async function endSessions(
 export async function endSessionsOf(
   tx: Queryable,
   accountId: string,
-  statuses: Pick<GrantStatuses, 'enqueue'>,
+  statuses: Pick<GrantStatuses, 'noteLogouts'>,
   now: () => number = Date.now,
 ): Promise<void> {
   const inSessions = await endSessions(tx, 'account_id', accountId, now);
@@ -313,7 +315,7 @@ export async function endSessionsOf(
   const others = rows
     .map(({ client_id: clientId }) => ({ clientId, accountId }))
     .filter(({ clientId }) => !inSessions.some((known) => known.clientId === clientId));
-  await statuses.enqueue(tx, [...inSessions, ...others]);
+  await statuses.noteLogouts(tx, [...inSessions, ...others]);
 }
 
 /**
@@ -326,7 +328,7 @@ export async function endResting(
   accountId: string,
   upstream: readonly string[],
   { offline }: { offline: boolean },
-  statuses: Pick<GrantStatuses, 'revoke' | 'enqueue'>,
+  statuses: Pick<GrantStatuses, 'revoke' | 'noteLogouts'>,
   now: () => number = Date.now,
 ): Promise<boolean> {
   const { rows } = await tx.query<{ model: string; id: string; payload: string }>(
@@ -344,7 +346,7 @@ export async function endResting(
     : sessions
         .flatMap(({ authorizations = {} }) => Object.values(authorizations))
         .flatMap(({ grantId, persistsLogout }) => (grantId === undefined || persistsLogout ? [] : [grantId]));
-  for (const { id } of sessions) await statuses.enqueue(tx, await endSessions(tx, 'id', id, now));
+  for (const { id } of sessions) await statuses.noteLogouts(tx, await endSessions(tx, 'id', id, now));
   for (const grantId of grants) await endGrants(tx, { grantId }, statuses, now);
   return all.some((id) => !grants.includes(id));
 }

@@ -13,11 +13,11 @@
 import { errors, type KoaContextWithOIDC } from 'oidc-provider';
 import { databaseFailureIn } from '../database/failures.ts';
 import type { Runs } from '../database/runs.ts';
+import { digestOf, type SealedAnswer, type StoredRefreshToken, type Successor } from '../grants/refresh-rows.ts';
 import type { Seal } from '../keys/seal.ts';
 import { addressPrefix } from '../web/address.ts';
 import type { Models } from './adapter.ts';
 import { createRefreshPace } from './refresh-pace.ts';
-import { digestOf, type SealedAnswer, type StoredRefreshToken, type Successor } from './refresh-rows.ts';
 
 interface Rotation {
   spent: string;

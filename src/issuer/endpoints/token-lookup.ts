@@ -2,9 +2,9 @@
 // place in the status lists is revoked, and who may know, is for issuer/endpoints/introspection.ts to say.
 
 import type { AdapterPayload } from 'oidc-provider';
+import type { StoredRefreshToken } from '../../grants/refresh-rows.ts';
 import type { Models } from '../adapter.ts';
 import { grantIdOf } from '../provider.ts';
-import type { StoredRefreshToken } from '../refresh-rows.ts';
 import type { TokenFormats } from '../tokens.ts';
 
 export interface RecognisedToken {

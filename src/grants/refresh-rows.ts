@@ -4,7 +4,7 @@
 import { hash } from 'node:crypto';
 import type { AdapterPayload } from 'oidc-provider';
 import type { Database } from '../database/database.ts';
-import { loaded, stored } from './payload.ts';
+import { loaded, stored } from './model-rows.ts';
 
 export interface RefreshTokens {
   /** A refresh token as stored, and what became of it. */
