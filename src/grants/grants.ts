@@ -5,6 +5,7 @@ import type { Actor } from '../audit/actor.ts';
 import type { Audit } from '../audit/audit.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError } from '../errors.ts';
+import type { StatusIndexes } from '../status-list/indexes.ts';
 import {
   cutSessions,
   endGrants,
@@ -14,8 +15,7 @@ import {
   type GrantSummary,
   listGrants,
   ownerOfGrant,
-} from '../issuer/adapter.ts';
-import type { StatusIndexes } from '../status-list/indexes.ts';
+} from './grant-rows.ts';
 
 export interface Grants {
   /** What a person lets applications do now, oldest first. */

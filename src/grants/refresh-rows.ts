@@ -1,4 +1,4 @@
-// Refresh tokens as stored: each by the digest of its handle, in the table oidc_models (adapter.ts). A token is spent by
+// Refresh tokens (RFC 6749 §1.5) as stored: each by the digest of its handle (model-rows.ts). A token is spent by
 // the row of its one successor, which also holds the answer that was given for it, sealed.
 
 import { hash } from 'node:crypto';

@@ -43,7 +43,6 @@ const keepers: Record<string, string> = {
 
 /** Arrows that the move of the folders has left, to be taken away. */
 const leftover = new Set([
-  'grants/grants.ts → issuer/adapter.ts',
   'web/refusals.ts → accounts/account.ts',
   'web/refusals.ts → accounts/accounts.ts',
   'web/refusals.ts → audit/audit.ts',

@@ -3,14 +3,8 @@ import { createAudit } from '../../src/audit/audit.ts';
 import { createLogoutQueue } from '../../src/backchannel-logout/queue.ts';
 import { createClients } from '../../src/clients/clients.ts';
 import type { Database } from '../../src/database/database.ts';
-import {
-  createModels,
-  cutSessions,
-  endGrants,
-  endSessionsOf,
-  type GrantStatuses,
-  type Models,
-} from '../../src/issuer/adapter.ts';
+import { cutSessions, endGrants, endSessionsOf, type GrantStatuses } from '../../src/grants/grant-rows.ts';
+import { createModels, type Models } from '../../src/issuer/adapter.ts';
 import { createLog } from '../../src/log.ts';
 import { createStatusIndexes, type StatusIndex } from '../../src/status-list/indexes.ts';
 import { createRevokedStatuses, type RevokedStatuses } from '../../src/status-list/revoked.ts';
