@@ -33,9 +33,9 @@ import { grantLifeSeconds } from './issuer/configuration.ts';
 import { tokenEndpoints } from './issuer/endpoints/introspection.ts';
 import { createIssuer, type Issuer } from './issuer/issuer.ts';
 import { createWaysHome } from './issuer/ways-home.ts';
-import { type Consumers, createConsumers, describeConsumer } from './keys/jwks-clients.ts';
+import { createJwksClients, describeJwksClient, type JwksClients } from './keys/jwks-clients.ts';
 import { createKeyring, hasSigningKeys, type Keyring } from './keys/keyring.ts';
-import type { Policy } from './keys/lifecycle.ts';
+import type { KeyPolicy } from './keys/lifecycle.ts';
 import { createKeyOperations, type KeyOperations } from './keys/operations.ts';
 import { keyPolicy, longestAccessTokenLife, tolerableOffsetMs } from './keys/policy.ts';
 import { startRotation } from './keys/rotation.ts';
@@ -81,9 +81,9 @@ export interface Store {
   clock: SharedClock;
   seal: Seal;
   audit: Audit;
-  policy: Policy;
+  policy: KeyPolicy;
   keyring: Keyring;
-  consumers: Consumers;
+  jwksClients: JwksClients;
   keys: KeyOperations;
   accounts: Accounts;
   identities: Identities;
@@ -154,13 +154,13 @@ export async function openStore(config: Config, log: Log, options: StoreOptions 
     const policy = keyPolicy(config);
     const generate = () => makeKey(config.keys.modulusLength);
     const keyring = createKeyring({ db, seal, audit, policy, generate });
-    const consumers = createConsumers(db, {
+    const jwksClients = createJwksClients(db, {
       log,
       now,
       audit,
       isDeclared: withinNetworks(config.keys.jwksClientNetworks),
     });
-    closers.push(() => consumers.close());
+    closers.push(() => jwksClients.close());
     const accessTokenLife = longestAccessTokenLife(config);
 
     const revoked = createRevokedStatuses(db, { clockSkew: config.keys.clockSkew, now });
@@ -203,8 +203,8 @@ export async function openStore(config: Config, log: Log, options: StoreOptions 
       audit,
       policy,
       keyring,
-      consumers,
-      keys: createKeyOperations({ db, keyring, consumers, policy, accessTokenLife, cutSessions: cutEverything }),
+      jwksClients,
+      keys: createKeyOperations({ db, keyring, jwksClients, policy, accessTokenLife, cutSessions: cutEverything }),
       accounts: createAccounts(db, audit, { tokens: { end: endOfPerson, ended }, now }),
       identities: createIdentities(db, now),
       clients,
@@ -259,7 +259,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     for (const warning of await disabledAmong(config, opened.db)) log.warn('config.warning', { ...warning });
     const counts = config.metrics && createCounts();
     const store = counts ? { ...opened, audit: counts.counting(opened.audit) } : opened;
-    const { db, clock, audit, accounts, clients, apis, keyring, consumers, policy, seal, passwords } = store;
+    const { db, clock, audit, accounts, clients, apis, keyring, jwksClients, policy, seal, passwords } = store;
     const { statusIndexes, revoked, statuses, statusLists, logoutQueue, grants } = store;
     const { ttl, redisUrl } = config.revocation;
     const { now, exact: exactNow } = clock;
@@ -316,7 +316,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
       db,
       policy,
       log,
-      unseenBy: async (key) => (await consumers.readiness(key)).waitedFor.map(describeConsumer),
+      unseenBy: async (key) => (await jwksClients.readiness(key)).waitedFor.map(describeJwksClient),
       async apply(keys) {
         active = keys.active;
         authorizer.useKeys(keys);
@@ -343,7 +343,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
             upstream: entra?.upstream,
             secretThrottle,
             jwksServed: ({ address, ...fetch }) =>
-              consumers.seen({ ...fetch, address: isJwksClient(address) ? address : addressPrefix(address) }),
+              jwksClients.seen({ ...fetch, address: isJwksClient(address) ? address : addressPrefix(address) }),
           },
           keys,
         );
@@ -383,7 +383,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
         issuer!.sweep,
         throttle.sweepExpired,
         audit.sweepExpired,
-        consumers.sweep,
+        jwksClients.sweep,
         revoked.sweep,
         statusIndexes.sweep,
         ...(entra ? [entra.connector.sweepExpired, entra.sessions.sweepExpired] : []),

@@ -47,7 +47,7 @@ export function adminApi(parts: AdminApiParts): Middleware {
   );
   router.get(
     '/keys/consumers',
-    allow('admin:read', () => keys.consumers()),
+    allow('admin:read', () => keys.jwksClients()),
   );
   router.post(
     '/keys/prepare',

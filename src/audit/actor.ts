@@ -3,7 +3,7 @@
 export interface Actor {
   /** An account id, a client_id, 'cli'. Default 'schedule'. */
   actor?: string | undefined;
-  /** The application through which. */
+  /** The client through which. */
   clientId?: string | undefined;
   requestId?: string | undefined;
   address?: string | undefined;

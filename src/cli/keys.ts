@@ -6,8 +6,8 @@ import type { Actor } from '../audit/actor.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { Forced, KeyOperations, RetiredKey, RevokedKey, RotatedKey, RotationPlan } from '../keys/operations.ts';
 import { forceOf } from '../keys/operations.ts';
-import type { Moment, Verdict } from '../keys/plan.ts';
-import type { ConsumersStatus, KeysStatus } from '../keys/status.ts';
+import type { Moment, VerifierImpact } from '../keys/plan.ts';
+import type { JwksClientsStatus, KeysStatus } from '../keys/status.ts';
 import { usageError } from './failure.ts';
 import type { Session } from './session.ts';
 import { moment, span, table } from './tables.ts';
@@ -44,9 +44,9 @@ export function keyCommands(program: Command, session: Session): void {
     .description('show who fetched the newest key, and who did not')
     .option('--forget [name]', 'forget those counted under this name; without one, all that strangers say')
     .action(({ forget }: { forget?: string | true }) =>
-      withKeys(async ({ consumers, forgetConsumers }) => {
+      withKeys(async ({ jwksClients, forgetJwksClients }) => {
         if (forget !== undefined) {
-          const done = await forgetConsumers(forget === true ? undefined : forget, { actor: session.actor });
+          const done = await forgetJwksClients(forget === true ? undefined : forget, { actor: session.actor });
           if (forget !== true && done.forgotten === 0) {
             throw new AppError(
               'jwks_client_unknown',
@@ -59,8 +59,8 @@ export function keyCommands(program: Command, session: Session): void {
           }
           return session.answer(done, `${done.forgotten} forgotten; who comes again is counted anew`);
         }
-        const shown = await consumers();
-        session.answer(shown, consumersText(shown));
+        const shown = await jwksClients();
+        session.answer(shown, jwksClientsText(shown));
       }),
     );
 
@@ -230,7 +230,7 @@ function rotatedText(rotated: RotatedKey): string {
   return `key ${kid} signs from now on${previousKid ? `; ${previousKid} is retired` : ''}\n${noticed}`;
 }
 
-function consumersText({ key, ...readiness }: ConsumersStatus): string {
+function jwksClientsText({ key, ...readiness }: JwksClientsStatus): string {
   if (!key) return 'There are no keys yet. The first "signet serve" makes one.';
   const rows = (
     [
@@ -305,7 +305,7 @@ const eventNames = {
 function planText({ timeline, verifiers, unseenBy }: RotationPlan): string {
   const unmade = (event: Moment['event']) => (event === 'standby' ? '(the key after it)' : '(a new key)');
   const events = timeline.map(({ at, kid, event }) => [moment(at), kid ?? unmade(event), eventNames[event]]);
-  const refusal = ({ kid, from, until }: Verdict['refuses'][number]) =>
+  const refusal = ({ kid, from, until }: VerifierImpact['refuses'][number]) =>
     `${kid ?? 'the new key'} from ${moment(from)} until ${until ? moment(until) : 'it is restarted'}`;
   const habits = verifiers.map(({ verifier, refuses }) => [verifier, refuses.map(refusal).join(', ') || 'nothing']);
   const missing = unseenBy.length > 0 ? `\n\nNot yet fetched by: ${unseenBy.join(', ')}` : '';

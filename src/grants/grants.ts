@@ -20,8 +20,8 @@ import {
 export interface Grants {
   /** What a person lets applications do now, oldest first. */
   list(accountId: string): Promise<GrantSummary[]>;
-  /** An administrator's act. @throws {AppError} grant_unknown (404) */
-  revoke(grantId: string, act: Actor): Promise<{ grantId: string; accountId: string; clientId: string }>;
+  /** By an administrator. @throws {AppError} grant_unknown (404) */
+  revoke(grantId: string, by: Actor): Promise<{ grantId: string; accountId: string; clientId: string }>;
   /** Given up by the application it was given to. */
   giveUp(grantId: string): Promise<void>;
   /**

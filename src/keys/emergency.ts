@@ -17,7 +17,7 @@ export interface Succession {
 }
 
 /** What became of a revocation; a successor where the key was the active one. */
-export interface Revocation extends Partial<Succession> {
+export interface KeyRevocation extends Partial<Succession> {
   was: KeyState;
   /** Keys left that the master key does not open; where the active one is among them, nothing can sign. */
   unopened: string[] | undefined;

@@ -16,13 +16,13 @@ import type { Milliseconds } from './lifecycle.ts';
 /** One JWKS that was served: in full (200), or confirmed as still current (304). */
 interface JwksFetch {
   userAgent: string;
-  /** Of the address that it came from, as much as stands for one consumer; in a declared network, the whole. */
+  /** Of the address that it came from, as much as stands for one client; in a declared network, the whole. */
   address: string;
   /** Of the keys that were served, when the newest was prepared: exact even where this replica is behind the others. */
   newestPreparedAt: Milliseconds;
 }
 
-export interface Consumer {
+export interface JwksClient {
   /** What the verifier says that it is, or what any other client sends as User-Agent. */
   name: string;
   /** service: named by our verifier. client: anything else. others: those that were too many to be told apart. */
@@ -40,33 +40,33 @@ export interface Consumer {
 /** How far a key got. */
 interface Readiness {
   /** Those that were given it. */
-  seenBy: Consumer[];
+  seenBy: JwksClient[];
   /** Those that come regularly and were not, and the others, who may be: what the key signs they may refuse. */
-  unseenBy: Consumer[];
+  unseenBy: JwksClient[];
   /** Of these, those from declared networks. */
-  waitedFor: Consumer[];
+  waitedFor: JwksClient[];
   /** Those that were not, but came once only or stopped coming: nothing says that they still verify anything. */
-  silent: Consumer[];
+  silent: JwksClient[];
 }
 
-export interface Consumers {
+export interface JwksClients {
   /** Counts a fetch. Returns at once and never throws. */
   seen(fetch: JwksFetch): void;
   /** The latest first. What this process counted until now is in it; other replicas' last seconds are not. */
-  list(): Promise<Consumer[]>;
+  list(): Promise<JwksClient[]>;
   readiness(key: { preparedAt: Milliseconds }): Promise<Readiness>;
   /**
    * Forgets all of that name, or all hearsay; answers how many. Who comes again is counted anew.
    * @param by who acts, for the audit trail
    */
   forget(name: string | undefined, by: Actor): Promise<number>;
-  /** Forgets up to `limit` consumers that did not come for 30 days, or came once 2 days ago; answers how many. */
+  /** Forgets up to `limit` clients that did not come for 30 days, or came once 2 days ago; answers how many. */
   sweep(now: Milliseconds, limit: number): Promise<number>;
   /** Writes what is still in memory. */
   close(): Promise<void>;
 }
 
-export interface ConsumersOptions {
+export interface JwksClientsOptions {
   now?: () => Milliseconds;
   log: Log;
   /** Default 10 s. */
@@ -81,7 +81,7 @@ export interface ConsumersOptions {
 }
 
 interface Row {
-  kind: Consumer['kind'];
+  kind: JwksClient['kind'];
   name: string;
   address: string;
   first_seen_at: number;
@@ -91,8 +91,8 @@ interface Row {
 }
 
 const columns = ['kind', 'name', 'address', 'first_seen_at', 'last_seen_at', 'fetches', 'newest_prepared_at'] as const;
-/** As whom a consumer is counted for whom there is no room. */
-const othersLike = ({ declared }: Consumer) =>
+/** As whom a client is counted for whom there is no room. */
+const othersLike = ({ declared }: JwksClient) =>
   ({ kind: 'others', name: 'others', address: declared ? declaredOthers : '' }) as const;
 const declaredOthers = 'declared networks';
 const rowsPerStatement = 64;
@@ -103,11 +103,11 @@ const forgetAfter = 30 * day;
 const forgetOnceAfter = 2 * day;
 const longestSilence = 7 * day;
 
-export function createConsumers(db: Database, options: ConsumersOptions): Consumers {
+export function createJwksClients(db: Database, options: JwksClientsOptions): JwksClients {
   const { now = Date.now, log, flushEveryMs = 10_000, atMost = 500, atMostPerAddress = 20 } = options;
   const { isDeclared = () => false, audit } = options;
-  let pending = new Map<string, Consumer>();
-  let known = new Map<string, Consumer>();
+  let pending = new Map<string, JwksClient>();
+  let known = new Map<string, JwksClient>();
   let failing = false;
   let closed = false;
   let timer: NodeJS.Timeout | undefined;
@@ -127,7 +127,7 @@ export function createConsumers(db: Database, options: ConsumersOptions): Consum
     pending = new Map();
     try {
       if ([...batch.keys()].some((id) => !known.has(id))) {
-        known = new Map((await readAll()).map((consumer) => [idOf(consumer), consumer]));
+        known = new Map((await readAll()).map((client) => [idOf(client), client]));
       }
       const { rows, leaving } = admitted(batch);
       await forget(db, leaving);
@@ -136,21 +136,21 @@ export function createConsumers(db: Database, options: ConsumersOptions): Consum
     } catch (error) {
       if (!failing) log.warn('jwks.consumers_not_written', { error, waiting: batch.size });
       failing = true;
-      for (const consumer of batch.values()) count(consumer);
+      for (const client of batch.values()) count(client);
       if (!closed) writeSoon();
     }
   }
 
   /** Those that have a row, and new ones as long as there is room or somebody makes it; the rest as one. */
-  function admitted(batch: ReadonlyMap<string, Consumer>): { rows: Consumer[]; leaving: Consumer[] } {
-    const rows = new Map<string, Consumer>();
-    const leaving: Consumer[] = [];
+  function admitted(batch: ReadonlyMap<string, JwksClient>): { rows: JwksClient[]; leaving: JwksClient[] } {
+    const rows = new Map<string, JwksClient>();
+    const leaving: JwksClient[] = [];
     const cameOnce = [...known]
       .filter(([id, { kind, fetches }]) => kind !== 'others' && fetches === 1 && !batch.has(id))
-      .map(([, consumer]) => consumer)
+      .map(([, client]) => client)
       .sort((one, other) => one.lastSeenAt - other.lastSeenAt);
-    for (const [id, consumer] of batch) {
-      const crowd = known.has(id) ? undefined : crowdAround(consumer, known);
+    for (const [id, client] of batch) {
+      const crowd = known.has(id) ? undefined : crowdAround(client, known);
       const first = crowd && cameOnce.find((one) => crowd.includes(one) && !leaving.includes(one));
       if (first) {
         leaving.push(first);
@@ -158,23 +158,23 @@ export function createConsumers(db: Database, options: ConsumersOptions): Consum
         add(rows, { ...first, ...othersLike(first) });
       }
       const isAdmitted = !crowd || first !== undefined;
-      if (isAdmitted) known.set(id, consumer);
-      add(rows, isAdmitted ? consumer : { ...consumer, ...othersLike(consumer) });
+      if (isAdmitted) known.set(id, client);
+      add(rows, isAdmitted ? client : { ...client, ...othersLike(client) });
     }
     return { rows: [...rows.values()], leaving };
   }
 
-  function count(consumer: Consumer): void {
-    const id = idOf(consumer);
-    const isNamed = pending.has(id) || known.has(id) || !crowdAround(consumer, pending);
-    add(pending, isNamed ? consumer : { ...consumer, ...othersLike(consumer) });
+  function count(client: JwksClient): void {
+    const id = idOf(client);
+    const isNamed = pending.has(id) || known.has(id) || !crowdAround(client, pending);
+    add(pending, isNamed ? client : { ...client, ...othersLike(client) });
   }
 
   /** Who takes the room that a new one would need: those at its address, or all of its sort. Undefined: there is room. */
   function crowdAround(
-    { kind, address, declared }: Consumer,
-    present: ReadonlyMap<string, Consumer>,
-  ): Consumer[] | undefined {
+    { kind, address, declared }: JwksClient,
+    present: ReadonlyMap<string, JwksClient>,
+  ): JwksClient[] | undefined {
     if (kind === 'others') return undefined;
     const all = [...present.values()].filter((one) => one.kind !== 'others' && one.declared === declared);
     const neighbours = all.filter((one) => one.address === address);
@@ -189,13 +189,13 @@ export function createConsumers(db: Database, options: ConsumersOptions): Consum
     }, flushEveryMs).unref();
   }
 
-  async function list(): Promise<Consumer[]> {
+  async function list(): Promise<JwksClient[]> {
     await flush();
     await flush(); // one under way may have begun before the last fetches came in
     return readAll();
   }
 
-  async function readAll(): Promise<Consumer[]> {
+  async function readAll(): Promise<JwksClient[]> {
     return (await listRows(db)).map((row) => ({
       ...fromRow(row),
       declared: row.kind === 'others' ? row.address === declaredOthers : isDeclared(row.address),
@@ -223,11 +223,11 @@ export function createConsumers(db: Database, options: ConsumersOptions): Consum
     async readiness({ preparedAt }) {
       const at = now();
       const readiness: Readiness = { seenBy: [], unseenBy: [], waitedFor: [], silent: [] };
-      for (const consumer of await list()) {
-        const hasIt = consumer.kind !== 'others' && consumer.newestPreparedAt >= preparedAt;
-        if (hasIt) readiness.seenBy.push(consumer);
-        else if (isRegular(consumer, at)) readiness.unseenBy.push(consumer);
-        else readiness.silent.push(consumer);
+      for (const client of await list()) {
+        const hasIt = client.kind !== 'others' && client.newestPreparedAt >= preparedAt;
+        if (hasIt) readiness.seenBy.push(client);
+        else if (isRegular(client, at)) readiness.unseenBy.push(client);
+        else readiness.silent.push(client);
       }
       readiness.waitedFor = readiness.unseenBy.filter(({ declared }) => declared);
       return readiness;
@@ -235,7 +235,7 @@ export function createConsumers(db: Database, options: ConsumersOptions): Consum
 
     async forget(name, by) {
       const all = await list();
-      const forgotten = all.filter((consumer) => (name === undefined ? !consumer.declared : consumer.name === name));
+      const forgotten = all.filter((client) => (name === undefined ? !client.declared : client.name === name));
       if (forgotten.length === 0) return 0;
       await db.transaction(async (tx) => {
         for (const { kind, name: itsName, address } of forgotten) {
@@ -273,12 +273,12 @@ export function createConsumers(db: Database, options: ConsumersOptions): Consum
 }
 
 /**
- * Whether a consumer still verifies, as far as fetching tells: it came back at least once, and has not been silent for
+ * Whether a client still verifies, as far as fetching tells: it came back at least once, and has not been silent for
  * twice its own pace. The shortest silence that counts is 25 hours, since the slowest usual caches fetch once a day;
  * the longest is 7 days. An instance that was replaced, or somebody's look at the JWKS, must not hold a rotation up.
  * Of the others nothing is known, so the longest counts for them, whatever each of them does.
  */
-export function isRegular({ kind, firstSeenAt, lastSeenAt, fetches }: Consumer, now: Milliseconds): boolean {
+export function isRegular({ kind, firstSeenAt, lastSeenAt, fetches }: JwksClient, now: Milliseconds): boolean {
   if (kind === 'others') return now - lastSeenAt <= longestSilence;
   if (lastSeenAt - firstSeenAt < minute) return false;
   const pace = (lastSeenAt - firstSeenAt) / (fetches - 1);
@@ -286,14 +286,14 @@ export function isRegular({ kind, firstSeenAt, lastSeenAt, fetches }: Consumer, 
 }
 
 /** "orders (10.0.0.7)": for a list of who would break. */
-export function describeConsumer({ name, address }: Pick<Consumer, 'name' | 'address'>): string {
+export function describeJwksClient({ name, address }: Pick<JwksClient, 'name' | 'address'>): string {
   return address === '' ? name : `${name} (${address})`;
 }
 
 /** How our verifier introduces itself: see `service` in verifier/verifier.ts. */
 const verifierAgent = /^signet-verifier\/[\w.+-]{1,40} \(([^()]{1,100})\)$/;
 
-function nameOf(userAgent: string): Pick<Consumer, 'kind' | 'name'> {
+function nameOf(userAgent: string): Pick<JwksClient, 'kind' | 'name'> {
   // A header may hold any byte. What is kept is printable, and short enough to be shown in a table.
   const clean = userAgent.replace(/[^\x20-\x7e]/g, '?').trim();
   const service = verifierAgent.exec(clean)?.[1];
@@ -301,19 +301,19 @@ function nameOf(userAgent: string): Pick<Consumer, 'kind' | 'name'> {
   return { kind: 'client', name: clean.slice(0, 100).trim() || 'unnamed' };
 }
 
-function add(to: Map<string, Consumer>, consumer: Consumer): void {
-  const before = to.get(idOf(consumer)) ?? { ...consumer, fetches: 0 };
-  const latest = consumer.lastSeenAt >= before.lastSeenAt ? consumer : before;
-  to.set(idOf(consumer), {
+function add(to: Map<string, JwksClient>, client: JwksClient): void {
+  const before = to.get(idOf(client)) ?? { ...client, fetches: 0 };
+  const latest = client.lastSeenAt >= before.lastSeenAt ? client : before;
+  to.set(idOf(client), {
     ...latest,
-    firstSeenAt: Math.min(before.firstSeenAt, consumer.firstSeenAt),
-    fetches: before.fetches + consumer.fetches,
+    firstSeenAt: Math.min(before.firstSeenAt, client.firstSeenAt),
+    fetches: before.fetches + client.fetches,
   });
 }
 
 /** Those of them that did not come again meanwhile, at another replica. */
-async function forget(db: Database, consumers: Consumer[]): Promise<void> {
-  for (const { kind, name, address } of consumers) {
+async function forget(db: Database, clients: JwksClient[]): Promise<void> {
+  for (const { kind, name, address } of clients) {
     await db.query('delete from jwks_consumers where kind = $1 and name = $2 and address = $3 and fetches = 1', [
       kind,
       name,
@@ -322,9 +322,9 @@ async function forget(db: Database, consumers: Consumer[]): Promise<void> {
   }
 }
 
-async function upsert(db: Database, consumers: Consumer[]): Promise<void> {
-  for (let from = 0; from < consumers.length; from += rowsPerStatement) {
-    const rows = consumers.slice(from, from + rowsPerStatement).map(toRow);
+async function upsert(db: Database, clients: JwksClient[]): Promise<void> {
+  for (let from = 0; from < clients.length; from += rowsPerStatement) {
+    const rows = clients.slice(from, from + rowsPerStatement).map(toRow);
     const tuple = (_row: Row, index: number) =>
       `(${columns.map((_column, at) => `$${index * columns.length + at + 1}`).join(', ')})`;
     // The latest answer counts, not the newest keys: who was sent to a replica that is behind has the older keys now.
@@ -350,11 +350,11 @@ async function listRows(db: Database): Promise<Row[]> {
   return rows;
 }
 
-function idOf({ kind, name, address }: Pick<Consumer, 'kind' | 'name' | 'address'>): string {
+function idOf({ kind, name, address }: Pick<JwksClient, 'kind' | 'name' | 'address'>): string {
   return JSON.stringify([kind, name, address]);
 }
 
-function toRow({ kind, name, address, firstSeenAt, lastSeenAt, fetches, newestPreparedAt }: Consumer): Row {
+function toRow({ kind, name, address, firstSeenAt, lastSeenAt, fetches, newestPreparedAt }: JwksClient): Row {
   return {
     kind,
     name,
@@ -366,7 +366,7 @@ function toRow({ kind, name, address, firstSeenAt, lastSeenAt, fetches, newestPr
   };
 }
 
-function fromRow(row: Row): Omit<Consumer, 'declared'> {
+function fromRow(row: Row): Omit<JwksClient, 'declared'> {
   const { kind, name, address, fetches } = row;
   return {
     kind,

@@ -7,17 +7,23 @@ import type { Audit } from '../audit/audit.ts';
 import type { AuditEventName } from '../audit/events.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError } from '../errors.ts';
-import type { Emergency, Revocation, Succession } from './emergency.ts';
-import type { Milliseconds, Policy, Seconds } from './lifecycle.ts';
+import type { Emergency, KeyRevocation, Succession } from './emergency.ts';
+import type { KeyPolicy, Milliseconds, Seconds } from './lifecycle.ts';
 import { afterlife, followedWithin, isPublished, readyAt, spentAt } from './lifecycle.ts';
 import type { Seal } from './seal.ts';
-import { createHalves, type Half } from './sealed-keys.ts';
+import { createSealedKeys, type SealedKey } from './sealed-keys.ts';
 import type { NewKey, PublicJwk, Signer } from './signer.ts';
 import { createSigner, generateKey } from './signer.ts';
-import type { Row, SigningKey } from './signing-key.ts';
-import { columns, fromRow, inSigningOrder, isActive, isPrepared, isRetired, versionOf } from './signing-key.ts';
-
-export type { SigningKey };
+import type { SigningKey, SigningKeyRow } from './signing-key.ts';
+import {
+  inSigningOrder,
+  isActive,
+  isPrepared,
+  isRetired,
+  signingKeyColumns,
+  toSigningKey,
+  versionOf,
+} from './signing-key.ts';
 
 /** Announced on the database after every change. */
 export const keysChannel = 'signet_keys';
@@ -39,36 +45,36 @@ export interface Keyring {
   /** @throws {AppError} no_active_key | master_key_wrong */
   signingKeys(): Promise<SigningKeys>;
   /** Makes the first key and signs with it at once: nobody holds a JWKS yet. @throws {AppError} key_already_active */
-  bootstrap(act?: Actor): Promise<string>;
+  bootstrap(by?: Actor): Promise<string>;
   /** Makes and publishes the next key; answers its kid. @throws {AppError} key_already_prepared */
-  prepare(act?: Actor): Promise<string>;
+  prepare(by?: Actor): Promise<string>;
   /**
    * Signs with a prepared key from now on. The key before it is retired in the same transaction, its private half gone.
    * @throws {AppError} key_unknown | key_not_prepared | key_step_unsafe (not published for long enough)
    */
-  activate(kid: string, act?: Actor): Promise<void>;
+  activate(kid: string, by?: Actor): Promise<void>;
   /**
    * Hands over from the active key to the prepared one. With `force` also where none is prepared, or the master key
    * does not open them: then a new key signs, as in an emergency.
    * @throws {AppError} key_unknown | key_not_active | key_without_successor | key_step_unsafe | master_key_wrong
    */
-  retire(kid: string, act?: Actor): Promise<Succession>;
+  retire(kid: string, by?: Actor): Promise<Succession>;
   /**
    * Takes a retired key out of the JWKS.
    * @throws {AppError} key_unknown | key_not_retired | key_step_unsafe (what it signed may still be valid)
    */
-  destroy(kid: string, act?: Actor): Promise<void>;
+  destroy(kid: string, by?: Actor): Promise<void>;
   /**
    * The emergency: the key leaves the JWKS at once. Where it was the active one, the prepared key (or a new one) signs
    * from the same transaction on. With `force`, also where the master key does not open them: then the prepared one is
    * revoked, too. The audit trail has an incident record, unless the key never signed.
    * @throws {AppError} key_unknown | key_already_gone | master_key_wrong
    */
-  revoke(kid: string, reason: string, act?: Emergency): Promise<Revocation>;
+  revoke(kid: string, reason: string, by?: Emergency): Promise<KeyRevocation>;
   /** Tells the active key that something it signs may live this long; never lowered. Answers whether that was news. */
-  recordLife(seconds: Seconds, act?: Actor): Promise<boolean>;
+  recordLife(seconds: Seconds, by?: Actor): Promise<boolean>;
   /** Seals every private half under the current master key; answers how many were under a previous one. */
-  rekey(act?: Actor): Promise<number>;
+  rekey(by?: Actor): Promise<number>;
   /** Opens every sealed private half, so that a wrong master key stops a start. @throws {AppError} master_key_wrong */
   checkMasterKey(): Promise<void>;
 }
@@ -77,7 +83,7 @@ interface KeyringOptions {
   db: Database;
   seal: Seal;
   audit: Pick<Audit, 'append'>;
-  policy: Policy;
+  policy: KeyPolicy;
   /** Default: the database's clock, so that replicas whose clocks differ still agree on every timestamp. */
   now?: () => Milliseconds | Promise<Milliseconds>;
   generate?: () => Promise<NewKey>;
@@ -93,7 +99,7 @@ export async function hasSigningKeys(db: Queryable): Promise<boolean> {
 
 export function createKeyring(options: KeyringOptions): Keyring {
   const { db, seal, audit, policy, now = () => db.now(), generate = () => generateKey() } = options;
-  const halves = createHalves(seal);
+  const sealedKeys = createSealedKeys(seal);
   // Kept from one call to the next, so that the private half is opened once and not at every tick.
   let signer: Signer | undefined;
 
@@ -110,33 +116,34 @@ export function createKeyring(options: KeyringOptions): Keyring {
     tx: Queryable,
     event: AuditEventName,
     kid: string | undefined,
-    act: Actor,
+    by: Actor,
     detail: Record<string, unknown> = {},
   ) {
-    const { actor = 'schedule', clientId, requestId, address, force: forced } = act;
+    const { actor = 'schedule', clientId, requestId, address, force: forced } = by;
     const all = { ...detail, forced };
     return audit.append(tx, { event, actor, clientId, requestId, address, subject: kid, detail: all });
   }
 
   /** Refuses to act beside keys that this master key does not open: it would add one that the others cannot. */
   async function checkMasterKey(tx: Queryable): Promise<void> {
-    halves.openAll(await sealedHalves(tx));
+    sealedKeys.openAll(await readSealedKeys(tx));
   }
 
   async function unopened(tx: Queryable): Promise<string[]> {
-    return (await sealedHalves(tx)).filter((half) => !halves.opens(half)).map(({ kid }) => kid);
+    return (await readSealedKeys(tx)).filter((sealedKey) => !sealedKeys.opens(sealedKey)).map(({ kid }) => kid);
   }
 
   /** Made beforehand where it will be needed: nobody should wait for a prime number inside a transaction. */
   async function spareBeside(kid: string): Promise<NewKey | undefined> {
-    const isSuccessor = (half: Half) => half.activated_at === null && half.kid !== kid && halves.opens(half);
-    return (await sealedHalves(db)).some(isSuccessor) ? undefined : generate();
+    const isSuccessor = (sealedKey: SealedKey) =>
+      sealedKey.activated_at === null && sealedKey.kid !== kid && sealedKeys.opens(sealedKey);
+    return (await readSealedKeys(db)).some(isSuccessor) ? undefined : generate();
   }
 
   /** Inserts a new key; false where a key in that place already exists. */
   async function insert(tx: Queryable, key: NewKey, preparedAt: number, activatedAt: number | null): Promise<boolean> {
     const { kid, alg } = key.publicJwk;
-    const sealed = halves.seal(kid, key.pkcs8);
+    const sealed = sealedKeys.seal(kid, key.pkcs8);
     const { rowCount } = await tx.query(
       `insert into signing_keys (kid, alg, public_jwk, sealed_private, prepared_at, activated_at, longest_life)
        values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing`,
@@ -165,21 +172,26 @@ export function createKeyring(options: KeyringOptions): Keyring {
   }
 
   /** Answers the row as it is now, if there was anything to revoke. */
-  async function revokeRow(tx: Queryable, kid: string, at: Milliseconds, reason: string): Promise<Row | undefined> {
-    const { rows } = await tx.query<Row>(
+  async function revokeRow(
+    tx: Queryable,
+    kid: string,
+    at: Milliseconds,
+    reason: string,
+  ): Promise<SigningKeyRow | undefined> {
+    const { rows } = await tx.query<SigningKeyRow>(
       `update signing_keys set revoked_at = $2, revoked_reason = $3, sealed_private = null
-       where kid = $1 and destroyed_at is null and revoked_at is null returning ${columns}`,
+       where kid = $1 and destroyed_at is null and revoked_at is null returning ${signingKeyColumns}`,
       [kid, at, reason],
     );
     return rows[0];
   }
 
   /** Answers the kid of the key that signed until now. */
-  async function activate(tx: Queryable, kid: string, at: Milliseconds, act: Actor): Promise<string | undefined> {
+  async function activate(tx: Queryable, kid: string, at: Milliseconds, by: Actor): Promise<string | undefined> {
     await checkMasterKey(tx);
     const previous = await retireActive(tx, at, kid);
     // Where nothing signs there is nothing to wait for: verifiers will have to fetch the key in any case.
-    const atOnce = act.force !== undefined || previous === undefined;
+    const atOnce = by.force !== undefined || previous === undefined;
     if (!(await promote(tx, kid, at, atOnce ? whenever : at - policy.publishAhead * 1000))) {
       const key = await find(tx, kid);
       if (key.state !== 'prepared') {
@@ -194,8 +206,8 @@ export function createKeyring(options: KeyringOptions): Keyring {
         { hint: `wait until ${ready}, or force it and say why` },
       );
     }
-    if (previous !== undefined) await note(tx, 'key.retired', previous, act, { successor: kid });
-    await note(tx, 'key.activated', kid, act, { previous });
+    if (previous !== undefined) await note(tx, 'key.retired', previous, by, { successor: kid });
+    await note(tx, 'key.activated', kid, by, { previous });
     return previous;
   }
 
@@ -208,14 +220,14 @@ export function createKeyring(options: KeyringOptions): Keyring {
     previous: string,
     at: Milliseconds,
     spare: NewKey | undefined,
-    act: Actor,
+    by: Actor,
   ): Promise<Succession> {
-    const standby = (await sealedHalves(tx)).find(({ activated_at }) => activated_at === null);
-    const lost = standby && !halves.opens(standby) ? standby.kid : undefined;
+    const standby = (await readSealedKeys(tx)).find(({ activated_at }) => activated_at === null);
+    const lost = standby && !sealedKeys.opens(standby) ? standby.kid : undefined;
     if (lost !== undefined) {
       const reason = 'it does not open under the present master key';
       await revokeRow(tx, lost, at, reason);
-      await note(tx, 'key.revoked', lost, act, { reason, was: 'prepared' });
+      await note(tx, 'key.revoked', lost, by, { reason, was: 'prepared' });
     }
     let successor = lost === undefined ? standby?.kid : undefined;
     if (successor === undefined || !(await promote(tx, successor, at, whenever))) {
@@ -224,7 +236,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
       successor = key.publicJwk.kid;
     }
     await checkMasterKey(tx); // the successor must open
-    await note(tx, 'key.activated', successor, act, { previous, emergency: true });
+    await note(tx, 'key.activated', successor, by, { previous, emergency: true });
     return { successor, alsoRevoked: lost };
   }
 
@@ -232,23 +244,23 @@ export function createKeyring(options: KeyringOptions): Keyring {
     list: () => listKeys(db),
 
     async signingKeys() {
-      const { rows } = await db.query<Row & { sealed_private: string | null }>(
-        `select ${columns}, sealed_private from signing_keys where destroyed_at is null and revoked_at is null`,
+      const { rows } = await db.query<SigningKeyRow & { sealed_private: string | null }>(
+        `select ${signingKeyColumns}, sealed_private from signing_keys where destroyed_at is null and revoked_at is null`,
       );
-      const row = rows.find((candidate) => fromRow(candidate).state === 'active');
+      const row = rows.find((candidate) => toSigningKey(candidate).state === 'active');
       if (!row?.sealed_private) {
         throw new AppError('no_active_key', 503, 'no signing key is active', { hint: 'run: signet keys list' });
       }
-      const keys = rows.map(fromRow).filter(isPublished).sort(inSigningOrder);
+      const keys = rows.map(toSigningKey).filter(isPublished).sort(inSigningOrder);
       const published = keys.map((key) => key.publicJwk);
       if (signer?.kid !== row.kid) {
-        signer = createSigner(published[0]!, halves.open({ kid: row.kid, sealed_private: row.sealed_private }));
+        signer = createSigner(published[0]!, sealedKeys.open({ kid: row.kid, sealed_private: row.sealed_private }));
       }
       const newestPreparedAt = Math.max(...keys.map(({ preparedAt }) => preparedAt));
       return { active: signer, published, newestPreparedAt, version: versionOf(keys) };
     },
 
-    async bootstrap(act = {}) {
+    async bootstrap(by = {}) {
       const key = await generate();
       return change(async (tx, at) => {
         await checkMasterKey(tx);
@@ -256,12 +268,12 @@ export function createKeyring(options: KeyringOptions): Keyring {
         if (!(await insert(tx, key, at, at))) {
           throw new AppError('key_already_active', 409, 'a signing key is already active');
         }
-        await note(tx, 'key.activated', kid, act, { first: true });
+        await note(tx, 'key.activated', kid, by, { first: true });
         return kid;
       });
     },
 
-    async prepare(act = {}) {
+    async prepare(by = {}) {
       const key = await generate();
       return change(async (tx, at) => {
         await checkMasterKey(tx);
@@ -271,15 +283,15 @@ export function createKeyring(options: KeyringOptions): Keyring {
             hint: 'activate it, or revoke it first',
           });
         }
-        await note(tx, 'key.prepared', kid, act);
+        await note(tx, 'key.prepared', kid, by);
         return kid;
       });
     },
 
-    activate: (kid, act = {}) => change(async (tx, at) => void (await activate(tx, kid, at, act))),
+    activate: (kid, by = {}) => change(async (tx, at) => void (await activate(tx, kid, at, by))),
 
-    async retire(kid, act = {}) {
-      const spare = act.force === undefined ? undefined : await spareBeside(kid);
+    async retire(kid, by = {}) {
+      const spare = by.force === undefined ? undefined : await spareBeside(kid);
       return change(async (tx, at) => {
         const { state } = await find(tx, kid);
         if (state !== 'active') {
@@ -287,27 +299,27 @@ export function createKeyring(options: KeyringOptions): Keyring {
         }
         const successor = (await listKeys(tx)).find((key) => key.state === 'prepared')?.kid;
         // The master key is lost, say. What the key signed stays good all the same: its public half is in the JWKS.
-        if (act.force !== undefined && (!successor || (await unopened(tx)).length > 0)) {
+        if (by.force !== undefined && (!successor || (await unopened(tx)).length > 0)) {
           if ((await retireActive(tx, at)) !== kid) throw replaced(kid);
-          await note(tx, 'key.retired', kid, act);
-          return succeed(tx, kid, at, spare, act);
+          await note(tx, 'key.retired', kid, by);
+          return succeed(tx, kid, at, spare, by);
         }
         if (!successor) {
           throw new AppError('key_without_successor', 409, `key ${kid} cannot be retired: no other key is prepared`, {
             hint: 'prepare one first, and let verifiers fetch it',
           });
         }
-        if ((await activate(tx, successor, at, act)) !== kid) throw replaced(kid);
+        if ((await activate(tx, successor, at, by)) !== kid) throw replaced(kid);
         return { successor, alsoRevoked: undefined };
       });
     },
 
-    destroy: (kid, act = {}) =>
+    destroy: (kid, by = {}) =>
       change(async (tx, at) => {
         const { rowCount } = await tx.query(
           `update signing_keys set destroyed_at = $2
          where kid = $1 and ${isRetired} and ($3 = 1 or retired_at + (longest_life + $4) * 1000 <= $2)`,
-          [kid, at, act.force === undefined ? 0 : 1, afterlife(policy)],
+          [kid, at, by.force === undefined ? 0 : 1, afterlife(policy)],
         );
         if (rowCount === 0) {
           const key = await find(tx, kid);
@@ -323,24 +335,24 @@ export function createKeyring(options: KeyringOptions): Keyring {
             { hint: `wait until ${spent}, or force it and say why` },
           );
         }
-        await note(tx, 'key.destroyed', kid, act);
+        await note(tx, 'key.destroyed', kid, by);
       }),
 
-    async revoke(kid, reason, act = {}) {
+    async revoke(kid, reason, by = {}) {
       const spare = await spareBeside(kid);
       return change(async (tx, at) => {
         // By force also where the master key is lost or a row damaged: what does not open can still be given up.
-        if (act.force === undefined) await checkMasterKey(tx);
+        if (by.force === undefined) await checkMasterKey(tx);
         // What it was is read from the row as it was written, and not before: it may just have become the active one.
         const revoked = await revokeRow(tx, kid, at, reason);
         if (!revoked) {
           const { state } = await find(tx, kid);
           throw new AppError('key_already_gone', 409, `key ${kid} is ${state}; there is nothing left to revoke`);
         }
-        const before = fromRow({ ...revoked, revoked_at: null });
-        await note(tx, 'key.revoked', kid, act, { reason, was: before.state });
-        const succession = before.state === 'active' ? await succeed(tx, kid, at, spare, act) : {};
-        const sessionsCut = await act.cutSessions?.(tx);
+        const before = toSigningKey({ ...revoked, revoked_at: null });
+        await note(tx, 'key.revoked', kid, by, { reason, was: before.state });
+        const succession = before.state === 'active' ? await succeed(tx, kid, at, spare, by) : {};
+        const sessionsCut = await by.cutSessions?.(tx);
         const left = await unopened(tx);
         const revocation = {
           was: before.state,
@@ -351,7 +363,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
           signedValidUntil: (before.retiredAt ?? at) + before.longestLife * 1000,
         };
         if (before.state === 'prepared' && sessionsCut === undefined) return revocation;
-        await note(tx, 'key.incident', kid, act, {
+        await note(tx, 'key.incident', kid, by, {
           ...revocation,
           reason,
           verifiersFollowBy: moment(revocation.verifiersFollowBy),
@@ -361,31 +373,31 @@ export function createKeyring(options: KeyringOptions): Keyring {
       });
     },
 
-    async recordLife(seconds, act = {}) {
+    async recordLife(seconds, by = {}) {
       return change(async (tx) => {
         const { rows } = await tx.query<{ kid: string }>(
           `update signing_keys set longest_life = $1 where longest_life < $1 and ${isActive} returning kid`,
           [seconds],
         );
         const raised = rows[0];
-        if (raised) await note(tx, 'key.life_raised', raised.kid, act, { longestLifeSeconds: seconds });
+        if (raised) await note(tx, 'key.life_raised', raised.kid, by, { longestLifeSeconds: seconds });
         return raised !== undefined;
       });
     },
 
-    rekey: (act = {}) =>
+    rekey: (by = {}) =>
       change(async (tx) => {
         await checkMasterKey(tx);
-        const moved = (await sealedHalves(tx)).filter((half) => !halves.isCurrent(half));
-        for (const half of moved) {
+        const moved = (await readSealedKeys(tx)).filter((sealedKey) => !sealedKeys.isCurrent(sealedKey));
+        for (const sealedKey of moved) {
           // A key retired in the meantime has lost its private half, and must not get it back.
           await tx.query('update signing_keys set sealed_private = $3 where kid = $1 and sealed_private = $2', [
-            half.kid,
-            half.sealed_private,
-            halves.seal(half.kid, halves.open(half)),
+            sealedKey.kid,
+            sealedKey.sealed_private,
+            sealedKeys.seal(sealedKey.kid, sealedKeys.open(sealedKey)),
           ]);
         }
-        if (moved.length > 0) await note(tx, 'key.rekeyed', undefined, act, { kids: moved.map(({ kid }) => kid) });
+        if (moved.length > 0) await note(tx, 'key.rekeyed', undefined, by, { kids: moved.map(({ kid }) => kid) });
         return moved.length;
       }),
 
@@ -394,19 +406,21 @@ export function createKeyring(options: KeyringOptions): Keyring {
 }
 
 async function listKeys(db: Queryable): Promise<SigningKey[]> {
-  const { rows } = await db.query<Row>(`select ${columns} from signing_keys order by prepared_at desc, kid`);
-  return rows.map(fromRow);
+  const { rows } = await db.query<SigningKeyRow>(
+    `select ${signingKeyColumns} from signing_keys order by prepared_at desc, kid`,
+  );
+  return rows.map(toSigningKey);
 }
 
 async function find(db: Queryable, kid: string): Promise<SigningKey> {
-  const { rows } = await db.query<Row>(`select ${columns} from signing_keys where kid = $1`, [kid]);
+  const { rows } = await db.query<SigningKeyRow>(`select ${signingKeyColumns} from signing_keys where kid = $1`, [kid]);
   const [row] = rows;
   if (!row) throw new AppError('key_unknown', 404, `there is no key ${kid}`, { hint: 'run: signet keys list' });
-  return fromRow(row);
+  return toSigningKey(row);
 }
 
-async function sealedHalves(db: Queryable): Promise<Half[]> {
-  const { rows } = await db.query<Half>(
+async function readSealedKeys(db: Queryable): Promise<SealedKey[]> {
+  const { rows } = await db.query<SealedKey>(
     'select kid, sealed_private, activated_at from signing_keys where sealed_private is not null',
   );
   return rows;

@@ -19,7 +19,7 @@ export interface KeyTimes {
 
 export type KeyState = 'prepared' | 'active' | 'retired' | 'destroyed' | 'revoked';
 
-export interface Policy {
+export interface KeyPolicy {
   /** Seconds a key signs before the next one takes over. */
   rotateEvery: Seconds;
   /** Seconds a key is in the JWKS at least before it signs, emergencies apart. */
@@ -66,7 +66,7 @@ export function isPublished(key: KeyTimes): boolean {
 }
 
 /** From when a prepared key may sign: by then every cache that obeys our max-age, and most that do not, have it. */
-export function readyAt(key: KeyTimes, policy: Policy): Milliseconds {
+export function readyAt(key: KeyTimes, policy: KeyPolicy): Milliseconds {
   return key.preparedAt + policy.publishAhead * 1000;
 }
 
@@ -74,12 +74,12 @@ export function readyAt(key: KeyTimes, policy: Policy): Milliseconds {
  * From when nothing that a retired key signed can still be valid. Beyond the longest life: a replica signs on until it
  * notices (pollEvery), by its own clock (clockSkew), and a cache in between may repeat an older answer (jwksMaxAge).
  */
-export function spentAt(key: KeyTimes & { retiredAt: Milliseconds }, policy: Policy): Milliseconds {
+export function spentAt(key: KeyTimes & { retiredAt: Milliseconds }, policy: KeyPolicy): Milliseconds {
   return key.retiredAt + (key.longestLife + afterlife(policy)) * 1000;
 }
 
 /** Seconds that a retired key stays published beyond the longest life it signed. */
-export function afterlife(policy: Policy): Seconds {
+export function afterlife(policy: KeyPolicy): Seconds {
   return propagationTime(policy);
 }
 
@@ -87,7 +87,7 @@ export function afterlife(policy: Policy): Seconds {
  * Seconds by which a JWKS may be old when it is fetched, and a moment be mistaken: a replica notices late (pollEvery), a
  * cache in between repeats its answer (jwksMaxAge), clocks differ (clockSkew).
  */
-export function propagationTime({ pollEvery, jwksMaxAge, clockSkew }: Policy): Seconds {
+export function propagationTime({ pollEvery, jwksMaxAge, clockSkew }: KeyPolicy): Seconds {
   return pollEvery + jwksMaxAge + clockSkew;
 }
 
@@ -95,7 +95,7 @@ export function propagationTime({ pollEvery, jwksMaxAge, clockSkew }: Policy): S
  * Seconds within which every verifier that obeys our max-age has dropped a key that was taken out of the JWKS, or has
  * one that was put in: a replica may serve the old JWKS until it notices, and a verifier keep it for its max-age.
  */
-export function followedWithin(policy: Policy): Seconds {
+export function followedWithin(policy: KeyPolicy): Seconds {
   return policy.pollEvery + policy.jwksMaxAge;
 }
 
@@ -106,7 +106,7 @@ export function followedWithin(policy: Policy): Seconds {
 export function handoverAt(
   active: KeyTimes,
   prepared: KeyTimes,
-  policy: Policy,
+  policy: KeyPolicy,
   keys: readonly KeyTimes[],
 ): Milliseconds {
   const ready = readyAt(prepared, policy);
@@ -127,7 +127,11 @@ export function isRevocationUnnoticed(active: KeyTimes, keys: readonly KeyTimes[
  * From when a key signs that was prepared after the last revocation, if the schedule goes its way; null: it does. The
  * prepared key may be older than that, and has its turn first.
  */
-export function revocationNoticedAt(keys: readonly KeyTimes[], now: Milliseconds, policy: Policy): Milliseconds | null {
+export function revocationNoticedAt(
+  keys: readonly KeyTimes[],
+  now: Milliseconds,
+  policy: KeyPolicy,
+): Milliseconds | null {
   const { active, prepared } = currentKeys(keys);
   if (!active || !isRevocationUnnoticed(active, keys)) return null;
   const made = (at: Milliseconds) => at + (policy.pollEvery + policy.publishAhead) * 1000;
@@ -145,7 +149,7 @@ export function currentKeys<Key extends KeyTimes>(keys: readonly Key[]) {
 }
 
 /** Milliseconds past its time that a key waits for verifiers. None where that would let a thief go on. */
-export function patienceAt(active: KeyTimes, policy: Policy, keys: readonly KeyTimes[]): Milliseconds {
+export function patienceAt(active: KeyTimes, policy: KeyPolicy, keys: readonly KeyTimes[]): Milliseconds {
   return isRevocationUnnoticed(active, keys) ? 0 : (policy.patience ?? 0) * 1000;
 }
 
@@ -155,13 +159,13 @@ export function patienceAt(active: KeyTimes, policy: Policy, keys: readonly KeyT
  * Signing comes before tidying: a key is destroyed only when the active one needs nothing. And every key that signs
  * has the next one behind it from its first moment on: nobody can publish a successor in time for an emergency.
  *
- * @param unseenBy regular consumers of the JWKS that were not given the prepared key; matters only with `patience`,
+ * @param unseenBy JWKS clients that come regularly and were not given the prepared key; matters only with `patience`,
  *   and only once the key is otherwise ready
  */
 export function nextStep(
   keys: readonly KeyTimes[],
   now: Milliseconds,
-  policy: Policy,
+  policy: KeyPolicy,
   unseenBy: readonly string[] = [],
 ): Step {
   const { active, prepared } = currentKeys(keys);
@@ -184,7 +188,7 @@ export function nextStep(
 }
 
 /** What is wrong with a policy: sentences with the arithmetic in them, for whoever wrote the numbers. */
-export function checkPolicy(policy: Policy): string[] {
+export function checkPolicy(policy: KeyPolicy): string[] {
   const { rotateEvery, publishAhead, jwksMaxAge, pollEvery, clockSkew } = policy;
   const problems: string[] = [];
   const leastAhead = propagationTime(policy);

@@ -1,49 +1,50 @@
 // What an administrator does with keys, the same for the command line and the admin API: look, prepare, rotate, revoke.
 // The keyring refuses what would break a live token; here the refusal learns who would break and until when, and both
-// sides get answers that are ready to be shown. Every act is audited by the keyring.
+// sides get answers that are ready to be shown. Every action is audited by the keyring.
 
 import type { Actor } from '../audit/actor.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError, isAppError } from '../errors.ts';
-import type { Consumers } from './jwks-clients.ts';
-import { describeConsumer } from './jwks-clients.ts';
-import type { Keyring, SigningKey } from './keyring.ts';
-import type { Milliseconds, Policy, Seconds } from './lifecycle.ts';
+import type { JwksClients } from './jwks-clients.ts';
+import { describeJwksClient } from './jwks-clients.ts';
+import type { Keyring } from './keyring.ts';
+import type { KeyPolicy, Milliseconds, Seconds } from './lifecycle.ts';
 import { currentKeys, nextStep, patienceAt, readyAt, revocationNoticedAt, spentAt } from './lifecycle.ts';
-import type { Facts, Plan, Verdict } from './plan.ts';
+import type { KeyFacts, Plan, VerifierImpact } from './plan.ts';
 import { onlyBecauseOf, planRotation, planWithdrawal } from './plan.ts';
-import type { ConsumersStatus, KeysStatus } from './status.ts';
-import { consumerStatus, keyStatus, stepStatus } from './status.ts';
+import type { SigningKey } from './signing-key.ts';
+import type { JwksClientsStatus, KeysStatus } from './status.ts';
+import { jwksClientStatus, keyStatus, stepStatus } from './status.ts';
 
 export interface KeyOperations {
   status(): Promise<KeysStatus>;
   /** Who was given the newest key, and who was not. */
-  consumers(): Promise<ConsumersStatus>;
+  jwksClients(): Promise<JwksClientsStatus>;
   /** Forgets who was counted under that name; without one, all that strangers say. Answers how many. */
-  forgetConsumers(name: string | undefined, act: Actor): Promise<{ forgotten: number }>;
+  forgetJwksClients(name: string | undefined, by: Actor): Promise<{ forgotten: number }>;
   /** @throws {AppError} key_already_prepared */
-  prepare(act: Actor): Promise<{ kid: string; state: 'prepared'; signsFrom: Date }>;
+  prepare(by: Actor): Promise<{ kid: string; state: 'prepared'; signsFrom: Date }>;
   /** @throws {UnsafeStep} @throws {AppError} key_unknown | key_not_prepared */
-  activate(kid: string, act: Actor): Promise<{ kid: string; state: 'active' }>;
+  activate(kid: string, by: Actor): Promise<{ kid: string; state: 'active' }>;
   /**
    * Hands over to the prepared key. Where none is prepared, prepares one, which may sign later; at once by force, or
    * where nothing signs.
    * @throws {UnsafeStep}
    */
-  rotate(act: Actor): Promise<RotatedKey>;
+  rotate(by: Actor): Promise<RotatedKey>;
   /** What `rotate` would do now, or would do by force, and who would refuse a good token because of it. */
   planRotation(options?: { force?: boolean }): Promise<RotationPlan>;
   /** @throws {UnsafeStep} @throws {AppError} key_unknown | key_not_active | key_without_successor | master_key_wrong */
-  retire(kid: string, act: Actor): Promise<RetiredKey>;
+  retire(kid: string, by: Actor): Promise<RetiredKey>;
   /** @throws {UnsafeStep} @throws {AppError} key_unknown | key_not_retired */
-  destroy(kid: string, act: Actor): Promise<{ kid: string; state: 'destroyed' }>;
+  destroy(kid: string, by: Actor): Promise<{ kid: string; state: 'destroyed' }>;
   /**
    * The emergency. With `cutSessions`, every session and grant ends as well; otherwise refresh tokens go on, under the
    * key that takes over.
    * @throws {AppError} key_unknown | key_already_gone | reason_missing
    */
-  revoke(kid: string, reason: string, act: Actor, options?: { cutSessions?: boolean }): Promise<RevokedKey>;
-  rekey(act: Actor): Promise<{ rekeyed: number }>;
+  revoke(kid: string, reason: string, by: Actor, options?: { cutSessions?: boolean }): Promise<RevokedKey>;
+  rekey(by: Actor): Promise<{ rekeyed: number }>;
 }
 
 export type RotatedKey =
@@ -51,7 +52,7 @@ export type RotatedKey =
   | { kid: string; state: 'prepared'; signsFrom: Date };
 
 export interface RotationPlan extends Plan {
-  /** Regular consumers that were not given the key that would sign; hearsay among them. */
+  /** Regular JWKS clients that were not given the key that would sign; hearsay among them. */
   unseenBy: string[];
 }
 
@@ -89,8 +90,8 @@ export interface Breakage {
   /** Until then; afterwards the step is safe. */
   until: Date;
   /** Habits of caching, with what a verifier that has them would refuse. */
-  verifiers: Verdict[];
-  /** Regular consumers that were not given the key. */
+  verifiers: VerifierImpact[];
+  /** Regular JWKS clients that were not given the key. */
   consumers: string[];
 }
 
@@ -110,8 +111,8 @@ export class UnsafeStep extends AppError {
 interface KeyOperationsOptions {
   db: Pick<Database, 'now'>;
   keyring: Keyring;
-  consumers: Pick<Consumers, 'list' | 'readiness' | 'forget'>;
-  policy: Policy;
+  jwksClients: Pick<JwksClients, 'list' | 'readiness' | 'forget'>;
+  policy: KeyPolicy;
   /** The longest life of an access token. */
   accessTokenLife: Seconds;
   /** Ends every session and grant in the given transaction; answers how many rows went. */
@@ -120,28 +121,28 @@ interface KeyOperationsOptions {
   now?: () => Milliseconds | Promise<Milliseconds>;
 }
 
-interface Gathered extends Facts {
+interface Gathered extends KeyFacts {
   keys: SigningKey[];
 }
 
 const longestReason = 500;
 
 export function createKeyOperations(options: KeyOperationsOptions): KeyOperations {
-  const { db, keyring, consumers, policy, accessTokenLife, cutSessions, now = () => db.now() } = options;
+  const { db, keyring, jwksClients, policy, accessTokenLife, cutSessions, now = () => db.now() } = options;
 
   async function gather(): Promise<Gathered> {
     return { keys: await keyring.list(), now: await now(), policy, accessTokenLife };
   }
 
   async function unseenBy(key: SigningKey | undefined): Promise<string[]> {
-    return key ? (await consumers.readiness(key)).unseenBy.map(describeConsumer) : [];
+    return key ? (await jwksClients.readiness(key)).unseenBy.map(describeJwksClient) : [];
   }
 
   /** Takes a step that hands over to `kid`; the refusal says who would break. */
-  async function handOver<T>(kid: string | undefined, act: Actor, step: () => Promise<T>): Promise<T> {
+  async function handOver<T>(kid: string | undefined, by: Actor, step: () => Promise<T>): Promise<T> {
     const facts = await gather();
     const key = facts.keys.find((candidate) => candidate.kid === kid && candidate.state === 'prepared');
-    if (key && act.force === undefined) await waitForConsumers(key, facts);
+    if (key && by.force === undefined) await waitForJwksClients(key, facts);
     return step().catch(async (error: unknown) => {
       if (!key || !isAppError(error, 'key_step_unsafe')) throw error;
       throw new UnsafeStep(error.message, {
@@ -153,13 +154,13 @@ export function createKeyOperations(options: KeyOperationsOptions): KeyOperation
   }
 
   // By hand a key may sign before the schedule's turn, but not before those who are waited for have it.
-  async function waitForConsumers(key: SigningKey, { keys, now: at }: Gathered): Promise<void> {
+  async function waitForJwksClients(key: SigningKey, { keys, now: at }: Gathered): Promise<void> {
     const { active } = currentKeys(keys);
     if (!active) return;
     const limit = readyAt(key, policy) + patienceAt(active, policy, keys);
     if (at < readyAt(key, policy) || at >= limit) return;
     // Hearsay holds nobody up: the key was published for publishAhead, which is what verifiers are promised.
-    const missing = (await consumers.readiness(key)).waitedFor.map(describeConsumer);
+    const missing = (await jwksClients.readiness(key)).waitedFor.map(describeJwksClient);
     if (missing.length === 0) return;
     throw new UnsafeStep(`key ${key.kid} was not yet fetched by everybody who fetches regularly`, {
       until: new Date(limit),
@@ -172,54 +173,54 @@ export function createKeyOperations(options: KeyOperationsOptions): KeyOperation
     async status() {
       const facts = await gather();
       const newest = newestPublished(facts.keys);
-      const readiness = newest && (await consumers.readiness(newest));
-      const missing = readiness?.unseenBy.map(describeConsumer) ?? [];
-      const waitedFor = readiness?.waitedFor.map(describeConsumer) ?? [];
+      const readiness = newest && (await jwksClients.readiness(newest));
+      const missing = readiness?.unseenBy.map(describeJwksClient) ?? [];
+      const waitedFor = readiness?.waitedFor.map(describeJwksClient) ?? [];
       const step = nextStep(facts.keys, facts.now, policy, newest?.state === 'prepared' ? waitedFor : []);
       return {
         keys: facts.keys.map((key) => keyStatus(key, facts, step)),
         next: stepStatus(step, facts.now),
         propagation:
           newest && readiness
-            ? { kid: newest.kid, seenBy: readiness.seenBy.map(describeConsumer), unseenBy: missing }
+            ? { kid: newest.kid, seenBy: readiness.seenBy.map(describeJwksClient), unseenBy: missing }
             : null,
       };
     },
 
-    async consumers() {
+    async jwksClients() {
       const newest = newestPublished(await keyring.list());
       const readiness = newest
-        ? await consumers.readiness(newest)
-        : { seenBy: [], unseenBy: [], silent: await consumers.list() };
+        ? await jwksClients.readiness(newest)
+        : { seenBy: [], unseenBy: [], silent: await jwksClients.list() };
       return {
         key: newest ? { kid: newest.kid, state: newest.state, publishedAt: new Date(newest.preparedAt) } : null,
-        seenBy: readiness.seenBy.map(consumerStatus),
-        unseenBy: readiness.unseenBy.map(consumerStatus),
-        silent: readiness.silent.map(consumerStatus),
+        seenBy: readiness.seenBy.map(jwksClientStatus),
+        unseenBy: readiness.unseenBy.map(jwksClientStatus),
+        silent: readiness.silent.map(jwksClientStatus),
       };
     },
 
-    forgetConsumers: async (name, act) => ({ forgotten: await consumers.forget(name, act) }),
+    forgetJwksClients: async (name, by) => ({ forgotten: await jwksClients.forget(name, by) }),
 
-    async prepare(act) {
-      const kid = await keyring.prepare(act);
+    async prepare(by) {
+      const kid = await keyring.prepare(by);
       return { kid, state: 'prepared', signsFrom: await signsFrom(kid) };
     },
 
-    async activate(kid, act) {
-      await handOver(kid, act, () => keyring.activate(kid, act));
+    async activate(kid, by) {
+      await handOver(kid, by, () => keyring.activate(kid, by));
       return { kid, state: 'active' };
     },
 
-    async rotate(act) {
+    async rotate(by) {
       const all = await keyring.list();
       const prepared = all.find(({ state }) => state === 'prepared')?.kid;
       const previous = all.find(({ state }) => state === 'active')?.kid;
-      const kid = prepared ?? (await keyring.prepare(act));
-      if (previous !== undefined && prepared === undefined && act.force === undefined) {
+      const kid = prepared ?? (await keyring.prepare(by));
+      if (previous !== undefined && prepared === undefined && by.force === undefined) {
         return { kid, state: 'prepared', signsFrom: await signsFrom(kid) };
       }
-      await handOver(kid, act, () => keyring.activate(kid, act));
+      await handOver(kid, by, () => keyring.activate(kid, by));
       return { kid, state: 'active', previousKid: previous ?? null };
     },
 
@@ -229,9 +230,9 @@ export function createKeyOperations(options: KeyOperationsOptions): KeyOperation
       return { ...plan, unseenBy: await unseenBy(facts.keys.find(({ state }) => state === 'prepared')) };
     },
 
-    async retire(kid, act) {
+    async retire(kid, by) {
       const successor = (await keyring.list()).find(({ state }) => state === 'prepared')?.kid;
-      const succession = await handOver(successor, act, () => keyring.retire(kid, act));
+      const succession = await handOver(successor, by, () => keyring.retire(kid, by));
       return {
         kid,
         state: 'retired',
@@ -240,9 +241,9 @@ export function createKeyOperations(options: KeyOperationsOptions): KeyOperation
       };
     },
 
-    async destroy(kid, act) {
+    async destroy(kid, by) {
       const facts = await gather();
-      await keyring.destroy(kid, act).catch((error: unknown) => {
+      await keyring.destroy(kid, by).catch((error: unknown) => {
         const key = facts.keys.find((candidate) => candidate.kid === kid);
         if (!key || key.retiredAt === null || !isAppError(error, 'key_step_unsafe')) throw error;
         throw new UnsafeStep(error.message, {
@@ -254,9 +255,9 @@ export function createKeyOperations(options: KeyOperationsOptions): KeyOperation
       return { kid, state: 'destroyed' };
     },
 
-    async revoke(kid, reason, act, { cutSessions: cut = false } = {}) {
+    async revoke(kid, reason, by, { cutSessions: cut = false } = {}) {
       const why = checkedReason(reason);
-      const revocation = await keyring.revoke(kid, why, { ...act, cutSessions: cut ? cutSessions : undefined });
+      const revocation = await keyring.revoke(kid, why, { ...by, cutSessions: cut ? cutSessions : undefined });
       const { alsoRevoked = null, unopened = [] } = revocation;
       const facts = await gather();
       const active = facts.keys.find(({ state }) => state === 'active')?.kid ?? null;
@@ -276,7 +277,7 @@ export function createKeyOperations(options: KeyOperationsOptions): KeyOperation
       };
     },
 
-    rekey: async (act) => ({ rekeyed: await keyring.rekey(act) }),
+    rekey: async (by) => ({ rekeyed: await keyring.rekey(by) }),
   };
 
   /** From when a prepared key may sign; where nothing signs, there is nothing to wait for. */
@@ -292,7 +293,7 @@ export interface Forced {
   reason?: string | undefined;
 }
 
-/** `force` with a reason, or neither: for whoever turns words into an Actor. @throws {AppError} reason_missing */
+/** `force` with a reason, or neither: for whoever turns words into a Actor. @throws {AppError} reason_missing */
 export function forceOf({ force, reason }: Forced): string | undefined {
   if (!force && reason === undefined) return undefined;
   if (force && reason !== undefined) return checkedReason(reason);

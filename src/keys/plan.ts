@@ -1,7 +1,7 @@
 // A step on paper: what will happen to the keys and when, and which verifiers would refuse a good token because of it.
 // The habits are those of simulation.ts. Pure: no clock, no database; operations.ts asks before it acts.
 
-import type { KeyTimes, Milliseconds, Policy, Seconds } from './lifecycle.ts';
+import type { KeyPolicy, KeyTimes, Milliseconds, Seconds } from './lifecycle.ts';
 import { currentKeys, handoverAt, propagationTime, readyAt, spentAt, stateOf } from './lifecycle.ts';
 import type { CacheHabit, KeySpan } from './simulation.ts';
 import { habitsInTheWild, simulate } from './simulation.ts';
@@ -10,7 +10,7 @@ export interface Plan {
   /** What happens, in order. */
   timeline: Moment[];
   /** Each habit of caching a JWKS that was found in the wild, and what a verifier with that habit would refuse. */
-  verifiers: Verdict[];
+  verifiers: VerifierImpact[];
 }
 
 export interface Moment {
@@ -20,7 +20,7 @@ export interface Moment {
   kid: string | null;
 }
 
-export interface Verdict {
+export interface VerifierImpact {
   verifier: string;
   /** Good tokens refused: none, if the step is safe for it. */
   refuses: Array<{
@@ -32,10 +32,10 @@ export interface Verdict {
   }>;
 }
 
-export interface Facts {
+export interface KeyFacts {
   keys: readonly KeyTimes[];
   now: Milliseconds;
-  policy: Policy;
+  policy: KeyPolicy;
   /** Seconds that the longest access token lives: what verifiers get to see. */
   accessTokenLife: Seconds;
 }
@@ -44,14 +44,14 @@ export interface Facts {
 const unmade = 'unmade';
 
 /** When the schedule will hand over, as far as time decides it. */
-export function scheduledHandover({ keys, now, policy }: Pick<Facts, 'keys' | 'now' | 'policy'>): Milliseconds {
+export function scheduledHandover({ keys, now, policy }: Pick<KeyFacts, 'keys' | 'now' | 'policy'>): Milliseconds {
   const { active, prepared } = currentKeys(keys);
   if (!active) return now;
   return handoverAt(active, prepared ?? { ...active, preparedAt: now }, policy, keys);
 }
 
 /** The next rotation, begun now: with the prepared key or a new one, as soon as that is safe or `at` another moment. */
-export function planRotation(facts: Facts, at: Milliseconds = soonest(facts)): Plan {
+export function planRotation(facts: KeyFacts, at: Milliseconds = soonest(facts)): Plan {
   const { keys, now, policy, accessTokenLife } = facts;
   const { active, prepared } = currentKeys(keys);
   const next = {
@@ -78,7 +78,7 @@ export function planRotation(facts: Facts, at: Milliseconds = soonest(facts)): P
 }
 
 /** Which verifiers would refuse what a retired key signed, if it left the JWKS now. */
-export function planWithdrawal(facts: Facts, kid: string): Verdict[] {
+export function planWithdrawal(facts: KeyFacts, kid: string): VerifierImpact[] {
   const { keys, now, policy, accessTokenLife } = facts;
   const { active } = currentKeys(keys);
   const spans = [
@@ -93,12 +93,15 @@ export function planWithdrawal(facts: Facts, kid: string): Verdict[] {
 }
 
 /** Those of `verdicts` that refuse something, and would not if the step were taken the safe way. */
-export function onlyBecauseOf(verdicts: readonly Verdict[], safely: readonly Verdict[]): Verdict[] {
+export function onlyBecauseOf(
+  verdicts: readonly VerifierImpact[],
+  safely: readonly VerifierImpact[],
+): VerifierImpact[] {
   const anyway = new Set(safely.filter(({ refuses }) => refuses.length > 0).map(({ verifier }) => verifier));
   return verdicts.filter(({ verifier, refuses }) => refuses.length > 0 && !anyway.has(verifier));
 }
 
-function soonest({ keys, now, policy }: Facts): Milliseconds {
+function soonest({ keys, now, policy }: KeyFacts): Milliseconds {
   const { active, prepared } = currentKeys(keys);
   if (!active) return now;
   return prepared ? Math.max(now, readyAt(prepared, policy)) : now + policy.publishAhead * 1000;
@@ -106,9 +109,9 @@ function soonest({ keys, now, policy }: Facts): Milliseconds {
 
 function judge(
   spans: readonly KeySpan[],
-  { now, policy }: Facts,
+  { now, policy }: KeyFacts,
   matters: (kid: string, from: Milliseconds) => boolean,
-): Verdict[] {
+): VerifierImpact[] {
   return habitsUnder(policy).map((habit) => ({
     verifier: habit.name,
     refuses: simulate(spans, habit, propagationTime(policy))
@@ -122,17 +125,17 @@ function judge(
 }
 
 // Our own verifier does as we say (verifier/keys.ts: for 10 min at most); the others have their own ways.
-function habitsUnder({ jwksMaxAge }: Policy): CacheHabit[] {
+function habitsUnder({ jwksMaxAge }: KeyPolicy): CacheHabit[] {
   const [ours, ...rest] = habitsInTheWild;
   return [{ ...ours!, keeps: Math.min(jwksMaxAge, 600) }, ...rest];
 }
 
-function retiredSpans({ keys, policy, accessTokenLife }: Facts): KeySpan[] {
+function retiredSpans({ keys, policy, accessTokenLife }: KeyFacts): KeySpan[] {
   const retired = keys.filter((key) => stateOf(key) === 'retired');
   return retired.map((key) => spanOf(key, key.retiredAt!, policy, accessTokenLife));
 }
 
-function spanOf(key: KeyTimes, signsUntil: Milliseconds, policy: Policy, tokenLife: Seconds): KeySpan {
+function spanOf(key: KeyTimes, signsUntil: Milliseconds, policy: KeyPolicy, tokenLife: Seconds): KeySpan {
   return {
     kid: key.kid,
     publishedAt: key.preparedAt,

@@ -2,10 +2,10 @@
 // and how far clocks may be apart.
 
 import type { Config } from '../config/config.ts';
-import type { Policy } from './lifecycle.ts';
+import type { KeyPolicy } from './lifecycle.ts';
 
 /** The longest life of anything signed now; the session counts, since its ID token comes back as a hint at sign-out. */
-export function keyPolicy(config: Config): Policy {
+export function keyPolicy(config: Config): KeyPolicy {
   const { keys, tokens, session } = config;
   const longestLife = Math.max(
     longestAccessTokenLife(config),

@@ -7,7 +7,7 @@ import { AppError, isAppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Keyring, SigningKeys } from './keyring.ts';
 import { keysChannel } from './keyring.ts';
-import type { KeyTimes, Milliseconds, Policy, Step, Wait } from './lifecycle.ts';
+import type { KeyPolicy, KeyTimes, Milliseconds, Step, Wait } from './lifecycle.ts';
 import { checkPolicy, nextStep, stateOf } from './lifecycle.ts';
 
 interface Rotation {
@@ -36,7 +36,7 @@ export interface RotationHealth {
 export interface RotationOptions {
   keyring: Keyring;
   db: Database;
-  policy: Policy;
+  policy: KeyPolicy;
   /** Takes over new keys; called once before startRotation resolves, and then whenever they changed. */
   apply: (keys: SigningKeys) => void | Promise<void>;
   log: Log;

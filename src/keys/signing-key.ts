@@ -13,7 +13,7 @@ export interface SigningKey extends KeyTimes {
   revokedReason: string | null;
 }
 
-export interface Row {
+export interface SigningKeyRow {
   kid: string;
   alg: 'RS256';
   public_jwk: string;
@@ -26,7 +26,7 @@ export interface Row {
   longest_life: number;
 }
 
-export const columns =
+export const signingKeyColumns =
   'kid, alg, public_jwk, prepared_at, activated_at, retired_at, destroyed_at, ' +
   'revoked_at, revoked_reason, longest_life';
 
@@ -35,7 +35,7 @@ export const isPrepared = 'activated_at is null and destroyed_at is null and rev
 export const isActive = 'activated_at is not null and retired_at is null and revoked_at is null';
 export const isRetired = 'retired_at is not null and destroyed_at is null and revoked_at is null';
 
-export function fromRow(row: Row): SigningKey {
+export function toSigningKey(row: SigningKeyRow): SigningKey {
   const times = {
     kid: row.kid,
     preparedAt: row.prepared_at,

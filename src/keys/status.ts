@@ -1,11 +1,11 @@
-// Keys and consumers as they are shown to an administrator: moments as dates, and for each key what becomes of it next.
+// Keys and JWKS clients as they are shown to an administrator: moments as dates, and for each key what becomes of it next.
 
-import type { Consumer } from './jwks-clients.ts';
-import type { SigningKey } from './keyring.ts';
+import type { JwksClient } from './jwks-clients.ts';
 import type { KeyState, Milliseconds, Seconds, Step } from './lifecycle.ts';
 import { currentKeys, patienceAt, spentAt } from './lifecycle.ts';
-import type { Facts } from './plan.ts';
+import type { KeyFacts } from './plan.ts';
 import { scheduledHandover } from './plan.ts';
+import type { SigningKey } from './signing-key.ts';
 
 /** A key as it is shown. Only its public half: nobody outside the keyring ever holds another. */
 interface KeyStatus {
@@ -36,20 +36,20 @@ export interface KeysStatus {
   propagation: { kid: string; seenBy: string[]; unseenBy: string[] } | null;
 }
 
-type ConsumerStatus = Omit<Consumer, 'firstSeenAt' | 'lastSeenAt' | 'newestPreparedAt'> & {
+type JwksClientStatus = Omit<JwksClient, 'firstSeenAt' | 'lastSeenAt' | 'newestPreparedAt'> & {
   firstSeenAt: Date;
   lastSeenAt: Date;
 };
 
-export interface ConsumersStatus {
+export interface JwksClientsStatus {
   /** The newest key, and since when it is published; null where there is none. */
   key: { kid: string; state: KeyState; publishedAt: Date } | null;
-  seenBy: ConsumerStatus[];
-  unseenBy: ConsumerStatus[];
-  silent: ConsumerStatus[];
+  seenBy: JwksClientStatus[];
+  unseenBy: JwksClientStatus[];
+  silent: JwksClientStatus[];
 }
 
-export function keyStatus(key: SigningKey, facts: Facts, step: Step): KeyStatus {
+export function keyStatus(key: SigningKey, facts: KeyFacts, step: Step): KeyStatus {
   const { preparedAt, activatedAt, retiredAt, destroyedAt, revokedAt } = key;
   const since = revokedAt ?? destroyedAt ?? retiredAt ?? activatedAt ?? preparedAt;
   return {
@@ -75,7 +75,7 @@ export function stepStatus(step: Step, now: Milliseconds): KeysStatus['next'] {
   return { step: step.next, at: new Date(step.until), waitingFor: step.waitingFor ?? [] };
 }
 
-function nextOf(key: SigningKey, facts: Facts, step: Step): KeyStatus['next'] {
+function nextOf(key: SigningKey, facts: KeyFacts, step: Step): KeyStatus['next'] {
   if (key.state === 'retired') {
     return { becomes: 'destroyed', at: new Date(spentAt({ ...key, retiredAt: key.retiredAt! }, facts.policy)) };
   }
@@ -91,7 +91,7 @@ function date(at: Milliseconds | null): Date | null {
   return at === null ? null : new Date(at);
 }
 
-export function consumerStatus(seen: Consumer): ConsumerStatus {
-  const { firstSeenAt, lastSeenAt, newestPreparedAt: _served, ...consumer } = seen;
-  return { ...consumer, firstSeenAt: new Date(firstSeenAt), lastSeenAt: new Date(lastSeenAt) };
+export function jwksClientStatus(seen: JwksClient): JwksClientStatus {
+  const { firstSeenAt, lastSeenAt, newestPreparedAt: _served, ...client } = seen;
+  return { ...client, firstSeenAt: new Date(firstSeenAt), lastSeenAt: new Date(lastSeenAt) };
 }

@@ -28,9 +28,9 @@ async function fetched(services: readonly string[], newest: number): Promise<voi
   const store = await openStore(loadConfig({ env: {}, cwd: terminal.directory }), silentLog);
   for (const service of [...services, ...services]) {
     const userAgent = `signet-verifier/0.1.0 (${service})`;
-    store.consumers.seen({ userAgent, address: '192.0.2.1', newestPreparedAt: newest });
+    store.jwksClients.seen({ userAgent, address: '192.0.2.1', newestPreparedAt: newest });
   }
-  await store.consumers.list(); // writes them
+  await store.jwksClients.list(); // writes them
   // In one moment, so that the order is that of their names; and hours after they first came.
   await store.db.query('update jwks_consumers set last_seen_at = (select max(last_seen_at) from jwks_consumers)');
   await store.db.query('update jwks_consumers set first_seen_at = last_seen_at - 7200000');

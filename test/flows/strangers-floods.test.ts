@@ -172,7 +172,7 @@ describe.each(engines)('a flood on $name', ({ name, freshUrl }) => {
       const headers = { ...from(`2001:db8:${index.toString(16)}::1`), 'User-Agent': `signet-verifier/1.0 (x${index})` };
       await (await fetch(`${server.issuer}/jwks`, { headers })).arrayBuffer();
     });
-    await server.store.consumers.list();
+    await server.store.jwksClients.list();
     expect(await count('jwks_consumers')).toBeLessThanOrEqual(501);
   });
 

@@ -3,8 +3,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createAudit } from '../../src/audit/audit.ts';
 import type { Database } from '../../src/database/database.ts';
 import { AppError } from '../../src/errors.ts';
-import type { Consumers, ConsumersOptions } from '../../src/keys/jwks-clients.ts';
-import { createConsumers, isRegular } from '../../src/keys/jwks-clients.ts';
+import type { JwksClients, JwksClientsOptions } from '../../src/keys/jwks-clients.ts';
+import { createJwksClients, isRegular } from '../../src/keys/jwks-clients.ts';
 import { createLog } from '../../src/log.ts';
 import { engines } from '../support/engines.ts';
 
@@ -17,10 +17,10 @@ describe.each(engines)('the consumers of the JWKS on $name', ({ freshDatabase })
   let db: Database;
   let clock: number;
   let events: string[];
-  let consumers: Consumers;
+  let consumers: JwksClients;
   const log = createLog('debug', (line) => events.push(JSON.parse(line).event));
-  const open = (options: Partial<ConsumersOptions> = {}, on: Database = db) =>
-    createConsumers(on, { now: () => clock, flushEveryMs: 3_600_000, log, ...options });
+  const open = (options: Partial<JwksClientsOptions> = {}, on: Database = db) =>
+    createJwksClients(on, { now: () => clock, flushEveryMs: 3_600_000, log, ...options });
   const orders = { userAgent: 'signet-verifier/0.1.0 (orders)', address: '192.0.2.1', newestPreparedAt: 1 };
   const names = async () => (await consumers.list()).map(({ name }) => name).sort();
 

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Database } from '../../src/database/database.ts';
 import { migrate } from '../../src/database/migrate.ts';
 import { openSqlite } from '../../src/database/sqlite.ts';
-import type { Milliseconds, Policy } from '../../src/keys/lifecycle.ts';
+import type { KeyPolicy, Milliseconds } from '../../src/keys/lifecycle.ts';
 import { checkPolicy, followedWithin, nextStep, spentAt } from '../../src/keys/lifecycle.ts';
 import { createSeal } from '../../src/keys/seal.ts';
 import { sqlite } from '../support/engines.ts';
@@ -16,7 +16,7 @@ import type { Command, Life, World } from './world.ts';
 import { acts, begin, live } from './world.ts';
 
 // With the extremes more often than chance has them: what is wrong by a second shows there.
-const soundPolicy: fc.Arbitrary<Policy> = fc
+const soundPolicy: fc.Arbitrary<KeyPolicy> = fc
   .record({
     jwksMaxAge: fc.oneof(fc.constant(30), fc.integer({ min: 30, max: 600 })),
     pollEvery: fc.integer({ min: 1, max: 120 }),

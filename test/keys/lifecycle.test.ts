@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import type { KeyTimes, Policy, Step } from '../../src/keys/lifecycle.ts';
+import type { KeyPolicy, KeyTimes, Step } from '../../src/keys/lifecycle.ts';
 import { checkPolicy, nextStep, spentAt, stateOf } from '../../src/keys/lifecycle.ts';
 
 const minute = 60_000;
 const hour = 60 * minute;
 const day = 24 * hour;
 
-const policy: Policy = {
+const policy: KeyPolicy = {
   rotateEvery: 90 * 86_400,
   publishAhead: 86_400,
   jwksMaxAge: 300,

@@ -3,11 +3,11 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { Audit } from '../../src/audit/audit.ts';
 import { createAudit } from '../../src/audit/audit.ts';
 import type { Database } from '../../src/database/database.ts';
-import type { Consumers } from '../../src/keys/jwks-clients.ts';
-import { createConsumers } from '../../src/keys/jwks-clients.ts';
+import type { JwksClients } from '../../src/keys/jwks-clients.ts';
+import { createJwksClients } from '../../src/keys/jwks-clients.ts';
 import type { Keyring } from '../../src/keys/keyring.ts';
 import { createKeyring } from '../../src/keys/keyring.ts';
-import type { Policy } from '../../src/keys/lifecycle.ts';
+import type { KeyPolicy } from '../../src/keys/lifecycle.ts';
 import type { KeyOperations } from '../../src/keys/operations.ts';
 import { createKeyOperations, forceOf, UnsafeStep } from '../../src/keys/operations.ts';
 import { createSeal } from '../../src/keys/seal.ts';
@@ -27,7 +27,7 @@ describe.each(engines)('an administrator on $name', ({ freshDatabase }) => {
   let audit: Audit;
   let clock: number;
   let keyring: Keyring;
-  let consumers: Consumers;
+  let consumers: JwksClients;
   let keys: KeyOperations;
 
   beforeAll(async () => {
@@ -39,15 +39,15 @@ describe.each(engines)('an administrator on $name', ({ freshDatabase }) => {
     clock = start;
     audit = createAudit(db, { log: silentLog, now: () => clock });
     keyring = createKeyring({ db, seal, audit, policy, now: () => clock, generate: fromTestKeys() });
-    consumers = createConsumers(db, { log: silentLog, now: () => clock, flushEveryMs: hour, isDeclared: () => true });
+    consumers = createJwksClients(db, { log: silentLog, now: () => clock, flushEveryMs: hour, isDeclared: () => true });
     keys = open(policy);
   });
 
-  const open = (with_: Policy) =>
+  const open = (with_: KeyPolicy) =>
     createKeyOperations({
       db,
       keyring,
-      consumers,
+      jwksClients: consumers,
       policy: with_,
       accessTokenLife: 1800,
       now: () => clock,
@@ -191,7 +191,7 @@ describe.each(engines)('an administrator on $name', ({ freshDatabase }) => {
     });
 
     test('what a stranger claims to be holds nobody up', async () => {
-      consumers = createConsumers(db, { log: silentLog, now: () => clock, flushEveryMs: hour });
+      consumers = createJwksClients(db, { log: silentLog, now: () => clock, flushEveryMs: hour });
       await readyButUnseen();
       expect((await keys.status()).propagation).toMatchObject({ unseenBy: ['orders (192.0.2.1)'] });
       expect(await keys.rotate(by)).toMatchObject({ state: 'active' });
@@ -229,7 +229,7 @@ describe.each(engines)('an administrator on $name', ({ freshDatabase }) => {
         next: { step: 'bootstrap', at: new Date(start), waitingFor: [] },
         propagation: null,
       });
-      expect(await keys.consumers()).toEqual({ key: null, seenBy: [], unseenBy: [], silent: [] });
+      expect(await keys.jwksClients()).toEqual({ key: null, seenBy: [], unseenBy: [], silent: [] });
     });
 
     test('tells of every key since when it is what it is, and what it becomes', async () => {

@@ -1,14 +1,14 @@
 import { describe, expect, test } from 'vitest';
 
-import type { KeyTimes, Policy } from '../../src/keys/lifecycle.ts';
-import type { Facts, Verdict } from '../../src/keys/plan.ts';
+import type { KeyPolicy, KeyTimes } from '../../src/keys/lifecycle.ts';
+import type { KeyFacts, VerifierImpact } from '../../src/keys/plan.ts';
 import { onlyBecauseOf, planRotation, planWithdrawal, scheduledHandover } from '../../src/keys/plan.ts';
 
 const minute = 60_000;
 const hour = 60 * minute;
 const day = 24 * hour;
 
-const policy: Policy = {
+const policy: KeyPolicy = {
   rotateEvery: 90 * 86_400,
   publishAhead: 86_400,
   longestLife: 14 * 86_400,
@@ -28,13 +28,13 @@ const key = (kid: string, times: Partial<KeyTimes>): KeyTimes => ({
   ...times,
 });
 const active = key('a', { activatedAt: 0 });
-const facts = (now: number, keys: KeyTimes[]): Facts => ({ keys, now, policy, accessTokenLife: 1800 });
+const facts = (now: number, keys: KeyTimes[]): KeyFacts => ({ keys, now, policy, accessTokenLife: 1800 });
 /** As it is shipped: a cache of a day may have been filled with a JWKS that was old already. */
-const shipped = (now: number, keys: KeyTimes[]): Facts => ({
+const shipped = (now: number, keys: KeyTimes[]): KeyFacts => ({
   ...facts(now, keys),
   policy: { ...policy, publishAhead: 25 * 3600 },
 });
-const refusing = (verdicts: Verdict[]) =>
+const refusing = (verdicts: VerifierImpact[]) =>
   verdicts.filter(({ refuses }) => refuses.length > 0).map(({ verifier }) => verifier);
 const lines = ({ timeline }: ReturnType<typeof planRotation>) =>
   timeline.map(({ at, event, kid }) => `${at.getTime() / day} ${event} ${kid ?? 'new'}`);

@@ -6,12 +6,13 @@
 import { createAudit } from '../../src/audit/audit.ts';
 import type { Database } from '../../src/database/database.ts';
 import { isAppError } from '../../src/errors.ts';
-import type { SigningKey, SigningKeys } from '../../src/keys/keyring.ts';
+import type { SigningKeys } from '../../src/keys/keyring.ts';
 import { createKeyring } from '../../src/keys/keyring.ts';
-import type { Milliseconds, Policy } from '../../src/keys/lifecycle.ts';
+import type { KeyPolicy, Milliseconds } from '../../src/keys/lifecycle.ts';
 import { handoverAt, nextStep, readyAt, spentAt } from '../../src/keys/lifecycle.ts';
 import { startRotation } from '../../src/keys/rotation.ts';
 import type { Seal } from '../../src/keys/seal.ts';
+import type { SigningKey } from '../../src/keys/signing-key.ts';
 import { silentLog } from '../../src/log.ts';
 import { testKeys } from '../support/keys.ts';
 import { startAnew } from '../support/stored.ts';
@@ -44,7 +45,7 @@ export interface Command {
 }
 
 export interface Life {
-  policy: Policy;
+  policy: KeyPolicy;
   /** For each server: how far its clock is off, as a share of the allowed skew, and when it looks, of pollEvery. */
   servers: Array<{ offset: number; phase: number }>;
   commands: Command[];
@@ -66,7 +67,7 @@ export interface ServerHistory {
 }
 
 export interface World {
-  policy: Policy;
+  policy: KeyPolicy;
   keys: SigningKey[];
   end: Milliseconds;
   servers: ServerHistory[];
@@ -220,7 +221,7 @@ export async function live(db: Database, seal: Seal, life: Life): Promise<World>
   }
 
   /** As with a restart of everything. */
-  async function reconfigure(next: Policy): Promise<void> {
+  async function reconfigure(next: KeyPolicy): Promise<void> {
     policy = next;
     operator = openKeyring();
     for (const server of servers) {

@@ -4,7 +4,7 @@ import { createPrivateKey } from 'node:crypto';
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import type { Policy } from '../../src/keys/lifecycle.ts';
+import type { KeyPolicy } from '../../src/keys/lifecycle.ts';
 import type { NewKey } from '../../src/keys/signer.ts';
 import { generateKey, publicJwk } from '../../src/keys/signer.ts';
 
@@ -17,7 +17,7 @@ export const testKeys: readonly NewKey[] = pem.match(/-----BEGIN[\s\S]+?-----END
 });
 
 /** As it is shipped, for tokens of two weeks at the longest. */
-export const policy: Policy = {
+export const policy: KeyPolicy = {
   rotateEvery: 90 * 86_400,
   publishAhead: 86_400,
   longestLife: 14 * 86_400,
