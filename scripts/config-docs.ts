@@ -2,8 +2,7 @@
 // docs/configuration.md. A test holds both equal to the schema. Run: npx node scripts/config-docs.ts
 
 import { writeFileSync } from 'node:fs';
-import { configJsonSchema } from '../src/config/schema.ts';
-import { listSettings } from '../src/config/sources.ts';
+import { configJsonSchema, listSettings } from '../src/config/settings.ts';
 
 interface Field {
   description?: string;

@@ -4,8 +4,10 @@ import type { Command } from 'commander';
 import { disabledDeclared } from '../clients/disabled.ts';
 import { type ConfigProblem, configWarnings, formatProblem } from '../config/config.ts';
 import { describeConfig, type SettingDescription } from '../config/describe.ts';
+import { formatPath } from '../config/problems.ts';
 import { formatDuration } from '../config/rules.ts';
-import { formatPath, isObject, listSettings } from '../config/sources.ts';
+import { listSettings } from '../config/settings.ts';
+import { isObject } from '../config/sources.ts';
 import type { Session } from './session.ts';
 import { table } from './tables.ts';
 

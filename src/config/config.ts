@@ -5,38 +5,37 @@ import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { z } from 'zod';
-import { AppError } from '../errors.ts';
 import { clientSecretRule } from './application-rules.ts';
+import { type ApiConfig, type ApplicationConfig, administrationApi } from './applications.ts';
 import { appRoleProblem, roleMapping } from './entra.ts';
 import { maxAccessTokenLife } from './fields.ts';
-import { isLoopbackHost } from './rules.ts';
 import {
-  administrationApi,
-  type api,
-  type application,
-  configJsonSchema,
-  issuerOf,
-  type Settings,
-  settings,
-} from './schema.ts';
-import {
+  ConfigError,
   type ConfigProblem,
   formatPath,
-  isObject,
-  merge,
+  formatProblem,
   type Path,
   type Report,
-  readEnvironment,
-  readYaml,
-  type Source,
-  unknownName,
-  unreadableFile,
-  type Values,
-} from './sources.ts';
+  sentence,
+} from './problems.ts';
+import { isLoopbackHost } from './rules.ts';
+import { issuerOf, type Settings, settings } from './schema.ts';
+import { configJsonSchema, unknownName } from './settings.ts';
+import { isObject, merge, readEnvironment, readYaml, type Source, unreadableFile, type Values } from './sources.ts';
 import { readValueFile } from './text.ts';
 import { warningsOf } from './warnings.ts';
 
-export { administrationApi, type ConfigProblem, configJsonSchema, isLoopbackHost, maxAccessTokenLife };
+export {
+  type ApiConfig,
+  type ApplicationConfig,
+  administrationApi,
+  ConfigError,
+  type ConfigProblem,
+  configJsonSchema,
+  formatProblem,
+  isLoopbackHost,
+  maxAccessTokenLife,
+};
 
 /** Everything configured. Durations are in seconds, files are absolute paths, the whole is frozen. */
 export interface Config extends Omit<Settings, 'applications' | 'metrics'> {
@@ -49,16 +48,6 @@ export interface Config extends Omit<Settings, 'applications' | 'metrics'> {
   applications: ApplicationConfig[];
 }
 
-type Declared = z.output<typeof application>;
-
-export interface ApplicationConfig extends Omit<Declared, 'secret' | 'secretFile' | 'secretSha256'> {
-  /** SHA-256 of the client secret, hex. Present for the types web and service, and for no other. */
-  secretHash?: string;
-  refreshTokens: boolean;
-}
-
-export type ApiConfig = z.output<typeof api>;
-
 export type EntraConfig = NonNullable<Settings['entra']>;
 
 export interface LoadOptions {
@@ -70,22 +59,6 @@ export interface LoadOptions {
   env?: NodeJS.ProcessEnv;
   /** Where relative names start when no file is read. Default: the working directory. */
   cwd?: string;
-}
-
-/** Every problem of a configuration, found in one go. */
-export class ConfigError extends AppError {
-  readonly problems: readonly ConfigProblem[];
-
-  constructor(problems: readonly ConfigProblem[]) {
-    const lines = problems.map((problem) => `\n  ${formatProblem(problem)}`);
-    super(
-      'config_invalid',
-      500,
-      `the configuration has ${problems.length === 1 ? 'a problem' : `${problems.length} problems`}:${lines.join('')}`,
-      { hint: 'correct what is listed, then run: signet config check' },
-    );
-    this.problems = problems;
-  }
 }
 
 /** The words by which the reader of what we print has started this, and would start another command. */
@@ -302,44 +275,6 @@ function reportIssue(issue: z.core.$ZodIssue, report: ReportAt, schema: z.ZodTyp
   for (const key of issue.keys) {
     report([...issue.path, key], unknownName(issue.path, key, schema));
   }
-}
-
-const expected: Record<string, string> = {
-  string: 'must be text',
-  number: 'must be a number',
-  int: 'must be a whole number',
-  boolean: 'must be true or false',
-  array: 'must be a list',
-  object: 'must hold names and values',
-  record: 'must hold names and values',
-};
-
-/** What zod found, in our words; undefined leaves it to a sentence in the schema. */
-function sentence(issue: z.core.$ZodRawIssue): string | undefined {
-  switch (issue.code) {
-    case 'invalid_type': {
-      if (issue.input === undefined) return 'is missing; add it';
-      if (issue.input === null) return 'has no value; write one or remove the line';
-      const wanted = expected[issue.expected] ?? 'has the wrong type';
-      const lacksQuotes = issue.expected === 'string' && ['number', 'boolean'].includes(typeof issue.input);
-      return lacksQuotes ? `${wanted}; put it in quotes` : wanted;
-    }
-    case 'invalid_value':
-      return `must be ${issue.values.length > 1 ? 'one of ' : ''}${issue.values.map(String).join(', ')}`;
-    case 'too_small':
-      return `must be at least ${issue.minimum}${issue.origin === 'string' ? ' characters long' : ''}`;
-    case 'too_big':
-      return `must be at most ${issue.maximum}${issue.origin === 'string' ? ' characters long' : ''}`;
-    case 'invalid_key':
-      return issue.issues[0]?.message;
-    default:
-      return undefined;
-  }
-}
-
-/** In one line: where, which setting, what. */
-export function formatProblem({ source, path, message }: ConfigProblem): string {
-  return `${[source, path].filter((part) => part !== '').join(' ')}: ${message}`.replace(/^: /, '');
 }
 
 function deepFreeze<T>(value: T): T {

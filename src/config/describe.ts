@@ -1,10 +1,10 @@
 // A configuration as it may be shown to somebody. What is secret says the schema (writeOnly), and nothing else does: a
 // setting that is added there with `secret` is masked here without another word.
 
-import type { Config } from './config.ts';
-import { sourceIn } from './config.ts';
-import { configJsonSchema } from './schema.ts';
-import { formatPath, isObject, listSettings } from './sources.ts';
+import { type Config, sourceIn } from './config.ts';
+import { formatPath } from './problems.ts';
+import { configJsonSchema, type JsonSchema, listSettings } from './settings.ts';
+import { isObject } from './sources.ts';
 
 export interface SettingDescription {
   path: string;
@@ -37,15 +37,6 @@ export function describeConfig(config: Config): SettingDescription[] {
 }
 
 const mask = '(set, not shown)';
-
-/** The members of JSON Schema that our schema has. */
-interface JsonSchema {
-  writeOnly?: boolean;
-  format?: string;
-  properties?: Record<string, JsonSchema>;
-  additionalProperties?: JsonSchema | boolean;
-  items?: JsonSchema;
-}
 
 function masked(schema: JsonSchema, value: unknown): unknown {
   if (value === undefined) return undefined;

@@ -72,3 +72,8 @@ export const whenTyped = (...fields: string[]) => ({
         : path.length === 1 && fields.includes(String(path[0])),
     ),
 });
+
+/** Whether nothing was found at or below `at` so far. */
+export function isSound({ issues }: z.core.ParsePayload, at: PropertyKey[]): boolean {
+  return !issues.some(({ path = [] }) => at.every((name, index) => path[index] === name));
+}

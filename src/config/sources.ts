@@ -3,22 +3,11 @@
 
 import { resolve } from 'node:path';
 import { type Alias, type Document, isNode, isScalar, LineCounter, parseDocument, type Scalar, visit } from 'yaml';
-import { nearest } from './nearest.ts';
-import { settings } from './schema.ts';
+import type { Path, Report } from './problems.ts';
+import { listSettings, nearestSetting, type Setting } from './settings.ts';
 import { readTextFile, readValueFile, whyUnreadable } from './text.ts';
 
-export interface ConfigProblem {
-  /** Where it was written: `signet.yaml:12`, `SIGNET_LISTEN_PORT`, or empty where nothing was. */
-  source: string;
-  /** The setting: `keys.rotateEvery`, `applications[0].redirectUris[1]`. */
-  path: string;
-  /** What is wrong and what to do. */
-  message: string;
-}
-
-export type Path = readonly PropertyKey[];
 export type Values = Record<string, unknown>;
-export type Report = (source: string, path: Path, message: string) => void;
 
 /** One place that values come from: `find` names the place of the value at `path`, or of its nearest parent. */
 export interface Source {
@@ -28,32 +17,6 @@ export interface Source {
 
 interface FileSource extends Source {
   found: boolean;
-}
-
-/** A setting that the environment may set; what is named by its user (applications, apis, maps) comes from the file. */
-interface Setting {
-  path: string[];
-  /** `keys.rotateEvery` → `SIGNET_KEYS_ROTATE_EVERY`. */
-  environmentName: string;
-  kind: 'text' | 'number' | 'boolean' | 'list';
-}
-
-/** Every setting of the schema, in its order. */
-export function listSettings(): Setting[] {
-  const found: Setting[] = [];
-  const visitFields = (schema: Schema, path: string[]) => {
-    for (const [name, field] of Object.entries(schema.def.shape ?? {})) {
-      const inner = unwrap(field);
-      const here = [...path, name];
-      if (inner.def.type === 'object') visitFields(inner, here);
-      else if (inner.def.type === 'record') continue;
-      else if (inner.def.type !== 'array' || !unwrap(inner.def.element).def.shape) {
-        found.push({ path: here, environmentName: environmentName(here), kind: kindOf(inner) });
-      }
-    }
-  };
-  visitFields(unwrap(settings), []);
-  return found;
 }
 
 /** Reads a YAML file, called `label` in messages. A missing one is an empty one where it is `optional`. */
@@ -166,69 +129,12 @@ export function merge(under: Values, over: Values): Values {
   return merged;
 }
 
-/** What to say of a name that `schema` (by default that of signet.yaml) does not know at `path`. */
-export function unknownName(path: Path, name: string, schema: unknown = settings): string {
-  const known = Object.keys(schemaAt(schema, path)?.def.shape ?? {});
-  const near = nearestSetting(name, known);
-  if (near) return `is not a setting; did you mean ${near}?`;
-  return `is not a setting; ${known.length > 0 ? `known here: ${known.join(', ')}` : 'remove it'}`;
-}
-
-function schemaAt(schema: unknown, path: Path): Schema | undefined {
-  return path.reduce<Schema | undefined>((at, step) => {
-    const { shape, element, valueType } = at?.def ?? {};
-    const inner = shape ? shape[String(step)] : (element ?? valueType);
-    return inner && unwrap(inner);
-  }, unwrap(schema));
-}
-
-export function formatPath(path: Path): string {
-  return path.reduce<string>((written, step) => {
-    if (typeof step === 'number') return `${written}[${step}]`;
-    const name = String(step);
-    if (!/^[\w-]+$/.test(name)) return `${written}[${JSON.stringify(name)}]`;
-    return written === '' ? name : `${written}.${name}`;
-  }, '');
-}
-
 export function isObject(value: unknown): value is Values {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 export function unreadableFile(error: unknown): string {
   return `names a file that ${whyUnreadable(error)}`;
-}
-
-// The part of a zod schema's definition that a walk through it needs.
-interface Schema {
-  def: {
-    type: string;
-    shape?: Record<string, Schema>;
-    innerType?: Schema;
-    in?: Schema;
-    element?: Schema;
-    valueType?: Schema;
-    values?: readonly unknown[];
-  };
-}
-
-function unwrap(schema: unknown): Schema {
-  const { def } = schema as Schema;
-  const inner = def.innerType ?? def.in;
-  return inner ? unwrap(inner) : (schema as Schema);
-}
-
-function kindOf({ def }: Schema): Setting['kind'] {
-  if (def.type === 'number' || typeof def.values?.[0] === 'number') return 'number';
-  if (def.type === 'boolean') return 'boolean';
-  return def.type === 'array' ? 'list' : 'text';
-}
-
-function environmentName(path: readonly string[]): string {
-  return `SIGNET_${path
-    .map((name) => name.replace(/[A-Z]/g, '_$&'))
-    .join('_')
-    .toUpperCase()}`;
 }
 
 // Text that does not fit stays text, for the schema to refuse in its own words.
@@ -269,12 +175,6 @@ function unknownVariable(name: string, known: string[]): string {
   const near = nearestSetting(name.slice(0, name.length - suffix.length), known);
   if (near) return `is not a setting; did you mean ${near}${suffix}?`;
   return 'is not a setting; remove it (signet config check lists those there are)';
-}
-
-function nearestSetting(name: string, known: string[]): string | undefined {
-  // SIGNET_PORT is a shortened SIGNET_LISTEN_PORT, however many letters lie between them.
-  const shortened = known.find((one) => one.startsWith('SIGNET_') && one.endsWith(name.slice('SIGNET'.length)));
-  return shortened ?? nearest(name, known, (near) => near.replace(/^SIGNET_/, '').length);
 }
 
 function put(values: Values, path: readonly string[], value: unknown): void {

@@ -2,10 +2,17 @@
 // of these is a sentence for whoever wrote the configuration, and is told by config check, clients add and the start.
 
 import { isUnreserved, otherSpelling } from './application-rules.ts';
-import type { Config } from './config.ts';
+import type { ApiConfig, ApplicationConfig } from './applications.ts';
 import { minute } from './fields.ts';
+import type { Path } from './problems.ts';
 import { formatDuration } from './rules.ts';
-import type { Path } from './sources.ts';
+import type { Settings } from './schema.ts';
+
+interface Declared {
+  applications: readonly ApplicationConfig[];
+  apis: readonly ApiConfig[];
+  tokens: Pick<Settings['tokens'], 'accessTokenLife'>;
+}
 
 interface Warning {
   path: Path;
@@ -13,14 +20,14 @@ interface Warning {
 }
 
 /** @param secrets where client secrets stand in clear, with what they are: it is not repeated */
-export function warningsOf(config: Config, secrets: ReadonlyArray<{ path: Path; secret: string }>): Warning[] {
+export function warningsOf(config: Declared, secrets: ReadonlyArray<{ path: Path; secret: string }>): Warning[] {
   return [...shortLives(config), ...spellings(config), ...hardToSend(config, secrets)];
 }
 
 // oidc-client-ts renews a token 60 s before its end, and so one that lives as long at once, in every tab.
 const renewedAhead = minute;
 
-function shortLives({ applications, apis, tokens }: Config): Warning[] {
+function shortLives({ applications, apis, tokens }: Declared): Warning[] {
   const found = new Map<string, { path: Path; life: number; clientIds: Set<string> }>();
   const note = (path: Path, life: number, clientId: string) => {
     if (life >= 2 * renewedAhead) return;
@@ -50,7 +57,7 @@ function shortLives({ applications, apis, tokens }: Config): Warning[] {
   }));
 }
 
-function spellings({ applications }: Config): Warning[] {
+function spellings({ applications }: Declared): Warning[] {
   return applications.flatMap((application, index) =>
     (['redirectUris', 'postLogoutRedirectUris'] as const).flatMap((name) =>
       application[name].flatMap((uri, at) => {
@@ -73,7 +80,7 @@ const rawBasic =
   'has characters that mean something else unless they are encoded (RFC 6749 Appendix B), and several ' +
   'libraries send it in the Authorization header without that';
 
-function hardToSend({ applications }: Config, secrets: ReadonlyArray<{ path: Path; secret: string }>): Warning[] {
+function hardToSend({ applications }: Declared, secrets: ReadonlyArray<{ path: Path; secret: string }>): Warning[] {
   const ids = applications.flatMap(({ clientId, secretHash }, index) =>
     secretHash === undefined || isUnreserved(clientId)
       ? []

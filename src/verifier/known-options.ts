@@ -46,11 +46,11 @@ function suggestion(name: string, known: readonly string[]): string {
 function unlikeness(name: string, other: string): number {
   const [a, b] = [name.toLowerCase(), other.toLowerCase()];
   if (a.length > 3 && (b.startsWith(a) || a.startsWith(b))) return 1 / (1 + Math.min(a.length, b.length));
-  return distance(a, b) / b.length;
+  return editDistance(a, b) / b.length;
 }
 
 /** Insertions, deletions and replacements from one text to the other (Levenshtein). */
-function distance(from: string, to: string): number {
+export function editDistance(from: string, to: string): number {
   let row = Array.from({ length: to.length + 1 }, (_, at) => at);
   for (let line = 1; line <= from.length; line += 1) {
     const next = [line];

@@ -12,7 +12,7 @@ import {
   loadConfig,
   loadRoleMapping,
 } from '../../src/config/config.ts';
-import { listSettings } from '../../src/config/sources.ts';
+import { listSettings } from '../../src/config/settings.ts';
 
 /** The members of JSON Schema that ours has. */
 interface Schema {
