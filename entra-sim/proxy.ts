@@ -31,9 +31,13 @@ export async function startProxy(simulatorPort: number, { credentials }: ProxyOp
     const authority = request.url ?? '';
     asked.push(authority);
     if (expected !== undefined && request.headers['proxy-authorization'] !== expected) {
-      return client.end('HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n');
+      client.end('HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n');
+      return;
     }
-    if (!isSimulated(hostName(authority))) return client.end('HTTP/1.1 403 Forbidden\r\n\r\n');
+    if (!isSimulated(hostName(authority))) {
+      client.end('HTTP/1.1 403 Forbidden\r\n\r\n');
+      return;
+    }
 
     const upstream = connect(simulatorPort, '127.0.0.1', () => {
       client.write('HTTP/1.1 200 Connection Established\r\n\r\n');

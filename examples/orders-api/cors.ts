@@ -4,7 +4,7 @@
 import type { Middleware } from 'koa';
 
 export function allowOrigin(origin: string): Middleware {
-  return (ctx, next) => {
+  return async (ctx, next) => {
     ctx.vary('Origin');
     if (ctx.get('Origin') !== origin) return next();
     ctx.set('Access-Control-Allow-Origin', origin);

@@ -17,7 +17,7 @@ export function servePages(directory: string): Middleware {
       .map((path) => [path.slice(directory.length).replaceAll('\\', '/'), readFileSync(path)] as const),
   );
 
-  return (ctx, next) => {
+  return async (ctx, next) => {
     const page = ctx.path === '/' || ctx.path === '/signed-out';
     const file = files.get(page ? '/index.html' : ctx.path);
     if (!file) return next();

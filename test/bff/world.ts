@@ -170,7 +170,7 @@ export const applications: Record<Host, (bff: Bff, upstream: string) => Promise<
     app.silent = true;
     app.use(onKoa.bffRoutes(bff));
     app.use(onKoa.proxyTo(bff, { from: '/api', to: upstream, passHeaders }));
-    app.use((ctx, next) => {
+    app.use(async (ctx, next) => {
       if (/^\/(?:me|write|fails)\b/.test(ctx.path)) return next();
       ctx.body = 'home';
     });
