@@ -32,7 +32,8 @@ import { createCompleteSignIn } from './issuer/complete-sign-in.ts';
 import { grantLifeSeconds } from './issuer/configuration.ts';
 import { tokenEndpoints } from './issuer/endpoints/introspection.ts';
 import { createIssuer, type Issuer } from './issuer/issuer.ts';
-import { createWaysHome } from './issuer/ways-home.ts';
+import { answerErrors, createProviderPages } from './issuer/pages.ts';
+import { createWaysHome } from './issuer/return-links.ts';
 import { createJwksClients, describeJwksClient, type JwksClients } from './keys/jwks-clients.ts';
 import { createKeyring, hasSigningKeys, type Keyring } from './keys/keyring.ts';
 import type { KeyPolicy } from './keys/lifecycle.ts';
@@ -69,7 +70,6 @@ import { securityHeaders, sendPage } from './web/headers.ts';
 import { healthRoutes } from './web/health.ts';
 import { listen, stopListening, urlOf } from './web/listen.ts';
 import { createPages } from './web/pages.ts';
-import { answerErrors, createProviderPages } from './web/refusals.ts';
 import { requestId, requestOf } from './web/request.ts';
 import { createSecretThrottle } from './web/secret-throttle.ts';
 

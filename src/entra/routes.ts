@@ -5,7 +5,7 @@ import Router from '@koa/router';
 import type { Context } from 'koa';
 import type { Audit } from '../audit/audit.ts';
 import { AppError } from '../errors.ts';
-import type { WaysHome } from '../issuer/ways-home.ts';
+import type { WaysHome } from '../issuer/return-links.ts';
 import type { Log } from '../log.ts';
 import { readForm } from '../web/body.ts';
 import { sendPage } from '../web/headers.ts';

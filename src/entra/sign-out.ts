@@ -7,7 +7,7 @@ import type { Context } from 'koa';
 import type { KoaContextWithOIDC } from 'oidc-provider';
 import type { Audit } from '../audit/audit.ts';
 import type { EntraConfig } from '../config/config.ts';
-import type { SignedOut } from '../issuer/upstream.ts';
+import type { SignedOut } from '../issuer/upstream-session.ts';
 import type { Seal } from '../keys/seal.ts';
 import type { Log } from '../log.ts';
 import { addressPrefix } from '../web/address.ts';
@@ -38,7 +38,7 @@ export interface EntraSignOutParts {
 
 export interface EntraSignOut {
   routes(): Router;
-  /** See Upstream in issuer/upstream.ts. */
+  /** See Upstream in issuer/upstream-session.ts. */
   afterSignOut(ctx: KoaContextWithOIDC, signedOut: SignedOut): Promise<string | undefined>;
 }
 

@@ -14,14 +14,14 @@ import type { StatusListPublisher } from '../status-list/lists.ts';
 import { cookieAttributes } from '../web/cookies.ts';
 import { endpoints } from '../web/endpoints.ts';
 import type { Models } from './adapter.ts';
-import { noteUngrantable, ungrantableScope } from './asked-scope.ts';
 import { accessTokenClaims, claimsOf, claimsOfScope, oidcScopes } from './claims.ts';
 import { type Consents, loadGrant } from './consent.ts';
 import { cookieName } from './cookies.ts';
 import type { HandedOn } from './form-post.ts';
 import { PublishedKey, type SignedInSession } from './provider.ts';
+import { noteUngrantable, ungrantableScope } from './scope.ts';
 import { signOutOrAsk } from './sign-out.ts';
-import { stillStands, type Upstream } from './upstream.ts';
+import { stillStands, type Upstream } from './upstream-session.ts';
 
 /** Pages that oidc-provider asks for while it answers a request itself. */
 export interface ProviderPages {

@@ -7,7 +7,7 @@ import { type Apis, audienceOf } from '../clients/apis.ts';
 import type { Application } from '../clients/clients.ts';
 import type { Database } from '../database/database.ts';
 import { oidcScopes, profilePhrases } from './claims.ts';
-import type { Resting } from './upstream.ts';
+import type { Resting } from './upstream-session.ts';
 
 /** What a third-party application asks for, in words. */
 export interface ConsentRequest {

@@ -1,5 +1,5 @@
 // Answers that are errors, beside those that oidc-provider gives by itself: what fails around it, what is larger than it
-// reads, and what it knows no address for. To people as pages (web/refusals.ts), to programs in JSON.
+// reads, and what it knows no address for. To people as pages (issuer/pages.ts), to programs in JSON.
 
 import type { errors, KoaContextWithOIDC } from 'oidc-provider';
 import { isProtocolPath } from '../web/endpoints.ts';

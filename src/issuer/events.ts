@@ -9,7 +9,7 @@ import type { Log } from '../log.ts';
 import { comeAgain, isComeAgain, logFailedRequest } from '../web/failed-request.ts';
 import { requestOf } from '../web/request.ts';
 import type { AnsweredAgain } from './refresh.ts';
-import { refusedValue } from './refused-value.ts';
+import { refusedValue } from './refused-parameter.ts';
 
 type ProtocolError = Error & { error_description?: string; error_detail?: string };
 
@@ -71,7 +71,7 @@ export function auditProvider(provider: Provider, audit: Audit, log: Log): void 
   // These never reach our own error handler: oidc-provider answers them itself, so here is where they are logged.
   provider.on('server_error', (ctx, error) => {
     logFailedRequest(log, ctx as never, error);
-    // A page has been shown already (web/refusals.ts).
+    // A page has been shown already (issuer/pages.ts).
     if (isComeAgain(ctx as never, error) && typeof ctx.body !== 'string') ctx.body = comeAgain;
   });
 }

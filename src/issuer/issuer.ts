@@ -26,7 +26,6 @@ import { endpoints } from '../web/endpoints.ts';
 import { type RequestState, requestOf } from '../web/request.ts';
 import type { SecretThrottle } from '../web/secret-throttle.ts';
 import { createModels } from './adapter.ts';
-import { knownScopes } from './asked-scope.ts';
 import { configurationFor, type ProviderPages, toMetadata } from './configuration.ts';
 import { type ConsentRequest, createConsents, describeConsent, recordConsent, withdrawConsent } from './consent.ts';
 import { cookieKeysOf } from './cookies.ts';
@@ -35,12 +34,13 @@ import { answerFailure, answerUnknownPath, explainLargeBody, noteLargeBody } fro
 import { auditProvider } from './events.ts';
 import { showFormPost } from './form-post.ts';
 import { ignoreUnverifiedHint } from './id-token-hint.ts';
-import { jwksOrNothing } from './jwks-or-nothing.ts';
+import { jwksOrNothing } from './metadata-responses.ts';
 import { createProvider, type ProvedSignIn } from './provider.ts';
 import { createRefreshRotation } from './refresh.ts';
+import { knownScopes } from './scope.ts';
 import { leadOn } from './sign-out.ts';
 import { createTokenFormats, type TokenFormats } from './tokens.ts';
-import { type Resting, signOutElsewhere, type Upstream } from './upstream.ts';
+import { type Resting, signOutElsewhere, type Upstream } from './upstream-session.ts';
 
 export interface Issuer {
   /** Answers a protocol request. Nobody else may write to `res` afterwards. */

@@ -12,14 +12,14 @@ import type { StatusIndex, StatusIndexes } from '../status-list/indexes.ts';
 import type { RequestState } from '../web/request.ts';
 import type { SecretThrottle } from '../web/secret-throttle.ts';
 import type { SessionAdapter } from './adapter.ts';
-import { type AskedScope, forgetUngranted, ungrantableScope } from './asked-scope.ts';
-import { compareInTurn } from './client-secrets.ts';
 import { signInCookies } from './cookies.ts';
-import { followClock } from './provider-clock.ts';
+import { compareInTurn } from './models/client.ts';
+import { followClock } from './models/clock.ts';
 import type { RefreshRotation } from './refresh.ts';
 import { readableContext } from './request-parameters.ts';
+import { type AskedScope, forgetUngranted, ungrantableScope } from './scope.ts';
 import type { TokenFormats } from './tokens.ts';
-import type { Resting } from './upstream.ts';
+import type { Resting } from './upstream-session.ts';
 
 interface ProviderParts {
   /** The application behind a client id: the same object for as long as nothing about it changed. */

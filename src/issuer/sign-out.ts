@@ -1,5 +1,5 @@
 // When a sign-out is asked about and when it is done at once (OpenID Connect RP-Initiated Logout 1.0 §2), and where a
-// person is after either answer. What the page says is web/refusals.ts; what oidc-provider does after a yes, which is
+// person is after either answer. What the page says is issuer/pages.ts; what oidc-provider does after a yes, which is
 // done here without one, is lib/actions/end_session.js.
 
 import type { CookiesSetOptions, KoaContextWithOIDC } from 'oidc-provider';

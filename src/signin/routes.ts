@@ -15,7 +15,7 @@ import type { EntraSignIn, RedirectOptions } from '../entra/sign-in.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { CompleteSignIn } from '../issuer/complete-sign-in.ts';
 import type { Issuer, PendingSignIn } from '../issuer/issuer.ts';
-import type { WaysHome } from '../issuer/ways-home.ts';
+import type { WaysHome } from '../issuer/return-links.ts';
 import type { Seal } from '../keys/seal.ts';
 import type { Log } from '../log.ts';
 import { addressPrefixes } from '../web/address.ts';

@@ -42,15 +42,7 @@ const keepers: Record<string, string> = {
 };
 
 /** Arrows that the move of the folders has left, to be taken away. */
-const leftover = new Set([
-  'web/refusals.ts → accounts/account.ts',
-  'web/refusals.ts → accounts/accounts.ts',
-  'web/refusals.ts → audit/audit.ts',
-  'web/refusals.ts → issuer/configuration.ts',
-  'web/refusals.ts → issuer/provider.ts',
-  'web/refusals.ts → issuer/upstream.ts',
-  'web/refusals.ts → issuer/ways-home.ts',
-]);
+const leftover = new Set([]);
 
 /** And circles. */
 const leftoverCircles = new Set(['issuer/configuration.ts issuer/form-post.ts issuer/sign-out.ts']);

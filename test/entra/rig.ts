@@ -20,12 +20,12 @@ import { createEntraConnector, type MountedEntraConnector } from '../../src/entr
 import { EntraError } from '../../src/entra/errors.ts';
 import type { BeginOptions, EntraIdentity } from '../../src/entra/identity.ts';
 import { entraRoutes, failurePage } from '../../src/entra/routes.ts';
-import { createWaysHome } from '../../src/issuer/ways-home.ts';
+import { createWaysHome } from '../../src/issuer/return-links.ts';
 import { createSeal } from '../../src/keys/seal.ts';
 import { createLog } from '../../src/log.ts';
 import { securityHeaders } from '../../src/web/headers.ts';
 import { createPages } from '../../src/web/pages.ts';
-import { answerErrors } from '../../src/web/refusals.ts';
+import { answerErrors } from '../../src/issuer/pages.ts';
 import { requestId } from '../../src/web/request.ts';
 import { createVisitor, type Visitor } from '../entra-sim/visitor.ts';
 import { noteSecret, secretsIn } from '../support/secrets.ts';

@@ -5,7 +5,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { AppError } from '../../src/errors.ts';
 import { createLog } from '../../src/log.ts';
 import { createPages } from '../../src/web/pages.ts';
-import { answerErrors } from '../../src/web/refusals.ts';
+import { answerErrors } from '../../src/issuer/pages.ts';
 import { requestId } from '../../src/web/request.ts';
 
 async function answerTo(error: Error, accept: string) {

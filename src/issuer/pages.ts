@@ -7,15 +7,15 @@ import { nameOf } from '../accounts/account.ts';
 import type { Accounts } from '../accounts/accounts.ts';
 import type { Audit } from '../audit/audit.ts';
 import { AppError, isAppError } from '../errors.ts';
-import type { ProviderPages } from '../issuer/configuration.ts';
-import type { Resting } from '../issuer/upstream.ts';
-import type { WayHome, WaysHome } from '../issuer/ways-home.ts';
 import type { Log } from '../log.ts';
-import { endpoints, isForPrograms } from './endpoints.ts';
-import { comeAgain, isComeAgain, logFailedRequest } from './failed-request.ts';
-import { sendPage } from './headers.ts';
-import type { Pages } from './pages.ts';
-import { requestOf } from './request.ts';
+import { endpoints, isForPrograms } from '../web/endpoints.ts';
+import { comeAgain, isComeAgain, logFailedRequest } from '../web/failed-request.ts';
+import { sendPage } from '../web/headers.ts';
+import type { Pages } from '../web/pages.ts';
+import { requestOf } from '../web/request.ts';
+import type { ProviderPages } from './configuration.ts';
+import type { WayHome, WaysHome } from './return-links.ts';
+import type { Resting } from './upstream-session.ts';
 
 interface Wording {
   title: string;

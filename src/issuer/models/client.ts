@@ -2,8 +2,8 @@
 // where it has to be (web/secret-throttle.ts).
 
 import { errors, Provider } from 'oidc-provider';
-import { isAppError } from '../errors.ts';
-import { retryAfterSeconds, type SecretThrottle } from '../web/secret-throttle.ts';
+import { isAppError } from '../../errors.ts';
+import { retryAfterSeconds, type SecretThrottle } from '../../web/secret-throttle.ts';
 
 /**
  * What `isRight` says in its turn.
