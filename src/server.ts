@@ -33,7 +33,7 @@ import { grantLifeSeconds } from './issuer/configuration.ts';
 import { tokenEndpoints } from './issuer/endpoints/introspection.ts';
 import { createIssuer, type Issuer } from './issuer/issuer.ts';
 import { answerErrors, createProviderPages } from './issuer/pages.ts';
-import { createWaysHome } from './issuer/return-links.ts';
+import { createReturnLinks } from './issuer/return-links.ts';
 import { createJwksClients, describeJwksClient, type JwksClients } from './keys/jwks-clients.ts';
 import { createKeyring, hasSigningKeys, type Keyring } from './keys/keyring.ts';
 import type { KeyPolicy } from './keys/lifecycle.ts';
@@ -283,7 +283,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     closers.push(runs.stop);
 
     const pages = createPages({ branding: config.branding, issuer: config.issuer });
-    const waysHome = createWaysHome({ issuer: config.issuer, seal, clients });
+    const returnLinks = createReturnLinks({ issuer: config.issuer, seal, clients });
     const entra =
       config.entra &&
       (await openEntra(config.entra, {
@@ -297,7 +297,13 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     if (entra) closers.push(() => entra.connector.close());
     const entraKeys = entra && (await store.entraKeys.subscribe(entra.connector.invalidateKeys, log));
     if (entraKeys) closers.push(entraKeys.stop);
-    const providerPages = createProviderPages({ log, pages, waysHome, accounts, elsewhere: entra?.elsewhere });
+    const providerPages = createProviderPages({
+      log,
+      pages,
+      returnLinks,
+      accounts,
+      upstreamSignOut: entra?.upstreamSignOut,
+    });
     const { audience } = administrationApi(config.issuer);
     const authorizer = createAuthorizer({
       issuer: config.issuer,
@@ -396,7 +402,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     app.silent = true;
     app.use(requestId());
     app.use(securityHeaders({ issuer: config.issuer }));
-    app.use(answerErrors({ pages, waysHome, audit, log }));
+    app.use(answerErrors({ pages, returnLinks, audit, log }));
     app.use(plainTarget());
     app.use((ctx, next) => {
       ctx.state.address = clientAddress(ctx.req, config.proxy.trusted);
@@ -406,7 +412,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     app.use(createAssets(config.branding).middleware);
     app.use(async (ctx, next) => {
       if (ctx.path !== endpoints.home.path) return next();
-      const home = await waysHome.fromNowhere(ctx);
+      const home = await returnLinks.fromNowhere(ctx);
       return sendPage(ctx, pages.home({ ...homeOf(config.issuer), home }));
     });
     app.use(
@@ -430,7 +436,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
         log,
         now,
         signer: () => active!,
-        recognise: (token) => issuer!.recognise(token),
+        lookUp: (token) => issuer!.lookUp(token),
       }),
     );
     app.use(
@@ -457,7 +463,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
         throttle,
         devices,
         pages,
-        waysHome,
+        returnLinks,
         audit,
         seal,
         log,

@@ -83,7 +83,7 @@ export async function openEntra(entra: EntraConfig, parts: EntraParts) {
     sessions,
     accountLinking,
     signOut,
-    upstream: { standing: rechecks.standing, afterSignOut: signOut.afterSignOut },
-    elsewhere: propagate === 'never' ? undefined : { label, logoutUrl, asks: propagate === 'ask' },
+    upstream: { statusOf: rechecks.standing, afterSignOut: signOut.afterSignOut },
+    upstreamSignOut: propagate === 'never' ? undefined : { label, logoutUrl, asks: propagate === 'ask' },
   };
 }

@@ -5,7 +5,7 @@ import Router from '@koa/router';
 import type { Context } from 'koa';
 import type { Audit } from '../audit/audit.ts';
 import { AppError } from '../errors.ts';
-import type { WaysHome } from '../issuer/return-links.ts';
+import type { ReturnLinks } from '../issuer/return-links.ts';
 import type { Log } from '../log.ts';
 import { readForm } from '../web/body.ts';
 import { sendPage } from '../web/headers.ts';
@@ -76,9 +76,9 @@ export function entraRoutes(parts: EntraRoutesParts): Router {
 }
 
 /** Says what happened, with what Microsoft's support would ask for. */
-export function failurePage(pages: Pages, waysHome: Pick<WaysHome, 'from'>) {
+export function failurePage(pages: Pages, returnLinks: Pick<ReturnLinks, 'from'>) {
   return async (ctx: Context, { title, message, status, code, isChoice, facts }: EntraError): Promise<void> => {
-    const home = await waysHome.from(ctx);
+    const home = await returnLinks.from(ctx);
     if (isChoice) return sendPage(ctx, pages.message({ title, message, home }), { status });
     if (facts.retryAfterSeconds !== undefined) ctx.set('Retry-After', String(facts.retryAfterSeconds));
     const reference = facts.correlationId === undefined ? '' : ` (${facts.correlationId}, ${new Date().toISOString()})`;

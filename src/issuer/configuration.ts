@@ -17,21 +17,11 @@ import type { Models } from './adapter.ts';
 import { accessTokenClaims, claimsOf, claimsOfScope, oidcScopes } from './claims.ts';
 import { type Consents, loadGrant } from './consent.ts';
 import { cookieName } from './cookies.ts';
-import type { HandedOn } from './form-post.ts';
+import type { ProviderPages } from './pages.ts';
 import { PublishedKey, type SignedInSession } from './provider.ts';
 import { noteUngrantable, ungrantableScope } from './scope.ts';
 import { signOutOrAsk } from './sign-out.ts';
-import { stillStands, type Upstream } from './upstream-session.ts';
-
-/** Pages that oidc-provider asks for while it answers a request itself. */
-export interface ProviderPages {
-  error(ctx: KoaContextWithOIDC, out: { error: string; error_description?: string }, error: Error): Promise<void>;
-  signOut(ctx: KoaContextWithOIDC, form: string): Promise<void>;
-  /** Whether the person is asked where else to be signed out. */
-  asksElsewhere(ctx: KoaContextWithOIDC): boolean;
-  signedOut(ctx: KoaContextWithOIDC): Promise<void>;
-  goOn(ctx: KoaContextWithOIDC, form: HandedOn, leadsTo: string | undefined): void;
-}
+import { isUpstreamActive, type UpstreamProvider } from './upstream-session.ts';
 
 interface ConfigurationParts {
   config: Config;
@@ -45,7 +35,7 @@ interface ConfigurationParts {
   /** Metadata of what is answered beside the provider. */
   discovery: Record<string, unknown>;
   statusLists: Pick<StatusListPublisher, 'uriOf'>;
-  upstream: Upstream | undefined;
+  upstream: UpstreamProvider | undefined;
   /** Epoch milliseconds. */
   now: () => number;
   isKnownScope: (scope: string) => boolean;
@@ -145,7 +135,7 @@ export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): 
     } as Configuration['features'],
 
     async findAccount(ctx, id, token) {
-      if (!(await stillStands(ctx, token, upstream))) return undefined;
+      if (!(await isUpstreamActive(ctx, token, upstream))) return undefined;
       const account = await people(id);
       if (!account || account.disabledAt) return undefined;
       return { accountId: account.id, account, claims: async () => claimsOf(account) };
@@ -293,7 +283,8 @@ function audiencesOf(issuer: string, { aud, scope }: { aud?: string; scope?: str
 
 function promptPolicy(acrValues: readonly string[]) {
   const policy = interactionPolicy.base();
-  // Who wants to choose signs in, as whoever they choose: we keep one session of a browser, not a list (Microsoft does).
+  // Who wants to choose signs in, as whoever they choose: we keep one session of a browser, not a list (Microsoft
+  // does).
   policy.add(new interactionPolicy.Prompt({ name: 'select_account', requestable: true }), 0);
   // oidc-provider asks every native application for consent; first-party ones are ours, the others are in consent.ts.
   policy.get('consent')!.checks.remove('native_client_prompt');

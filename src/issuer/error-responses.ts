@@ -1,9 +1,9 @@
-// Answers that are errors, beside those that oidc-provider gives by itself: what fails around it, what is larger than it
-// reads, and what it knows no address for. To people as pages (issuer/pages.ts), to programs in JSON.
+// Answers that are errors, beside those that oidc-provider gives by itself: what fails around it, what is larger than
+// it reads, and what it knows no address for. To people as pages (issuer/pages.ts), to programs in JSON.
 
 import type { errors, KoaContextWithOIDC } from 'oidc-provider';
 import { isProtocolPath } from '../web/endpoints.ts';
-import type { ProviderPages } from './configuration.ts';
+import type { ProviderPages } from './pages.ts';
 
 type ErrorPages = Pick<ProviderPages, 'error'>;
 type ErrorOut = Parameters<ProviderPages['error']>[1];

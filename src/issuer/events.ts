@@ -9,7 +9,7 @@ import type { Log } from '../log.ts';
 import { comeAgain, isComeAgain, logFailedRequest } from '../web/failed-request.ts';
 import { requestOf } from '../web/request.ts';
 import type { AnsweredAgain } from './refresh.ts';
-import { refusedValue } from './refused-parameter.ts';
+import { refusedParameter } from './refused-parameter.ts';
 
 type ProtocolError = Error & { error_description?: string; error_detail?: string };
 
@@ -30,7 +30,7 @@ export function auditProvider(provider: Provider, audit: Audit, log: Log): void 
       error: error.message,
       description: error.error_description,
       reason: error.error_detail,
-      ...refusedValue({
+      ...refusedParameter({
         error: error.message,
         description: error.error_description,
         parameters: (ctx.oidc?.params ?? ctx.query) as Record<string, unknown>,

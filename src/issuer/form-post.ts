@@ -1,15 +1,9 @@
-// Pages on which there is nothing to decide: an answer by form_post (OAuth 2.0 Form Post Response Mode), the sign-out
+// `response_mode=form_post` (OAuth 2.0 Form Post Response Mode), and other pages with nothing to decide: the sign-out
 // of somebody who is not signed in, and the end of one person's session where another one signs in. oidc-provider's own
 // page for these (lib/response_modes/form_post.js) is bare and has an inline script: its form goes into a page of ours.
 
 import type { KoaContextWithOIDC } from 'oidc-provider';
-import type { ProviderPages } from './configuration.ts';
-
-/** A form as HTML, escaped as it stands: where it leads, and its hidden fields. */
-export interface HandedOn {
-  action: string;
-  fields: string;
-}
+import type { ProviderPages } from './pages.ts';
 
 const theirs = /<title>Submitting Callback<\/title>.*<form method="post" action="([^"]*)">\s*(.*?)\s*<noscript>/s;
 

@@ -26,21 +26,22 @@ import { endpoints } from '../web/endpoints.ts';
 import { type RequestState, requestOf } from '../web/request.ts';
 import type { SecretThrottle } from '../web/secret-throttle.ts';
 import { createModels } from './adapter.ts';
-import { configurationFor, type ProviderPages, toMetadata } from './configuration.ts';
+import { configurationFor, toMetadata } from './configuration.ts';
 import { type ConsentRequest, createConsents, describeConsent, recordConsent, withdrawConsent } from './consent.ts';
 import { cookieKeysOf } from './cookies.ts';
-import { type RecognisedToken, recognise } from './endpoints/token-lookup.ts';
+import { type FoundToken, lookUpToken as lookUp } from './endpoints/token-lookup.ts';
 import { answerFailure, answerUnknownPath, explainLargeBody, noteLargeBody } from './error-responses.ts';
 import { auditProvider } from './events.ts';
 import { showFormPost } from './form-post.ts';
 import { ignoreUnverifiedHint } from './id-token-hint.ts';
-import { jwksOrNothing } from './metadata-responses.ts';
+import { answerJwksFailure } from './metadata-responses.ts';
+import type { ProviderPages } from './pages.ts';
 import { createProvider, type ProvedSignIn } from './provider.ts';
 import { createRefreshRotation } from './refresh.ts';
 import { knownScopes } from './scope.ts';
-import { leadOn } from './sign-out.ts';
+import { redirectAfterSignOut } from './sign-out.ts';
 import { createTokenFormats, type TokenFormats } from './tokens.ts';
-import { type Resting, signOutElsewhere, type Upstream } from './upstream-session.ts';
+import { signOutUpstream, type UpstreamBound, type UpstreamProvider } from './upstream-session.ts';
 
 export interface Issuer {
   /** Answers a protocol request. Nobody else may write to `res` afterwards. */
@@ -56,7 +57,7 @@ export interface Issuer {
   /** Ends the pending step; where to send the browser next. */
   finishSignIn(ctx: Context, answer: SignInAnswer): Promise<string>;
   /** What a token is that somebody presents to us; undefined where it is none of ours, or expired. */
-  recognise(token: string): Promise<RecognisedToken | undefined>;
+  lookUp(token: string): Promise<FoundToken | undefined>;
   /** Signs with, and publishes, other keys from now on. */
   useKeys(keys: SigningKeys): void;
   sweep(now: number, limit: number): Promise<number>;
@@ -127,7 +128,7 @@ interface IssuerParts {
   /** Shared with whatever else authenticates applications. */
   secretThrottle: SecretThrottle;
   /** Where people also sign in elsewhere. */
-  upstream?: Upstream | undefined;
+  upstream?: UpstreamProvider | undefined;
   /** How many sign-ins may be under way, and how many sessions there may be in which nobody is signed in. */
   room?: Partial<RoomLimits> | undefined;
   now?: () => number;
@@ -202,7 +203,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
       isOver: async ({ accountId, signedOutAt }) => (await people(accountId))?.signedOutAt?.getTime() !== signedOutAt,
     });
     provider.silent = true;
-    provider.use(jwksOrNothing);
+    provider.use(answerJwksFailure);
     provider.use((ctx, next) => answerFailure(ctx as never, next, pages));
     auditProvider(provider, audit, log);
     provider.use((ctx, next) => explainLargeBody(ctx as never, next, pages));
@@ -213,8 +214,8 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
       provider.use((ctx, next) =>
         ctx.path === endpoints.token.path && ctx.method === 'POST' ? next() : layer(ctx, next),
       );
-    useBesideTokens((ctx, next) => signOutElsewhere(ctx as never, next, config.issuer, upstream));
-    useBesideTokens((ctx, next) => leadOn(ctx as never, next));
+    useBesideTokens((ctx, next) => signOutUpstream(ctx as never, next, config.issuer, upstream));
+    useBesideTokens((ctx, next) => redirectAfterSignOut(ctx as never, next));
     useBesideTokens((ctx, next) => countFetches(ctx, next, keys));
     useBesideTokens((ctx, next) => cacheMetadata(ctx, next, config.keys.jwksMaxAge));
     useBesideTokens((ctx, next) => answerUnknownPath(ctx as never, next, pages));
@@ -250,7 +251,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
 
   async function upstreamOf(session: Interaction['session']): Promise<string | undefined> {
     if (session?.uid === undefined) return undefined;
-    const found = (await models.adapter('Session').findByUid(session.uid)) as Resting | undefined;
+    const found = (await models.adapter('Session').findByUid(session.uid)) as UpstreamBound | undefined;
     return found?.upstream;
   }
 
@@ -315,8 +316,8 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
       previous.formats.close();
     },
 
-    recognise: (token) =>
-      recognise(token, {
+    lookUp: (token) =>
+      lookUp(token, {
         models,
         formats: current.formats,
         issuer: config.issuer,

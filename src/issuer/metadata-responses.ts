@@ -1,10 +1,11 @@
-// At the JWKS there are keys or no JSON: one library takes the document of an error for a set without keys and caches it.
+// At the JWKS there are keys or no JSON: one library takes the document of an error for a set without keys and caches
+// it.
 
 import type { Context } from 'koa';
 import { endpoints } from '../web/endpoints.ts';
 import { retryAfter } from '../web/failed-request.ts';
 
-export async function jwksOrNothing(ctx: Context, next: () => Promise<void>): Promise<void> {
+export async function answerJwksFailure(ctx: Context, next: () => Promise<void>): Promise<void> {
   await next();
   if (ctx.path !== endpoints.jwks.path || ctx.status < 500) return;
   ctx.status = 503;

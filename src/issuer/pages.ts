@@ -1,5 +1,6 @@
-// What a person reads when something cannot go on: our own errors and oidc-provider's, in sentences that say what to
-// do, with the request id that leads an operator to the log line. Never a stack, never a parameter echoed unescaped.
+// The pages that oidc-provider asks for, and what a person reads when something cannot go on: its errors and our own,
+// in sentences that say what to do, with the request id that leads an operator to the log line. Never a stack, never a
+// parameter echoed unescaped.
 
 import type { Context, Middleware } from 'koa';
 import type { KoaContextWithOIDC } from 'oidc-provider';
@@ -13,9 +14,24 @@ import { comeAgain, isComeAgain, logFailedRequest } from '../web/failed-request.
 import { sendPage } from '../web/headers.ts';
 import type { Pages } from '../web/pages.ts';
 import { requestOf } from '../web/request.ts';
-import type { ProviderPages } from './configuration.ts';
-import type { WayHome, WaysHome } from './return-links.ts';
-import type { Resting } from './upstream-session.ts';
+import type { ReturnLink, ReturnLinks } from './return-links.ts';
+import type { UpstreamBound } from './upstream-session.ts';
+
+/** Pages that oidc-provider asks for while it answers a request itself. */
+export interface ProviderPages {
+  error(ctx: KoaContextWithOIDC, out: { error: string; error_description?: string }, error: Error): Promise<void>;
+  signOut(ctx: KoaContextWithOIDC, form: string): Promise<void>;
+  /** Whether the person is asked where else to be signed out. */
+  asksUpstream(ctx: KoaContextWithOIDC): boolean;
+  signedOut(ctx: KoaContextWithOIDC): Promise<void>;
+  goOn(ctx: KoaContextWithOIDC, form: HandedOn, leadsTo: string | undefined): void;
+}
+
+/** A form as HTML, escaped as it stands: where it leads, and its hidden fields. */
+export interface HandedOn {
+  action: string;
+  fields: string;
+}
 
 interface Wording {
   title: string;
@@ -86,21 +102,27 @@ const isForOwner = (code: string) => !['not_found', 'temporarily_unavailable', '
 interface ProviderPagesParts {
   log: Log;
   pages: Pages;
-  waysHome: WaysHome;
+  returnLinks: ReturnLinks;
   accounts: Pick<Accounts, 'find'>;
   /** Where else people are signed in, and whether they may choose to be signed out there. */
-  elsewhere?: { label: string; logoutUrl: string; asks: boolean } | undefined;
+  upstreamSignOut?: { label: string; logoutUrl: string; asks: boolean } | undefined;
 }
 
 /** The pages that oidc-provider asks for. */
-export function createProviderPages({ log, pages, waysHome, accounts, elsewhere }: ProviderPagesParts): ProviderPages {
-  const elsewhereOf = ({ oidc: { session } }: KoaContextWithOIDC) =>
-    (session as Resting | undefined)?.upstream === undefined ? undefined : elsewhere;
+export function createProviderPages({
+  log,
+  pages,
+  returnLinks,
+  accounts,
+  upstreamSignOut,
+}: ProviderPagesParts): ProviderPages {
+  const upstreamBehind = ({ oidc: { session } }: KoaContextWithOIDC) =>
+    (session as UpstreamBound | undefined)?.upstream === undefined ? undefined : upstreamSignOut;
 
   return {
     async error(ctx, out, error) {
       const away = isComeAgain(ctx as Context, error);
-      if (error.name === 'SessionNotFound') return showLost(ctx, waysHome, pages);
+      if (error.name === 'SessionNotFound') return showLost(ctx, returnLinks, pages);
       // As oidc-provider's other endpoints do it (lib/shared/error_handler.js).
       if (wantsJson(ctx)) {
         ctx.body = away ? comeAgain : out;
@@ -108,7 +130,7 @@ export function createProviderPages({ log, pages, waysHome, accounts, elsewhere 
       }
       const { status } = ctx;
       // The database would be asked for it, and waited for once more.
-      const home = away ? undefined : await waysHome.from(ctx as never, ctx.oidc?.client?.clientId);
+      const home = away ? undefined : await returnLinks.from(ctx as never, ctx.oidc?.client?.clientId);
       const code = away ? comeAgain.error : out.error;
       if (status < 500) logRefusal(log, ctx as never, { status, code, clientId: ctx.oidc?.client?.clientId });
       showRefusal(ctx, pages, { status, code, description: out.error_description, home });
@@ -116,7 +138,7 @@ export function createProviderPages({ log, pages, waysHome, accounts, elsewhere 
     async signOut(ctx, form) {
       const { client, session } = ctx.oidc;
       const account = await accounts.find(session?.accountId ?? '');
-      const alsoThere = elsewhereOf(ctx);
+      const alsoThere = upstreamBehind(ctx);
       const html = pages.signOut({
         form,
         application: client?.clientName,
@@ -127,13 +149,13 @@ export function createProviderPages({ log, pages, waysHome, accounts, elsewhere 
       const leadsTo = [postLogoutRedirectUri, alsoThere?.logoutUrl].filter((uri) => uri !== undefined);
       sendPage(ctx, html, { formAction: leadsTo });
     },
-    asksElsewhere: (ctx) => elsewhereOf(ctx)?.asks ?? false,
+    asksUpstream: (ctx) => upstreamBehind(ctx)?.asks ?? false,
     async signedOut(ctx) {
       // Whoever chose to stay signed in is sent here, too, where the application has no page of its own for it.
       const { accountId } = await ctx.oidc.provider.Session.get(ctx);
       const account = await accounts.find(accountId ?? '');
       const { client } = ctx.oidc;
-      const home = await waysHome.from(ctx as never, client?.clientId);
+      const home = await returnLinks.from(ctx as never, client?.clientId);
       sendPage(ctx, pages.signedOut({ application: client?.clientName, stillAs: account && nameOf(account), home }));
     },
     goOn(ctx, form, leadsTo) {
@@ -148,13 +170,13 @@ const wantsJson = (ctx: Pick<Context, 'path' | 'accepts'>) =>
 
 interface AnswerErrorsParts {
   pages: Pages;
-  waysHome: WaysHome;
+  returnLinks: ReturnLinks;
   audit: Pick<Audit, 'record'>;
   log: Log;
 }
 
 /** Turns whatever is thrown inside into an answer, and logs once what is our own fault. */
-export function answerErrors({ pages, waysHome, audit, log }: AnswerErrorsParts): Middleware {
+export function answerErrors({ pages, returnLinks, audit, log }: AnswerErrorsParts): Middleware {
   return async (ctx, next) => {
     try {
       await next();
@@ -166,7 +188,7 @@ export function answerErrors({ pages, waysHome, audit, log }: AnswerErrorsParts)
           ? error
           : new AppError('server_error', 500, 'unexpected', { cause: error });
       if (known.status >= 500) logFailedRequest(log, ctx, error);
-      if (known.code === 'sign_in_lost') return showLost(ctx, waysHome, pages);
+      if (known.code === 'sign_in_lost') return showLost(ctx, returnLinks, pages);
       if (wantsJson(ctx)) {
         ctx.status = known.status;
         ctx.body = {
@@ -188,7 +210,7 @@ export function answerErrors({ pages, waysHome, audit, log }: AnswerErrorsParts)
         const detail = { error: known.code, method: ctx.method, path: pathOf(ctx) };
         audit.record({ event: 'request.refused', requestId, address, detail });
       }
-      const home = away ? undefined : await waysHome.from(ctx);
+      const home = away ? undefined : await returnLinks.from(ctx);
       const page = pages.error({ title, message, requestId: requestOf(ctx).requestId, code: known.code, home });
       sendPage(ctx, page, { status: known.status });
     }
@@ -215,7 +237,7 @@ interface Refusal {
   status: number;
   code: string;
   description?: string | undefined;
-  home: WayHome | undefined;
+  home: ReturnLink | undefined;
 }
 
 function showRefusal(ctx: Context | KoaContextWithOIDC, pages: Pages, { status, code, description, home }: Refusal) {
@@ -240,8 +262,8 @@ function wordingOf(path: string, code: string, description: string): Wording {
   );
 }
 
-async function showLost(ctx: Context | KoaContextWithOIDC, waysHome: WaysHome, pages: Pages): Promise<void> {
-  const { reason, home } = await waysHome.whyLost(ctx as Context);
+async function showLost(ctx: Context | KoaContextWithOIDC, returnLinks: ReturnLinks, pages: Pages): Promise<void> {
+  const { reason, home } = await returnLinks.whyLost(ctx as Context);
   const { passwordSaved } = requestOf(ctx);
   sendPage(ctx as Context, pages.lost({ reason: passwordSaved ? 'saved' : reason, home }), { status: 400 });
 }

@@ -17,9 +17,9 @@ import { compareInTurn } from './models/client.ts';
 import { followClock } from './models/clock.ts';
 import type { RefreshRotation } from './refresh.ts';
 import { readableContext } from './request-parameters.ts';
-import { type AskedScope, forgetUngranted, ungrantableScope } from './scope.ts';
+import { leaveOutUngranted, type UngrantedScope, ungrantableScope } from './scope.ts';
 import type { TokenFormats } from './tokens.ts';
-import type { Resting } from './upstream-session.ts';
+import type { UpstreamBound } from './upstream-session.ts';
 
 interface ProviderParts {
   /** The application behind a client id: the same object for as long as nothing about it changed. */
@@ -38,7 +38,7 @@ interface ProviderParts {
 }
 
 /** What of a finished sign-in is ours (issuer/complete-sign-in.ts). */
-export interface ProvedSignIn extends Resting {
+export interface ProvedSignIn extends UpstreamBound {
   accountId: string;
   /** When the account had last been signed out everywhere as its proof was checked: epoch milliseconds. */
   signedOutAt?: number;
@@ -52,7 +52,7 @@ export interface SignedInSession {
 }
 
 /** What we rely on of oidc-provider's models and its types leave out; test/issuer/canary.test.ts holds it. */
-interface Model extends AskedScope {
+interface Model extends UngrantedScope {
   jti: string;
   clientId: string;
   grantId?: string;
@@ -84,7 +84,7 @@ interface IdTokenClass {
 interface SessionClass {
   new (
     input: object,
-  ): Resting &
+  ): UpstreamBound &
     SignedInSession & {
       oldId?: string;
       adapter: SessionAdapter;
@@ -326,7 +326,7 @@ function refreshTokenModel(Base: ModelClass, provider: Provider, parts: Provider
       const handle = await formats.openRefreshToken(token);
       if (handle === undefined) return undefined;
       const found = await super.find(handle, { ...options, ignoreSessionBinding: true });
-      if (found) forgetUngranted(Provider.ctx!, found, isKnownScope);
+      if (found) leaveOutUngranted(Provider.ctx!, found, isKnownScope);
       return whileSignedIn(provider, found);
     }
 
@@ -341,7 +341,7 @@ function refreshTokenModel(Base: ModelClass, provider: Provider, parts: Provider
     override async save() {
       this.jti ??= this.generateTokenId();
       const { AuthorizationCode: code, RotatedRefreshToken: spent } = Provider.ctx!.oidc.entities;
-      this.ungrantedScope = ((code ?? spent) as AskedScope | undefined)?.ungrantedScope;
+      this.ungrantedScope = ((code ?? spent) as UngrantedScope | undefined)?.ungrantedScope;
       const { payload } = await this.getValueAndPayload();
       const held = rotation.hold(Provider.ctx, { handle: this.jti, payload, lifeSeconds: this.remainingTTL });
       if (!held) await super.save();

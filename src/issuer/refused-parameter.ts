@@ -1,5 +1,5 @@
-// What of a refused request goes into the audit trail, beside the reason: the value that was refused, so that whoever is
-// quoted a reference sees what to correct. Never what could be a credential.
+// The refused parameter of a request (RFC 6749 §4.1.2.1), as it goes into the audit trail: the value, so that whoever
+// is quoted a reference sees what to correct. Never what could be a credential.
 
 /** Parameters that say what an application wants, by the word of our own for each. Codes, tokens and hints are none. */
 const facts: Readonly<Record<string, string>> = {
@@ -38,7 +38,7 @@ export interface RefusedRequest {
 }
 
 /** The refused parameter's value, by name: cut, and with every character that a screen would obey written out. */
-export function refusedValue({ error, description = '', parameters }: RefusedRequest): Record<string, string> {
+export function refusedParameter({ error, description = '', parameters }: RefusedRequest): Record<string, string> {
   const words = description.match(/[a-z_]+/g) ?? [];
   const named = words.find((word) => Object.hasOwn(facts, word) && parameters[word] !== undefined);
   const parameter = named ?? byError[error];

@@ -1,5 +1,6 @@
-// Where a person can go on from a page on which nothing else can be done: to the application that they came from, at the
-// address that was registered for it. Which application that is, the browser's cookies of sign-ins tell, and no request.
+// Links back to the client (`client_uri`, RFC 7591 §2) from a page on which nothing else can be done: to the
+// application that the person came from, at the address that was registered for it. Which application that is, the
+// browser's cookies of sign-ins tell, and no request.
 
 import type { Context } from 'koa';
 import type { Application, Clients } from '../clients/clients.ts';
@@ -7,31 +8,31 @@ import type { Seal } from '../keys/seal.ts';
 import { requestOf } from '../web/request.ts';
 import { cookieKeysOf, type LostSignIn, lastApplication, uidOf, whyLost } from './cookies.ts';
 
-export interface WayHome {
+export interface ReturnLink {
   href: string;
   label: string;
 }
 
-export interface WaysHome {
+export interface ReturnLinks {
   /** Why the sign-in of this request cannot be continued, and where to begin another one. */
-  whyLost(ctx: Context): Promise<Pick<LostSignIn, 'reason'> & { home?: WayHome | undefined }>;
+  whyLost(ctx: Context): Promise<Pick<LostSignIn, 'reason'> & { home?: ReturnLink | undefined }>;
   /** To the application that is known, or else to that of the browser's last sign-in. */
-  from(ctx: Context, clientId?: string): Promise<WayHome | undefined>;
+  from(ctx: Context, clientId?: string): Promise<ReturnLink | undefined>;
   /** The same from a page that belongs to no application: where there is one of ours alone, to that. */
-  fromNowhere(ctx: Context): Promise<WayHome | undefined>;
+  fromNowhere(ctx: Context): Promise<ReturnLink | undefined>;
 }
 
-interface WaysHomeParts {
+interface ReturnLinksParts {
   /** Public URL of this server. */
   issuer: string;
   seal: Pick<Seal, 'derive'>;
   clients: Pick<Clients, 'find' | 'list'>;
 }
 
-export function createWaysHome({ issuer, seal, clients }: WaysHomeParts): WaysHome {
+export function createReturnLinks({ issuer, seal, clients }: ReturnLinksParts): ReturnLinks {
   const keys = cookieKeysOf(seal);
 
-  async function to(clientId: string | undefined): Promise<WayHome | undefined> {
+  async function to(clientId: string | undefined): Promise<ReturnLink | undefined> {
     // The database may be what the page is about: then there is no way, and a page all the same.
     const application = clientId === undefined ? undefined : await clients.find(clientId).catch(() => undefined);
     return application && wayTo(application);
@@ -57,6 +58,6 @@ export function createWaysHome({ issuer, seal, clients }: WaysHomeParts): WaysHo
   };
 }
 
-function wayTo({ name, clientUri }: Application): WayHome | undefined {
+function wayTo({ name, clientUri }: Application): ReturnLink | undefined {
   return clientUri === undefined ? undefined : { href: clientUri, label: `Go to ${name}` };
 }

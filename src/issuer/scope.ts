@@ -1,7 +1,7 @@
-// What an application asks for and cannot get. At sign-in it is left out and the answer's `scope` says so (RFC 6749
-// §3.3), unless nothing else is asked for. Many libraries repeat their configured scope at each refresh, so what was
-// left out then is left out there as well: `invalid_scope` would be the end of the sign-in. It is for what exists and
-// was never asked for (§6).
+// `scope` (RFC 6749 §3.3): what an application asks for and cannot get. At sign-in it is left out and the answer's
+// `scope` says so (RFC 6749 §3.3), unless nothing else is asked for. Many libraries repeat their configured scope at
+// each refresh, so what was left out then is left out there as well: `invalid_scope` would be the end of the sign-in.
+// It is for what exists and was never asked for (§6).
 
 import { errors, type KoaContextWithOIDC } from 'oidc-provider';
 import type { Apis } from '../clients/apis.ts';
@@ -11,7 +11,7 @@ import { oidcScopes } from './claims.ts';
 export const ungrantableScope = 'ungrantable_scope';
 
 /** Of codes and refresh tokens: what was asked for at sign-in and cannot be had, with spaces in between. */
-export interface AskedScope {
+export interface UngrantedScope {
   ungrantedScope?: string | undefined;
 }
 
@@ -44,9 +44,9 @@ export function noteUngrantable({ query, oidc }: KoaContextWithOIDC, isKnown: (s
  * Leaves out of a refresh request what was left out at sign-in, and what nobody knows. Where nothing else is left, or
  * where more is asked for than there was, the request stays as it is, and oidc-provider refuses it.
  */
-export function forgetUngranted(
+export function leaveOutUngranted(
   { oidc: { params } }: KoaContextWithOIDC,
-  token: AskedScope & { scopes: Set<string> },
+  token: UngrantedScope & { scopes: Set<string> },
   isKnown: (scope: string) => boolean,
 ): void {
   const asked = scopesIn(params?.scope);

@@ -1,10 +1,10 @@
-// When a sign-out is asked about and when it is done at once (OpenID Connect RP-Initiated Logout 1.0 §2), and where a
-// person is after either answer. What the page says is issuer/pages.ts; what oidc-provider does after a yes, which is
-// done here without one, is lib/actions/end_session.js.
+// RP-Initiated Logout 1.0 (§2): when a sign-out is asked about, when it is done at once, and where a person is after
+// either answer. What the page says is issuer/pages.ts; what oidc-provider does after a yes, which is done here without
+// one, is lib/actions/end_session.js.
 
 import type { CookiesSetOptions, KoaContextWithOIDC } from 'oidc-provider';
 import type { Application } from '../clients/clients.ts';
-import type { ProviderPages } from './configuration.ts';
+import type { ProviderPages } from './pages.ts';
 
 interface SessionPart {
   accountId?: string;
@@ -19,17 +19,17 @@ const sessionOf = ({ oidc }: KoaContextWithOIDC) => oidc.session as unknown as S
 export async function signOutOrAsk(
   ctx: KoaContextWithOIDC,
   form: string,
-  pages: Pick<ProviderPages, 'signOut' | 'asksElsewhere'>,
+  pages: Pick<ProviderPages, 'signOut' | 'asksUpstream'>,
   cookie: CookiesSetOptions,
 ): Promise<void> {
   // A prefetch is nobody's wish, and whoever is to choose where to be signed out has not chosen yet.
   const isOnlyLooking = ctx.method === 'HEAD' || ctx.get('Sec-Purpose').includes('prefetch');
-  if (isOnlyLooking || !isProved(ctx) || pages.asksElsewhere(ctx)) return pages.signOut(ctx, form);
+  if (isOnlyLooking || !isProved(ctx) || pages.asksUpstream(ctx)) return pages.signOut(ctx, form);
   await signOutAtOnce(ctx, cookie);
 }
 
-// An ID token of this very session is proof that the application has it, and not merely an address that somebody was made
-// to open. That the person wants it is the word of an application of ours; anybody else's does not end it for all.
+// An ID token of this very session is proof that the application has it, and not merely an address that somebody was
+// made to open. That the person wants it is the word of an application of ours; anybody else's does not end it for all.
 function isProved(ctx: KoaContextWithOIDC): boolean {
   const { client, entities } = ctx.oidc;
   const { payload: hint } = (entities.IdTokenHint ?? {}) as { payload?: { sub?: string; sid?: string } };
@@ -66,7 +66,7 @@ async function signOutAtOnce(ctx: KoaContextWithOIDC, cookie: CookiesSetOptions)
  * Koa middleware around oidc-provider. Whoever stays signed in does not go to the application's page for whoever is signed
  * out; and our own page knows whose sign-out it was.
  */
-export async function leadOn(ctx: KoaContextWithOIDC, next: () => Promise<void>): Promise<void> {
+export async function redirectAfterSignOut(ctx: KoaContextWithOIDC, next: () => Promise<void>): Promise<void> {
   await next();
   const { route, params, client } = ctx.oidc ?? {};
   const isConfirmed = route === 'end_session_confirm' && ctx.status === 303;

@@ -1,5 +1,5 @@
-// What our tokens are: access tokens per RFC 9068, refresh tokens as signed handles, and how each is recognised when it
-// comes back. Nothing may accept one kind as another: `typ` tells them apart, then the audience does.
+// Access tokens (RFC 9068) and refresh tokens, which are signed handles: how they are made, and how each is read when
+// it comes back. Nothing may accept one kind as another: `typ` tells them apart, then the audience does.
 
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 import { z } from 'zod';

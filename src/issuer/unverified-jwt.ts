@@ -1,5 +1,5 @@
-// Reads a JWT that nobody has verified yet: a refresh token, an `id_token_hint`, a request object. Whoever sent it chose
-// every value in it, types included, so nothing is handed out but what the caller's schema names and has checked.
+// A JWT (RFC 7519) that nobody has verified yet: a refresh token, an `id_token_hint`, a request object. Whoever sent it
+// chose every value in it, types included, so nothing is handed out but what the caller's schema names and has checked.
 
 import type { z } from 'zod';
 import { readCompact } from '../verifier/compact.ts';

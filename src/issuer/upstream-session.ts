@@ -1,12 +1,11 @@
-// What rests on a session elsewhere. Whoever signed in at another identity provider has a session here that carries the
-// id of the one there as `upstream`, and so has each grant. Whether that one still holds, signin/ knows and server.ts
-// introduces; here is where it is asked, and what ends with it.
+// The session at an upstream OpenID provider, on which sessions and grants here rest: they carry its id as `upstream`.
+// Whether it still holds, entra/ knows and server.ts introduces; here is where it is asked, and what ends with it.
 
 import { errors, type KoaContextWithOIDC } from 'oidc-provider';
 
-export interface Upstream {
+export interface UpstreamProvider {
   /** unknown: it cannot be learnt at the moment, and has not been for too long. */
-  standing(upstream: string): Promise<'holds' | 'ended' | 'unknown'>;
+  statusOf(upstream: string): Promise<'holds' | 'ended' | 'unknown'>;
   /** Where a browser goes first after a sign-out; undefined: where it was going anyway. */
   afterSignOut(ctx: KoaContextWithOIDC, signedOut: SignedOut): Promise<string | undefined>;
 }
@@ -19,7 +18,7 @@ export interface SignedOut {
 }
 
 /** What of oidc-provider's sessions and grants is ours. */
-export interface Resting {
+export interface UpstreamBound {
   upstream?: string;
 }
 
@@ -28,19 +27,23 @@ export interface Resting {
  * another sign-in. A sign-in that is just being finished is its own answer.
  * @throws temporarily_unavailable (503) where a refresh may succeed later
  */
-export async function stillStands(ctx: KoaContextWithOIDC, token: unknown, elsewhere?: Upstream): Promise<boolean> {
+export async function isUpstreamActive(
+  ctx: KoaContextWithOIDC,
+  token: unknown,
+  upstream?: UpstreamProvider,
+): Promise<boolean> {
   const reference = referenceBehind(ctx, token);
-  if (!elsewhere || reference === undefined) return true;
-  const standing = await elsewhere.standing(reference);
-  if (standing === 'unknown' && ctx.oidc.route === 'token') throw notNow();
-  return standing === 'holds';
+  if (!upstream || reference === undefined) return true;
+  const status = await upstream.statusOf(reference);
+  if (status === 'unknown' && ctx.oidc.route === 'token') throw notNow();
+  return status === 'holds';
 }
 
 function referenceBehind({ oidc }: KoaContextWithOIDC, token: unknown): string | undefined {
   const { entities, result, route } = oidc;
-  if (route !== 'token') return result?.login ? undefined : (entities.Session as Resting | undefined)?.upstream;
+  if (route !== 'token') return result?.login ? undefined : (entities.Session as UpstreamBound | undefined)?.upstream;
   const isRefresh = (token as { kind?: string } | undefined)?.kind === 'RefreshToken';
-  return isRefresh ? (entities.Grant as Resting | undefined)?.upstream : undefined;
+  return isRefresh ? (entities.Grant as UpstreamBound | undefined)?.upstream : undefined;
 }
 
 // Not invalid_grant: a client forgets its refresh token at that.
@@ -52,20 +55,24 @@ function notNow(): Error {
 }
 
 /** Koa middleware: a person who signs out here is sent on to sign out there, where that is wanted. */
-export async function signOutElsewhere(
+export async function signOutUpstream(
   ctx: KoaContextWithOIDC,
   next: () => Promise<void>,
   issuer: string,
-  elsewhere?: Upstream,
+  upstream?: UpstreamProvider,
 ): Promise<void> {
   await next();
   const { route, params, session } = ctx.oidc ?? {};
   const isConfirmed = route === 'end_session_confirm' && ctx.status === 303 && Boolean(params?.logout);
-  if (!elsewhere || !(isConfirmed || ctx.state.signedOut)) return;
-  const { upstream } = session as Resting;
+  if (!upstream || !(isConfirmed || ctx.state.signedOut)) return;
+  const { upstream: sessionId } = session as UpstreamBound;
   const goingTo = ctx.response.get('Location');
   // On the way to a sign-in as somebody else, a session ends as well. That is nobody's sign-out.
-  if (upstream === undefined || goingTo.startsWith(`${issuer}/auth/`)) return;
-  const first = await elsewhere.afterSignOut(ctx, { upstream, everywhere: params?.logout === 'everywhere', goingTo });
+  if (sessionId === undefined || goingTo.startsWith(`${issuer}/auth/`)) return;
+  const first = await upstream.afterSignOut(ctx, {
+    upstream: sessionId,
+    everywhere: params?.logout === 'everywhere',
+    goingTo,
+  });
   if (first !== undefined) ctx.set('Location', first);
 }

@@ -15,7 +15,7 @@ import type { EntraSignIn, RedirectOptions } from '../entra/sign-in.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { CompleteSignIn } from '../issuer/complete-sign-in.ts';
 import type { Issuer, PendingSignIn } from '../issuer/issuer.ts';
-import type { WaysHome } from '../issuer/return-links.ts';
+import type { ReturnLinks } from '../issuer/return-links.ts';
 import type { Seal } from '../keys/seal.ts';
 import type { Log } from '../log.ts';
 import { addressPrefixes } from '../web/address.ts';
@@ -41,7 +41,7 @@ interface SignInParts {
   devices: Devices;
   complete: CompleteSignIn;
   pages: Pages;
-  waysHome: Pick<WaysHome, 'from'>;
+  returnLinks: Pick<ReturnLinks, 'from'>;
   audit: Audit;
   seal: Seal;
   log: Log;
@@ -79,7 +79,7 @@ export function signInRoutes(parts: SignInParts): Router {
   const { newPasswords } = parts;
   const { issuer, accounts, passwords, throttle, devices, complete, pages, audit, log, entra } = parts;
   const router = new Router();
-  const ownPage = failurePage(pages, parts.waysHome);
+  const ownPage = failurePage(pages, parts.returnLinks);
   const nextPages = createNextPages(parts.seal);
 
   router.get('/sign-in/:uid', async (ctx) => {

@@ -20,7 +20,7 @@ import { createEntraConnector, type MountedEntraConnector } from '../../src/entr
 import { EntraError } from '../../src/entra/errors.ts';
 import type { BeginOptions, EntraIdentity } from '../../src/entra/identity.ts';
 import { entraRoutes, failurePage } from '../../src/entra/routes.ts';
-import { createWaysHome } from '../../src/issuer/return-links.ts';
+import { createReturnLinks } from '../../src/issuer/return-links.ts';
 import { createSeal } from '../../src/keys/seal.ts';
 import { createLog } from '../../src/log.ts';
 import { securityHeaders } from '../../src/web/headers.ts';
@@ -105,14 +105,14 @@ export async function startRig(sim: EntraSim, { config: values = {}, db: shared 
   const connector = createEntraConnector({ config: entra!, issuer, db, seal, log, dispatcher, now });
   const pages = createPages({ branding: { name: 'Signet', color: '#1f5eff' }, issuer });
 
-  const waysHome = createWaysHome({ issuer, seal, clients: { find: async () => undefined, list: async () => [] } });
+  const returnLinks = createReturnLinks({ issuer, seal, clients: { find: async () => undefined, list: async () => [] } });
   const completed: Rig['completed'] = [];
   const failures: EntraError[] = [];
   const app = new Koa();
   app.silent = true;
   app.use(requestId());
   app.use(securityHeaders({ issuer }));
-  app.use(answerErrors({ pages, waysHome, audit, log }));
+  app.use(answerErrors({ pages, returnLinks, audit, log }));
   app.use((ctx, next) => {
     ctx.state.address = ctx.get('X-Test-Address') || '192.0.2.1';
     return next();
@@ -135,7 +135,7 @@ export async function startRig(sim: EntraSim, { config: values = {}, db: shared 
       log,
       async failed(ctx, error) {
         failures.push(error);
-        await failurePage(pages, waysHome)(ctx, error);
+        await failurePage(pages, returnLinks)(ctx, error);
       },
       async complete(ctx, { identity, uid }) {
         completed.push({ identity, uid });

@@ -11,11 +11,11 @@ import { requestId } from '../../src/web/request.ts';
 async function answerTo(error: Error, accept: string) {
   const lines: string[] = [];
   const pages = createPages({ branding: { name: 'Signet', color: '#1f5eff' }, issuer: 'http://localhost' });
-  const waysHome = { whyLost: async () => ({ reason: 'expired' }), from: async () => undefined } as never;
+  const returnLinks = { whyLost: async () => ({ reason: 'expired' }), from: async () => undefined } as never;
   const app = new Koa();
   app.use(requestId());
   const audit = { record() {} }; // test/flows/references.test.ts reads the real one
-  app.use(answerErrors({ pages, waysHome, audit, log: createLog('debug', (line) => lines.push(line)) }));
+  app.use(answerErrors({ pages, returnLinks, audit, log: createLog('debug', (line) => lines.push(line)) }));
   app.use(() => {
     throw error;
   });

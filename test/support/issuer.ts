@@ -6,7 +6,7 @@ import Koa from 'koa';
 import { createAccounts } from '../../src/accounts/accounts.ts';
 import type { Database } from '../../src/database/database.ts';
 import { createIssuer } from '../../src/issuer/issuer.ts';
-import { createWaysHome } from '../../src/issuer/return-links.ts';
+import { createReturnLinks } from '../../src/issuer/return-links.ts';
 import { createLog } from '../../src/log.ts';
 import { createPages } from '../../src/web/pages.ts';
 import { createProviderPages } from '../../src/issuer/pages.ts';
@@ -43,8 +43,8 @@ export async function startWatchedIssuer({ jwksServed }: { jwksServed?: () => vo
   const { accounts } = store;
   const { branding, issuer: address } = config;
   const log = createLog('debug', (line) => lines.push(line));
-  const waysHome = createWaysHome({ ...store, issuer: address });
-  const pages = createProviderPages({ log, pages: createPages({ branding, issuer: address }), waysHome, accounts });
+  const returnLinks = createReturnLinks({ ...store, issuer: address });
+  const pages = createProviderPages({ log, pages: createPages({ branding, issuer: address }), returnLinks, accounts });
   const issuer = createIssuer(
     {
       ...store,

@@ -19,7 +19,7 @@ import { comeAgain, isComeAgain, logFailedRequest } from '../../web/failed-reque
 import { type RequestState, requestOf } from '../../web/request.ts';
 import { retryAfterSeconds, type SecretThrottle } from '../../web/secret-throttle.ts';
 import { authenticateClient } from './client-auth.ts';
-import type { RecognisedToken } from './token-lookup.ts';
+import type { FoundToken } from './token-lookup.ts';
 
 const introspectionPath = endpoints.introspection.path;
 const revocationPath = endpoints.revocation.path;
@@ -28,7 +28,7 @@ const signedType = 'application/token-introspection+jwt';
 interface TokenEndpointsParts {
   issuer: string;
   clients: Pick<Clients, 'find'>;
-  recognise: (token: string) => Promise<RecognisedToken | undefined>;
+  lookUp: (token: string) => Promise<FoundToken | undefined>;
   revoked: Pick<RevokedStatuses, 'has'>;
   grants: Pick<Grants, 'giveUp' | 'renewClient'>;
   secretThrottle: SecretThrottle;
@@ -41,7 +41,7 @@ interface TokenEndpointsParts {
 }
 
 export function tokenEndpoints(parts: TokenEndpointsParts): Middleware {
-  const { issuer, clients, recognise, revoked, grants, signer, audit, log, now = Date.now } = parts;
+  const { issuer, clients, lookUp, revoked, grants, signer, audit, log, now = Date.now } = parts;
   const answers = new Map([
     [introspectionPath, introspect],
     [revocationPath, revoke],
@@ -60,13 +60,13 @@ export function tokenEndpoints(parts: TokenEndpointsParts): Middleware {
       checkOrigin(ctx, application);
       const token = form.get('token');
       if (!token) throw new AppError('invalid_request', 400, 'missing required parameter: token');
-      await answer(ctx, application, await recognise(token));
+      await answer(ctx, application, await lookUp(token));
     } catch (error) {
       refuse(ctx, error);
     }
   };
 
-  async function introspect(ctx: Context, application: Application, token: RecognisedToken | undefined): Promise<void> {
+  async function introspect(ctx: Context, application: Application, token: FoundToken | undefined): Promise<void> {
     if (!needsSecret(application.type)) {
       // RFC 7662 §2.1: without authentication anybody could try tokens here.
       throw new AppError('invalid_client', 401, 'only an application with a secret may ask about tokens');
@@ -82,7 +82,7 @@ export function tokenEndpoints(parts: TokenEndpointsParts): Middleware {
     ctx.set('Content-Type', signedType);
   }
 
-  async function isActive(token: RecognisedToken): Promise<boolean> {
+  async function isActive(token: FoundToken): Promise<boolean> {
     if (!token.usable) return false;
     return token.type === 'refresh_token' || !(await isRevoked(token.claims, revoked));
   }
@@ -96,7 +96,7 @@ export function tokenEndpoints(parts: TokenEndpointsParts): Middleware {
     return `${head}.${body}.${signature.toString('base64url')}`;
   }
 
-  async function revoke(ctx: Context, { clientId }: Application, token: RecognisedToken | undefined): Promise<void> {
+  async function revoke(ctx: Context, { clientId }: Application, token: FoundToken | undefined): Promise<void> {
     ctx.status = 200;
     ctx.body = '';
     // RFC 7009 §2.1: only those that were issued to the client. That there is another is not for it to learn.
@@ -135,12 +135,12 @@ export function tokenEndpoints(parts: TokenEndpointsParts): Middleware {
 }
 
 /** An application may know of its own tokens, and of those for an API that it is (`introspects` in signet.yaml). */
-function mayKnow({ clientId, introspects = [] }: Application, token: RecognisedToken): boolean {
+function mayKnow({ clientId, introspects = [] }: Application, token: FoundToken): boolean {
   return token.clientId === clientId || token.audience.some((audience) => introspects.includes(audience));
 }
 
 // `token_type` is how an access token is used (RFC 6749 §7.1); a refresh token is not used at an API at all.
-function tokenTypeOf({ type }: RecognisedToken): string | undefined {
+function tokenTypeOf({ type }: FoundToken): string | undefined {
   return type === 'access_token' ? 'Bearer' : undefined;
 }
 

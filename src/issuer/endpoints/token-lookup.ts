@@ -7,7 +7,7 @@ import type { Models } from '../adapter.ts';
 import { grantIdOf } from '../provider.ts';
 import type { TokenFormats } from '../tokens.ts';
 
-export interface RecognisedToken {
+export interface FoundToken {
   type: 'access_token' | 'refresh_token';
   clientId: string;
   /** What issued it: a person's grant, or an application's name for itself. */
@@ -20,7 +20,7 @@ export interface RecognisedToken {
   claims: Record<string, unknown>;
 }
 
-interface RecognitionParts {
+interface LookUpParts {
   models: Models;
   formats: TokenFormats;
   issuer: string;
@@ -30,7 +30,7 @@ interface RecognitionParts {
   now: () => number;
 }
 
-export async function recognise(token: string, parts: RecognitionParts): Promise<RecognisedToken | undefined> {
+export async function lookUpToken(token: string, parts: LookUpParts): Promise<FoundToken | undefined> {
   const { models, formats, issuer } = parts;
   const now = parts.now();
   const claims = await formats.openAnyAccessToken(token);
@@ -66,11 +66,7 @@ type SessionBound = AdapterPayload & { expiresWithSession?: boolean };
  * Not before its grace is over, in which it is still answered (refresh.ts). Said earlier, it would tell whoever stole it,
  * and its application's secret, when to repeat the owner's request: asking here costs a token nothing.
  */
-function isSpent(
-  { rotatedAt, answer, successorSpent }: StoredRefreshToken,
-  { graceMs }: RecognitionParts,
-  now: number,
-) {
+function isSpent({ rotatedAt, answer, successorSpent }: StoredRefreshToken, { graceMs }: LookUpParts, now: number) {
   return rotatedAt !== undefined && (!answer || successorSpent || now - rotatedAt > graceMs);
 }
 
