@@ -11,7 +11,7 @@ import { jwtVerify } from 'jose';
 import jsonwebtoken from 'jsonwebtoken';
 import { createVerifier } from '../src/verifier/index.ts';
 import { audience, firstKey, startTestIssuer } from '../test/verifier/issuer.ts';
-import { serveList, statusOf } from '../test/verifier/statuslists.ts';
+import { serveList, statusOf } from '../test/verifier/status-lists.ts';
 
 const rounds = 9;
 const distinctTokens = 2_400; // more than ours remembers, so that each is a new one when it comes round again

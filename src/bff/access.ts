@@ -5,11 +5,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type AccessToken, VerificationError } from '@signet-idp/verifier';
 import { readCookies } from '@signet-idp/verifier/internal';
 import { BffError, isBffError } from './errors.ts';
-import { addCookies } from './headers.ts';
 import type { IssuerClient, Tokens } from './issuer.ts';
 import type { Settings } from './options.ts';
 import { createRenewals } from './renewals.ts';
 import type { Cookies, Session, SessionCookies } from './session.ts';
+import { addCookies } from './set-cookie.ts';
 
 /** A session whose access token is good. */
 interface Live {

@@ -4,13 +4,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isNavigation, refuseForgery } from '@signet-idp/verifier/internal';
 import { cookiesOf, type SessionGuard } from './access.ts';
 import { BffError, isBffError } from './errors.ts';
-import { addCookies } from './headers.ts';
 import type { IssuerClient } from './issuer.ts';
 import type { AttemptCookies } from './login-transactions.ts';
 import type { Settings } from './options.ts';
 import { answerError, answerJson, answerPage, redirect, targetOf } from './responses.ts';
 import { readReturnTo } from './return-to.ts';
 import { newSessionId, type SessionCookies } from './session.ts';
+import { addCookies } from './set-cookie.ts';
 
 const ownPath = '/bff';
 export const callbackPath = `${ownPath}/callback`;

@@ -5,9 +5,9 @@ import { createDenylist } from './denylist.ts';
 import { checkAddress, checkIssuer } from './fetch.ts';
 import { createRemoteKeys, createStaticKeys, type KeySource } from './keys.ts';
 import { optionsCheck } from './known-options.ts';
-import { createStatusLists } from './lists.ts';
 import type { VerifierOptions } from './options.ts';
 import { byRedis, byStatusList, noRevocation, type Revocation } from './revocation.ts';
+import { createStatusLists } from './status-list-cache.ts';
 import { version } from './version.ts';
 
 interface VerifierParts {

@@ -1,6 +1,6 @@
 // One bounded GET of a document from the issuer: https (or loopback), no redirects, a size limit, a time limit. The
 // address comes from configuration or from the issuer's own discovery document; that of a status list comes from a
-// token that the issuer signed, and lists.ts lets it lead nowhere but to the issuer.
+// token that the issuer signed, and status-list-cache.ts lets it lead nowhere but to the issuer.
 
 const maxBytes = 512 * 1024;
 

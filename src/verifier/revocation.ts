@@ -4,7 +4,7 @@
 import type { Reading } from './claims.ts';
 import type { Denylist } from './denylist.ts';
 import { VerificationError } from './errors.ts';
-import type { StatusLists } from './lists.ts';
+import type { StatusLists } from './status-list-cache.ts';
 
 export interface Revocation {
   /**

@@ -6,7 +6,7 @@ import { readCompact } from './compact.ts';
 import { createParts } from './components.ts';
 import type { VerifierOptions } from './options.ts';
 import { type Requirements, readRequirements, requirePrivileges } from './privileges.ts';
-import { copyOf, createResults, nameOf, type Proven } from './results.ts';
+import { copyOf, createResults, nameOf, type Proven } from './proven-tokens.ts';
 import { checkSignature } from './signature.ts';
 
 export interface Verifier {

@@ -5,7 +5,7 @@ import type { Reading } from '../../src/verifier/claims.ts';
 import { createParts } from '../../src/verifier/components.ts';
 import type { Revocation } from '../../src/verifier/revocation.ts';
 import { audience, startTestIssuer, type TestIssuer } from './issuer.ts';
-import { serveList, statusOf } from './statuslists.ts';
+import { serveList, statusOf } from './status-lists.ts';
 
 let issuer: TestIssuer;
 let revocation: Revocation;

@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createVerifier, type RedisReader, type Verifier, type VerifierOptions } from '../../src/verifier/index.ts';
 import { audience, startTestIssuer, type TestIssuer } from './issuer.ts';
-import { breakList, serveList, statusOf } from './statuslists.ts';
+import { breakList, serveList, statusOf } from './status-lists.ts';
 
 /** What a client of node-redis does with one command, over a set of keys. */
 interface Redis extends RedisReader {

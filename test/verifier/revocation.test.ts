@@ -5,7 +5,7 @@ import { deflateSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { createVerifier, type Verifier, type VerifierOptions } from '../../src/verifier/index.ts';
 import { audience, base64url, firstKey, secondKey, startTestIssuer, type TestIssuer } from './issuer.ts';
-import { breakList, listPath, listToken, serveList, statusOf } from './statuslists.ts';
+import { breakList, listPath, listToken, serveList, statusOf } from './status-lists.ts';
 import { startTrap } from './trap.ts';
 
 let issuer: TestIssuer;

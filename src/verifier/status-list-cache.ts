@@ -6,7 +6,7 @@ import type { StatusReference } from './claims.ts';
 import { VerificationError } from './errors.ts';
 import { fetchText, withDeadline } from './fetch.ts';
 import { type KeySource, leastPauseMs } from './keys.ts';
-import { readStatusList, type StatusList } from './statuslist.ts';
+import { readStatusList, type StatusList } from './status-list.ts';
 
 export interface StatusLists {
   /**

@@ -4,9 +4,9 @@ import crypto from 'node:crypto';
 import { syncBuiltinESMExports } from 'node:module';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { createVerifier, type Verifier, type VerifierOptions } from '../../src/verifier/index.ts';
-import { createResults, nameOf, type Proven } from '../../src/verifier/results.ts';
+import { createResults, nameOf, type Proven } from '../../src/verifier/proven-tokens.ts';
 import { audience, base64url, firstKey, secondKey, startTestIssuer, type TestIssuer } from './issuer.ts';
-import { serveList, statusOf } from './statuslists.ts';
+import { serveList, statusOf } from './status-lists.ts';
 
 // Counted where the verifier gets it from, for this file alone: the next one in this process has node's own.
 const verifySignature = { calls: 0 };

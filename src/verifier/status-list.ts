@@ -1,5 +1,5 @@
 // One status list: from the signed JWT to a table of entries, held to the Token Status List specification
-// (draft-ietf-oauth-status-list §4.1, §5.1, §8.3). Fetching it, and how long to believe it, is lists.ts.
+// (draft-ietf-oauth-status-list §4.1, §5.1, §8.3). Fetching it, and how long to believe it, is status-list-cache.ts.
 
 import { promisify } from 'node:util';
 import { inflate } from 'node:zlib';
