@@ -3,21 +3,21 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type AccessToken, VerificationError } from '@signet-idp/verifier';
-import { readCookies } from '@signet-idp/verifier/internal';
+import { uniqueCookies } from '@signet-idp/verifier/internal';
 import { BffError, isBffError } from './errors.ts';
 import type { IssuerClient, Tokens } from './issuer.ts';
-import type { Settings } from './options.ts';
+import type { BffSettings } from './options.ts';
 import { createRenewals } from './renewals.ts';
-import type { Cookies, Session, SessionCookies } from './session.ts';
+import type { CookieSession, RequestCookies, SessionCookies } from './session.ts';
 import { addCookies } from './set-cookie.ts';
 
 /** A session whose access token is good. */
 interface Live {
-  session: Session;
+  session: CookieSession;
   token: AccessToken;
 }
 
-export interface SessionGuard {
+export interface SessionAccess {
   /**
    * The live session of a request; new cookies go along with `res`.
    * @throws {BffError} `signed_out`, `issuer_unavailable`
@@ -29,13 +29,13 @@ export interface SessionGuard {
   end(req: IncomingMessage, res: ServerResponse): Promise<unknown>;
 }
 
-export const cookiesOf = (req: IncomingMessage): Cookies => new Map(readCookies(req.headers.cookie).toReversed());
+export const cookiesOf = (req: IncomingMessage): RequestCookies => uniqueCookies(req.headers.cookie);
 
-export function createSessionGuard(
-  { verifier, refreshAheadMs, onError, now }: Settings,
+export function createSessionAccess(
+  { verifier, refreshAheadMs, onError, now }: BffSettings,
   cookies: SessionCookies,
   issuer: IssuerClient,
-): SessionGuard {
+): SessionAccess {
   const renewals = createRenewals<Live>(now);
   const opened = new WeakMap<IncomingMessage, Promise<Live>>();
 
@@ -57,7 +57,7 @@ export function createSessionGuard(
     }
   }
 
-  async function current(session: Session): Promise<Live> {
+  async function current(session: CookieSession): Promise<Live> {
     const left = session.expiresAt - now();
     const usable = left > 0 ? await verified(session) : undefined;
     if (usable && left > refreshAheadMs) return usable;
@@ -81,7 +81,7 @@ export function createSessionGuard(
     }
   }
 
-  async function renewed(session: Session, refreshToken: string): Promise<Live> {
+  async function renewed(session: CookieSession, refreshToken: string): Promise<Live> {
     const tokens = await issuer.refresh(refreshToken);
     // OIDC Core §12.2: a refresh cannot make somebody else of the person.
     const samePerson = tokens.idClaims === undefined || tokens.idClaims.sub === session.user.sub;
@@ -94,7 +94,7 @@ export function createSessionGuard(
   }
 
   /** Undefined where the verifier refuses the access token. */
-  async function liveWith(id: string, tokens: Tokens, user?: Session['user']): Promise<Live | undefined> {
+  async function liveWith(id: string, tokens: Tokens, user?: CookieSession['user']): Promise<Live | undefined> {
     const { accessToken, refreshToken, idClaims } = tokens;
     const token = await verify(accessToken);
     if (!token) return undefined;
@@ -103,7 +103,7 @@ export function createSessionGuard(
     return { session, token };
   }
 
-  async function verified(session: Session): Promise<Live | undefined> {
+  async function verified(session: CookieSession): Promise<Live | undefined> {
     const token = await verify(session.accessToken);
     return token && { session, token };
   }
@@ -125,7 +125,7 @@ export function createSessionGuard(
 
   return {
     open(req, res) {
-      // Two guards on one request are one: the second would see the old cookies.
+      // Whoever opens a request's session again gets the same: the second would see the old cookies.
       const known = opened.get(req);
       if (known) return known;
       const opening = open(req, res);

@@ -1,17 +1,17 @@
-// createBff: puts the parts together, and is the whole surface for a plain node:http server. The adapters for Koa,
+// createBff: puts the components together, and is the whole surface for a plain node:http server. The adapters for Koa,
 // Express and Fastify only speak their framework's language.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AccessToken } from '@signet-idp/verifier';
 import { isNavigation, refuseForgery } from '@signet-idp/verifier/internal';
-import { createSessionGuard } from './access.ts';
+import { createSessionAccess } from './access.ts';
 import { createCookieStyle } from './cookies.ts';
 import { BffError, isBffError } from './errors.ts';
 import { createIssuerClient } from './issuer.ts';
-import { createAttemptCookies } from './login-transactions.ts';
+import { createLoginTransactionCookies } from './login-transactions.ts';
 import { type BffOptions, readOptions } from './options.ts';
-import { createUpstream, type ProxyOptions } from './proxy.ts';
-import { answerError, redirect, targetOf } from './responses.ts';
+import { createProxyUpstream, type ProxyOptions } from './proxy.ts';
+import { answerError, answerRedirect, targetOf } from './responses.ts';
 import { callbackPath, createRoutes, signInPath } from './routes.ts';
 import { createCookieSeal } from './seal.ts';
 import { createSessionCookies } from './session.ts';
@@ -61,38 +61,38 @@ export function createBff(options: BffOptions): Bff {
   const application = JSON.stringify([clientId, baseUrl]);
   const style = createCookieStyle({ name: cookieName, baseUrl, sameSite });
   const sessions = createSessionCookies(style, createCookieSeal(cookieKeys, application, 'session'));
-  const attempts = createAttemptCookies(style, createCookieSeal(cookieKeys, application, 'attempt'), now);
+  const transactions = createLoginTransactionCookies(style, createCookieSeal(cookieKeys, application, 'attempt'), now);
   const issuer = createIssuerClient({
     ...settings,
     redirectUri: baseUrl + callbackPath,
     postLogoutRedirectUri: baseUrl + signedOutPath,
   });
-  const guard = createSessionGuard(settings, sessions, issuer);
+  const access = createSessionAccess(settings, sessions, issuer);
 
   return {
-    handle: createRoutes({ settings, attempts, sessions, guard, issuer }),
+    handle: createRoutes({ settings, transactions, sessions, access, issuer }),
 
     async protect(req, res) {
       try {
         refuseForgery(req, { navigation: true });
-        const { token } = await guard.open(req, res);
+        const { token } = await access.open(req, res);
         (req as IncomingMessage & { token?: AccessToken }).token = token;
         return token;
       } catch (error) {
-        if (isBffError(error, 'signed_out') && isNavigation(req)) redirect(res, signInPath(targetOf(req)));
+        if (isBffError(error, 'signed_out') && isNavigation(req)) answerRedirect(res, signInPath(targetOf(req)));
         else answerError(res, error);
         return undefined;
       }
     },
 
     proxyTo(proxyOptions) {
-      const upstream = createUpstream(proxyOptions);
+      const upstream = createProxyUpstream(proxyOptions);
       return async (req, res) => {
         try {
           const address = upstream.addressOf(req);
           if (address === undefined) return false;
           refuseForgery(req);
-          const { session } = await guard.open(req, res);
+          const { session } = await access.open(req, res);
           await upstream.forward(req, res, address, session.accessToken);
         } catch (error) {
           if (error instanceof BffError && error.code.startsWith('upstream_')) onError(error);

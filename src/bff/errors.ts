@@ -13,7 +13,7 @@
  * - `bad_address` 400: an address that a proxy must not pass on
  * - `issuer_unavailable` 503: nobody can tell at the moment; the session stays
  * - `session_too_large` 500: the tokens do not fit into cookies
- * - `response_begun` 500: the guard ran after the response had begun, when no cookie can be set any more
+ * - `response_begun` 500: the session was opened after the response had begun, when no cookie can be set any more
  * - `body_consumed` 500: something before the proxy read the body it should pass on
  * - `upstream_unavailable` 502: the service behind this address cannot be reached
  * - `upstream_timeout` 504: the service behind this address did not answer in time

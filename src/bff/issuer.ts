@@ -3,7 +3,7 @@
 
 import * as oidc from 'openid-client';
 import { BffError } from './errors.ts';
-import type { Attempt } from './login-transactions.ts';
+import type { LoginTransaction } from './login-transactions.ts';
 
 export interface Tokens {
   readonly accessToken: string;
@@ -14,9 +14,9 @@ export interface Tokens {
 
 export interface IssuerClient {
   /** Where a sign-in begins, and what to remember of it. */
-  begin(): Promise<{ url: string; attempt: Pick<Attempt, 'state' | 'nonce' | 'codeVerifier'> }>;
+  begin(): Promise<{ url: string; transaction: Pick<LoginTransaction, 'state' | 'nonce' | 'codeVerifier'> }>;
   /** Redeems the code in the query of the callback. @throws {BffError} `sign_in_cancelled`, `sign_in_failed` */
-  finish(query: string, attempt: Attempt): Promise<Tokens>;
+  finish(query: string, transaction: LoginTransaction): Promise<Tokens>;
   /** @throws {BffError} `signed_out` where the refresh token is no longer good, `issuer_unavailable` */
   refresh(refreshToken: string): Promise<Tokens>;
   revoke(refreshToken: string): Promise<void>;
@@ -60,7 +60,7 @@ export function createIssuerClient(options: IssuerClientOptions): IssuerClient {
 
   return {
     async begin() {
-      const attempt = {
+      const transaction = {
         state: oidc.randomState(),
         nonce: oidc.randomNonce(),
         codeVerifier: oidc.randomPKCECodeVerifier(),
@@ -70,12 +70,12 @@ export function createIssuerClient(options: IssuerClientOptions): IssuerClient {
         redirect_uri: redirectUri,
         scope: options.scope,
         ...target,
-        state: attempt.state,
-        nonce: attempt.nonce,
-        code_challenge: await oidc.calculatePKCECodeChallenge(attempt.codeVerifier),
+        state: transaction.state,
+        nonce: transaction.nonce,
+        code_challenge: await oidc.calculatePKCECodeChallenge(transaction.codeVerifier),
         code_challenge_method: 'S256',
       });
-      return { url: url.href, attempt };
+      return { url: url.href, transaction };
     },
 
     async finish(query, { state, nonce, codeVerifier }) {

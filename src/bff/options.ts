@@ -55,7 +55,7 @@ export interface BffOptions {
   now?: () => number;
 }
 
-export type Settings = ReturnType<typeof readOptions>;
+export type BffSettings = ReturnType<typeof readOptions>;
 
 /** As long as an access token lives at most: ahead of that, every request would be a renewal. */
 const longestTokenSeconds = 3600;

@@ -32,7 +32,7 @@ export interface ProxyOptions {
   passHeaders?: readonly string[];
 }
 
-interface Upstream {
+interface ProxyUpstream {
   /** Path and query there, or undefined where the request is not for it. @throws {BffError} `bad_address` */
   addressOf(req: IncomingMessage): string | undefined;
   /** @throws {BffError} `method_not_allowed`, `upstream_unavailable`, `upstream_timeout`, `body_consumed` while no answer has begun */
@@ -48,7 +48,7 @@ const checkOptions = optionsCheck<ProxyOptions>('proxyTo', {
   passHeaders: 'object',
 });
 
-export function createUpstream(options: ProxyOptions): Upstream {
+export function createProxyUpstream(options: ProxyOptions): ProxyUpstream {
   checkOptions(options);
   const { from, timeoutSeconds = 30, trustedContent = false, passHeaders = [] } = options;
   if (!/^(?:\/[\w\-.~]+)+$/.test(from)) {

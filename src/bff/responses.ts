@@ -22,7 +22,7 @@ export function answerJson(
   res.end(text);
 }
 
-export function redirect(res: ServerResponse, location: string): void {
+export function answerRedirect(res: ServerResponse, location: string): void {
   // 303: whatever the method was, the next request is a GET. No address of ours is for the next site to know.
   res.writeHead(303, { Location: location, 'Cache-Control': 'no-store', 'Referrer-Policy': 'no-referrer' });
   res.end();

@@ -2,12 +2,12 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isNavigation, refuseForgery } from '@signet-idp/verifier/internal';
-import { cookiesOf, type SessionGuard } from './access.ts';
+import { cookiesOf, type SessionAccess } from './access.ts';
 import { BffError, isBffError } from './errors.ts';
 import type { IssuerClient } from './issuer.ts';
-import type { AttemptCookies } from './login-transactions.ts';
-import type { Settings } from './options.ts';
-import { answerError, answerJson, answerPage, redirect, targetOf } from './responses.ts';
+import type { LoginTransactionCookies } from './login-transactions.ts';
+import type { BffSettings } from './options.ts';
+import { answerError, answerJson, answerPage, answerRedirect, targetOf } from './responses.ts';
 import { readReturnTo } from './return-to.ts';
 import { newSessionId, type SessionCookies } from './session.ts';
 import { addCookies } from './set-cookie.ts';
@@ -20,24 +20,24 @@ export function signInPath(target: string): string {
   return `${ownPath}/sign-in?${new URLSearchParams({ returnTo: target })}`;
 }
 
-interface RouteParts {
-  settings: Settings;
-  attempts: AttemptCookies;
+interface RouteComponents {
+  settings: BffSettings;
+  transactions: LoginTransactionCookies;
   sessions: SessionCookies;
-  guard: SessionGuard;
+  access: SessionAccess;
   issuer: IssuerClient;
 }
 
 type Route = (req: IncomingMessage, res: ServerResponse, url: URL) => Promise<void>;
 
 /** Answers a request for one of the four addresses; false where it is for another. */
-export function createRoutes({ settings, attempts, sessions, guard, issuer }: RouteParts) {
+export function createRoutes({ settings, transactions, sessions, access, issuer }: RouteComponents) {
   const { baseUrl, signedOutPath, onError } = settings;
 
   const routes = new Map<string, { method: 'GET' | 'POST'; answer: Route }>([
     [`${ownPath}/sign-in`, { method: 'GET', answer: beginSignIn }],
     [callbackPath, { method: 'GET', answer: finishSignIn }],
-    [`${ownPath}/user`, { method: 'GET', answer: tellUser }],
+    [`${ownPath}/user`, { method: 'GET', answer: answerUser }],
     [`${ownPath}/sign-out`, { method: 'POST', answer: signOut }],
   ]);
 
@@ -46,45 +46,46 @@ export function createRoutes({ settings, attempts, sessions, guard, issuer }: Ro
     if (req.headers['sec-fetch-dest'] !== undefined && !isNavigation(req)) {
       throw new BffError('not_a_page_load', 'a sign-in is a page load: location.assign("/bff/sign-in")');
     }
-    const { url: location, attempt } = await issuer.begin();
+    const { url: location, transaction } = await issuer.begin();
     const returnTo = readReturnTo(url.searchParams.get('returnTo'), baseUrl, ownPath);
-    addCookies(res, attempts.remember({ ...attempt, returnTo, begunAt: settings.now() }, cookiesOf(req)));
-    redirect(res, location);
+    addCookies(res, transactions.remember({ ...transaction, returnTo, begunAt: settings.now() }, cookiesOf(req)));
+    answerRedirect(res, location);
   }
 
   async function finishSignIn(req: IncomingMessage, res: ServerResponse, url: URL): Promise<void> {
-    const attempt = attempts.find(url.searchParams.get('state'), cookiesOf(req));
-    if (!attempt) return lost(req, res);
-    addCookies(res, [attempts.forget(attempt)]);
+    const transaction = transactions.find(url.searchParams.get('state'), cookiesOf(req));
+    if (!transaction) return lost(req, res);
+    addCookies(res, [transactions.forget(transaction)]);
     try {
-      const { session } = await guard.begin(newSessionId(), await issuer.finish(url.search, attempt));
+      const { session } = await access.begin(newSessionId(), await issuer.finish(url.search, transaction));
       addCookies(res, sessions.begin(session, cookiesOf(req)));
-      redirect(res, baseUrl + attempt.returnTo);
+      answerRedirect(res, baseUrl + transaction.returnTo);
     } catch (error) {
       if (!(error instanceof BffError)) throw error;
-      if (error.code === 'sign_in_cancelled') return redirect(res, `${baseUrl}${signedOutPath}?sign-in=cancelled`);
+      if (error.code === 'sign_in_cancelled')
+        return answerRedirect(res, `${baseUrl}${signedOutPath}?sign-in=cancelled`);
       onError(error);
       // A page, not a redirect to where it began: that may lead here again, and again.
-      answerPage(res, error.status, sentence(error), signInPath(attempt.returnTo));
+      answerPage(res, error.status, sentence(error), signInPath(transaction.returnTo));
     }
   }
 
   // The back button, a bookmark of the callback, or a cookie that the browser did not keep.
   async function lost(req: IncomingMessage, res: ServerResponse): Promise<void> {
-    const signedIn = await guard.open(req, res).then(
+    const signedIn = await access.open(req, res).then(
       () => true,
       () => false,
     );
-    if (signedIn) return redirect(res, `${baseUrl}/`);
+    if (signedIn) return answerRedirect(res, `${baseUrl}/`);
     const reasons = 'this sign-in was already finished, took too long, or began in another browser';
     const error = new BffError('sign_in_lost', reasons);
     answerPage(res, error.status, sentence(error), signInPath('/'));
   }
 
-  async function tellUser(req: IncomingMessage, res: ServerResponse): Promise<void> {
+  async function answerUser(req: IncomingMessage, res: ServerResponse): Promise<void> {
     refuseForgery(req);
     try {
-      const { session, token } = await guard.open(req, res);
+      const { session, token } = await access.open(req, res);
       answerJson(res, 200, { user: session.user, scopes: token.scopes, expiresAt: token.expiresAt.toISOString() });
     } catch (error) {
       if (!isBffError(error, 'signed_out')) throw error;
@@ -94,7 +95,7 @@ export function createRoutes({ settings, attempts, sessions, guard, issuer }: Ro
 
   async function signOut(req: IncomingMessage, res: ServerResponse): Promise<void> {
     refuseForgery(req);
-    const subject = await guard.end(req, res);
+    const subject = await access.end(req, res);
     const location = await issuer.signOutUrl(subject).catch((error: BffError) => {
       onError(error);
       return baseUrl + signedOutPath; // signed out here at least

@@ -1,13 +1,13 @@
 // What our cookies hold, sealed with AES-256-GCM, so that a browser keeps it but neither reads nor changes it. A sealed
-// text is bound to its application and purpose (a key of its own, HKDF, RFC 5869) and to its place (additional data): moved
+// text is bound to its application and purpose (a key of its own, HKDF, RFC 5869) and to its place (additional authenticated data, `aad`): moved
 // into another cookie or another session it does not open, nor at an application that was given the same keys.
 
 import { createCipheriv, createDecipheriv, hash, hkdfSync, randomBytes } from 'node:crypto';
 
 export interface CookieSeal {
-  seal(text: string, place: string): string;
+  seal(text: string, aad: string): string;
   /** Undefined where it was changed, moved, or sealed under a key we do not have. */
-  open(sealed: string, place: string): string | undefined;
+  open(sealed: string, aad: string): string | undefined;
 }
 
 const keyBytes = 32;
@@ -40,22 +40,22 @@ export function createCookieSeal(keys: readonly Buffer[], application: string, p
   const current = rings[0]!;
 
   return {
-    seal(text, place) {
+    seal(text, aad) {
       const prefix = `v1.${current.id}.`;
       const nonce = randomBytes(nonceBytes);
-      const cipher = createCipheriv('aes-256-gcm', current.sealing, nonce).setAAD(Buffer.from(prefix + place));
+      const cipher = createCipheriv('aes-256-gcm', current.sealing, nonce).setAAD(Buffer.from(prefix + aad));
       const body = [nonce, cipher.update(text, 'utf8'), cipher.final(), cipher.getAuthTag()];
       return prefix + Buffer.concat(body).toString('base64url');
     },
 
-    open(sealed, place) {
+    open(sealed, aad) {
       const [, id, text = ''] = /^v1\.([\w-]{8})\.([\w-]+)$/.exec(sealed) ?? [];
       const ring = rings.find((candidate) => candidate.id === id);
       const body = Buffer.from(text, 'base64url');
       if (!ring || body.length < nonceBytes + tagBytes) return undefined;
       const options = { authTagLength: tagBytes };
       const decipher = createDecipheriv('aes-256-gcm', ring.sealing, body.subarray(0, nonceBytes), options)
-        .setAAD(Buffer.from(`v1.${id}.${place}`))
+        .setAAD(Buffer.from(`v1.${id}.${aad}`))
         .setAuthTag(body.subarray(-tagBytes));
       try {
         const opened = [decipher.update(body.subarray(nonceBytes, -tagBytes)), decipher.final()];

@@ -7,7 +7,7 @@ import type { CookieStyle } from './cookies.ts';
 import { BffError } from './errors.ts';
 import type { CookieSeal } from './seal.ts';
 
-export interface Session {
+export interface CookieSession {
   /** 128 random bits; says nothing of the person. */
   readonly id: string;
   readonly accessToken: string;
@@ -19,18 +19,18 @@ export interface Session {
 }
 
 /** The cookies of one request, by name. */
-export type Cookies = ReadonlyMap<string, string>;
+export type RequestCookies = ReadonlyMap<string, string>;
 
 export interface SessionCookies {
-  read(cookies: Cookies): Session | undefined;
+  read(cookies: RequestCookies): CookieSession | undefined;
   /** Set-Cookie lines for a session's tokens. @throws {BffError} `session_too_large` */
-  write(session: Session, cookies: Cookies): string[];
+  write(session: CookieSession, cookies: RequestCookies): string[];
   /** The same at sign-in: also names the session. */
-  begin(session: Session, cookies: Cookies): string[];
+  begin(session: CookieSession, cookies: RequestCookies): string[];
   /** Removes the tokens of a session that is over; the name stays, as a new sign-in may have set it meanwhile. */
-  forget(cookies: Cookies): string[];
+  forget(cookies: RequestCookies): string[];
   /** Removes everything. */
-  end(cookies: Cookies): string[];
+  end(cookies: RequestCookies): string[];
 }
 
 // Browsers keep 4096 bytes of name, value and attributes together (RFC 6265 §6.1).
@@ -44,12 +44,12 @@ export function createSessionCookies(style: CookieStyle, seal: CookieSeal): Sess
   const nameCookie = style.prefix;
   const chunkPrefix = `${style.prefix}-s-`;
   const chunkName = (id: string, at: number) => `${chunkPrefix}${id.slice(0, 8)}-${at}`;
-  const place = (id: string) => `${style.prefix} ${id}`;
-  const chunksIn = (cookies: Cookies) => [...cookies.keys()].filter((name) => name.startsWith(chunkPrefix));
+  const aad = (id: string) => `${style.prefix} ${id}`;
+  const chunksIn = (cookies: RequestCookies) => [...cookies.keys()].filter((name) => name.startsWith(chunkPrefix));
 
-  function write(session: Session, cookies: Cookies): string[] {
+  function write(session: CookieSession, cookies: RequestCookies): string[] {
     const { id, ...content } = session;
-    const sealed = seal.seal(JSON.stringify(content), place(id));
+    const sealed = seal.seal(JSON.stringify(content), aad(id));
     const parts = sealed.match(new RegExp(`.{1,${chunkBytes}}`, 'g')) ?? [];
     if (parts.length > maxChunks) {
       throw new BffError('session_too_large', 'the tokens of this account are too large to be kept in cookies', {
@@ -75,8 +75,8 @@ export function createSessionCookies(style: CookieStyle, seal: CookieSeal): Sess
       if (first === undefined) return undefined;
       const more = Math.max(Number(count) - 1, 0);
       const others = Array.from({ length: more }, (_, at) => cookies.get(chunkName(id, at + 1)));
-      const text = seal.open([first, ...others].join(''), place(id));
-      return text === undefined ? undefined : { id, ...(JSON.parse(text) as Omit<Session, 'id'>) };
+      const text = seal.open([first, ...others].join(''), aad(id));
+      return text === undefined ? undefined : { id, ...(JSON.parse(text) as Omit<CookieSession, 'id'>) };
     },
     write,
     begin: (session, cookies) => [style.set(nameCookie, session.id), ...write(session, cookies)],

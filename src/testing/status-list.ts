@@ -3,9 +3,9 @@
 
 import { deflateSync } from 'node:zlib';
 
-interface StatusList {
-  /** A place that no other token has. */
-  take(): number;
+interface TestStatusList {
+  /** A status index (`idx`) that no other token has. */
+  allocate(): number;
   revoke(idx: number): void;
   /** The member `lst`. */
   encode(): string;
@@ -14,11 +14,11 @@ interface StatusList {
 // More tokens than any test signs; 8 KiB.
 const places = 1 << 16;
 
-export function createStatusList(): StatusList {
+export function createStatusList(): TestStatusList {
   const bits = new Uint8Array(places / 8);
   let taken = 0;
   return {
-    take() {
+    allocate() {
       if (taken === places) throw new RangeError(`a test issuer signs ${places} tokens; make another one`);
       return taken++;
     },

@@ -45,7 +45,7 @@ export interface Reading {
   readonly goodUntil: number;
 }
 
-export interface Expectations {
+export interface TokenExpectations {
   issuer: string;
   /** Any of these; null accepts every audience. */
   audiences: readonly string[] | null;
@@ -79,7 +79,7 @@ export function readHeader(header: JsonObject, type: keyof typeof types): string
   return header.kid;
 }
 
-export function readClaims(claims: JsonObject, expected: Expectations, nowSeconds: number): Reading {
+export function readClaims(claims: JsonObject, expected: TokenExpectations, nowSeconds: number): Reading {
   if (claims.iss !== expected.issuer) throw new VerificationError('wrong_issuer', 'the token is from another issuer');
   const audience = readAudience(claims.aud);
   if (expected.audiences !== null && !expected.audiences.some((name) => audience.includes(name))) {

@@ -1,4 +1,4 @@
-// Reads the compact serialization (RFC 7515 §7.1) more strictly than libraries do: one token has exactly one spelling.
+// The compact serialization of a JWS (RFC 7515 §7.1), read more strictly than libraries do: one token has one spelling.
 // Whoever keys a denylist, a cache or a log by the token's text can rely on that. Knows nothing of keys or claims.
 
 import { isUtf8 } from 'node:buffer';
@@ -43,6 +43,16 @@ export function readJws(jwt: string, maxTokenBytes: number): CompactJws {
     signed: Buffer.from(jwt.slice(0, payloadEnd), 'latin1'),
     signature: decode(jwt.slice(payloadEnd + 1)),
   };
+}
+
+/** Writes one. @param sign from the bytes to sign, as text, to the signature in base64url */
+export function writeCompact(header: object, claims: object, sign: (text: string) => string): string {
+  const text = `${encode(header)}.${encode(claims)}`;
+  return `${text}.${sign(text)}`;
+}
+
+function encode(value: object): string {
+  return Buffer.from(JSON.stringify(value)).toString('base64url');
 }
 
 // The last character of a segment can carry bits that decoders drop, so several spellings decode to the same bytes.

@@ -1,19 +1,19 @@
-// The options of createVerifier, checked once, and the parts made of them.
+// The options of createVerifier, checked once, and what a verifier is composed of, made of them.
 
-import type { Expectations } from './claims.ts';
-import { createDenylist } from './denylist.ts';
+import type { TokenExpectations } from './claims.ts';
+import { createDenylistReader } from './denylist.ts';
 import { checkAddress, checkIssuer } from './fetch.ts';
 import { createRemoteKeys, createStaticKeys, type KeySource } from './keys.ts';
 import { optionsCheck } from './known-options.ts';
 import type { VerifierOptions } from './options.ts';
 import { byRedis, byStatusList, noRevocation, type Revocation } from './revocation.ts';
-import { createStatusLists } from './status-list-cache.ts';
+import { createStatusListCache } from './status-list-cache.ts';
 import { version } from './version.ts';
 
-interface VerifierParts {
+interface VerifierComponents {
   keys: KeySource;
   revocation: Revocation;
-  expected: Expectations;
+  expected: TokenExpectations;
   maxTokenBytes: number;
   maxRememberedTokens: number;
   now: () => number;
@@ -49,7 +49,7 @@ const checkOptions = optionsCheck<VerifierOptions>('createVerifier', {
 const checkStaleness = optionsCheck<NonNullable<VerifierOptions['staleness']>>('staleness', { limitSeconds: 'number' });
 
 /** @throws {TypeError} when an option is missing, unknown or unsafe */
-export function createParts(options: VerifierOptions): VerifierParts {
+export function createComponents(options: VerifierOptions): VerifierComponents {
   checkOptions(options);
   checkStaleness(options.staleness ?? {});
   const { issuer, now = Date.now } = options;
@@ -95,9 +95,9 @@ function keySource(options: VerifierOptions, asking: Asking): KeySource {
   });
 }
 
-type RevocationParts = Omit<Parameters<typeof createStatusLists>[0], 'stalenessSeconds'>;
+type RevocationOptions = Omit<Parameters<typeof createStatusListCache>[0], 'stalenessSeconds'>;
 
-function readRevocation(options: VerifierOptions, parts: RevocationParts): Revocation {
+function readRevocation(options: VerifierOptions, common: RevocationOptions): Revocation {
   const { redis, requireStatus: isStatusRequired = false, jwks } = options;
   const { revocation = jwks === undefined ? 'status-list' : 'none' } = options;
   const stalenessSeconds = checkNumber('staleness.limitSeconds', options.staleness?.limitSeconds ?? 3600);
@@ -111,9 +111,9 @@ function readRevocation(options: VerifierOptions, parts: RevocationParts): Revoc
   if (revocation !== 'status-list' && revocation !== 'redis') {
     throw new TypeError("revocation must be 'status-list', 'redis' or 'none'");
   }
-  const lists = createStatusLists({ ...parts, stalenessSeconds });
+  const lists = createStatusListCache({ ...common, stalenessSeconds });
   if (redis === undefined) return byStatusList({ lists, isStatusRequired });
-  return byRedis({ lists, isStatusRequired, denylist: createDenylist({ ...parts, redis }) });
+  return byRedis({ lists, isStatusRequired, denylist: createDenylistReader({ ...common, redis }) });
 }
 
 function readAudiences(audience: unknown): readonly string[] | null {

@@ -11,12 +11,12 @@ export interface RedisReader {
   exists(keys: string[]): Promise<number>;
 }
 
-export interface Denylist {
+export interface DenylistReader {
   /** Whether the issuer put the token, its grant or its subject there. Rejects when Redis does not say. */
   has(token: AccessToken): Promise<boolean>;
 }
 
-interface DenylistOptions {
+interface DenylistReaderOptions {
   redis: RedisReader;
   onRefreshError: (error: unknown) => void;
   now: () => number;
@@ -26,7 +26,7 @@ const timeoutMs = 500;
 // After a failure the others need not each wait for one of their own.
 const awayMs = 1000;
 
-export function createDenylist({ redis, onRefreshError, now }: DenylistOptions): Denylist {
+export function createDenylistReader({ redis, onRefreshError, now }: DenylistReaderOptions): DenylistReader {
   let awayUntil = -Infinity;
 
   return {

@@ -33,7 +33,7 @@ export type TokenHandler = (req: TokenRequest, res: TokenResponse, next: (error?
 /** Answers 401 (400, 503) unless the request has a valid access token, which it puts at `req.token`. */
 export function requireToken(verifier: Verifier, options?: TokenOptions): TokenHandler {
   const authenticate = authenticator(verifier, options);
-  return guard(async (req) => {
+  return enforce(async (req) => {
     req.token = await authenticate(req);
   });
 }
@@ -41,16 +41,16 @@ export function requireToken(verifier: Verifier, options?: TokenOptions): TokenH
 /** Answers 403 unless the token has every one of `scopes`. After `requireToken`. */
 export function requireScope(...scopes: string[]): TokenHandler {
   const check = scopeCheck(scopes);
-  return guard(async (req) => check(req.token));
+  return enforce(async (req) => check(req.token));
 }
 
 /** Answers 403 unless the person has every one of `roles`. After `requireToken`. */
 export function requireRole(...roles: string[]): TokenHandler {
   const check = roleCheck(roles);
-  return guard(async (req) => check(req.token));
+  return enforce(async (req) => check(req.token));
 }
 
-function guard(check: (req: TokenRequest) => Promise<void>): TokenHandler {
+function enforce(check: (req: TokenRequest) => Promise<void>): TokenHandler {
   return (req, res, next) => {
     check(req)
       .then(

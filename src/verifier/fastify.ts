@@ -21,7 +21,7 @@ declare module 'fastify' {
 }
 
 /** The parts of a Fastify request and reply that are used. */
-export interface TokenRequest {
+export interface TokenHookRequest {
   readonly raw: IncomingRequest;
   token?: AccessToken;
 }
@@ -31,12 +31,12 @@ export interface TokenReply {
   send(body: unknown): this;
 }
 
-export type TokenHook = (request: TokenRequest, reply: TokenReply) => Promise<unknown>;
+export type TokenHook = (request: TokenHookRequest, reply: TokenReply) => Promise<unknown>;
 
 /** Answers 401 (400, 503) unless the request has a valid access token, which it puts at `request.token`. */
 export function requireToken(verifier: Verifier, options?: TokenOptions): TokenHook {
   const authenticate = authenticator(verifier, options);
-  return guard(async (request) => {
+  return enforce(async (request) => {
     request.token = await authenticate(request.raw);
   });
 }
@@ -44,16 +44,16 @@ export function requireToken(verifier: Verifier, options?: TokenOptions): TokenH
 /** Answers 403 unless the token has every one of `scopes`. After `requireToken`. */
 export function requireScope(...scopes: string[]): TokenHook {
   const check = scopeCheck(scopes);
-  return guard((request) => check(request.token));
+  return enforce((request) => check(request.token));
 }
 
 /** Answers 403 unless the person has every one of `roles`. After `requireToken`. */
 export function requireRole(...roles: string[]): TokenHook {
   const check = roleCheck(roles);
-  return guard((request) => check(request.token));
+  return enforce((request) => check(request.token));
 }
 
-function guard(check: (request: TokenRequest) => void | Promise<void>): TokenHook {
+function enforce(check: (request: TokenHookRequest) => void | Promise<void>): TokenHook {
   return async (request, reply) => {
     try {
       await check(request);

@@ -4,16 +4,16 @@
 import { KeyObject } from 'node:crypto';
 import { type CryptoKey, importJWK } from 'jose';
 
-type Jwk = Record<string, unknown>;
+type VerificationJwk = Record<string, unknown>;
 
 /** The entries of a JWK Set that claim to verify RS256. @throws {TypeError} when `jwks` is not a JWK Set at all */
-export function verificationJwks(jwks: unknown): Jwk[] {
+export function verificationJwks(jwks: unknown): VerificationJwk[] {
   if (!isObject(jwks) || !Array.isArray(jwks.keys)) throw new TypeError('not a JWK Set: it has no array "keys"');
   return jwks.keys.filter(isObject).filter(mayVerify);
 }
 
 /** Public keys by `kid`, without those that turn out to be of no use. */
-export async function importKeys(jwks: readonly Jwk[]): Promise<Map<string, KeyObject>> {
+export async function importKeys(jwks: readonly VerificationJwk[]): Promise<Map<string, KeyObject>> {
   const keys = new Map<string, KeyObject>();
   const ambiguous = new Set<string>();
   for (const jwk of jwks) {
@@ -29,7 +29,7 @@ export async function importKeys(jwks: readonly Jwk[]): Promise<Map<string, KeyO
   return keys;
 }
 
-function mayVerify(jwk: Jwk): boolean {
+function mayVerify(jwk: VerificationJwk): boolean {
   return (
     jwk.kty === 'RSA' &&
     typeof jwk.kid === 'string' &&
@@ -42,7 +42,7 @@ function mayVerify(jwk: Jwk): boolean {
   );
 }
 
-async function importPublicKey({ n, e }: Jwk): Promise<KeyObject | undefined> {
+async function importPublicKey({ n, e }: VerificationJwk): Promise<KeyObject | undefined> {
   try {
     const imported = await importJWK({ kty: 'RSA', n: n as string, e: e as string, ext: true }, 'RS256');
     const key = KeyObject.from(imported as CryptoKey);
@@ -54,6 +54,6 @@ async function importPublicKey({ n, e }: Jwk): Promise<KeyObject | undefined> {
   }
 }
 
-function isObject(value: unknown): value is Jwk {
+function isObject(value: unknown): value is VerificationJwk {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

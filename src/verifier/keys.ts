@@ -44,7 +44,7 @@ export const leastPauseMs = 500;
 // Tokens that may wait for an unknown key at one time: some 10 MB at most.
 const maxWaiting = 1000;
 
-interface Copy {
+interface KeysCopy {
   keys: Map<string, KeyObject>;
   etag: string | undefined;
   /** Epoch milliseconds: the end of "last known good". */
@@ -69,7 +69,7 @@ export function createRemoteKeys(options: RemoteKeysOptions): KeySource {
   const { issuer, now } = options;
   const cooldownMs = options.cooldownSeconds * 1000;
   let jwksUri = options.jwksUri;
-  let copy: Copy | undefined;
+  let copy: KeysCopy | undefined;
   let flight: Promise<void> | undefined; // the one load under way, whoever began it
   let dueAt = 0; // when the next planned load may begin: near the end of the copy's freshness, or soon after a failure
   let lastFailure: unknown;
@@ -89,7 +89,7 @@ export function createRemoteKeys(options: RemoteKeysOptions): KeySource {
     return known(kid) ?? (usableCopy() === undefined ? loadThenFind(kid) : findNew(kid));
   }
 
-  function usableCopy(): Copy | undefined {
+  function usableCopy(): KeysCopy | undefined {
     if (closing.signal.aborted) throw unavailable(new Error('the verifier is closed'));
     return copy !== undefined && now() < copy.usableUntil ? copy : undefined;
   }

@@ -9,10 +9,10 @@ const articleOf = {
   object: 'an object',
 };
 
-type Kind = keyof typeof articleOf | 'checked elsewhere';
+type OptionKind = keyof typeof articleOf | 'checked elsewhere';
 
 /** Each member of `T`, so that one that is added to the type and forgotten here does not compile. */
-type Members<T> = Record<keyof Required<T>, Kind>;
+type Members<T> = Record<keyof Required<T>, OptionKind>;
 
 /**
  * A check for options of one kind: it throws a TypeError for a member that there is not, with the nearest that there
@@ -20,7 +20,7 @@ type Members<T> = Record<keyof Required<T>, Kind>;
  * @param of whose options, for the message
  */
 export function optionsCheck<T>(of: string, members: Members<T>): (options: unknown) => void {
-  const kinds = new Map(Object.entries<Kind>(members));
+  const kinds = new Map(Object.entries<OptionKind>(members));
   return (options) => {
     if (typeof options !== 'object' || options === null || Array.isArray(options)) {
       throw new TypeError(`${of} needs its options as an object`);

@@ -33,7 +33,7 @@ export type TokenMiddleware = (ctx: TokenContext, next: () => Promise<unknown>) 
 /** Answers 401 (400, 503) unless the request has a valid access token, which it puts at `ctx.state.token`. */
 export function requireToken(verifier: Verifier, options?: TokenOptions): TokenMiddleware {
   const authenticate = authenticator(verifier, options);
-  return guard(async (ctx) => {
+  return enforce(async (ctx) => {
     ctx.state.token = await authenticate(ctx.req);
   });
 }
@@ -41,16 +41,16 @@ export function requireToken(verifier: Verifier, options?: TokenOptions): TokenM
 /** Answers 403 unless the token has every one of `scopes`. After `requireToken`. */
 export function requireScope(...scopes: string[]): TokenMiddleware {
   const check = scopeCheck(scopes);
-  return guard((ctx) => check(ctx.state.token));
+  return enforce((ctx) => check(ctx.state.token));
 }
 
 /** Answers 403 unless the person has every one of `roles`. After `requireToken`. */
 export function requireRole(...roles: string[]): TokenMiddleware {
   const check = roleCheck(roles);
-  return guard((ctx) => check(ctx.state.token));
+  return enforce((ctx) => check(ctx.state.token));
 }
 
-function guard(check: (ctx: TokenContext) => void | Promise<void>): TokenMiddleware {
+function enforce(check: (ctx: TokenContext) => void | Promise<void>): TokenMiddleware {
   return async (ctx, next) => {
     try {
       await check(ctx);

@@ -11,7 +11,7 @@ export interface Proven extends Reading {
   readonly key: KeyObject;
 }
 
-interface Results {
+interface ProvenTokens {
   get(name: string): Proven | undefined;
   set(name: string, proven: Proven): void;
 }
@@ -20,10 +20,10 @@ interface Results {
  * What a token is known by: a digest, so that no table of usable bearer tokens lies in memory. One token has one
  * spelling (compact.ts), so another text is another token.
  */
-export const nameOf = (jwt: string) => hash('sha256', jwt, 'base64url');
+export const tokenDigest = (jwt: string) => hash('sha256', jwt, 'base64url');
 
 /** Holds at most `size`. Two generations in place of a list by last use: a hit on a recent one moves nothing. */
-export function createResults(size: number): Results {
+export function createProvenTokens(size: number): ProvenTokens {
   const half = Math.max(1, Math.floor(size / 2));
   let recent = new Map<string, Proven>();
   let older = new Map<string, Proven>();

@@ -3,7 +3,7 @@
 
 import { bearerToken } from './bearer.ts';
 import type { AccessToken } from './claims.ts';
-import { readCookies } from './cookies.ts';
+import { cookieNamed } from './cookies.ts';
 import { type CookieRequest, refuseForgery } from './csrf.ts';
 import { VerificationError } from './errors.ts';
 import { optionsCheck } from './known-options.ts';
@@ -26,7 +26,7 @@ export interface TokenOptions {
 }
 
 /** What to send instead of the resource. */
-interface Refusal {
+interface TokenRefusal {
   status: number;
   headers: Record<string, string>;
   body: { error: string; error_description: string };
@@ -62,12 +62,10 @@ export function authenticator(
 }
 
 function cookieToken(request: IncomingRequest, cookie: string): string {
-  const [token, ...others] = readCookies(request.headers.cookie).filter(([name]) => name === cookie);
+  const token = cookieNamed(request.headers.cookie, cookie);
   if (token === undefined) throw new VerificationError('missing_token', 'an access token is required');
-  // Somebody who can set cookies for a parent domain can add one of the same name; which comes first is theirs to say.
-  if (others.length > 0) throw new VerificationError('invalid_request', 'the cookie is there more than once');
   refuseForgery(request, { sameSite: true });
-  return token[1];
+  return token;
 }
 
 /** A check for tokens that `requireToken` has put in place. Names are read now, so that a slip fails at start. */
@@ -84,7 +82,7 @@ export function roleCheck(roles: readonly string[]): (token: AccessToken | undef
 }
 
 /** The answer for an error of ours; any other error is thrown on, to whoever handles the application's own. */
-export function refusalFor(error: unknown): Refusal {
+export function refusalFor(error: unknown): TokenRefusal {
   if (!(error instanceof VerificationError)) throw error;
   const headers: Record<string, string> = {};
   if (error.wwwAuthenticate !== undefined) headers['WWW-Authenticate'] = error.wwwAuthenticate;

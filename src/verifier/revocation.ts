@@ -2,9 +2,9 @@
 // what holds when the answer cannot be had.
 
 import type { Reading } from './claims.ts';
-import type { Denylist } from './denylist.ts';
+import type { DenylistReader } from './denylist.ts';
 import { VerificationError } from './errors.ts';
-import type { StatusLists } from './status-list-cache.ts';
+import type { StatusListCache } from './status-list-cache.ts';
 
 export interface Revocation {
   /**
@@ -16,7 +16,7 @@ export interface Revocation {
 }
 
 interface ByListOptions {
-  lists: StatusLists;
+  lists: StatusListCache;
   /** Whether a token that names no status list is refused. */
   isStatusRequired: boolean;
 }
@@ -39,7 +39,11 @@ export function byStatusList({ lists, isStatusRequired }: ByListOptions): Revoca
  * By a Redis, at once, and by the status lists. Either may refuse; one of the two has to answer. So a Redis that is
  * away costs the immediacy and nothing else, and a token without a list that Redis cannot answer for is not accepted.
  */
-export function byRedis({ denylist, lists, isStatusRequired }: ByListOptions & { denylist: Denylist }): Revocation {
+export function byRedis({
+  denylist,
+  lists,
+  isStatusRequired,
+}: ByListOptions & { denylist: DenylistReader }): Revocation {
   return {
     async check({ token, status }) {
       if (status === undefined && isStatusRequired) refuseWithoutStatus();

@@ -8,7 +8,7 @@ import { fetchText, withDeadline } from './fetch.ts';
 import { type KeySource, leastPauseMs } from './keys.ts';
 import { readStatusList, type StatusList } from './status-list.ts';
 
-export interface StatusLists {
+export interface StatusListCache {
   /**
    * Whether the entry is set: at once when its list is here, else a promise.
    * @throws {VerificationError} `revocation_unavailable`, `invalid_claims`
@@ -17,7 +17,7 @@ export interface StatusLists {
   close(): void;
 }
 
-interface StatusListsOptions {
+interface StatusListCacheOptions {
   issuer: string;
   keys: Pick<KeySource, 'find'>;
   userAgent: string;
@@ -40,7 +40,7 @@ const idleMs = 15 * 60_000;
 const maxLists = 64;
 const maxWaiting = 1000;
 
-interface Copy {
+interface ListCopy {
   list: StatusList;
   etag: string | undefined;
   /** Epoch milliseconds. */
@@ -49,7 +49,7 @@ interface Copy {
 
 interface Entry {
   readonly uri: string;
-  copy: Copy | undefined;
+  copy: ListCopy | undefined;
   flight: Promise<void> | undefined;
   dueAt: number;
   usedAt: number;
@@ -57,7 +57,7 @@ interface Entry {
   timer: NodeJS.Timeout | undefined;
 }
 
-export function createStatusLists(options: StatusListsOptions): StatusLists {
+export function createStatusListCache(options: StatusListCacheOptions): StatusListCache {
   const { issuer, now } = options;
   const origin = new URL(issuer).origin;
   const entries = new Map<string, Entry>();

@@ -3,10 +3,10 @@
 
 import { type AccessToken, readClaims, readHeader } from './claims.ts';
 import { readCompact } from './compact.ts';
-import { createParts } from './components.ts';
+import { createComponents } from './components.ts';
 import type { VerifierOptions } from './options.ts';
 import { type Requirements, readRequirements, requirePrivileges } from './privileges.ts';
-import { copyOf, createResults, nameOf, type Proven } from './proven-tokens.ts';
+import { copyOf, createProvenTokens, type Proven, tokenDigest } from './proven-tokens.ts';
 import { checkSignature } from './signature.ts';
 
 export interface Verifier {
@@ -51,12 +51,12 @@ export interface Verifier {
  * const token = await verifier.verify(bearerToken(request.headers.authorization));
  */
 export function createVerifier(options: VerifierOptions): Verifier {
-  const { keys, revocation, expected, maxTokenBytes, maxRememberedTokens, now } = createParts(options);
-  const results = maxRememberedTokens > 0 ? createResults(maxRememberedTokens) : undefined;
+  const { keys, revocation, expected, maxTokenBytes, maxRememberedTokens, now } = createComponents(options);
+  const results = maxRememberedTokens > 0 ? createProvenTokens(maxRememberedTokens) : undefined;
 
   function proveOrRecall(jwt: string): Proven | Promise<Proven> {
     if (results === undefined || typeof jwt !== 'string' || jwt.length > maxTokenBytes) return prove(jwt);
-    const name = nameOf(jwt);
+    const name = tokenDigest(jwt);
     const known = results.get(name);
     if (known !== undefined && stillHolds(known)) return known;
     const proven = prove(jwt);

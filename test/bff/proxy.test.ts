@@ -2,7 +2,7 @@ import { createServer } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { createUpstream } from '../../src/bff/proxy.ts';
+import { createProxyUpstream } from '../../src/bff/proxy.ts';
 import { Browser, json } from './browser.ts';
 import { type App, hosts, startWorld, type World } from './world.ts';
 
@@ -225,7 +225,7 @@ describe('a proxy behind a body parser', () => {
 });
 
 describe('where requests go', () => {
-  const upstream = createUpstream({ from: '/api', to: 'https://orders.example.com/v1/' });
+  const upstream = createProxyUpstream({ from: '/api', to: 'https://orders.example.com/v1/' });
   const addressOf = (url: string) => upstream.addressOf({ url } as never);
 
   test.each([
@@ -466,7 +466,7 @@ describe('what comes back from the upstream', () => {
     const { headers } = await answered({ ...page, 'Content-Security-Policy': "default-src 'none'" });
     expect(headers['content-security-policy']).toBe("default-src 'none', sandbox");
 
-    const trusting = createUpstream({ from: '/api', to: world.upstream.url, trustedContent: true });
+    const trusting = createProxyUpstream({ from: '/api', to: world.upstream.url, trustedContent: true });
     const server = createServer((req, res) => void trusting.forward(req, res, '/orders', 'token'));
     await new Promise<void>((resolve) => server.listen(0, 'localhost', resolve));
     const trusted = await fetch(`http://localhost:${(server.address() as AddressInfo).port}/`);
@@ -530,7 +530,7 @@ describe('an upstream that fails', () => {
 
   test('is answered 504 when it is silent too long', async () => {
     world.upstream.answer = () => {};
-    const impatient = createUpstream({ from: '/api', to: world.upstream.url, timeoutSeconds: 0.05 });
+    const impatient = createProxyUpstream({ from: '/api', to: world.upstream.url, timeoutSeconds: 0.05 });
     const codes: string[] = [];
     const server = createServer((req, res) => {
       impatient.forward(req, res, '/orders', 'token').catch((error) => {

@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Reading } from '../../src/verifier/claims.ts';
-import { createParts } from '../../src/verifier/components.ts';
+import { createComponents } from '../../src/verifier/components.ts';
 import type { Revocation } from '../../src/verifier/revocation.ts';
 import { audience, startTestIssuer, type TestIssuer } from './issuer.ts';
 import { serveList, statusOf } from './status-lists.ts';
@@ -16,7 +16,7 @@ beforeAll(async () => {
   serveList(issuer, { set: [9], size: 1 << 20 });
   const now = issuer.clock.now;
   // Not Date.now, which makes a number object of 16 bytes each time; here all that is made is the check's own.
-  const parts = createParts({ issuer: issuer.issuer, audience, now: () => now });
+  const parts = createComponents({ issuer: issuer.issuer, audience, now: () => now });
   revocation = parts.revocation;
   close = () => {
     revocation.close();

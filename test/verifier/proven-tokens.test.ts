@@ -4,7 +4,7 @@ import crypto from 'node:crypto';
 import { syncBuiltinESMExports } from 'node:module';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { createVerifier, type Verifier, type VerifierOptions } from '../../src/verifier/index.ts';
-import { createResults, nameOf, type Proven } from '../../src/verifier/proven-tokens.ts';
+import { createProvenTokens, tokenDigest, type Proven } from '../../src/verifier/proven-tokens.ts';
 import { audience, base64url, firstKey, secondKey, startTestIssuer, type TestIssuer } from './issuer.ts';
 import { serveList, statusOf } from './status-lists.ts';
 
@@ -188,15 +188,15 @@ describe('what is remembered', () => {
   const proven = (kid: string) => ({ kid }) as Proven;
 
   test.each([1, 2, 3, 10, 1000])('is never more than asked for: %i', (size) => {
-    const results = createResults(size);
-    const names = Array.from({ length: size * 3 + 1 }, (_, at) => nameOf(`token ${at}`));
+    const results = createProvenTokens(size);
+    const names = Array.from({ length: size * 3 + 1 }, (_, at) => tokenDigest(`token ${at}`));
     for (const name of names) results.set(name, proven(name));
     expect(names.filter((name) => results.get(name) !== undefined).length).toBeLessThanOrEqual(size);
     expect(results.get(names.at(-1)!)).toEqual(proven(names.at(-1)!));
   });
 
   test('is what was used lately: a token in use outlasts any number of others', () => {
-    const results = createResults(10);
+    const results = createProvenTokens(10);
     results.set('used', proven('used'));
     for (let at = 0; at < 1000; at++) {
       results.set(`other ${at}`, proven('other'));
