@@ -26,7 +26,7 @@ import { startSweeper } from './database/sweep.ts';
 import { openEntra } from './entra/index.ts';
 import { createKeyRefreshes, type KeyRefreshes } from './entra/key-refreshes.ts';
 import { createEntraSignIn } from './entra/sign-in.ts';
-import type { GrantStatuses } from './grants/grant-rows.ts';
+import { createGrantEnding, type GrantEnding } from './grants/ending.ts';
 import { createGrants, type Grants } from './grants/grants.ts';
 import { createCompleteSignIn } from './issuer/complete-sign-in.ts';
 import { grantLifeSeconds } from './issuer/configuration.ts';
@@ -93,7 +93,7 @@ export interface Store {
   newPasswords: NewPasswords;
   statusIndexes: StatusIndexes;
   revoked: RevokedStatuses;
-  statuses: GrantStatuses & StatusIndexes;
+  ending: GrantEnding;
   statusLists: StatusListPublisher;
   logoutQueue: LogoutQueue;
   grants: Grants;
@@ -183,15 +183,8 @@ export async function openStore(config: Config, log: Log, options: StoreOptions 
       { notifiedOfLogout: (tx, clientIds) => clients.notifiedOfLogout(tx, clientIds) },
       now,
     );
-    const statuses = {
-      ...statusIndexes,
-      ...revoked,
-      enqueue: logoutQueue.enqueue,
-      // To the others, and to ourselves without the detour.
-      announce: async () =>
-        void (await Promise.all([revoked.announce(), statusLists.refresh(), logoutQueue.announce()])),
-    };
-    const grants = createGrants({ db, audit, statuses, now });
+    const ending = createGrantEnding({ revoked, statusLists, logoutQueue });
+    const grants = createGrants({ db, audit, ending, statusIndexes, now });
     const { endOfPerson, endOfClient, cutEverything, ended } = grants;
     const clients = createClients(db, config.applications, audit, { tokens: { end: endOfClient, ended } });
     const { bcryptCost: cost, minLength } = config.passwords;
@@ -210,7 +203,7 @@ export async function openStore(config: Config, log: Log, options: StoreOptions 
       clients,
       statusIndexes,
       revoked,
-      statuses,
+      ending,
       statusLists,
       logoutQueue,
       grants,
@@ -260,7 +253,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     const counts = config.metrics && createCounts();
     const store = counts ? { ...opened, audit: counts.counting(opened.audit) } : opened;
     const { db, clock, audit, accounts, clients, apis, keyring, jwksClients, policy, seal, passwords } = store;
-    const { statusIndexes, revoked, statuses, statusLists, logoutQueue, grants } = store;
+    const { statusIndexes, revoked, ending, statusLists, logoutQueue, grants } = store;
     const { ttl, redisUrl } = config.revocation;
     const { now, exact: exactNow } = clock;
     // Before anything is handed out: an older copy of the database does not know what was handed out before.
@@ -342,7 +335,8 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
             exactNow,
             runs,
             pages: providerPages,
-            statuses,
+            ending,
+            statusIndexes,
             statusLists,
             room,
             discovery: metadataOf(config.issuer),

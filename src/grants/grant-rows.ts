@@ -1,21 +1,13 @@
 // Grants (RFC 6749 §1.3) and sessions as rows: how they are read, listed and ended. Owns, with model-rows.ts and
-// refresh-rows.ts, the table oidc_models. When to end one, and what follows from it, is for grants.ts to say.
+// refresh-rows.ts, the table oidc_models. When to end one: grants.ts. What follows from it: ending.ts.
 
 import type { AdapterPayload } from 'oidc-provider';
-import type { LogoutNotice, LogoutQueue } from '../backchannel-logout/queue.ts';
+import type { LogoutNotice } from '../backchannel-logout/queue.ts';
 import { audienceOf } from '../clients/apis.ts';
 import type { Queryable } from '../database/database.ts';
-import type { StatusHolder, StatusIndex, StatusIndexes } from '../status-list/indexes.ts';
-import type { RevokedStatuses } from '../status-list/revoked.ts';
+import type { StatusHolder, StatusIndex } from '../status-list/indexes.ts';
+import type { GrantEnding } from './ending.ts';
 import { idOf, loaded, type ModelRow } from './model-rows.ts';
-
-/**
- * Where grants get their status index, and where it is revoked when they end; and who is told of a session
- * that does.
- */
-export type GrantStatuses = Pick<StatusIndexes, 'allocate'> &
-  Pick<RevokedStatuses, 'revoke' | 'announce'> &
-  Pick<LogoutQueue, 'enqueue'>;
 
 /** Whose grants: one, those of a person, those given to an application, or all there are. */
 type Whose = { grantId: string } | { accountId: string } | { clientId: string } | 'everyone';
@@ -55,7 +47,7 @@ export async function findGrant(
 export async function endGrants(
   tx: Queryable,
   whose: Whose,
-  statuses: Pick<GrantStatuses, 'revoke'>,
+  ending: Pick<GrantEnding, 'revoke'>,
   now: () => number = Date.now,
 ): Promise<number> {
   const [condition, value] = conditionOf(whose);
@@ -67,7 +59,7 @@ export async function endGrants(
        returning id, status_list, status_idx`,
       [now(), now() + longestRequestMs, value, grantsPerStatement],
     );
-    await statuses.revoke(tx, rows.map(holderOf));
+    await ending.revoke(tx, rows.map(holderOf));
     ended += rows.length;
     if (rows.length < grantsPerStatement) return ended;
   }
@@ -114,10 +106,10 @@ async function endSessions(
 export async function endSessionBehind(
   tx: Queryable,
   cookie: string,
-  statuses: Pick<GrantStatuses, 'enqueue'>,
+  ending: Pick<GrantEnding, 'notify'>,
   now: () => number = Date.now,
 ): Promise<void> {
-  await statuses.enqueue(tx, await endSessions(tx, 'id', idOf('Session', cookie), now));
+  await ending.notify(tx, await endSessions(tx, 'id', idOf('Session', cookie), now));
 }
 
 /** A session has got another id: nothing is found or written under this one any more. */
@@ -129,7 +121,7 @@ export async function retireSessionId(db: Queryable, cookie: string, now: () => 
 export async function endSessionsOf(
   tx: Queryable,
   accountId: string,
-  statuses: Pick<GrantStatuses, 'enqueue'>,
+  ending: Pick<GrantEnding, 'notify'>,
   now: () => number = Date.now,
 ): Promise<void> {
   const inSessions = await endSessions(tx, 'account_id', accountId, now);
@@ -142,7 +134,7 @@ export async function endSessionsOf(
   const others = rows
     .map(({ client_id: clientId }) => ({ clientId, accountId }))
     .filter(({ clientId }) => !inSessions.some((known) => known.clientId === clientId));
-  await statuses.enqueue(tx, [...inSessions, ...others]);
+  await ending.notify(tx, [...inSessions, ...others]);
 }
 
 /**
@@ -155,7 +147,7 @@ export async function endResting(
   accountId: string,
   upstream: readonly string[],
   { offline }: { offline: boolean },
-  statuses: Pick<GrantStatuses, 'revoke' | 'enqueue'>,
+  ending: Pick<GrantEnding, 'revoke' | 'notify'>,
   now: () => number = Date.now,
 ): Promise<boolean> {
   const { rows } = await tx.query<{ model: string; id: string; payload: string }>(
@@ -173,8 +165,8 @@ export async function endResting(
     : sessions
         .flatMap(({ authorizations = {} }) => Object.values(authorizations))
         .flatMap(({ grantId, persistsLogout }) => (grantId === undefined || persistsLogout ? [] : [grantId]));
-  for (const { id } of sessions) await statuses.enqueue(tx, await endSessions(tx, 'id', id, now));
-  for (const grantId of grants) await endGrants(tx, { grantId }, statuses, now);
+  for (const { id } of sessions) await ending.notify(tx, await endSessions(tx, 'id', id, now));
+  for (const grantId of grants) await endGrants(tx, { grantId }, ending, now);
   return all.some((id) => !grants.includes(id));
 }
 
@@ -236,11 +228,11 @@ export async function ownerOfGrant(
  */
 export async function cutSessions(
   tx: Queryable,
-  statuses: Pick<GrantStatuses, 'revoke'>,
+  ending: Pick<GrantEnding, 'revoke'>,
   now: () => number = Date.now,
 ): Promise<number> {
   const sessions = await tx.query(endSession, [now(), now() + longestRequestMs]);
-  const grants = await endGrants(tx, 'everyone', statuses, now);
+  const grants = await endGrants(tx, 'everyone', ending, now);
   const rest = await tx.query(
     `delete from oidc_models where model in ('AuthorizationCode', 'RefreshToken', 'Interaction')`,
   );

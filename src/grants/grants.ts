@@ -1,17 +1,17 @@
-// Grants as those see them who end them: an administrator, or whatever takes the ground from under them. Ending one
-// sets its bit in the status lists in the same transaction, so that what it issued is refused before it expires.
+// Grants as those see them who end them: an administrator, or whatever takes the ground from under them. What
+// happens then is ending.ts: in the same transaction, so that what a grant issued is refused before it expires.
 
 import type { Actor } from '../audit/actor.ts';
 import type { Audit } from '../audit/audit.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError } from '../errors.ts';
 import type { StatusIndexes } from '../status-list/indexes.ts';
+import type { GrantEnding } from './ending.ts';
 import {
   cutSessions,
   endGrants,
   endResting,
   endSessionsOf,
-  type GrantStatuses,
   type GrantSummary,
   listGrants,
   ownerOfGrant,
@@ -42,14 +42,15 @@ export interface Grants {
 interface GrantsParts {
   db: Database;
   audit: Pick<Audit, 'append'>;
-  statuses: GrantStatuses & Pick<StatusIndexes, 'releaseClients'>;
+  ending: GrantEnding;
+  statusIndexes: Pick<StatusIndexes, 'releaseClients'>;
   now?: () => number;
 }
 
-export function createGrants({ db, audit, statuses, now = Date.now }: GrantsParts): Grants {
+export function createGrants({ db, audit, ending, statusIndexes, now = Date.now }: GrantsParts): Grants {
   async function endOfClient(tx: Queryable, clientId: string): Promise<number> {
-    await statuses.revoke(tx, await statuses.releaseClients(tx, clientId));
-    return endGrants(tx, { clientId }, statuses, now);
+    await ending.revoke(tx, await statusIndexes.releaseClients(tx, clientId));
+    return endGrants(tx, { clientId }, ending, now);
   }
 
   return {
@@ -58,7 +59,7 @@ export function createGrants({ db, audit, statuses, now = Date.now }: GrantsPart
     async revoke(grantId, { actor, clientId: through, requestId, address }) {
       const owner = await db.transaction(async (tx) => {
         const found = await ownerOfGrant(tx, grantId);
-        if (!found || (await endGrants(tx, { grantId }, statuses, now)) === 0) {
+        if (!found || (await endGrants(tx, { grantId }, ending, now)) === 0) {
           throw new AppError('grant_unknown', 404, `there is no grant ${grantId}, or it has ended`, {
             hint: 'signet grants list shows those of a person.',
           });
@@ -74,38 +75,38 @@ export function createGrants({ db, audit, statuses, now = Date.now }: GrantsPart
         });
         return found;
       });
-      await statuses.announce();
+      await ending.announce();
       return { grantId, ...owner };
     },
 
     async giveUp(grantId) {
-      await db.transaction((tx) => endGrants(tx, { grantId }, statuses, now));
-      await statuses.announce();
+      await db.transaction((tx) => endGrants(tx, { grantId }, ending, now));
+      await ending.announce();
     },
 
     async endResting(accountId, upstream, options) {
-      const isLeft = await db.transaction((tx) => endResting(tx, accountId, upstream, options, statuses, now));
-      await statuses.announce();
+      const isLeft = await db.transaction((tx) => endResting(tx, accountId, upstream, options, ending, now));
+      await ending.announce();
       return isLeft;
     },
 
     async renewClient(clientId) {
-      await db.transaction(async (tx) => statuses.revoke(tx, await statuses.releaseClients(tx, clientId)));
-      await statuses.announce();
+      await db.transaction(async (tx) => ending.revoke(tx, await statusIndexes.releaseClients(tx, clientId)));
+      await ending.announce();
     },
 
     async endOfPerson(tx, accountId, { sessions }) {
-      if (sessions) await endSessionsOf(tx, accountId, statuses, now);
-      return endGrants(tx, { accountId }, statuses, now);
+      if (sessions) await endSessionsOf(tx, accountId, ending, now);
+      return endGrants(tx, { accountId }, ending, now);
     },
 
     endOfClient,
 
     async cutEverything(tx) {
-      await statuses.revoke(tx, await statuses.releaseClients(tx));
-      return cutSessions(tx, statuses, now);
+      await ending.revoke(tx, await statusIndexes.releaseClients(tx));
+      return cutSessions(tx, ending, now);
     },
 
-    ended: () => statuses.announce(),
+    ended: () => ending.announce(),
   };
 }

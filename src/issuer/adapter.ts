@@ -3,10 +3,11 @@
 
 import { type Adapter, type AdapterPayload, errors } from 'oidc-provider';
 import type { Database } from '../database/database.ts';
-import { endGrants, endSessionBehind, findGrant, type GrantStatuses, retireSessionId } from '../grants/grant-rows.ts';
+import type { GrantEnding } from '../grants/ending.ts';
+import { endGrants, endSessionBehind, findGrant, retireSessionId } from '../grants/grant-rows.ts';
 import { createModelRows, type ModelRows, type Strangers } from '../grants/model-rows.ts';
 import { createRefreshTokens, type RefreshTokens } from '../grants/refresh-rows.ts';
-import type { StatusIndex } from '../status-list/indexes.ts';
+import type { StatusIndex, StatusIndexes } from '../status-list/indexes.ts';
 
 export interface Models extends RefreshTokens, Pick<ModelRows, 'sweep'> {
   /** The adapter for one of oidc-provider's models, as its configuration wants it. */
@@ -19,10 +20,16 @@ export interface SessionAdapter extends Adapter {
   replaced(id: string): Promise<void>;
 }
 
+/** What becomes of grants, at their first save and at their end. */
+interface GrantStatus {
+  ending: GrantEnding;
+  statusIndexes: Pick<StatusIndexes, 'allocate'>;
+}
+
 export function createModels(
   db: Database,
   findClient: (clientId: string) => Promise<AdapterPayload | undefined>,
-  statuses: GrantStatuses,
+  { ending, statusIndexes }: GrantStatus,
   now: () => number = Date.now,
   strangers: Strangers = { network: () => undefined },
 ): Models {
@@ -50,8 +57,8 @@ export function createModels(
       return found?.consumed ? undefined : found;
     },
     async destroy(id) {
-      await db.transaction((tx) => endSessionBehind(tx, id, statuses, now));
-      await statuses.announce();
+      await db.transaction((tx) => endSessionBehind(tx, id, ending, now));
+      await ending.announce();
     },
     replaced: (id) => retireSessionId(db, id, now),
   };
@@ -60,13 +67,13 @@ export function createModels(
   const grantAdapter: Adapter = {
     ...adapter('Grant'),
     async upsert(id, { status, ...payload }: AdapterPayload & { status?: StatusIndex }, expiresIn) {
-      const index = status ?? (await statuses.allocate());
+      const index = status ?? (await statusIndexes.allocate());
       await rows.write('Grant', id, payload, expiresIn!, { clientId: payload.clientId!, index });
     },
     find: (id) => findGrant(db, id),
     async destroy(id) {
-      await db.transaction((tx) => endGrants(tx, { grantId: id }, statuses, now));
-      await statuses.announce();
+      await db.transaction((tx) => endGrants(tx, { grantId: id }, ending, now));
+      await ending.announce();
     },
   };
 

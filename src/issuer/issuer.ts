@@ -14,7 +14,7 @@ import type { Database } from '../database/database.ts';
 import type { RoomLimits } from '../database/row-limits.ts';
 import type { Runs } from '../database/runs.ts';
 import { AppError } from '../errors.ts';
-import type { GrantStatuses } from '../grants/grant-rows.ts';
+import type { GrantEnding } from '../grants/ending.ts';
 import { issuedAt } from '../keys/dating.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
 import { createSeal, type MasterKeys, type Seal } from '../keys/seal.ts';
@@ -121,7 +121,8 @@ interface IssuerParts {
   pages: ProviderPages;
   /** Told of every JWKS that was served, at once and without waiting. */
   jwksServed?: (fetch: { userAgent: string; address: string; newestPreparedAt: number }) => void;
-  statuses: GrantStatuses & Pick<StatusIndexes, 'ofClient'>;
+  ending: GrantEnding;
+  statusIndexes: Pick<StatusIndexes, 'allocate' | 'ofClient'>;
   statusLists: Pick<StatusListPublisher, 'uriOf'>;
   /** Metadata of what is answered beside the provider (RFC 8414 §2). */
   discovery?: Record<string, unknown>;
@@ -140,8 +141,8 @@ interface IssuerParts {
 
 export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer {
   const { config, db, accounts, clients, apis, audit, seal, log, pages, jwksServed, upstream, now = Date.now } = parts;
-  const { statuses, statusLists, discovery = {}, room, exactNow = async () => now(), runs } = parts;
-  const models = createModels(db, findClientMetadata, statuses, now, {
+  const { statusIndexes, statusLists, discovery = {}, room, exactNow = async () => now(), runs } = parts;
+  const models = createModels(db, findClientMetadata, parts, now, {
     limits: room,
     network: () => {
       const address = Provider.ctx && requestOf(Provider.ctx).address;
@@ -193,7 +194,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
     const provider = createProvider(config.issuer, configuration, {
       formats,
       rotation,
-      statusIndexes: statuses,
+      statusIndexes,
       now,
       isKnownScope,
       secretThrottle: parts.secretThrottle,

@@ -246,7 +246,7 @@ describe.each(engines)('a refresh token, on $name', (engine) => {
           )
         ).rows[0]!.sealed_answer;
       expect(await sealed()).toMatch(/^v1\.[\w-]+\.[\w-]+$/);
-      const models = createModels(server.store.db, async () => undefined, server.store.statuses);
+      const models = createModels(server.store.db, async () => undefined, server.store);
       await models.sweep(Date.now(), Date.now() - 30_000, 500);
       expect(await sealed()).not.toBeNull();
       await models.sweep(Date.now(), Date.now(), 500);

@@ -3,7 +3,8 @@ import { createAudit } from '../../src/audit/audit.ts';
 import { createLogoutQueue } from '../../src/backchannel-logout/queue.ts';
 import { createClients } from '../../src/clients/clients.ts';
 import type { Database } from '../../src/database/database.ts';
-import { cutSessions, endGrants, endSessionsOf, type GrantStatuses } from '../../src/grants/grant-rows.ts';
+import { createGrantEnding, type GrantEnding } from '../../src/grants/ending.ts';
+import { cutSessions, endGrants, endSessionsOf } from '../../src/grants/grant-rows.ts';
 import { createModels, type Models } from '../../src/issuer/adapter.ts';
 import { createLog } from '../../src/log.ts';
 import { createStatusIndexes, type StatusIndex } from '../../src/status-list/indexes.ts';
@@ -16,20 +17,22 @@ const start = Date.parse('2030-01-01T00:00:00Z');
 describe.each(engines)('what the issuer stores, on $name', ({ freshDatabase }) => {
   let db: Database;
   let models: Models;
-  let statuses: GrantStatuses & RevokedStatuses;
+  let ending: GrantEnding;
+  let revoked: RevokedStatuses;
   let now = start;
   beforeAll(async () => {
     db = await freshDatabase();
     const audit = createAudit(db, { log: createLog('silent') });
-    statuses = {
-      ...createStatusIndexes(db, { longestHolderLife: hour }),
-      ...createRevokedStatuses(db, { clockSkew: 0 }),
-      enqueue: createLogoutQueue(db, createClients(db, [], audit)).enqueue,
-    };
+    revoked = createRevokedStatuses(db, { clockSkew: 0 });
+    ending = createGrantEnding({
+      revoked,
+      statusLists: { refresh: async () => {} },
+      logoutQueue: createLogoutQueue(db, createClients(db, [], audit)),
+    });
     models = createModels(
       db,
       async () => undefined,
-      statuses,
+      { ending, statusIndexes: createStatusIndexes(db, { longestHolderLife: hour }) },
       () => now,
     );
   });
@@ -101,7 +104,7 @@ describe.each(engines)('what the issuer stores, on $name', ({ freshDatabase }) =
 
   test('a refresh token whose grant ended meanwhile has no successor: its tokens would be refused', async () => {
     await storeRefreshToken('of an ended grant', hour, 'ended grant');
-    await db.transaction((tx) => endGrants(tx, { grantId: 'ended grant' }, statuses, () => now));
+    await db.transaction((tx) => endGrants(tx, { grantId: 'ended grant' }, ending, () => now));
     expect(await models.rotate('of an ended grant', successor('stillborn', hour), now)).toBe(false);
     expect(await models.adapter('RefreshToken').find('stillborn')).toBeUndefined();
   });
@@ -138,7 +141,7 @@ describe.each(engines)('what the issuer stores, on $name', ({ freshDatabase }) =
     await models.adapter('Session').upsert('cookie of ada', session, hour);
     await models.adapter('Grant').upsert('grant of ada', { accountId: 'ada' }, hour);
     await models.adapter('RefreshToken').upsert('token of ada', { grantId: 'grant of ada' }, hour);
-    expect(await db.transaction((tx) => cutSessions(tx, statuses))).toBeGreaterThanOrEqual(3);
+    expect(await db.transaction((tx) => cutSessions(tx, ending))).toBeGreaterThanOrEqual(3);
     await models.adapter('Session').upsert('cookie of ada', session, hour);
     expect(await models.adapter('Session').find('cookie of ada')).toBeUndefined();
     expect(await models.adapter('Session').findByUid('session of ada')).toBeUndefined();
@@ -155,11 +158,11 @@ describe.each(engines)('what the issuer stores, on $name', ({ freshDatabase }) =
     }
     const indexes = await Promise.all(['spa of gus', 'web of gus', 'spa of bob'].map(indexOf));
     expect(new Set(indexes.map(({ list, idx }) => `${list} ${idx}`)).size).toBe(3);
-    await db.transaction((tx) => endSessionsOf(tx, 'gus', statuses));
-    expect(await db.transaction((tx) => endGrants(tx, { accountId: 'gus' }, statuses))).toBe(2);
+    await db.transaction((tx) => endSessionsOf(tx, 'gus', ending));
+    expect(await db.transaction((tx) => endGrants(tx, { accountId: 'gus' }, ending))).toBe(2);
     expect(await models.adapter('Session').find('cookie of gus')).toBeUndefined();
     expect(await models.adapter('Session').find('cookie of bob')).toBeDefined();
-    expect(await Promise.all(indexes.map((index) => statuses.has(index)))).toEqual([true, true, false]);
+    expect(await Promise.all(indexes.map((index) => revoked.has(index)))).toEqual([true, true, false]);
   });
 
   test('a grant keeps its status index while it lives, and ended it is not brought back by who still holds it', async () => {
@@ -172,25 +175,25 @@ describe.each(engines)('what the issuer stores, on $name', ({ freshDatabase }) =
     await grants.destroy('g');
     await grants.upsert('g', held, hour);
     expect(await grants.find('g')).toBeUndefined();
-    expect(await statuses.has(index)).toBe(true);
+    expect(await revoked.has(index)).toBe(true);
   });
 
   test('where the transaction of a cause fails, its grants go on and no bit is set', async () => {
     await models.adapter('Grant').upsert('spared', { accountId: 'fay', clientId: 'spa' }, hour);
     await expect(
       db.transaction(async (tx) => {
-        await endGrants(tx, { accountId: 'fay' }, statuses);
+        await endGrants(tx, { accountId: 'fay' }, ending);
         throw new Error('the cause fell through');
       }),
     ).rejects.toThrow('fell through');
-    expect(await statuses.has(await indexOf('spared'))).toBe(false);
+    expect(await revoked.has(await indexOf('spared'))).toBe(false);
   });
 
   test('of more grants than one statement takes, every one ends', async () => {
     await db.query(`insert into oidc_models (model, id, payload, client_id, status_list, status_idx, expires_at)
       with recursive numbers(n) as (select 1 union all select n + 1 from numbers where n < 20500)
       select 'Grant', 'many ' || n, '{}', 'popular', 1000, n, ${now + 3_600_000} from numbers`);
-    expect(await db.transaction((tx) => endGrants(tx, { clientId: 'popular' }, statuses))).toBe(20_500);
+    expect(await db.transaction((tx) => endGrants(tx, { clientId: 'popular' }, ending))).toBe(20_500);
     const {
       rows: [row],
     } = await db.query<{ count: number }>(
