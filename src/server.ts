@@ -31,7 +31,7 @@ import { createGrants, type Grants } from './grants/grants.ts';
 import { createCompleteSignIn } from './issuer/complete-sign-in.ts';
 import { grantLifeSeconds } from './issuer/configuration.ts';
 import { tokenEndpoints } from './issuer/endpoints/introspection.ts';
-import { createIssuer, type Issuer } from './issuer/issuer.ts';
+import { createIssuer } from './issuer/issuer.ts';
 import { answerErrors, createProviderPages } from './issuer/pages.ts';
 import { createReturnLinks } from './issuer/return-links.ts';
 import { createJwksClients, describeJwksClient, type JwksClients } from './keys/jwks-clients.ts';
@@ -41,7 +41,7 @@ import { createKeyOperations, type KeyOperations } from './keys/operations.ts';
 import { keyPolicy, longestAccessTokenLife, tolerableOffsetMs } from './keys/policy.ts';
 import { startRotation } from './keys/rotation.ts';
 import { createSeal, loadMasterKey, type Seal } from './keys/seal.ts';
-import { generateKey, type Signer } from './keys/signer.ts';
+import { generateKey } from './keys/signer.ts';
 import { type Log, silentLog } from './log.ts';
 import { createCounts } from './metrics/counts.ts';
 import { gauges } from './metrics/gauges.ts';
@@ -308,49 +308,50 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     });
     const secretThrottle = createSecretThrottle();
     const isJwksClient = withinNetworks(config.keys.jwksClientNetworks);
-    let issuer: Issuer | undefined;
-    let active: Signer | undefined;
     const rotation = await startRotation({
       keyring,
       db,
       policy,
       log,
       unseenBy: async (key) => (await jwksClients.readiness(key)).waitedFor.map(describeJwksClient),
-      async apply(keys) {
-        active = keys.active;
-        authorizer.useKeys(keys);
-        await statusLists.useKeys(keys);
-        if (issuer) return issuer.useKeys(keys);
-        issuer = createIssuer(
-          {
-            config,
-            db,
-            accounts,
-            clients,
-            apis,
-            audit,
-            seal,
-            log,
-            now,
-            exactNow,
-            runs,
-            pages: providerPages,
-            ending,
-            statusIndexes,
-            statusLists,
-            room,
-            discovery: metadataOf(config.issuer),
-            upstream: entra?.upstream,
-            secretThrottle,
-            jwksServed: ({ address, ...fetch }) =>
-              jwksClients.seen({ ...fetch, address: isJwksClient(address) ? address : addressPrefix(address) }),
-          },
-          keys,
-        );
-      },
     });
     closers.push(() => rotation.stop());
-    closers.push(() => issuer!.close());
+    let { active } = rotation.firstKeys;
+    authorizer.useKeys(rotation.firstKeys);
+    await statusLists.useKeys(rotation.firstKeys);
+    const issuer = createIssuer(
+      {
+        config,
+        db,
+        accounts,
+        clients,
+        apis,
+        audit,
+        seal,
+        log,
+        now,
+        exactNow,
+        runs,
+        pages: providerPages,
+        ending,
+        statusIndexes,
+        statusLists,
+        room,
+        discovery: metadataOf(config.issuer),
+        upstream: entra?.upstream,
+        secretThrottle,
+        jwksServed: ({ address, ...fetch }) =>
+          jwksClients.seen({ ...fetch, address: isJwksClient(address) ? address : addressPrefix(address) }),
+      },
+      rotation.firstKeys,
+    );
+    closers.push(() => issuer.close());
+    await rotation.run(async (keys) => {
+      active = keys.active;
+      authorizer.useKeys(keys);
+      await statusLists.useKeys(keys);
+      await issuer.useKeys(keys);
+    });
     if (redisUrl) {
       const { openRedisDenylist } = await import('./status-list/redis-denylist.ts');
       const denylist = openRedisDenylist({ url: redisUrl, everything: () => revoked.list(0), log, now });
@@ -364,7 +365,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
       clients,
       audit,
       log,
-      signer: () => active!,
+      signer: () => active,
       now,
     });
     closers.push(() => delivery.stop());
@@ -380,7 +381,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
       now: clock.exact,
       mayDelete: () => clock.health().isSteady,
       sweeps: [
-        issuer!.sweep,
+        issuer.sweep,
         throttle.sweepExpired,
         audit.sweepExpired,
         jwksClients.sweep,
@@ -429,8 +430,8 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
         audit,
         log,
         now,
-        signer: () => active!,
-        lookUp: (token) => issuer!.lookUp(token),
+        signer: () => active,
+        lookUp: (token) => issuer.lookUp(token),
       }),
     );
     app.use(
@@ -445,12 +446,12 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
         entraKeys: entraKeys && { ask: store.entraKeys.ask, poll: entraKeys.poll },
       }),
     );
-    const complete = createCompleteSignIn(issuer!, accounts, audit);
+    const complete = createCompleteSignIn(issuer, accounts, audit);
     if (entra) app.use(entra.signOut.routes().routes());
     app.use(
       signInRoutes({
         issuerUrl: config.issuer,
-        issuer: issuer!,
+        issuer: issuer,
         accounts,
         passwords,
         newPasswords: store.newPasswords,
@@ -463,20 +464,20 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
         log,
         complete,
         minPasswordLength: config.passwords.minLength,
-        entra: entra && createEntraSignIn({ ...entra, issuer: issuer!, accounts, finish: complete, audit }),
+        entra: entra && createEntraSignIn({ ...entra, issuer: issuer, accounts, finish: complete, audit }),
       }).routes(),
     );
     app.use(formAsGet({ issuer: config.issuer, pages }));
     app.use((ctx) => {
       ctx.respond = false;
-      return issuer!.handle(ctx.req, ctx.res, requestOf(ctx));
+      return issuer.handle(ctx.req, ctx.res, requestOf(ctx));
     });
 
     const { trusted } = config.proxy;
     const front = createFront({
       issuer: config.issuer,
       trustedProxies: trusted,
-      token: (req, res, state) => issuer!.handle(req, res, state),
+      token: (req, res, state) => issuer.handle(req, res, state),
       everythingElse: app.callback(),
     });
     // A proxy on this machine is one that nobody had to name.

@@ -11,6 +11,10 @@ import type { KeyPolicy, KeyTimes, Milliseconds, Step, Wait } from './lifecycle.
 import { checkPolicy, nextStep, stateOf } from './lifecycle.ts';
 
 interface Rotation {
+  /** What this process signs with from its start on. */
+  firstKeys: SigningKeys;
+  /** Looks at once, regularly and when told of a change; hands keys to `apply` whenever they changed. To be called once. */
+  run(apply: (keys: SigningKeys) => void | Promise<void>): Promise<void>;
   /** Looks now; resolves when it has, and never rejects: see `health`. Asked for during a tick, another one follows. */
   tick(): Promise<void>;
   health(): RotationHealth;
@@ -37,8 +41,6 @@ export interface RotationOptions {
   keyring: Keyring;
   db: Database;
   policy: KeyPolicy;
-  /** Takes over new keys; called once before startRotation resolves, and then whenever they changed. */
-  apply: (keys: SigningKeys) => void | Promise<void>;
   log: Log;
   /** The time that decides what is due. Default: the database's clock. */
   now?: () => Milliseconds | Promise<Milliseconds>;
@@ -55,12 +57,12 @@ export interface RotationOptions {
 const stepsAtMost = 20;
 
 /**
- * Brings the keys up to date, hands them to `apply`, and keeps doing so. Following the keys is part of the start: what
- * is wrong (a policy that would break verifiers, a master key that does not open the keys, no database) is thrown, and
- * nothing has been touched. Making the key that is next is not: the first tick, under way when this resolves, does it.
+ * Brings the keys up to date; `run` keeps them so. What is wrong (a policy that would break verifiers, a master key that
+ * does not open the keys, no database) is thrown, and nothing has been touched. Making the key that is next is no part
+ * of the start: the first tick, under way when `run` resolves, does it.
  */
 export async function startRotation(options: RotationOptions): Promise<Rotation> {
-  const { keyring, db, policy, apply, log, now = () => db.now(), everyMs = policy.pollEvery * 1000 } = options;
+  const { keyring, db, policy, log, now = () => db.now(), everyMs = policy.pollEvery * 1000 } = options;
   const { unseenBy = async () => [] } = options;
   let applied = '';
   let activeKid = '';
@@ -69,11 +71,14 @@ export async function startRotation(options: RotationOptions): Promise<Rotation>
   let failing: { since: Milliseconds; code: string } | undefined;
   let clockOffset = 0;
   let stopped = false;
+  let apply: (keys: SigningKeys) => void | Promise<void> = () => {};
   let running: Promise<void> | undefined;
   let following: Promise<void> | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  let unlisten = async () => {};
 
   async function look(): Promise<void> {
-    if ((await followKeys()) === 'prepare') {
+    if ((await followKeys()).step === 'prepare') {
       await take({ do: 'prepare' });
       await followKeys();
     }
@@ -84,7 +89,7 @@ export async function startRotation(options: RotationOptions): Promise<Rotation>
    * Takes the steps that are due and hands on what changed. Answers where it stopped: before preparing a key, since
    * making one may take seconds, for which a revoked key must not stay in the JWKS and a start must not wait.
    */
-  async function followKeys(): Promise<'prepare' | 'wait'> {
+  async function followKeys(): Promise<{ keys: SigningKeys; step: 'prepare' | 'wait' }> {
     // A step that cannot be taken must not hide what others changed, a revocation say: it fails the tick at its end.
     const [steps] = await Promise.allSettled([takeDueSteps()]);
     const keys = await keyring.signingKeys();
@@ -95,7 +100,7 @@ export async function startRotation(options: RotationOptions): Promise<Rotation>
       log.info('keys.applied', { active: activeKid, published: keys.published.map(({ kid }) => kid) });
     }
     if (steps.status === 'rejected') throw steps.reason;
-    return steps.value;
+    return { keys, step: steps.value };
   }
 
   async function takeDueSteps(): Promise<'prepare' | 'wait'> {
@@ -196,15 +201,20 @@ export async function startRotation(options: RotationOptions): Promise<Rotation>
   const [problem] = checkPolicy(policy);
   if (problem !== undefined) throw new AppError('key_policy_unsafe', 500, problem);
   await keyring.checkMasterKey();
-  await followKeys();
+  const { keys: firstKeys } = await followKeys();
   await compareClocks();
   lastTickAt = Date.now();
-  const unlisten = await db.listen(keysChannel, () => void tick());
-  const timer = setInterval(() => void tick(), everyMs).unref();
-  void tick();
 
   return {
+    firstKeys,
     tick,
+
+    async run(takeOver) {
+      apply = takeOver;
+      unlisten = await db.listen(keysChannel, () => void tick());
+      timer = setInterval(() => void tick(), everyMs).unref();
+      void tick();
+    },
 
     health: () => ({
       ok: failing === undefined && !isOff(clockOffset),

@@ -20,12 +20,12 @@ import { createEntraConnector, type MountedEntraConnector } from '../../src/entr
 import { EntraError } from '../../src/entra/errors.ts';
 import type { BeginOptions, EntraIdentity } from '../../src/entra/identity.ts';
 import { entraRoutes, failurePage } from '../../src/entra/routes.ts';
+import { answerErrors } from '../../src/issuer/pages.ts';
 import { createReturnLinks } from '../../src/issuer/return-links.ts';
 import { createSeal } from '../../src/keys/seal.ts';
 import { createLog } from '../../src/log.ts';
 import { securityHeaders } from '../../src/web/headers.ts';
 import { createPages } from '../../src/web/pages.ts';
-import { answerErrors } from '../../src/issuer/pages.ts';
 import { requestId } from '../../src/web/request.ts';
 import { createVisitor, type Visitor } from '../entra-sim/visitor.ts';
 import { noteSecret, secretsIn } from '../support/secrets.ts';
@@ -105,7 +105,11 @@ export async function startRig(sim: EntraSim, { config: values = {}, db: shared 
   const connector = createEntraConnector({ config: entra!, issuer, db, seal, log, dispatcher, now });
   const pages = createPages({ branding: { name: 'Signet', color: '#1f5eff' }, issuer });
 
-  const returnLinks = createReturnLinks({ issuer, seal, clients: { find: async () => undefined, list: async () => [] } });
+  const returnLinks = createReturnLinks({
+    issuer,
+    seal,
+    clients: { find: async () => undefined, list: async () => [] },
+  });
   const completed: Rig['completed'] = [];
   const failures: EntraError[] = [];
   const app = new Koa();

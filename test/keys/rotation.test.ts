@@ -53,7 +53,7 @@ describe.each(engines)('the clock of rotation on $name', ({ freshUrl }) => {
     createKeyring({ db: on, seal, audit, policy, now: () => clock, generate, ...more });
 
   /** What has started; the tick that is then under way has not ended. */
-  async function open(more: Partial<RotationOptions> = {}) {
+  async function open({ apply, ...more }: Partial<RotationOptions> & { apply?: (keys: SigningKeys) => void } = {}) {
     const applied: SigningKeys[] = [];
     const keyring = more.keyring ?? openKeyring(db);
     const rotation = await startRotation({
@@ -63,14 +63,16 @@ describe.each(engines)('the clock of rotation on $name', ({ freshUrl }) => {
       log,
       now: () => clock,
       everyMs: 3_600_000,
-      apply: (keys) => void applied.push(keys),
       ...more,
     });
     closers.push(() => rotation.stop());
+    const takeOver = apply ?? ((keys: SigningKeys) => void applied.push(keys));
+    takeOver(rotation.firstKeys);
+    await rotation.run(takeOver);
     return { rotation, applied, keyring };
   }
   /** What has started and made its first tick. */
-  async function begin(more: Partial<RotationOptions> = {}) {
+  async function begin(more: Parameters<typeof open>[0] = {}) {
     const begun = await open(more);
     await begun.rotation.tick();
     return begun;

@@ -145,14 +145,16 @@ export async function live(db: Database, seal: Seal, life: Life): Promise<World>
       now: () => now,
       everyMs: 2_000_000_000,
       unseenBy: async () => unseenBy,
-      apply: ({ active, published }: SigningKeys) =>
-        void history.served.push({
-          at: now,
-          signs: active.kid,
-          published: new Set(published.map(({ kid }) => kid)),
-          life: longestLife,
-        }),
     });
+    const apply = ({ active, published }: SigningKeys) =>
+      void history.served.push({
+        at: now,
+        signs: active.kid,
+        published: new Set(published.map(({ kid }) => kid)),
+        life: longestLife,
+      });
+    apply(rotation.firstKeys);
+    await rotation.run(apply);
     await rotation.tick(); // the first one is under way
     return rotation;
   }

@@ -3,9 +3,9 @@ import type { AddressInfo } from 'node:net';
 import Koa from 'koa';
 import { expect, onTestFinished, test } from 'vitest';
 import { AppError } from '../../src/errors.ts';
+import { answerErrors } from '../../src/issuer/pages.ts';
 import { createLog } from '../../src/log.ts';
 import { createPages } from '../../src/web/pages.ts';
-import { answerErrors } from '../../src/issuer/pages.ts';
 import { requestId } from '../../src/web/request.ts';
 
 async function answerTo(error: Error, accept: string) {

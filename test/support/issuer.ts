@@ -6,10 +6,10 @@ import Koa from 'koa';
 import { createAccounts } from '../../src/accounts/accounts.ts';
 import type { Database } from '../../src/database/database.ts';
 import { createIssuer } from '../../src/issuer/issuer.ts';
+import { createProviderPages } from '../../src/issuer/pages.ts';
 import { createReturnLinks } from '../../src/issuer/return-links.ts';
 import { createLog } from '../../src/log.ts';
 import { createPages } from '../../src/web/pages.ts';
-import { createProviderPages } from '../../src/issuer/pages.ts';
 import { createSecretThrottle } from '../../src/web/secret-throttle.ts';
 import { startSignet, type TestServer } from './signet.ts';
 
