@@ -6,7 +6,7 @@ import type { Store } from '../server.ts';
 import type { Owner } from '../signin/new-password.ts';
 import { oneTimePassword } from '../signin/password.ts';
 import { usageError } from './failure.ts';
-import { accountOf, whom } from './person.ts';
+import { accountOf, whom } from './account.ts';
 import type { Session } from './session.ts';
 import { facts, moment, table } from './tables.ts';
 

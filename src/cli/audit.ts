@@ -6,7 +6,7 @@ import { nearest } from '../config/nearest.ts';
 import { durationPattern, toSeconds } from '../config/rules.ts';
 import { AppError } from '../errors.ts';
 import type { Store } from '../server.ts';
-import { accountOf } from './person.ts';
+import { accountOf } from './account.ts';
 import type { Session } from './session.ts';
 import { moment, table } from './tables.ts';
 

@@ -3,7 +3,7 @@
 
 import type { Command } from 'commander';
 import { nameOf } from '../accounts/account.ts';
-import { accountOf, whom } from './person.ts';
+import { accountOf, whom } from './account.ts';
 import type { Session } from './session.ts';
 import { moment, table } from './tables.ts';
 

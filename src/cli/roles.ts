@@ -6,7 +6,7 @@ import type { Identity } from '../accounts/identities.ts';
 import { compareMappings, explainRoles, mappingOf, type RoleMapping, rolesOf } from '../accounts/role-mapping.ts';
 import { type Config, loadRoleMapping } from '../config/config.ts';
 import { evidenceOf } from '../entra/account-linking.ts';
-import { accountOf, whom } from './person.ts';
+import { accountOf, whom } from './account.ts';
 import type { Session } from './session.ts';
 import { facts, moment, table } from './tables.ts';
 
