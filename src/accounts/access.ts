@@ -1,4 +1,4 @@
-// What takes something away from a person: another password, being disabled, fewer roles, being signed out. The tokens
+// Account access, and what takes it away: another password, being disabled, fewer roles, being signed out. The tokens
 // that show it end in the same transaction. And nothing is taken from the last administrator that would leave nobody to
 // administer. Part of accounts.ts, which owns the table.
 
@@ -6,9 +6,17 @@ import type { Audit } from '../audit/audit.ts';
 import type { AuditEvent } from '../audit/events.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError } from '../errors.ts';
-import { type Account, adminRole, checkRoles, columns, fromRow, type Row, unknownAccount } from './account.ts';
+import {
+  type Account,
+  type AccountRow,
+  accountColumns,
+  accountFromRow,
+  adminRole,
+  checkRoles,
+  unknownAccount,
+} from './account.ts';
 
-export interface Withdrawals {
+export interface AccountAccess {
   /** Who gets a new password is signed out everywhere, in the same transaction: somebody may have known the old one. */
   setPassword(id: string, passwordHash: string, options: { mustChange: boolean; actor: string }): Promise<void>;
   /**
@@ -39,8 +47,8 @@ export interface Withdrawals {
 
 type RequestFacts = Pick<AuditEvent, 'clientId' | 'requestId' | 'address'>;
 
-/** What people were issued: the issuer's business, and introduced by server.ts. */
-export interface TokensOfPeople {
+/** What accounts were issued: the issuer's business, and introduced by server.ts. */
+export interface TokensOfAccounts {
   /** Ends the grants of a person and, where asked, their sessions, in the given transaction; how many grants. */
   end(tx: Queryable, accountId: string, options: { sessions: boolean }): Promise<number>;
   /** Called after the transaction: everybody who verifies tokens may learn of it. */
@@ -56,11 +64,11 @@ const isAdministrator = `disabled_at is null and email_key is not null and passw
 const isNotTheLast = `(not (${isAdministrator})
   or exists (select 1 from (select id from accounts where ${isAdministrator}) others where others.id <> accounts.id))`;
 
-export function createWithdrawals(
+export function createAccountAccess(
   db: Database,
   audit: Audit,
-  { tokens, now }: { tokens: TokensOfPeople; now: () => number },
-): Withdrawals {
+  { tokens, now }: { tokens: TokensOfAccounts; now: () => number },
+): AccountAccess {
   /** Signs a person out everywhere; how many grants ended. */
   async function endEverything(tx: Queryable, id: string): Promise<number> {
     await tx.query('update accounts set signed_out_at = $2 where id = $1', [id, now()]);
@@ -71,7 +79,7 @@ export function createWithdrawals(
    * An act that takes something away from a person, and the tokens that show it. `act` says which tokens end with it;
    * undefined: there is no such account. Answers how many grants ended.
    */
-  async function withdraw(
+  async function reduce(
     id: string,
     event: Omit<AuditEvent, 'subject'>,
     act: (tx: Queryable) => Promise<{ sessions: boolean } | 'nothing' | undefined>,
@@ -94,7 +102,7 @@ export function createWithdrawals(
 
   return {
     async setPassword(id, passwordHash, { mustChange, actor }) {
-      await withdraw(id, { event: 'account.password_set', actor }, async (tx) => {
+      await reduce(id, { event: 'account.password_set', actor }, async (tx) => {
         const { rowCount } = await tx.query(
           'update accounts set password_hash = $2, password_must_change = $3, updated_at = $4 where id = $1',
           [id, passwordHash, mustChange ? 1 : 0, now()],
@@ -113,14 +121,14 @@ export function createWithdrawals(
         if (rowCount === 0) return undefined;
         const detail = { grantsEnded: await endEverything(tx, id) };
         await audit.append(tx, { event: 'account.password_set', actor: id, subject: id, ...request, detail });
-        return (await tx.query<Row>(`select ${columns} from accounts where id = $1`, [id])).rows[0];
+        return (await tx.query<AccountRow>(`select ${accountColumns} from accounts where id = $1`, [id])).rows[0];
       });
       if (row) await tokens.ended();
-      return row && fromRow(row);
+      return row && accountFromRow(row);
     },
 
     async disable(id, actor) {
-      await withdraw(id, { event: 'account.disabled', actor }, async (tx) => {
+      await reduce(id, { event: 'account.disabled', actor }, async (tx) => {
         await lockAdministrators(tx);
         const { rowCount } = await tx.query(
           `update accounts set disabled_at = $2, updated_at = $2 where id = $1 and ${isNotTheLast}`,
@@ -135,14 +143,17 @@ export function createWithdrawals(
 
     async setRoles(id, roles, actor) {
       checkRoles(roles);
-      await withdraw(id, { event: 'account.roles_set', actor, detail: { roles } }, async (tx) => {
+      await reduce(id, { event: 'account.roles_set', actor, detail: { roles } }, async (tx) => {
         await lockAdministrators(tx);
         // Touched before it is read, so that of two who set roles at once the second reads what the first has set.
         const {
           rows: [row],
-        } = await tx.query<Row>(`update accounts set updated_at = $2 where id = $1 returning ${columns}`, [id, now()]);
+        } = await tx.query<AccountRow>(
+          `update accounts set updated_at = $2 where id = $1 returning ${accountColumns}`,
+          [id, now()],
+        );
         if (!row) return undefined;
-        const before = fromRow(row);
+        const before = accountFromRow(row);
         const left = new Set([...roles, ...before.mappedRoles]);
         const { rowCount } = await tx.query(
           `update accounts set roles = $2 where id = $1 and ($3 = 1 or ${isNotTheLast})`,
@@ -154,7 +165,7 @@ export function createWithdrawals(
     },
 
     signOut: (id, actor, request) =>
-      withdraw(id, { event: 'account.signed_out', actor, ...request }, async (tx) => {
+      reduce(id, { event: 'account.signed_out', actor, ...request }, async (tx) => {
         const { rowCount } = await tx.query('update accounts set updated_at = $2 where id = $1', [id, now()]);
         return rowCount === 1 ? { sessions: true } : undefined;
       }),

@@ -1,5 +1,5 @@
-// One person: what is known of them, how that stands in a row of the table accounts, and what follows from it without
-// asking the database. The rows themselves are the business of accounts.ts.
+// One account: what is known of its person, how that stands in a row of the table accounts, and what follows from it
+// without asking the database. The rows themselves are the business of accounts.ts.
 
 import { domainToASCII } from 'node:url';
 import { isDeepStrictEqual } from 'node:util';
@@ -55,7 +55,7 @@ export interface NewAccount {
 export const adminRole = 'admin';
 
 /** As the database has it. */
-export interface Row {
+export interface AccountRow {
   id: string;
   email: string | null;
   email_key: string | null;
@@ -74,10 +74,10 @@ export interface Row {
   last_sign_in_at: number | null;
 }
 
-export const columns = `id, email, email_key, email_verified, name, given_name, family_name, preferred_username, roles,
+export const accountColumns = `id, email, email_key, email_verified, name, given_name, family_name, preferred_username, roles,
   mapped_roles, password_hash, password_must_change, disabled_at, signed_out_at, created_at, last_sign_in_at`;
 
-export function fromRow(row: Row): Account {
+export function accountFromRow(row: AccountRow): Account {
   const assignedRoles = JSON.parse(row.roles) as string[];
   const mappedRoles = JSON.parse(row.mapped_roles) as string[];
   return {
@@ -142,7 +142,7 @@ export function namesOf({ name, givenName, familyName }: Names) {
 }
 
 /** A name as people read it: one line of at most 256 characters, as Microsoft's are. */
-export function checkedName(name: string): string {
+function checkedName(name: string): string {
   const trimmed = name.trim();
   if (trimmed.length <= 256 && !/[\p{Cc}\p{Cs}]/u.test(trimmed)) return trimmed;
   throw new AppError('name_invalid', 400, 'a name is one line of at most 256 characters');
@@ -156,14 +156,14 @@ export function checkRoles(roles: readonly string[]): void {
 }
 
 /** By what a person is best told from others, on a page or a list. */
-export function nameOf({ email, preferredUsername, name, id }: Account): string {
+export function displayNameOf({ email, preferredUsername, name, id }: Account): string {
   return email ?? preferredUsername ?? name ?? id;
 }
 
 /** Whether another identity provider says of the person what is known here already. */
 export function saysTheSame(account: Account, said: Profile, mappedRoles: readonly string[]): boolean {
-  const now = [...valuesOf(withOwnAddress(account, said)), ...mappedRoles];
-  return isDeepStrictEqual(now, [...valuesOf(account), ...account.mappedRoles]);
+  const now = [...profileValues(withOwnAddress(account, said)), ...mappedRoles];
+  return isDeepStrictEqual(now, [...profileValues(account), ...account.mappedRoles]);
 }
 
 export function withOwnAddress({ signsInByEmail, email, emailVerified }: Account, said: Profile): Profile {
@@ -171,7 +171,14 @@ export function withOwnAddress({ signsInByEmail, email, emailVerified }: Account
 }
 
 /** The columns of a profile, in the order in which they stand in `columns`. */
-export function valuesOf({ email, emailVerified, name, givenName, familyName, preferredUsername }: Profile): Value[] {
+export function profileValues({
+  email,
+  emailVerified,
+  name,
+  givenName,
+  familyName,
+  preferredUsername,
+}: Profile): Value[] {
   const names = [name, givenName, familyName, preferredUsername].map((value) => value ?? null);
   return [email ?? null, emailVerified ? 1 : 0, ...names];
 }

@@ -1,33 +1,33 @@
-// People. Owns the table accounts. What a password is and how it is checked is signin/password.ts; here it is a hash.
-// The id is random and means nothing, so that it can be "sub" for ever: an e-mail address changes hands.
-// What is known of one person is account.ts; what takes something away from them, access.ts.
+// Accounts, one for each person. Owns the table accounts. What a password is and how it is checked is signin/password.ts;
+// here it is a hash. The id is random and means nothing, so that it can be "sub" for ever: an e-mail address changes hands.
+// One account is account.ts; what takes access away from it, access.ts.
 
 import { randomUUID } from 'node:crypto';
 import type { Audit } from '../audit/audit.ts';
 import type { AuditEvent } from '../audit/events.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError, isAppError } from '../errors.ts';
-import { createWithdrawals, type TokensOfPeople, type Withdrawals } from './access.ts';
+import { type AccountAccess, createAccountAccess, type TokensOfAccounts } from './access.ts';
 import {
   type Account,
+  type AccountRow,
+  accountColumns,
+  accountFromRow,
   checkedEmail,
   checkRoles,
-  columns,
   emailKey,
-  fromRow,
   type LocalAccount,
   type Names,
   type NewAccount,
   namesOf,
   type Profile,
-  type Row,
+  profileValues,
   saysTheSame,
   unknownAccount,
-  valuesOf,
   withOwnAddress,
 } from './account.ts';
 
-export interface Accounts extends Omit<Withdrawals, 'disable'> {
+export interface Accounts extends Omit<AccountAccess, 'disable'> {
   find(id: string): Promise<Account | undefined>;
   /** The account that signs in by this address. */
   findByEmail(email: string): Promise<Account | undefined>;
@@ -66,11 +66,11 @@ export interface Accounts extends Omit<Withdrawals, 'disable'> {
   signedIn(id: string): Promise<void>;
 }
 
-const noTokens: TokensOfPeople = { end: async () => 0, ended: async () => {} };
+const noTokens: TokensOfAccounts = { end: async () => 0, ended: async () => {} };
 
 interface AccountsOptions {
   /** Default: none are issued. */
-  tokens?: TokensOfPeople;
+  tokens?: TokensOfAccounts;
   now?: () => number;
 }
 
@@ -79,13 +79,13 @@ export function createAccounts(
   audit: Audit,
   { tokens = noTokens, now = Date.now }: AccountsOptions = {},
 ): Accounts {
-  const { disable, ...withdrawals } = createWithdrawals(db, audit, { tokens, now });
+  const { disable, ...access } = createAccountAccess(db, audit, { tokens, now });
 
   async function one(where: string, value: string): Promise<Account | undefined> {
     const {
       rows: [row],
-    } = await db.query<Row>(`select ${columns} from accounts where ${where} = $1`, [value]);
-    return row && fromRow(row);
+    } = await db.query<AccountRow>(`select ${accountColumns} from accounts where ${where} = $1`, [value]);
+    return row && accountFromRow(row);
   }
 
   async function insert(account: NewAccount, actor: string, onlyFirst: boolean): Promise<LocalAccount | undefined> {
@@ -97,14 +97,14 @@ export function createAccounts(
       const made = await db.transaction(async (tx) => {
         const {
           rows: [row],
-        } = await tx.query<Row>(
+        } = await tx.query<AccountRow>(
           `insert into accounts
              (id, email, email_key, email_verified, name, given_name, family_name, roles, mapped_roles, password_hash,
               password_must_change, created_at, updated_at)
            select $1, $2, $3, cast($10 as bigint), $4, $11, $12, $5, '[]', $6, cast($7 as bigint), cast($8 as bigint),
              cast($8 as bigint)
            where $9 = 'any' or not exists (select 1 from accounts)
-           returning ${columns}`,
+           returning ${accountColumns}`,
           [
             id,
             email,
@@ -125,7 +125,7 @@ export function createAccounts(
         await audit.append(tx, { event: 'account.created', actor, subject: id, detail });
         return row;
       });
-      return made && { ...fromRow(made), email };
+      return made && { ...accountFromRow(made), email };
     } catch (error) {
       if (!isAppError(error, 'unique_violation')) throw error;
       if (onlyFirst) return undefined;
@@ -150,24 +150,24 @@ export function createAccounts(
   }
 
   return {
-    ...withdrawals,
+    ...access,
 
     find: (id) => one('id', id),
     findByEmail: (email) => one('email_key', emailKey(email)),
 
     async listByEmail(email) {
-      const { rows } = await db.query<Row>(
-        `select ${columns} from accounts where email_key = $1 or lower(email) = $1 order by created_at`,
+      const { rows } = await db.query<AccountRow>(
+        `select ${accountColumns} from accounts where email_key = $1 or lower(email) = $1 order by created_at`,
         [emailKey(email)],
       );
-      return rows.map(fromRow);
+      return rows.map(accountFromRow);
     },
 
     async list() {
-      const { rows } = await db.query<Row>(
-        `select ${columns} from accounts order by coalesce(email_key, lower(email), id), created_at`,
+      const { rows } = await db.query<AccountRow>(
+        `select ${accountColumns} from accounts order by coalesce(email_key, lower(email), id), created_at`,
       );
-      return rows.map(fromRow);
+      return rows.map(accountFromRow);
     },
 
     async any() {
@@ -184,16 +184,16 @@ export function createAccounts(
       const id = randomUUID();
       const {
         rows: [row],
-      } = await tx.query<Row>(
+      } = await tx.query<AccountRow>(
         `insert into accounts
            (id, email, email_verified, name, given_name, family_name, preferred_username, roles, mapped_roles,
             password_must_change, created_at, updated_at)
          values ($1, $2, $3, $4, $5, $6, $7, '[]', $8, 0, $9, $9)
-         returning ${columns}`,
-        [id, ...valuesOf(profile), JSON.stringify(mappedRoles), now()],
+         returning ${accountColumns}`,
+        [id, ...profileValues(profile), JSON.stringify(mappedRoles), now()],
       );
       await audit.append(tx, { event: 'account.created', actor, subject: id, detail: { mappedRoles } });
-      return fromRow(row!);
+      return accountFromRow(row!);
     },
 
     async updateFromElsewhere(tx, { id }, said, mappedRoles, actor) {
@@ -201,23 +201,26 @@ export function createAccounts(
       // what was issued since.
       const {
         rows: [before],
-      } = await tx.query<Row>(`update accounts set updated_at = $2 where id = $1 returning ${columns}`, [id, now()]);
+      } = await tx.query<AccountRow>(`update accounts set updated_at = $2 where id = $1 returning ${accountColumns}`, [
+        id,
+        now(),
+      ]);
       if (!before) throw new AppError('account_unknown', 404, `there is no account ${id}`);
-      const account = fromRow(before);
+      const account = accountFromRow(before);
       if (saysTheSame(account, said, mappedRoles)) return account;
       const {
         rows: [row],
-      } = await tx.query<Row>(
+      } = await tx.query<AccountRow>(
         `update accounts set email = $2, email_verified = $3, name = $4, given_name = $5, family_name = $6,
            preferred_username = $7, mapped_roles = $8
-         where id = $1 returning ${columns}`,
-        [id, ...valuesOf(withOwnAddress(account, said)), JSON.stringify(mappedRoles)],
+         where id = $1 returning ${accountColumns}`,
+        [id, ...profileValues(withOwnAddress(account, said)), JSON.stringify(mappedRoles)],
       );
       if (String(mappedRoles) !== String(account.mappedRoles)) {
         const detail = { mappedRoles, before: account.mappedRoles };
         await audit.append(tx, { event: 'account.mapped_roles_set', actor, subject: id, detail });
       }
-      const changed = fromRow(row!);
+      const changed = accountFromRow(row!);
       const isLess = account.roles.some((role) => !changed.roles.includes(role));
       if (isLess) await tokens.end(tx, id, { sessions: false });
       return changed;

@@ -1,4 +1,4 @@
-// Who people are to other identity providers. Owns the table identities. An account may be known by several; each of
+// Identities: who the person of an account is to other identity providers. Owns the table identities. An account may be known by several; each of
 // them is one account's, which the primary key keeps. What the attributes of a method mean, signin/ knows.
 
 import type { Database, Queryable } from '../database/database.ts';

@@ -6,7 +6,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Database, Queryable, Value } from '../database/database.ts';
 import type { Log } from '../log.ts';
-import { appendToChain, type ChainVerdict, type EventRow, eventColumns, valuesOf, verifyChain } from './chain.ts';
+import { appendToChain, type ChainVerdict, type EventRow, eventColumns, eventValues, verifyChain } from './chain.ts';
 import type { AuditEvent } from './events.ts';
 import { createRefusals, isAnybodys, type RefusalsOptions } from './refusals.ts';
 import { secretIn } from './secrets.ts';
@@ -217,7 +217,7 @@ async function insert(db: Database, batch: EventRow[]): Promise<void> {
   await db.query(
     `insert into audit_events (${eventColumns.join(', ')}) values ${batch.map(tuple).join(', ')}
      on conflict (id) do nothing`,
-    batch.flatMap(valuesOf),
+    batch.flatMap(eventValues),
   );
 }
 

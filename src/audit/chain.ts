@@ -53,7 +53,7 @@ export async function appendToChain(tx: Queryable, row: EventRow): Promise<void>
   await tx.query(
     `insert into audit_events (${eventColumns.join(', ')}, seq, previous_hash, hash)
      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
-    [...valuesOf(row), seq, previous, hash],
+    [...eventValues(row), seq, previous, hash],
   );
   await tx.query('update audit_head set hash = $1 where id = 1', [hash]);
 }
@@ -119,10 +119,10 @@ async function headOfChain(db: Database): Promise<{ seq: number; hash: string }>
 function hashOf(row: EventRow, seq: number, previous: string): string {
   // An array of eventColumns in a fixed order has one JSON form; `detail` goes in as the text that is stored.
   return createHash('sha256')
-    .update(JSON.stringify([previous, seq, ...valuesOf(row)]))
+    .update(JSON.stringify([previous, seq, ...eventValues(row)]))
     .digest('base64url');
 }
 
-export function valuesOf(row: EventRow): Value[] {
+export function eventValues(row: EventRow): Value[] {
   return eventColumns.map((column) => row[column]);
 }

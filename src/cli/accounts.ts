@@ -1,16 +1,16 @@
 // signet accounts: the people who sign in. A password is read from standard input, or made here and printed once.
 
 import type { Command } from 'commander';
-import { type Account, nameOf } from '../accounts/account.ts';
+import { type Account, displayNameOf } from '../accounts/account.ts';
 import type { Store } from '../server.ts';
 import type { Owner } from '../signin/new-password.ts';
 import { oneTimePassword } from '../signin/password.ts';
-import { usageError } from './failure.ts';
 import { accountOf, whom } from './account.ts';
-import type { Session } from './session.ts';
+import { usageError } from './failure.ts';
+import type { CliSession } from './session.ts';
 import { facts, moment, table } from './tables.ts';
 
-export function accountCommands(program: Command, session: Session): void {
+export function accountCommands(program: Command, session: CliSession): void {
   const accounts = program.command('accounts').description('the people who sign in');
 
   accounts
@@ -47,7 +47,7 @@ export function accountCommands(program: Command, session: Session): void {
     .action(async () => {
       const all = await session.withStore((store) => store.accounts.list());
       const rows = all.map((account) => [
-        nameOf(account),
+        displayNameOf(account),
         account.name ?? '',
         account.roles.join(', '),
         stateOf(account),
@@ -87,7 +87,7 @@ export function accountCommands(program: Command, session: Session): void {
         throw usageError('no name is given', 'write --name, --given-name or --family-name');
       }
       const account = await changed(session, who, (store, id) => store.accounts.setNames(id, names, session.actor));
-      session.answer({ account: shown(account) }, `${nameOf(account)} is called ${account.name ?? 'nothing'}`);
+      session.answer({ account: shown(account) }, `${displayNameOf(account)} is called ${account.name ?? 'nothing'}`);
     });
 
   accounts
@@ -101,7 +101,7 @@ export function accountCommands(program: Command, session: Session): void {
       );
       session.answer(
         { account: shown(account) },
-        `the address ${nameOf(account)} is ${undo ? 'no longer vouched for' : 'vouched for'}`,
+        `the address ${displayNameOf(account)} is ${undo ? 'no longer vouched for' : 'vouched for'}`,
       );
     });
 
@@ -115,7 +115,7 @@ export function accountCommands(program: Command, session: Session): void {
         const grantsEnded = await store.accounts.signOut(account.id, session.actor);
         session.answer(
           { account: shown(account), grantsEnded },
-          `${nameOf(account)} is signed out everywhere (${grantsEnded} ${grantsEnded === 1 ? 'grant' : 'grants'} ended)`,
+          `${displayNameOf(account)} is signed out everywhere (${grantsEnded} ${grantsEnded === 1 ? 'grant' : 'grants'} ended)`,
         );
       }),
     );
@@ -134,7 +134,7 @@ export function accountCommands(program: Command, session: Session): void {
         await store.accounts.setPassword(id, passwordHash, { mustChange: chosen.oneTime, actor: session.actor });
         return accountOf(store, id);
       });
-      answerWithPassword(session, `password of ${nameOf(account)} set`, account, chosen);
+      answerWithPassword(session, `password of ${displayNameOf(account)} set`, account, chosen);
     });
 
   accounts
@@ -152,22 +152,26 @@ export function accountCommands(program: Command, session: Session): void {
       const account = await changed(session, who, (store, id) => store.accounts.setRoles(id, roles, session.actor));
       session.answer(
         { account: shown(account) },
-        `${nameOf(account)} now has ${roles.length > 0 ? `the roles ${roles.join(', ')}` : 'no roles'}`,
+        `${displayNameOf(account)} now has ${roles.length > 0 ? `the roles ${roles.join(', ')}` : 'no roles'}`,
       );
     });
 }
 
-async function setDisabled(session: Session, who: string, disabled: boolean): Promise<void> {
+async function setDisabled(session: CliSession, who: string, disabled: boolean): Promise<void> {
   const account = await changed(session, who, (store, id) => store.accounts.setDisabled(id, disabled, session.actor));
   session.answer(
     { account: shown(account) },
     disabled
-      ? `${nameOf(account)} is disabled and can no longer sign in`
-      : `${nameOf(account)} is enabled and can sign in`,
+      ? `${displayNameOf(account)} is disabled and can no longer sign in`
+      : `${displayNameOf(account)} is enabled and can sign in`,
   );
 }
 
-function changed(session: Session, who: string, change: (store: Store, id: string) => Promise<void>): Promise<Account> {
+function changed(
+  session: CliSession,
+  who: string,
+  change: (store: Store, id: string) => Promise<void>,
+): Promise<Account> {
   return session.withStore(async (store) => {
     const { id } = await accountOf(store, who);
     await change(store, id);
@@ -194,7 +198,7 @@ interface ChosenPassword {
   oneTime: boolean;
 }
 
-async function choosePassword({ io }: Session, fromInput = false): Promise<ChosenPassword> {
+async function choosePassword({ io }: CliSession, fromInput = false): Promise<ChosenPassword> {
   if (!fromInput) return { password: oneTimePassword(), oneTime: true };
   const password = (await io.readInput()).replace(/\r?\n$/, '');
   if (password !== '') return { password, oneTime: false };
@@ -205,7 +209,7 @@ async function choosePassword({ io }: Session, fromInput = false): Promise<Chose
 const hashOf = ({ passwords, newPasswords }: Store, { password, oneTime }: ChosenPassword, owner: Owner) =>
   oneTime ? passwords.hash(password) : newPasswords.choose(password, owner);
 
-function answerWithPassword(session: Session, done: string, account: Account, chosen: ChosenPassword): void {
+function answerWithPassword(session: CliSession, done: string, account: Account, chosen: ChosenPassword): void {
   const { password, oneTime } = chosen;
   if (!oneTime) return session.answer({ account: shown(account) }, `${done} (id ${account.id})`);
   session.answer(

@@ -7,7 +7,7 @@ import { durationPattern, toSeconds } from '../config/rules.ts';
 import { AppError } from '../errors.ts';
 import type { Store } from '../server.ts';
 import { accountOf } from './account.ts';
-import type { Session } from './session.ts';
+import type { CliSession } from './session.ts';
 import { moment, table } from './tables.ts';
 
 interface Given {
@@ -18,7 +18,7 @@ interface Given {
   limit: number;
 }
 
-export function auditCommands(program: Command, session: Session): void {
+export function auditCommands(program: Command, session: CliSession): void {
   const audit = program.command('audit').description('the record of who did what');
 
   audit

@@ -2,15 +2,15 @@
 // loaded as one; the rest of the configuration is there for what an application may refer to.
 
 import { type Command, Option } from 'commander';
-import type { Application, NewApplication } from '../clients/clients.ts';
+import type { NewClient, RegisteredClient } from '../clients/clients.ts';
 import { type Config, ConfigError, type ConfigProblem, configWarnings, loadConfig } from '../config/config.ts';
 import { usageError } from './failure.ts';
-import type { Session } from './session.ts';
+import type { CliSession } from './session.ts';
 import { facts, moment, table } from './tables.ts';
 
 interface Given {
   name: string;
-  type: NewApplication['type'];
+  type: NewClient['type'];
   id?: string;
   redirectUri?: string[];
   postLogoutRedirectUri?: string[];
@@ -25,7 +25,7 @@ interface Given {
   defaultAudience?: string;
 }
 
-export function clientCommands(program: Command, session: Session): void {
+export function clientCommands(program: Command, session: CliSession): void {
   const clients = program.command('clients').description('the applications that people sign in to, and services');
 
   clients
@@ -126,7 +126,7 @@ ${facts({ 'client secret': secret })}${secretNote}`,
 
 const secretNote = '\n\nThe secret is shown this once; only its hash is kept.';
 
-async function setDisabled(session: Session, clientId: string, disabled: boolean): Promise<void> {
+async function setDisabled(session: CliSession, clientId: string, disabled: boolean): Promise<void> {
   await session.withStore((store) => store.clients.setDisabled(clientId, disabled, session.actor));
   const isDeclared = session.config().applications.some((one) => one.clientId === clientId);
   const wins = isDeclared ? `, whatever signet.yaml says of it, until: signet clients enable ${clientId}` : '';
@@ -142,7 +142,7 @@ async function setDisabled(session: Session, clientId: string, disabled: boolean
 const secretToCome = '0'.repeat(64);
 
 /** The application, checked and completed as if signet.yaml declared it, and what is unwise about it. */
-function checked(given: Given, config: Config): { wanted: NewApplication; warnings: string[] } {
+function checked(given: Given, config: Config): { wanted: NewClient; warnings: string[] } {
   const {
     issuer,
     apis,
@@ -223,7 +223,10 @@ function inOptions({ path, message }: ConfigProblem): string {
   return `${options[name] ?? path}${where}: ${message}`;
 }
 
-function shown({ secretHash, ...application }: Application): Omit<Application, 'secretHash'> & { hasSecret: boolean } {
+function shown({
+  secretHash,
+  ...application
+}: RegisteredClient): Omit<RegisteredClient, 'secretHash'> & { hasSecret: boolean } {
   return { ...application, hasSecret: secretHash !== undefined };
 }
 

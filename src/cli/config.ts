@@ -8,10 +8,10 @@ import { formatPath } from '../config/problems.ts';
 import { formatDuration } from '../config/rules.ts';
 import { listSettings } from '../config/settings.ts';
 import { isObject } from '../config/sources.ts';
-import type { Session } from './session.ts';
+import type { CliSession } from './session.ts';
 import { table } from './tables.ts';
 
-export function configCommands(program: Command, session: Session): void {
+export function configCommands(program: Command, session: CliSession): void {
   const config = program.command('config').description('the configuration: signet.yaml and SIGNET_* variables');
 
   config

@@ -6,10 +6,10 @@ import type { EntraConfig } from '../config/config.ts';
 import { AppError } from '../errors.ts';
 import { createLog } from '../log.ts';
 import { usageError } from './failure.ts';
-import type { Session } from './session.ts';
+import type { CliSession } from './session.ts';
 import { moment, table } from './tables.ts';
 
-export function entraCommands(program: Command, session: Session): void {
+export function entraCommands(program: Command, session: CliSession): void {
   const entra = program.command('entra').description('Microsoft Entra ID, as it is configured');
 
   function configured(): EntraConfig {

@@ -2,12 +2,12 @@
 // token with it at once, and its access tokens as soon as verifiers fetch the status list.
 
 import type { Command } from 'commander';
-import { nameOf } from '../accounts/account.ts';
+import { displayNameOf } from '../accounts/account.ts';
 import { accountOf, whom } from './account.ts';
-import type { Session } from './session.ts';
+import type { CliSession } from './session.ts';
 import { moment, table } from './tables.ts';
 
-export function grantCommands(program: Command, session: Session): void {
+export function grantCommands(program: Command, session: CliSession): void {
   const grants = program.command('grants').description('what people let applications do');
 
   grants
@@ -28,7 +28,7 @@ export function grantCommands(program: Command, session: Session): void {
         session.answer(
           { accountId: account.id, grants: all },
           all.length === 0
-            ? `${nameOf(account)} is signed in to no application.`
+            ? `${displayNameOf(account)} is signed in to no application.`
             : table(['GRANT', 'APPLICATION', 'APIS', 'SINCE', 'UNTIL'], rows),
         );
       }),

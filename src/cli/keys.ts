@@ -9,7 +9,7 @@ import { forceOf } from '../keys/operations.ts';
 import type { Moment, VerifierImpact } from '../keys/plan.ts';
 import type { JwksClientsStatus, KeysStatus } from '../keys/status.ts';
 import { usageError } from './failure.ts';
-import type { Session } from './session.ts';
+import type { CliSession } from './session.ts';
 import { moment, span, table } from './tables.ts';
 
 interface Rotation extends Forced {
@@ -24,7 +24,7 @@ interface Emergency {
 
 const noticed = 'A running server follows within seconds.';
 
-export function keyCommands(program: Command, session: Session): void {
+export function keyCommands(program: Command, session: CliSession): void {
   const keys = program.command('keys').description('the signing keys and their life cycle');
   const withKeys = (work: (operations: KeyOperations) => Promise<void>) =>
     session.withStore((store) => work(store.keys));
@@ -161,7 +161,7 @@ export function keyCommands(program: Command, session: Session): void {
     );
 }
 
-function act({ actor }: Session, { force, reason }: Forced): Actor {
+function act({ actor }: CliSession, { force, reason }: Forced): Actor {
   try {
     return { actor, force: forceOf({ force, reason }) };
   } catch (error) {

@@ -1,19 +1,19 @@
 // signet roles: where the roles of people come from. Neither command changes anything.
 
 import type { Command } from 'commander';
-import { type Account, nameOf } from '../accounts/account.ts';
+import { type Account, displayNameOf } from '../accounts/account.ts';
 import type { Identity } from '../accounts/identities.ts';
 import { compareMappings, explainRoles, mappingOf, type RoleMapping, rolesOf } from '../accounts/role-mapping.ts';
 import { type Config, loadRoleMapping } from '../config/config.ts';
 import { evidenceOf } from '../entra/account-linking.ts';
 import { accountOf, whom } from './account.ts';
-import type { Session } from './session.ts';
+import type { CliSession } from './session.ts';
 import { facts, moment, table } from './tables.ts';
 
 const configuredMapping = ({ entra }: Pick<Config, 'entra'>): RoleMapping =>
   entra ? mappingOf(entra.tenant, entra.roles) : { appRoles: {}, groups: {} };
 
-export function roleCommands(program: Command, session: Session): void {
+export function roleCommands(program: Command, session: CliSession): void {
   const roles = program.command('roles').description('where the roles of people come from');
 
   roles
@@ -47,7 +47,7 @@ export function roleCommands(program: Command, session: Session): void {
       });
       const changes = people
         .map(({ account, evidence }) => ({
-          account: { id: account.id, name: nameOf(account) },
+          account: { id: account.id, name: displayNameOf(account) },
           ...compareMappings(before, after, account.assignedRoles, evidence),
         }))
         .filter(({ gains, loses }) => gains.length + loses.length > 0);
@@ -55,20 +55,25 @@ export function roleCommands(program: Command, session: Session): void {
     });
 }
 
-function explain(session: Session, mapping: RoleMapping, account: Account, identities: Identity[]): void {
+function explain(session: CliSession, mapping: RoleMapping, account: Account, identities: Identity[]): void {
   const evidence = evidenceOf(identities);
   const explained = explainRoles(mapping, account.assignedRoles, evidence);
   const due = rolesOf(mapping, evidence);
   const isStale = String(due) !== String([...account.mappedRoles].sort());
   const said = identities.map(({ externalId, lastSeenAt }) => ({ externalId, at: lastSeenAt }));
-  const document = { account: { id: account.id, name: nameOf(account) }, roles: explained, said, current: !isStale };
+  const document = {
+    account: { id: account.id, name: displayNameOf(account) },
+    roles: explained,
+    said,
+    current: !isStale,
+  };
 
   const rows = explained.flatMap(({ role, has, because }) =>
     because.map((reason, at) => (at === 0 ? [role, has ? 'yes' : 'no', reason] : ['', '', reason])),
   );
   const parts = [
     facts({
-      account: nameOf(account),
+      account: displayNameOf(account),
       id: account.id,
       'Microsoft said': said.map(({ at }) => moment(at)).join(', ') || 'nothing: the person never came from there',
     }),
@@ -86,7 +91,7 @@ interface Change {
   loses: string[];
 }
 
-function answerChanges(session: Session, changes: Change[], people: number): void {
+function answerChanges(session: CliSession, changes: Change[], people: number): void {
   const summary =
     changes.length === 0
       ? `Nobody of ${people} would gain or lose a role.`

@@ -5,10 +5,10 @@ import type { Command } from 'commander';
 import { type Config, ownCommand } from '../config/config.ts';
 import { createLog } from '../log.ts';
 import type { RunningServer } from '../server.ts';
-import type { Io, Session } from './session.ts';
+import type { CliSession, Io } from './session.ts';
 import { facts, framed } from './tables.ts';
 
-export function serveCommand(program: Command, session: Session): void {
+export function serveCommand(program: Command, session: CliSession): void {
   program
     .command('serve')
     .description('start the server; SIGINT or SIGTERM stops it when requests under way are finished')

@@ -26,7 +26,7 @@ export interface Io {
   dispatcher?: Dispatcher | undefined;
 }
 
-export interface Session {
+export interface CliSession {
   io: Io;
   /** Whether the answer is one JSON document, in which everything is that a person is told beside it. */
   json: boolean;
@@ -44,7 +44,7 @@ export interface Session {
   warn(text: string): void;
 }
 
-export function createSession(io: Io, options: { json: boolean; configFile: () => string | undefined }): Session {
+export function createSession(io: Io, options: { json: boolean; configFile: () => string | undefined }): CliSession {
   let loaded: Config | undefined;
 
   function config(): Config {

@@ -4,10 +4,10 @@ import type { Command } from 'commander';
 import { AppError } from '../errors.ts';
 import { type AccessToken, createVerifier, VerificationError, type Verifier } from '../verifier/index.ts';
 import { usageError } from './failure.ts';
-import type { Session } from './session.ts';
+import type { CliSession } from './session.ts';
 import { facts, moment } from './tables.ts';
 
-export function verifyCommand(program: Command, session: Session): void {
+export function verifyCommand(program: Command, session: CliSession): void {
   program
     .command('verify')
     .description('check an access token as a service would, and print its claims')

@@ -1,7 +1,7 @@
-// Applications (OAuth clients). Owns the tables clients and disabled_clients. Two sources: declared in signet.yaml, and
-// then read-only here but for an emergency stop, or registered by an administrator. Secrets are 256 bits of randomness,
-// so a plain SHA-256 keeps them: bcrypt would protect nothing more and cap the token endpoint at a few hundred requests
-// a second.
+// Clients (RFC 6749 §2), which pages and signet.yaml call applications. Owns the tables clients and disabled_clients. Two
+// sources: declared in signet.yaml, and then read-only here but for an emergency stop, or registered by an administrator.
+// Secrets are 256 bits of randomness, so a plain SHA-256 keeps them: bcrypt would protect nothing more and cap the token
+// endpoint at a few hundred requests a second.
 
 import { hash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -13,26 +13,26 @@ import type { Database, Queryable } from '../database/database.ts';
 import { AppError, isAppError } from '../errors.ts';
 import { readDisabled } from './disabled.ts';
 
-export interface Application extends ApplicationConfig {
+export interface RegisteredClient extends ApplicationConfig {
   /** Whether it stands in signet.yaml, where alone it can be changed; stopped it can be from here. */
   declared: boolean;
   disabledAt?: Date;
 }
 
 /** What an administrator says of a new application; the identifier and the secret are made here. */
-export type NewApplication = Omit<ApplicationConfig, 'clientId' | 'secretHash'> & { clientId?: string };
+export type NewClient = Omit<ApplicationConfig, 'clientId' | 'secretHash'> & { clientId?: string };
 
 export interface Clients {
   /**
    * The application, unless unknown or disabled. From memory, so that issuing costs no query: until it changes here or,
    * where `follow` was called, in another process; for `cacheSeconds` at most, since word of that may be lost.
    */
-  find(clientId: string): Promise<Application | undefined>;
-  list(): Promise<Application[]>;
+  find(clientId: string): Promise<RegisteredClient | undefined>;
+  list(): Promise<RegisteredClient[]>;
   /** Of these, the ones that are told when a session ends. Read within a transaction, and so not from memory. */
-  notifiedOfLogout(tx: Queryable, clientIds: readonly string[]): Promise<Application[]>;
+  notifiedOfLogout(tx: Queryable, clientIds: readonly string[]): Promise<RegisteredClient[]>;
   /** Registers an application; `secret` is returned this once and nowhere kept. */
-  register(application: NewApplication, actor: string): Promise<{ application: Application; secret?: string }>;
+  register(application: NewClient, actor: string): Promise<{ application: RegisteredClient; secret?: string }>;
   /** Replaces the secret; the old one stops at once, and with it all that the application was issued. */
   renewSecret(clientId: string, actor: string): Promise<string>;
   /** With an application, all that it was issued ends, in the same transaction. */
@@ -42,7 +42,7 @@ export interface Clients {
 }
 
 /** What applications were issued: the issuer's business, and introduced by server.ts. */
-interface TokensOfApplications {
+interface TokensOfClients {
   /** Ends the grants given to an application, and what it has for itself, in the given transaction; how many grants. */
   end(tx: Queryable, clientId: string): Promise<number>;
   /** Called after the transaction: everybody who verifies tokens may learn of it. */
@@ -51,7 +51,7 @@ interface TokensOfApplications {
 
 interface ClientsOptions {
   /** Default: none are issued. */
-  tokens?: TokensOfApplications;
+  tokens?: TokensOfClients;
   now?: () => number;
   cacheSeconds?: number;
 }
@@ -59,7 +59,7 @@ interface ClientsOptions {
 /** Announced on the database after every change of an application. */
 const clientsChannel = 'signet_clients';
 
-const noTokens: TokensOfApplications = { end: async () => 0, ended: async () => {} };
+const noTokens: TokensOfClients = { end: async () => 0, ended: async () => {} };
 
 interface Row {
   id: string;
@@ -82,11 +82,11 @@ export function createClients(
   { tokens = noTokens, now = Date.now, cacheSeconds = 5 }: ClientsOptions = {},
 ): Clients {
   const fromFile = new Map(declared.map((application) => [application.clientId, { ...application, declared: true }]));
-  const recent = new Map<string, { application: Application | undefined; readAt: number }>();
+  const recent = new Map<string, { application: RegisteredClient | undefined; readAt: number }>();
   // How often memory was found wrong: what was asked for before that, and arrives after it, is not remembered.
   let changes = 0;
 
-  async function read(clientId: string): Promise<Application | undefined> {
+  async function read(clientId: string): Promise<RegisteredClient | undefined> {
     const {
       rows: [row],
     } = await db.query<Row>(`select ${columns} from clients where id = $1`, [clientId]);
@@ -119,7 +119,7 @@ export function createClients(
     }
   }
 
-  async function find(clientId: string): Promise<Application | undefined> {
+  async function find(clientId: string): Promise<RegisteredClient | undefined> {
     const inFile = fromFile.get(clientId);
     if (inFile) return (await disabledNow()).has(clientId) ? undefined : inFile;
     // What can be nobody's name is not looked for; PostgreSQL would not take every text for a question.
@@ -157,7 +157,7 @@ export function createClients(
     { endsTokens = false } = {},
   ) {
     await db.transaction(async (tx) => {
-      if (!(await work(tx))) throw unknownApplication(clientId);
+      if (!(await work(tx))) throw unknownClient(clientId);
       const detail = endsTokens ? { grantsEnded: await tokens.end(tx, clientId) } : undefined;
       await audit.append(tx, { event, actor, clientId, detail });
     });
@@ -244,7 +244,7 @@ export function createClients(
 
     async renewSecret(clientId, actor) {
       const application = fromFile.get(clientId) ?? (await read(clientId));
-      if (!application) throw unknownApplication(clientId);
+      if (!application) throw unknownClient(clientId);
       if (!needsSecret(application.type)) {
         throw new AppError(
           'application_public',
@@ -310,13 +310,13 @@ export function secretMatches(secretHash: string, presented: string): boolean {
 const newSecret = () => randomBytes(32).toString('base64url');
 const hashSecret = (secret: string) => hash('sha256', secret, 'hex');
 
-function unknownApplication(clientId: string): AppError {
+function unknownClient(clientId: string): AppError {
   return new AppError('application_unknown', 404, `there is no application ${clientId}`, {
     hint: 'signet clients list shows them all.',
   });
 }
 
-function fromRow(row: Row): Application {
+function fromRow(row: Row): RegisteredClient {
   return {
     ...(JSON.parse(row.metadata) as Omit<ApplicationConfig, 'clientId'>),
     clientId: row.id,
@@ -326,6 +326,6 @@ function fromRow(row: Row): Application {
   };
 }
 
-function disabledSince(at: number | undefined): Pick<Application, 'disabledAt'> {
+function disabledSince(at: number | undefined): Pick<RegisteredClient, 'disabledAt'> {
   return at === undefined ? {} : { disabledAt: new Date(at) };
 }

@@ -1,4 +1,4 @@
-// Applications that an administrator has stopped, whatever signet.yaml says of them. The tables are those of clients.ts.
+// Clients that an administrator has disabled, whatever signet.yaml says of them. The tables are those of clients.ts.
 
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Config, ConfigProblem } from '../config/config.ts';

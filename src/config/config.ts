@@ -19,7 +19,7 @@ import {
   sentence,
 } from './problems.ts';
 import { isLoopbackHost } from './rules.ts';
-import { issuerOf, type Settings, settings } from './schema.ts';
+import { issuerOf, type ParsedSettings, settings } from './schema.ts';
 import { configJsonSchema, unknownName } from './settings.ts';
 import { isObject, merge, readEnvironment, readYaml, type Source, unreadableFile, type Values } from './sources.ts';
 import { readValueFile } from './text.ts';
@@ -38,17 +38,17 @@ export {
 };
 
 /** Everything configured. Durations are in seconds, files are absolute paths, the whole is frozen. */
-export interface Config extends Omit<Settings, 'applications' | 'metrics'> {
+export interface Config extends Omit<ParsedSettings, 'applications' | 'metrics'> {
   /** Public URL of this server, without trailing slash. */
   issuer: string;
   /** `drainDelay` in seconds. */
-  listen: Settings['listen'] & { host: string; drainDelay: number };
+  listen: ParsedSettings['listen'] & { host: string; drainDelay: number };
   /** Absent where no port is configured: then there are none. */
   metrics?: { listen: { host: string; port: number } } | undefined;
   applications: ApplicationConfig[];
 }
 
-export type EntraConfig = NonNullable<Settings['entra']>;
+export type EntraConfig = NonNullable<ParsedSettings['entra']>;
 
 export interface LoadOptions {
   /** The file named by --config. Default: SIGNET_CONFIG, else signet.yaml where that exists. */
@@ -147,7 +147,7 @@ function valueAt(values: unknown, path: Path): unknown {
   return path.reduce<unknown>((value, step) => (value as Record<PropertyKey, unknown> | undefined)?.[step], values);
 }
 
-function complete(parsed: Settings, secretHashes: ReadonlyMap<number, string>, base: string): Config {
+function complete(parsed: ParsedSettings, secretHashes: ReadonlyMap<number, string>, base: string): Config {
   const issuer = issuerOf(parsed);
   const {
     keys,

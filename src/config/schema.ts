@@ -361,10 +361,10 @@ export const settings = z
     { when: (payload) => whenList('applications').when(payload) && when('apis', 'issuer', 'listen').when(payload) },
   );
 
-export type Settings = z.output<typeof settings>;
+export type ParsedSettings = z.output<typeof settings>;
 
 /** The issuer, configured or by default. */
-export function issuerOf(config: Pick<Settings, 'issuer' | 'listen'>): string {
+export function issuerOf(config: Pick<ParsedSettings, 'issuer' | 'listen'>): string {
   return config.issuer ?? `http://localhost:${config.listen.port}`;
 }
 

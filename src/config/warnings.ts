@@ -6,12 +6,12 @@ import type { ApiConfig, ApplicationConfig } from './applications.ts';
 import { minute } from './fields.ts';
 import type { Path } from './problems.ts';
 import { formatDuration } from './rules.ts';
-import type { Settings } from './schema.ts';
+import type { ParsedSettings } from './schema.ts';
 
 interface Declared {
   applications: readonly ApplicationConfig[];
   apis: readonly ApiConfig[];
-  tokens: Pick<Settings['tokens'], 'accessTokenLife'>;
+  tokens: Pick<ParsedSettings['tokens'], 'accessTokenLife'>;
 }
 
 interface Warning {

@@ -4,7 +4,7 @@
 
 import { hash } from 'node:crypto';
 import type { Context } from 'koa';
-import { cookiePrefix, createCookieWriter, readCookies } from '../web/cookies.ts';
+import { cookiePrefix, cookiesIn, createCookieWriter } from '../web/cookies.ts';
 import { stateLifeSeconds } from './state.ts';
 
 export interface BrowserCookie {
@@ -24,11 +24,11 @@ export function createBrowserCookie(issuer: string): BrowserCookie {
   return {
     set(ctx, state, value) {
       // More of them would outgrow the request header. Browsers send the oldest first (RFC 6265 §5.4).
-      const names = [...readCookies(ctx.get('Cookie')).keys()].filter((name) => name.startsWith(prefix));
+      const names = [...cookiesIn(ctx.get('Cookie')).keys()].filter((name) => name.startsWith(prefix));
       for (const name of names.slice(0, Math.max(0, names.length - mostAtOnce + 1))) cookies.remove(ctx, name);
       cookies.set(ctx, nameFor(state), value, stateLifeSeconds);
     },
-    get: (ctx, state) => readCookies(ctx.get('Cookie')).get(nameFor(state)) ?? '',
+    get: (ctx, state) => cookiesIn(ctx.get('Cookie')).get(nameFor(state)) ?? '',
     clear: (ctx, state) => cookies.remove(ctx, nameFor(state)),
   };
 }

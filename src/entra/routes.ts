@@ -10,7 +10,7 @@ import type { Log } from '../log.ts';
 import { readForm } from '../web/body.ts';
 import { sendPage } from '../web/headers.ts';
 import type { Pages } from '../web/pages.ts';
-import { redirect } from '../web/redirect.ts';
+import { sendRedirect } from '../web/redirect.ts';
 import { requestOf } from '../web/request.ts';
 import { entraCallbackPath, resumePath } from './callback.ts';
 import type { MountedEntraConnector } from './connector.ts';
@@ -40,7 +40,7 @@ export function entraRoutes(parts: EntraRoutesParts): Router {
 
   router.post(entraCallbackPath, (ctx) =>
     answering(ctx, async () => {
-      redirect(ctx, await connector.stash(await readForm(ctx)));
+      sendRedirect(ctx, await connector.stash(await readForm(ctx)));
     }),
   );
 
@@ -50,7 +50,7 @@ export function entraRoutes(parts: EntraRoutesParts): Router {
       await work();
     } catch (error) {
       if (!(error instanceof EntraError)) throw error;
-      if (error.facts.redirectTo !== undefined) return redirect(ctx, error.facts.redirectTo);
+      if (error.facts.redirectTo !== undefined) return sendRedirect(ctx, error.facts.redirectTo);
       writeDown(ctx, error);
       await failed(ctx, error);
     }

@@ -9,7 +9,7 @@ import type { EntraConfig } from '../config/config.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { CompleteSignIn } from '../issuer/complete-sign-in.ts';
 import type { Issuer, PendingSignIn } from '../issuer/issuer.ts';
-import { redirect } from '../web/redirect.ts';
+import { sendRedirect } from '../web/redirect.ts';
 import { requestOf } from '../web/request.ts';
 import { type AccountLinking, externalIdOf } from './account-linking.ts';
 import { hintsFor } from './authorization-request.ts';
@@ -83,7 +83,7 @@ export function createEntraSignIn(parts: EntraSignInParts): EntraSignIn {
       // Whoever connects an account means a certain one, which need not be the one that Microsoft has a session of.
       const asks = another || connectTo !== undefined;
       const { loginHint, ...hint } = hintsFor(config, { email: email ?? asked, domainHint });
-      redirect(
+      sendRedirect(
         ctx,
         await connector.begin(ctx, pending, {
           ...hint,

@@ -11,9 +11,9 @@ import type { SignedOut } from '../issuer/upstream-session.ts';
 import type { Seal } from '../keys/seal.ts';
 import type { Log } from '../log.ts';
 import { addressPrefix } from '../web/address.ts';
-import { cookiePrefix, createCookieWriter, readCookies } from '../web/cookies.ts';
+import { cookiePrefix, cookiesIn, createCookieWriter } from '../web/cookies.ts';
 import { endpoints } from '../web/endpoints.ts';
-import { redirect } from '../web/redirect.ts';
+import { sendRedirect } from '../web/redirect.ts';
 import { requestOf } from '../web/request.ts';
 import type { EntraConnector } from './identity.ts';
 import type { UpstreamSessions } from './upstream-sessions.ts';
@@ -56,7 +56,7 @@ export function createEntraSignOut(parts: EntraSignOutParts): EntraSignOut {
 
   /** Where the browser was going before it went to Microsoft. Sealed, or anybody could make us send people anywhere. */
   function destination(ctx: Context): string {
-    const sealed = readCookies(ctx.get('Cookie')).get(cookieName);
+    const sealed = cookiesIn(ctx.get('Cookie')).get(cookieName);
     if (!sealed) return `${issuer}/session/end/success`;
     try {
       return seal.open(sealed, sealedFor).toString();
@@ -109,7 +109,7 @@ export function createEntraSignOut(parts: EntraSignOutParts): EntraSignOut {
       router.get(signedOutPath, (ctx) => {
         const target = destination(ctx);
         cookies.remove(ctx, cookieName);
-        redirect(ctx, target);
+        sendRedirect(ctx, target);
       });
       return router;
     },

@@ -2,7 +2,7 @@
 
 import type { AccountClaims, KoaContextWithOIDC } from 'oidc-provider';
 import type { Account } from '../accounts/account.ts';
-import type { Application } from '../clients/clients.ts';
+import type { RegisteredClient } from '../clients/clients.ts';
 
 /** Scope → claims (OIDC Core §5.4); `roles` is ours. */
 export const claimsOfScope = {
@@ -56,7 +56,7 @@ export function claimsOf(account: Account): AccountClaims {
 export function accessTokenClaims(
   ctx: KoaContextWithOIDC,
   account: Account,
-  application: Application,
+  application: RegisteredClient,
   sid: string | undefined,
 ) {
   const { AuthorizationCode: code, RefreshToken: refreshToken } = ctx.oidc.entities;

@@ -5,7 +5,7 @@ import type { Context } from 'koa';
 import type { Account } from '../accounts/account.ts';
 import type { Accounts } from '../accounts/accounts.ts';
 import type { Audit } from '../audit/audit.ts';
-import { redirect } from '../web/redirect.ts';
+import { sendRedirect } from '../web/redirect.ts';
 import { requestOf } from '../web/request.ts';
 import type { Issuer, PendingSignIn } from './issuer.ts';
 
@@ -38,6 +38,6 @@ export function createCompleteSignIn(issuer: Issuer, accounts: Accounts, audit: 
       address,
       detail: { method, amr, acr },
     });
-    redirect(ctx, returnTo);
+    sendRedirect(ctx, returnTo);
   };
 }

@@ -4,7 +4,7 @@
 import { type Client, type Configuration, errors, interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider';
 import type { Accounts } from '../accounts/accounts.ts';
 import { type Apis, audienceOf, resourceOf } from '../clients/apis.ts';
-import type { Application } from '../clients/clients.ts';
+import type { RegisteredClient } from '../clients/clients.ts';
 import { needsSecret } from '../clients/clients.ts';
 import type { Config } from '../config/config.ts';
 import { issuedAt } from '../keys/dating.ts';
@@ -219,12 +219,12 @@ interface LivedToken {
 }
 
 /** Our application behind one of oidc-provider's clients. */
-function applicationOf(client: Client): Application {
-  return (client as unknown as { application: Application }).application;
+function applicationOf(client: Client): RegisteredClient {
+  return (client as unknown as { application: RegisteredClient }).application;
 }
 
 /** Our application in the words of client metadata (RFC 7591 §2). */
-export function toMetadata(application: Application) {
+export function toMetadata(application: RegisteredClient) {
   const { clientId, name, type, redirectUris, postLogoutRedirectUris, refreshTokens, secretHash } = application;
   const people = type !== 'service';
   return {

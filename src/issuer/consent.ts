@@ -4,7 +4,7 @@
 
 import type { Grant, Interaction, KoaContextWithOIDC, Provider } from 'oidc-provider';
 import { type Apis, audienceOf } from '../clients/apis.ts';
-import type { Application } from '../clients/clients.ts';
+import type { RegisteredClient } from '../clients/clients.ts';
 import type { Database } from '../database/database.ts';
 import { oidcScopes, profilePhrases } from './claims.ts';
 import type { UpstreamBound } from './upstream-session.ts';
@@ -68,7 +68,7 @@ const ownData = '';
 /** The grant behind an authorization request, widened by what the application may have without asking. */
 export async function loadGrant(
   ctx: KoaContextWithOIDC,
-  application: Application,
+  application: RegisteredClient,
   consents: Consents,
 ): Promise<Grant | undefined> {
   const { session, provider, resourceServers, requestParamOIDCScopes, requestParamScopes, result, params } = ctx.oidc;
@@ -121,7 +121,7 @@ const stateOf = ({ openid, resources, upstream }: Grant & UpstreamBound) =>
   JSON.stringify([openid, resources, upstream]);
 
 /** Puts a consent prompt into words. */
-export function describeConsent(interaction: Interaction, application: Application, apis: Apis): ConsentRequest {
+export function describeConsent(interaction: Interaction, application: RegisteredClient, apis: Apis): ConsentRequest {
   const { personal, resources } = askedFor(interaction, application);
   const isNamed = (scopes: string[]) => application.firstParty || scopes.length > 0;
   return {
@@ -143,7 +143,7 @@ export function describeConsent(interaction: Interaction, application: Applicati
 export async function recordConsent(
   provider: Provider,
   interaction: Interaction,
-  application: Application,
+  application: RegisteredClient,
   consents: Consents,
 ): Promise<string> {
   const { grantId, session, params } = interaction;
@@ -162,7 +162,7 @@ export async function recordConsent(
 export async function withdrawConsent(
   provider: Provider,
   interaction: Interaction,
-  application: Application,
+  application: RegisteredClient,
   consents: Consents,
 ): Promise<void> {
   const { grantId, session, prompt } = interaction;
@@ -173,7 +173,7 @@ export async function withdrawConsent(
 }
 
 /** What a consent prompt is about: what is new, or all of it where the application wants it asked (prompt=consent). */
-function askedFor({ prompt, params }: Interaction, { access }: Application): Scopes {
+function askedFor({ prompt, params }: Interaction, { access }: RegisteredClient): Scopes {
   const scopes = String(params.scope ?? '').split(' ');
   const audiences = [params.resource ?? []].flat() as string[];
   const all: Scopes = {
@@ -197,14 +197,14 @@ function askedFor({ prompt, params }: Interaction, { access }: Application): Sco
 // Whatever is installed on a device may claim another's private-use scheme or listen on its loopback port. Such an
 // application is asked about each time, as if nobody had ever said yes, and also where it is first-party: it may be
 // something else that asks in its name (RFC 8252 §8.6).
-function isIdentified({ type }: Application, redirectUri: string): boolean {
+function isIdentified({ type }: RegisteredClient, redirectUri: string): boolean {
   return type !== 'native' || redirectUri.startsWith('https:');
 }
 
 // The person's own scopes are granted on each API as well: a token request that names no resource gets one token, for
 // the API and for userinfo (see `audiencesOf`), and oidc-provider looks a resource's scopes up under that resource.
 // Yet they are no yes to an API of which nothing was allowed.
-function grantScopes(grant: Grant, { personal, resources }: Scopes, { firstParty }: Application): void {
+function grantScopes(grant: Grant, { personal, resources }: Scopes, { firstParty }: RegisteredClient): void {
   if (personal.length > 0) grant.addOIDCScope(personal.join(' '));
   for (const [audience, scopes] of Object.entries(resources)) {
     if (!firstParty && scopes.length === 0 && grant.getResourceScope(audience) === '') continue;

@@ -6,7 +6,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { Context } from 'koa';
 import type { Seal } from '../keys/seal.ts';
-import { cookiePrefix, readCookies } from '../web/cookies.ts';
+import { cookiePrefix, cookiesIn } from '../web/cookies.ts';
 
 type Cookies = Context['cookies'];
 type SetOption = NonNullable<Parameters<Cookies['set']>[2]>;
@@ -116,7 +116,7 @@ export function lastApplication(header: string, issuer: string, keys: readonly s
 export const uidOf = (path: string) => path.split('/')[2] ?? '';
 
 function signInsOf(header: string, prefix: string): Map<string, string> {
-  return new Map([...readCookies(header)].filter(([name]) => name.startsWith(prefix)));
+  return new Map([...cookiesIn(header)].filter(([name]) => name.startsWith(prefix)));
 }
 
 const longestKept = 128;
@@ -127,7 +127,7 @@ const written = (uid: string, trace: Trace, key: string) =>
 
 function readTrace(header: string, issuer: string, uid: string, keys: readonly string[]): Trace | undefined {
   const name = `${cookiePrefix(issuer)}sign_in_${uid}`;
-  const presented = readCookies(header).get(name);
+  const presented = cookiesIn(header).get(name);
   if (presented === undefined) return undefined;
   const [proof = '', name64 = ''] = presented.split('.');
   const clientId = Buffer.from(name64, 'base64url').toString();

@@ -8,7 +8,7 @@ import { errors, type Interaction, type InteractionResults, Provider } from 'oid
 import type { Accounts } from '../accounts/accounts.ts';
 import type { Audit } from '../audit/audit.ts';
 import type { Apis } from '../clients/apis.ts';
-import type { Application, Clients } from '../clients/clients.ts';
+import type { Clients, RegisteredClient } from '../clients/clients.ts';
 import type { Config } from '../config/config.ts';
 import type { Database } from '../database/database.ts';
 import type { RoomLimits } from '../database/row-limits.ts';
@@ -68,7 +68,7 @@ export interface PendingSignIn {
   uid: string;
   /** What is asked of the person now. */
   step: 'login' | 'consent';
-  application: Application;
+  application: RegisteredClient;
   asked: Asked;
   /** Where the browser returns to: the page's form-action must allow it. */
   redirectUri: string;
@@ -256,7 +256,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
     return found?.upstream;
   }
 
-  async function applicationBehind({ params }: Interaction): Promise<Application> {
+  async function applicationBehind({ params }: Interaction): Promise<RegisteredClient> {
     const application = await clients.find(String(params.client_id));
     if (!application) throw new AppError('sign_in_lost', 400, 'the application of this sign-in is gone');
     return application;

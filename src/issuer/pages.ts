@@ -4,7 +4,7 @@
 
 import type { Context, Middleware } from 'koa';
 import type { KoaContextWithOIDC } from 'oidc-provider';
-import { nameOf } from '../accounts/account.ts';
+import { displayNameOf } from '../accounts/account.ts';
 import type { Accounts } from '../accounts/accounts.ts';
 import type { Audit } from '../audit/audit.ts';
 import { AppError, isAppError } from '../errors.ts';
@@ -142,7 +142,7 @@ export function createProviderPages({
       const html = pages.signOut({
         form,
         application: client?.clientName,
-        email: account && nameOf(account),
+        email: account && displayNameOf(account),
         elsewhere: alsoThere?.asks ? alsoThere.label : undefined,
       });
       const { postLogoutRedirectUri } = (session?.state ?? {}) as { postLogoutRedirectUri?: string };
@@ -156,7 +156,10 @@ export function createProviderPages({
       const account = await accounts.find(accountId ?? '');
       const { client } = ctx.oidc;
       const home = await returnLinks.from(ctx as never, client?.clientId);
-      sendPage(ctx, pages.signedOut({ application: client?.clientName, stillAs: account && nameOf(account), home }));
+      sendPage(
+        ctx,
+        pages.signedOut({ application: client?.clientName, stillAs: account && displayNameOf(account), home }),
+      );
     },
     goOn(ctx, form, leadsTo) {
       const html = pages.goOn({ ...form, application: ctx.oidc.client?.clientName });

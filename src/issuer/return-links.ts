@@ -3,7 +3,7 @@
 // browser's cookies of sign-ins tell, and no request.
 
 import type { Context } from 'koa';
-import type { Application, Clients } from '../clients/clients.ts';
+import type { Clients, RegisteredClient } from '../clients/clients.ts';
 import type { Seal } from '../keys/seal.ts';
 import { requestOf } from '../web/request.ts';
 import { cookieKeysOf, type LostSignIn, lastApplication, uidOf, whyLost } from './cookies.ts';
@@ -58,6 +58,6 @@ export function createReturnLinks({ issuer, seal, clients }: ReturnLinksParts): 
   };
 }
 
-function wayTo({ name, clientUri }: Application): ReturnLink | undefined {
+function wayTo({ name, clientUri }: RegisteredClient): ReturnLink | undefined {
   return clientUri === undefined ? undefined : { href: clientUri, label: `Go to ${name}` };
 }

@@ -3,7 +3,7 @@
 // one, is lib/actions/end_session.js.
 
 import type { CookiesSetOptions, KoaContextWithOIDC } from 'oidc-provider';
-import type { Application } from '../clients/clients.ts';
+import type { RegisteredClient } from '../clients/clients.ts';
 import type { ProviderPages } from './pages.ts';
 
 interface SessionPart {
@@ -34,7 +34,7 @@ function isProved(ctx: KoaContextWithOIDC): boolean {
   const { client, entities } = ctx.oidc;
   const { payload: hint } = (entities.IdTokenHint ?? {}) as { payload?: { sub?: string; sid?: string } };
   if (!client || !hint?.sid) return false;
-  const { firstParty } = (client as unknown as { application: Application }).application;
+  const { firstParty } = (client as unknown as { application: RegisteredClient }).application;
   const session = sessionOf(ctx);
   return firstParty && hint.sub === session.accountId && hint.sid === session.sidFor(client.clientId);
 }

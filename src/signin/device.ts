@@ -5,7 +5,7 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Context } from 'koa';
 import type { Seal } from '../keys/seal.ts';
-import { cookiePrefix, createCookieWriter, readCookies } from '../web/cookies.ts';
+import { cookiePrefix, cookiesIn, createCookieWriter } from '../web/cookies.ts';
 
 export interface Devices {
   /** The name of this browser, where the last who signed in in it was `accountId`. */
@@ -31,7 +31,7 @@ export function createDevices(
 
   return {
     of(ctx, accountId) {
-      const [device = '', until = '', given = ''] = readCookies(ctx.get('Cookie')).get(name)?.split('.') ?? [];
+      const [device = '', until = '', given = ''] = cookiesIn(ctx.get('Cookie')).get(name)?.split('.') ?? [];
       if (accountId === undefined || !(Number(until) > seconds())) return undefined;
       const bytes = Buffer.from(given, 'base64url');
       const isProved = keys

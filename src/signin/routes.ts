@@ -4,7 +4,7 @@
 import { hash } from 'node:crypto';
 import Router from '@koa/router';
 import type { Context } from 'koa';
-import { emailKey, nameOf } from '../accounts/account.ts';
+import { displayNameOf, emailKey } from '../accounts/account.ts';
 import type { Accounts } from '../accounts/accounts.ts';
 import type { Audit } from '../audit/audit.ts';
 import { belongsToMicrosoft } from '../entra/authorization-request.ts';
@@ -22,7 +22,7 @@ import { addressPrefixes } from '../web/address.ts';
 import { readForm, requireSameOrigin } from '../web/body.ts';
 import { sendPage } from '../web/headers.ts';
 import type { Pages } from '../web/pages.ts';
-import { redirect } from '../web/redirect.ts';
+import { sendRedirect } from '../web/redirect.ts';
 import { requestOf } from '../web/request.ts';
 import type { Devices } from './device.ts';
 import { type Realm, realmFor } from './home-realm.ts';
@@ -94,7 +94,8 @@ export function signInRoutes(parts: SignInParts): Router {
 
   router.get('/sign-in/:uid/microsoft', async (ctx) => {
     const pending = await issuer.pendingSignIn(ctx);
-    if (!entra || entra.config.mode === 'local-only' || pending.step !== 'login') return redirect(ctx, formOf(pending));
+    if (!entra || entra.config.mode === 'local-only' || pending.step !== 'login')
+      return sendRedirect(ctx, formOf(pending));
     return leave(ctx, pending, { another: 'another' in ctx.query });
   });
 
@@ -106,7 +107,7 @@ export function signInRoutes(parts: SignInParts): Router {
   router.post('/sign-in/:uid', requireSameOrigin({ issuer: parts.issuerUrl }), async (ctx) => {
     const pending = await issuer.pendingSignIn(ctx);
     const form = await readForm(ctx);
-    if (form.has('cancel')) return redirect(ctx, await issuer.finishSignIn(ctx, { cancelled: true }));
+    if (form.has('cancel')) return sendRedirect(ctx, await issuer.finishSignIn(ctx, { cancelled: true }));
     if (pending.step === 'consent') return decideConsent(ctx, pending, form);
     if (pending.note?.mustChangePassword) return chooseNewPassword(ctx, pending, form);
     if (realmOf(ctx).step === 'identifier' && !form.has('password')) return chooseWay(ctx, pending, form);
@@ -118,7 +119,7 @@ export function signInRoutes(parts: SignInParts): Router {
     const { uid, note } = pending;
     await issuer.noteSignIn(ctx, { ...note, nextPage: nextPages.keep(uid, shown) });
     const wish = wishOf(ctx);
-    redirect(ctx, wish ? `${formOf(pending)}?${wish}` : formOf(pending));
+    sendRedirect(ctx, wish ? `${formOf(pending)}?${wish}` : formOf(pending));
   }
 
   const wishOf = ({ query }: Context): Wish => {
@@ -142,7 +143,12 @@ export function signInRoutes(parts: SignInParts): Router {
     if (consent) {
       const account = await accounts.find(pending.accountId ?? '');
       if (!account) throw new AppError('sign_in_lost', 400, 'the person of this sign-in is gone');
-      const page = pages.consent({ ...common, ...consent, email: nameOf(account), origin: webOrigin(redirectUri) });
+      const page = pages.consent({
+        ...common,
+        ...consent,
+        email: displayNameOf(account),
+        origin: webOrigin(redirectUri),
+      });
       return sendPage(ctx, page, { ...options, status: shown.status });
     }
     if (note?.mustChangePassword) {
@@ -231,7 +237,7 @@ export function signInRoutes(parts: SignInParts): Router {
   /** The sign-in's page says this, wherever the browser is now. */
   async function sayAt(ctx: Context, uid: string, shown: Shown): Promise<void> {
     await issuer.noteSignIn(ctx, { nextPage: nextPages.keep(uid, shown) });
-    redirect(ctx, `/sign-in/${uid}`);
+    sendRedirect(ctx, `/sign-in/${uid}`);
   }
 
   function saidOf({ title, message, status, failure, isChoice, facts }: EntraError): Shown {
@@ -304,7 +310,7 @@ export function signInRoutes(parts: SignInParts): Router {
     if (account.passwordMustChange) {
       const provedHash = fingerprint(account.passwordHash!);
       await issuer.noteSignIn(ctx, { mustChangePassword: { accountId: account.id, provedHash } });
-      return redirect(ctx, ctx.path);
+      return sendRedirect(ctx, ctx.path);
     }
     if (rehashed) await accounts.rehash(account.id, account.passwordHash!, rehashed);
     if (wishOf(ctx) === 'connect') {
@@ -350,7 +356,7 @@ export function signInRoutes(parts: SignInParts): Router {
       requestId,
       address,
     });
-    return redirect(ctx, returnTo);
+    return sendRedirect(ctx, returnTo);
   }
 
   function refuse(ctx: Context, pending: PendingSignIn, subject: string | undefined, reason: string): void {

@@ -30,7 +30,7 @@ export function addressPrefix(address: string): string {
   return addressPrefixes(address).address;
 }
 
-export interface AddressPrefixes {
+interface AddressPrefixes {
   address: string;
   network?: string;
   block: string;

@@ -6,7 +6,7 @@ import type { Socket } from 'node:net';
 import type { Log } from '../log.ts';
 import { networkOf, parseAddress } from './address.ts';
 
-export interface ConnectionLimits {
+interface ConnectionLimits {
   /** Seconds from the first byte of a request, or from its connection, to its last. */
   requestTimeout: number;
   maxConnections: number;

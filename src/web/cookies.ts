@@ -19,7 +19,7 @@ export function cookieAttributes(issuer: string) {
 }
 
 /** Writes cookies of ours. Not ctx.cookies: it takes the scheme of this connection, which a proxy may have ended. */
-export interface CookieWriter {
+interface CookieWriter {
   set(ctx: Pick<Context, 'append'>, name: string, value: string, maxAgeSeconds: number): void;
   remove(ctx: Pick<Context, 'append'>, name: string): void;
 }
@@ -37,7 +37,7 @@ export function createCookieWriter(issuer: string): CookieWriter {
  * The cookies in a Cookie header, oldest first (§5.4). Two of one name are as none: one of them is not ours, and the
  * header does not say which.
  */
-export function readCookies(header: string): ReadonlyMap<string, string> {
+export function cookiesIn(header: string): ReadonlyMap<string, string> {
   const cookies = new Map<string, string>();
   const repeated = new Set<string>();
   for (const pair of header.split(';')) {

@@ -6,7 +6,7 @@ import type { RequestListener, Server } from 'node:http';
 import { Server as NetServer } from 'node:net';
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 
-export interface Drain {
+interface Drain {
   isUnderWay(): boolean;
   /** The same listener, whose answers say `Connection: close` while the server is on its way out. */
   around(listener: RequestListener): RequestListener;

@@ -126,7 +126,7 @@ interface MessagePage {
  * Why a sign-in cannot go on: too old, already done (the back button), or the browser kept no cookie; `saved`: it is too
  * old, but the password that was chosen on its page is the person's from now on.
  */
-export interface LostPage {
+interface LostPage {
   reason: 'expired' | 'saved' | 'finished' | 'cookies';
   home?: LinkTo | undefined;
 }

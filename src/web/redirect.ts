@@ -3,7 +3,7 @@
 import type { Context } from 'koa';
 
 /** The next request is a GET, whatever this one was (RFC 9110 §15.4.4). */
-export function redirect(ctx: Context, location: string): void {
+export function sendRedirect(ctx: Context, location: string): void {
   ctx.body = null;
   ctx.status = 303;
   ctx.set({ Location: location, 'Cache-Control': 'no-store' });

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { type Audit, createAudit } from '../../src/audit/audit.ts';
-import { type Clients, createClients, type NewApplication, secretMatches } from '../../src/clients/clients.ts';
+import { type Clients, createClients, type NewClient, secretMatches } from '../../src/clients/clients.ts';
 import { type ApplicationConfig, loadConfig } from '../../src/config/config.ts';
 import type { Database } from '../../src/database/database.ts';
 import { silentLog } from '../../src/log.ts';
@@ -11,7 +11,7 @@ import { declared as forms, secret } from '../support/signet.ts';
 const declared: readonly ApplicationConfig[] = loadConfig({ env: {}, cwd: '/', values: forms }).applications;
 const [spa, web] = declared;
 
-function newApplication(values: Partial<NewApplication> = {}, from: ApplicationConfig = web!): NewApplication {
+function newApplication(values: Partial<NewClient> = {}, from: ApplicationConfig = web!): NewClient {
   const { clientId: _id, secretHash: _hash, ...metadata } = from;
   return { ...metadata, name: 'Registered', ...values };
 }

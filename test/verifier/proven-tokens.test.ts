@@ -4,7 +4,7 @@ import crypto from 'node:crypto';
 import { syncBuiltinESMExports } from 'node:module';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { createVerifier, type Verifier, type VerifierOptions } from '../../src/verifier/index.ts';
-import { createProvenTokens, tokenDigest, type Proven } from '../../src/verifier/proven-tokens.ts';
+import { createProvenTokens, type Proven, tokenDigest } from '../../src/verifier/proven-tokens.ts';
 import { audience, base64url, firstKey, secondKey, startTestIssuer, type TestIssuer } from './issuer.ts';
 import { serveList, statusOf } from './status-lists.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { readCookies } from '../../src/web/cookies.ts';
+import { cookiesIn } from '../../src/web/cookies.ts';
 
 describe('the cookies of a request', () => {
   test.each([
@@ -26,6 +26,6 @@ describe('the cookies of a request', () => {
     ['three of one name', 'a=1; a=2; a=3', []],
     ['a name that objects keep for themselves', '__proto__=1', [['__proto__', '1']]],
   ])('%s', (_name, header, cookies) => {
-    expect([...readCookies(header)]).toEqual(cookies);
+    expect([...cookiesIn(header)]).toEqual(cookies);
   });
 });

@@ -4,10 +4,10 @@
 
 import type { Context } from 'koa';
 import {
-  type Application,
   authenticatedTwice,
   type Clients,
   needsSecret,
+  type RegisteredClient,
   secretMatches,
 } from '../../clients/clients.ts';
 import { AppError } from '../../errors.ts';
@@ -20,7 +20,7 @@ export async function authenticateClient(
   form: ReadonlyMap<string, string>,
   clients: Pick<Clients, 'find'>,
   throttle: SecretThrottle,
-): Promise<Application> {
+): Promise<RegisteredClient> {
   const { clientId, secret } = credentialsOf(ctx, form);
   const application = await clients.find(clientId);
   const { address } = requestOf(ctx);
@@ -66,7 +66,7 @@ function readBasic(header: string): Credentials | undefined {
   }
 }
 
-function isProved(application: Application | undefined, secret: string | undefined): boolean {
+function isProved(application: RegisteredClient | undefined, secret: string | undefined): boolean {
   if (!application || !needsSecret(application.type)) return false;
   const { secretHash } = application;
   return secret !== undefined && secretHash !== undefined && secretMatches(secretHash, secret);

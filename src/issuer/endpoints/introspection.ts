@@ -5,7 +5,7 @@
 import type { Context, Middleware } from 'koa';
 import type { Audit } from '../../audit/audit.ts';
 import type { AuditEvent } from '../../audit/events.ts';
-import { type Application, type Clients, needsSecret } from '../../clients/clients.ts';
+import { type Clients, needsSecret, type RegisteredClient } from '../../clients/clients.ts';
 import { databaseFailureIn } from '../../database/failures.ts';
 import { AppError, isAppError } from '../../errors.ts';
 import type { Grants } from '../../grants/grants.ts';
@@ -66,7 +66,7 @@ export function tokenEndpoints(parts: TokenEndpointsParts): Middleware {
     }
   };
 
-  async function introspect(ctx: Context, application: Application, token: FoundToken | undefined): Promise<void> {
+  async function introspect(ctx: Context, application: RegisteredClient, token: FoundToken | undefined): Promise<void> {
     if (!needsSecret(application.type)) {
       // RFC 7662 §2.1: without authentication anybody could try tokens here.
       throw new AppError('invalid_client', 401, 'only an application with a secret may ask about tokens');
@@ -88,7 +88,7 @@ export function tokenEndpoints(parts: TokenEndpointsParts): Middleware {
   }
 
   /** RFC 9701 §5: about the answer, and the answer as one claim, so that it can be taken for nothing else. */
-  async function sign({ clientId }: Application, answer: object): Promise<string> {
+  async function sign({ clientId }: RegisteredClient, answer: object): Promise<string> {
     const { alg, kid, sign: signData } = signer();
     const head = encode({ alg, typ: 'token-introspection+jwt', kid });
     const body = encode({ iss: issuer, aud: clientId, iat: issuedAt(now()), token_introspection: answer });
@@ -96,7 +96,7 @@ export function tokenEndpoints(parts: TokenEndpointsParts): Middleware {
     return `${head}.${body}.${signature.toString('base64url')}`;
   }
 
-  async function revoke(ctx: Context, { clientId }: Application, token: FoundToken | undefined): Promise<void> {
+  async function revoke(ctx: Context, { clientId }: RegisteredClient, token: FoundToken | undefined): Promise<void> {
     ctx.status = 200;
     ctx.body = '';
     // RFC 7009 §2.1: only those that were issued to the client. That there is another is not for it to learn.
@@ -135,7 +135,7 @@ export function tokenEndpoints(parts: TokenEndpointsParts): Middleware {
 }
 
 /** An application may know of its own tokens, and of those for an API that it is (`introspects` in signet.yaml). */
-function mayKnow({ clientId, introspects = [] }: Application, token: FoundToken): boolean {
+function mayKnow({ clientId, introspects = [] }: RegisteredClient, token: FoundToken): boolean {
   return token.clientId === clientId || token.audience.some((audience) => introspects.includes(audience));
 }
 
@@ -145,7 +145,7 @@ function tokenTypeOf({ type }: FoundToken): string | undefined {
 }
 
 // The provider's rule for its own endpoints: a page may act for an application that says it is one of its pages.
-function checkOrigin(ctx: Context, { clientId, origins }: Application): void {
+function checkOrigin(ctx: Context, { clientId, origins }: RegisteredClient): void {
   const origin = ctx.get('Origin');
   if (origin === '' || origins.includes(origin)) return;
   ctx.remove('Access-Control-Allow-Origin');
