@@ -68,6 +68,17 @@ describe('the cookies of a session', () => {
     }
   });
 
+  test('are as none where one is there twice: the header does not say which is ours', async () => {
+    const browser = await signedIn(app);
+    const sent = [...browser.cookies].map(([name, value]) => `${name}=${value}`).join('; ');
+    const ask = (cookie: string) => new Browser().call(`${app.url}/me`, { headers: { cookie } });
+    expect((await ask(sent)).status).toBe(200);
+    for (const name of [cookieOf(app.url), ...chunks(browser)]) {
+      expect((await ask(`${sent}; ${name}=${browser.cookies.get(name)}`)).status, name).toBe(401);
+      expect((await ask(`${name}=other; ${sent}`)).status, name).toBe(401);
+    }
+  });
+
   test('do not open when a bit of them was changed, wherever', async () => {
     const browser = await signedIn(app);
     const [name] = chunks(browser) as [string];

@@ -5,11 +5,11 @@ import express from 'express';
 import fastify from 'fastify';
 import Koa from 'koa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createTestIssuer, type TestIssuer } from '../../src/testing/index.ts';
 import * as forExpress from '../../src/verifier/express.ts';
 import * as forFastify from '../../src/verifier/fastify.ts';
 import { createVerifier, type Verifier } from '../../src/verifier/index.ts';
 import * as forKoa from '../../src/verifier/koa.ts';
-import { audience, discoveryPath, json, startTestIssuer, type TestIssuer } from './issuer.ts';
 
 // The same small service three times: `/` needs a token, `/write` a scope, `/admin` a role; `/forgotten` asks for a
 // scope without asking for a token.
@@ -56,9 +56,12 @@ const services: Record<string, (verifier: Verifier) => Promise<RequestListener>>
   },
 };
 
+const audience = 'https://orders.example.com';
+const claims = { sub: 'person-1', scope: 'orders:read orders:write', roles: ['clerk'] };
+
 let issuer: TestIssuer;
 beforeAll(async () => {
-  issuer = await startTestIssuer();
+  issuer = await createTestIssuer({ audience, claims });
 });
 afterAll(() => issuer.close());
 
@@ -68,7 +71,7 @@ describe.each(Object.entries(services))('a %s service', (_name, createService) =
   let url: string;
 
   beforeAll(async () => {
-    verifier = createVerifier({ issuer: issuer.issuer, audience, now: () => issuer.clock.now });
+    verifier = createVerifier({ issuer: issuer.issuer, audience });
     server = createServer(await createService(verifier));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -88,7 +91,7 @@ describe.each(Object.entries(services))('a %s service', (_name, createService) =
 
   test('hands the token to its handlers', async () => {
     const answer = { status: 200, body: { sub: 'person-1' }, challenge: null };
-    expect(await get('/', `bearer ${issuer.token()}`)).toMatchObject(answer);
+    expect(await get('/', `bearer ${issuer.sign()}`)).toMatchObject(answer);
   });
 
   test('asks for a token where there is none, and gives no error code for that', async () => {
@@ -102,7 +105,7 @@ describe.each(Object.entries(services))('a %s service', (_name, createService) =
   });
 
   test('refuses a token that is not good, saying why', async () => {
-    expect(await get('/', `Bearer ${issuer.token({ claims: { iat: 1, exp: 2 } })}`)).toMatchObject({
+    expect(await get('/', `Bearer ${issuer.forge('expired')}`)).toMatchObject({
       status: 401,
       challenge: 'Bearer error="invalid_token", error_description="the token has expired"',
       body: { error: 'invalid_token', error_description: 'the token has expired' },
@@ -112,7 +115,7 @@ describe.each(Object.entries(services))('a %s service', (_name, createService) =
   test('calls a header it cannot read a bad request, a repeated one too', async () => {
     expect(await get('/', 'Bearer a b')).toMatchObject({ status: 400, body: { error: 'invalid_request' } });
     const twice = await new Promise<number | undefined>((resolve, reject) => {
-      const headers = ['Host', 'localhost', 'Authorization', `Bearer ${issuer.token()}`, 'authorization', 'Bearer x'];
+      const headers = ['Host', 'localhost', 'Authorization', `Bearer ${issuer.sign()}`, 'authorization', 'Bearer x'];
       const answered = (response: IncomingMessage) => resolve(response.resume().statusCode);
       httpRequest(url, { headers }, answered).on('error', reject).end();
     });
@@ -120,8 +123,8 @@ describe.each(Object.entries(services))('a %s service', (_name, createService) =
   });
 
   test('answers 403 where scope or role is missing, naming the scopes', async () => {
-    const little = `Bearer ${issuer.token()}`;
-    const enough = `Bearer ${issuer.token({ claims: { scope: 'orders:delete orders:read', roles: ['admin'] } })}`;
+    const little = `Bearer ${issuer.sign()}`;
+    const enough = `Bearer ${issuer.sign({ scope: 'orders:delete orders:read', roles: ['admin'] })}`;
     const refusal = { status: 403, body: { error: 'insufficient_scope' } };
     const { challenge } = await get('/write', little);
     expect(challenge).toMatch(/^Bearer error="insufficient_scope", .*, scope="orders:read orders:delete"$/);
@@ -132,7 +135,7 @@ describe.each(Object.entries(services))('a %s service', (_name, createService) =
   });
 
   test('stays closed where requireToken was forgotten', async () => {
-    const { status, body } = await get('/forgotten', `Bearer ${issuer.token()}`);
+    const { status, body } = await get('/forgotten', `Bearer ${issuer.sign()}`);
     expect(status).toBe(500);
     expect(body).toEqual({
       error: 'server_error',
@@ -141,12 +144,13 @@ describe.each(Object.entries(services))('a %s service', (_name, createService) =
   });
 
   test('answers 503 with Retry-After while nobody can tell', async () => {
-    const cut = createVerifier({ issuer: issuer.issuer, audience, now: () => issuer.clock.now });
-    issuer.instead.set(discoveryPath, (_request, response) => json(response, {}, 500));
+    const away = await createTestIssuer({ audience });
+    await away.close();
+    const cut = createVerifier({ issuer: away.issuer, audience });
     const other = createServer(await createService(cut)).listen(0, '127.0.0.1');
     await new Promise((resolve) => other.once('listening', resolve));
     const base = `http://127.0.0.1:${(other.address() as AddressInfo).port}`;
-    expect(await get('/', `Bearer ${issuer.token()}`, base)).toEqual({
+    expect(await get('/', `Bearer ${away.sign()}`, base)).toEqual({
       status: 503,
       challenge: null,
       retryAfter: '5',
@@ -155,7 +159,6 @@ describe.each(Object.entries(services))('a %s service', (_name, createService) =
         error_description: 'the keys of the issuer are not available at the moment',
       },
     });
-    issuer.instead.clear();
     cut.close();
     other.closeAllConnections();
     other.close();

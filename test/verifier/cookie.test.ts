@@ -1,43 +1,15 @@
-import { createServer, request as httpRequest, type RequestListener, type Server } from 'node:http';
+import { createServer, request as httpRequest, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import express from 'express';
-import fastify from 'fastify';
 import Koa from 'koa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import * as forExpress from '../../src/verifier/express.ts';
-import * as forFastify from '../../src/verifier/fastify.ts';
+import { createTestIssuer, type TestIssuer } from '../../src/testing/index.ts';
 import { createVerifier, type Verifier } from '../../src/verifier/index.ts';
 import * as forKoa from '../../src/verifier/koa.ts';
-import { audience, startTestIssuer, type TestIssuer } from './issuer.ts';
+import { services } from './services.ts';
 
 const options = { cookie: '__Secure-access-token' };
 
-const services: Record<string, (verifier: Verifier) => Promise<RequestListener>> = {
-  async Koa(verifier) {
-    const app = new Koa();
-    app.use(forKoa.requireToken(verifier, options));
-    app.use((ctx) => {
-      ctx.body = { sub: ctx.state.token?.sub };
-    });
-    return app.callback();
-  },
-  async Express(verifier) {
-    const app = express();
-    app.use(forExpress.requireToken(verifier, options));
-    app.use((req, res) => {
-      res.json({ sub: req.token?.sub });
-    });
-    return app;
-  },
-  async Fastify(verifier) {
-    let handle: RequestListener = () => {};
-    const app = fastify({ serverFactory: (handler) => createServer((handle = handler as RequestListener)) });
-    const onRequest = forFastify.requireToken(verifier, options);
-    app.all('/', { onRequest }, async (request) => ({ sub: request.token?.sub }));
-    await app.ready();
-    return handle;
-  },
-};
+const audience = 'https://orders.example.com';
 
 interface Answer {
   status?: number;
@@ -47,7 +19,7 @@ interface Answer {
 
 let issuer: TestIssuer;
 beforeAll(async () => {
-  issuer = await startTestIssuer();
+  issuer = await createTestIssuer({ audience });
 });
 afterAll(() => issuer.close());
 
@@ -56,8 +28,8 @@ describe.each(Object.entries(services))('a %s service that takes tokens from a c
   let server: Server;
 
   beforeAll(async () => {
-    verifier = createVerifier({ issuer: issuer.issuer, audience, now: () => issuer.clock.now });
-    server = createServer(await createService(verifier));
+    verifier = createVerifier({ issuer: issuer.issuer, audience });
+    server = createServer(await createService(verifier, options));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   });
   afterAll(() => {
@@ -83,7 +55,7 @@ describe.each(Object.entries(services))('a %s service that takes tokens from a c
         .end();
     });
 
-  const good = () => ({ cookie: `theme=dark; __Secure-access-token=${issuer.token()}; a=b` });
+  const good = () => ({ cookie: `theme=dark; __Secure-access-token=${issuer.sign()}; a=b` });
   const marked = { 'x-signet-csrf': '1' };
 
   test.each([
@@ -104,14 +76,14 @@ describe.each(Object.entries(services))('a %s service that takes tokens from a c
   });
 
   test('needs no header of a bearer token, which wins over the cookie', async () => {
-    const authorization = `Bearer ${issuer.token()}`;
+    const authorization = `Bearer ${issuer.sign()}`;
     expect((await ask({ authorization, 'sec-fetch-site': 'cross-site' }, 'POST')).status).toBe(200);
     expect((await ask({ authorization, cookie: '__Secure-access-token=bad' })).status).toBe(200);
     expect((await ask({ ...good(), ...marked, authorization: 'Bearer bad' })).status).toBe(401);
   });
 
   test('refuses a cookie that is bad, absent, or there twice', async () => {
-    const bad = { cookie: `__Secure-access-token=${issuer.token({ claims: { iat: 1, exp: 2 } })}`, ...marked };
+    const bad = { cookie: `__Secure-access-token=${issuer.forge('expired')}`, ...marked };
     expect(await ask(bad)).toMatchObject({ status: 401, error: 'invalid_token' });
     expect(await ask({ cookie: 'access-token=a', ...marked })).toMatchObject({ status: 401, error: 'missing_token' });
     expect(await ask(marked)).toMatchObject({ status: 401, error: 'missing_token' });
@@ -123,13 +95,13 @@ describe.each(Object.entries(services))('a %s service that takes tokens from a c
 });
 
 test('without the option a cookie is no token', async () => {
-  const verifier = createVerifier({ issuer: issuer.issuer, audience, now: () => issuer.clock.now });
+  const verifier = createVerifier({ issuer: issuer.issuer, audience });
   const app = new Koa();
   app.use(forKoa.requireToken(verifier));
   const server = createServer(app.callback());
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const headers = { cookie: `__Secure-access-token=${issuer.token()}`, 'x-signet-csrf': '1' };
+  const headers = { cookie: `__Secure-access-token=${issuer.sign()}`, 'x-signet-csrf': '1' };
   expect((await fetch(url, { headers })).status).toBe(401);
   server.close();
   verifier.close();

@@ -15,10 +15,11 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import packageJson from '../../package.json' with { type: 'json' };
 import { packages, tarballOf } from '../../scripts/build-package.ts';
+import { createTestIssuer, type TestIssuer } from '../../src/testing/index.ts';
 import { asModule, documentedCode } from './documented.ts';
-import { audience, startTestIssuer, type TestIssuer } from './issuer.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
+const audience = 'https://orders.example.com';
 const tsc = join(root, 'node_modules/typescript/bin/tsc');
 
 function manifestOf(folder: string): { version: string; dependencies: Record<string, string> } {
@@ -30,7 +31,7 @@ describe('the packages, installed in a service', () => {
   let service: string;
 
   beforeAll(async () => {
-    issuer = await startTestIssuer();
+    issuer = await createTestIssuer({ audience, claims: { scope: 'orders:read' } });
     service = mkdtempSync(join(tmpdir(), 'signet-service-'));
     execFileSync(process.execPath, ['scripts/build-package.ts'], { cwd: root });
     writeFileSync(join(service, 'package.json'), JSON.stringify({ name: 'service', type: 'module', private: true }));
@@ -117,18 +118,17 @@ describe('the packages, installed in a service', () => {
       import { requireToken } from '@signet-idp/verifier/koa';
       import { requireScope } from '@signet-idp/verifier/express';
       import { requireRole } from '@signet-idp/verifier/fastify';
-      const [jwks, issuer, audience, jwt, at] = process.argv.slice(2);
-      const verifier = createVerifier({ issuer, audience, jwks: JSON.parse(jwks), now: () => Number(at) });
+      const [jwks, issuer, audience, jwt] = process.argv.slice(2);
+      const verifier = createVerifier({ issuer, audience, jwks: JSON.parse(jwks) });
       const { sub } = await verifier.verify(jwt, { scope: 'orders:read' });
       const refused = await verifier.verify(jwt + '=').catch((error) => error.code);
       const guards = [requireToken(verifier), requireScope('a'), requireRole('a')];
       console.log(JSON.stringify([sub, refused, ...guards.map((guard) => typeof guard)]));
     `,
     );
-    const jwks = JSON.stringify({ keys: issuer.keys });
-    const values = [jwks, issuer.issuer, audience, issuer.token(), String(issuer.clock.now)];
+    const values = [JSON.stringify(issuer.jwks), issuer.issuer, audience, issuer.sign()];
     const said = execFileSync('node', ['service.js', ...values], { cwd: service, encoding: 'utf8' });
-    expect(JSON.parse(said)).toEqual(['person-1', 'malformed', 'function', 'function', 'function']);
+    expect(JSON.parse(said)).toEqual(['test-person', 'malformed', 'function', 'function', 'function']);
   });
 
   test('tests a service in a plain Node process', () => {

@@ -32,7 +32,7 @@ export const services: Record<string, (verifier: Verifier, options?: TokenOption
     let handle: RequestListener = () => {};
     const app = fastify({ serverFactory: (handler) => createServer((handle = handler as RequestListener)) });
     const onRequest = forFastify.requireToken(verifier, options);
-    app.get('/', { onRequest }, async (request) => ({ sub: request.token?.sub }));
+    app.all('/', { onRequest }, async (request) => ({ sub: request.token?.sub }));
     await app.ready();
     return handle;
   },
