@@ -25,7 +25,6 @@ import { startRuns } from './database/runs.ts';
 import { startSweeper } from './database/sweep.ts';
 import { openEntra } from './entra/index.ts';
 import { createKeyRefreshes, type KeyRefreshes } from './entra/key-refreshes.ts';
-import { createEntraSignIn } from './entra/sign-in.ts';
 import { createGrantEnding, type GrantEnding } from './grants/ending.ts';
 import { createGrants, type Grants } from './grants/grants.ts';
 import { createCompleteSignIn } from './issuer/complete-sign-in.ts';
@@ -287,9 +286,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
         dispatcher,
         room,
       }));
-    if (entra) closers.push(() => entra.connector.close());
-    const entraKeys = entra && (await store.entraKeys.subscribe(entra.connector.invalidateKeys, log));
-    if (entraKeys) closers.push(entraKeys.stop);
+    if (entra) closers.push(entra.close);
     const providerPages = createProviderPages({
       log,
       pages,
@@ -387,7 +384,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
         jwksClients.sweep,
         revoked.sweep,
         statusIndexes.sweep,
-        ...(entra ? [entra.connector.sweepExpired, entra.sessions.sweepExpired] : []),
+        ...(entra?.sweeps ?? []),
       ],
     });
     closers.push(() => sweeper.stop());
@@ -416,7 +413,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
         keys: () => rotation.health(),
         isStopping: drain.isUnderWay,
         clockAgrees: () => Math.abs(clock.health().offset) <= tolerableOffsetMs(config),
-        entra: entra && (() => entra.connector.health()),
+        entra: entra?.health,
       }),
     );
     app.use(statusListRoutes(statusLists, ttl, now));
@@ -443,11 +440,11 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
         audit,
         log,
         keysChanged: () => rotation.tick(),
-        entraKeys: entraKeys && { ask: store.entraKeys.ask, poll: entraKeys.poll },
+        entraKeys: entra?.keys,
       }),
     );
     const complete = createCompleteSignIn(issuer, accounts, audit);
-    if (entra) app.use(entra.signOut.routes().routes());
+    if (entra) app.use(entra.signOutRoutes.routes());
     app.use(
       signInRoutes({
         issuerUrl: config.issuer,
@@ -461,10 +458,9 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
         returnLinks,
         audit,
         seal,
-        log,
         complete,
         minPasswordLength: config.passwords.minLength,
-        entra: entra && createEntraSignIn({ ...entra, issuer: issuer, accounts, finish: complete, audit }),
+        entra: entra?.signIn,
       }).routes(),
     );
     app.use(formAsGet({ issuer: config.issuer, pages }));
@@ -494,7 +490,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
       (await serveMetrics(
         config.metrics.listen,
         async () => {
-          const [keys, entraHealth] = [store.keys.status, entra?.connector.health];
+          const [keys, entraHealth] = [store.keys.status, entra?.health];
           const now = await gauges({ version, database: db, keys, rotation: rotation.health, entra: entraHealth, log });
           return [...now, ...counts!.metrics()];
         },

@@ -3,7 +3,29 @@
 
 import { domainToASCII } from 'node:url';
 import type { EntraConfig } from '../config/config.ts';
-import type { BeginOptions } from './identity.ts';
+
+/** The account that the Microsoft account is to be connected to: the same browser has just proved its password. */
+export interface ConnectTo {
+  accountId: string;
+  /** When it had last been signed out everywhere as that was proved: epoch milliseconds. */
+  signedOutAt?: number;
+}
+
+export interface BeginOptions {
+  /** An address: the downstream request's, or what the person typed. */
+  loginHint?: string;
+  /** The `loginHint` of the EntraIdentity who is to sign in anew. It goes before an address, which may have changed. */
+  knownHint?: string;
+  domainHint?: string;
+  /** The downstream prompt, space-separated values allowed (OIDC Core §3.1.2.1). */
+  prompt?: string;
+  /** The downstream max_age, in seconds. */
+  maxAge?: number;
+  /** The downstream acr_values, in order of preference. */
+  acrValues?: readonly string[];
+  /** Goes along, sealed, and comes back with this trip and no other. */
+  connectTo?: ConnectTo;
+}
 
 export interface AuthorizationParameters {
   prompt?: 'login' | 'select_account' | 'none';

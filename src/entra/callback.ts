@@ -1,25 +1,78 @@
-// What may arrive at the callback: a code, an error, or the return of an administrator who approved the application.
-// Everything else is refused before anything is looked up.
+// The callback of Entra's (the authorization response, OIDC Core §3.1.2.5): a code, an error, or the return of an
+// administrator who approved the application. Everything else is refused before anything is looked up. What came is given
+// out with the sign-in that it belongs to, once, and to the browser that began it.
 
+import type { Context } from 'koa';
 import { AppError } from '../errors.ts';
 import { endpoints } from '../web/endpoints.ts';
-import { type OAuthErrorResponse, readErrorResponse } from './errors.ts';
+import type { BrowserCookie } from './cookie.ts';
+import { EntraError } from './errors.ts';
+import { type OAuthErrorResponse, readErrorResponse } from './oauth-error.ts';
+import type { BegunSignIn, SignInReply, States } from './state.ts';
 
 export const entraCallbackPath = endpoints.entra_callback.path;
 export const resumePath = endpoints.entra_resume.path;
 
-/** What belongs to a sign-in, which its state names. */
-export type SignInReply =
-  | { kind: 'code'; state: string; code: string }
-  | { kind: 'refused'; state: string; refusal: OAuthErrorResponse };
-
-export type Callback = SignInReply | { kind: 'approval'; outcome: 'consent_given' | 'consent_declined' };
+type CallbackParameters = SignInReply | { kind: 'approval'; outcome: 'consent_given' | 'consent_declined' };
 
 const longestCode = 8192;
 const longestState = 128;
 
+export interface EntraCallback {
+  /** What a request brings back, and the sign-in that it belongs to: used once, and this browser's. */
+  take(ctx: Context): Promise<{ reply: SignInReply; begun: BegunSignIn }>;
+  /** See EntraConnector. */
+  stash(form: ReadonlyMap<string, string>): Promise<string>;
+}
+
+interface EntraCallbackParts {
+  responseMode: 'query' | 'form_post';
+  redirectUri: string;
+  /** The client and tenant that sign-ins are begun with now. */
+  appKey: string;
+  states: States;
+  cookie: BrowserCookie;
+  /** @throws {EntraError} while nothing may be asked of Microsoft */
+  checkReachable(): void;
+}
+
+export function createCallback(parts: EntraCallbackParts): EntraCallback {
+  const { responseMode, redirectUri, appKey, states, cookie, checkReachable } = parts;
+
+  return {
+    async take(ctx) {
+      const isResume = ctx.path === resumePath;
+      const parameters = new URLSearchParams(ctx.querystring);
+      const direct = isResume ? undefined : readCallback(parameters);
+      if (direct?.kind === 'approval') throw new EntraError(direct.outcome);
+      if (direct && responseMode === 'form_post') throw new EntraError('lost', { reason: 'wrong_response_mode' });
+      // Before the state is used up: whoever reloads the page in a moment can go on.
+      if (direct?.kind !== 'refused') checkReachable();
+
+      const state = direct?.state ?? parameters.get('state') ?? '';
+      const taken = await states.take(state, cookie.get(ctx, state), { isStashed: isResume });
+      const reply = direct ?? taken?.stashed;
+      if (!taken || !reply) throw new EntraError('lost', { reason: 'unknown_state' });
+      cookie.clear(ctx, state);
+      const { begun } = taken;
+      if (begun.app !== appKey || begun.redirectUri !== redirectUri) {
+        throw new EntraError('lost', { reason: 'configuration_changed', uid: begun.uid });
+      }
+      return { reply, begun };
+    },
+
+    async stash(form) {
+      if (responseMode === 'query') throw new EntraError('lost', { reason: 'wrong_response_mode' });
+      const reply = readCallback(form);
+      if (reply.kind === 'approval') throw new EntraError(reply.outcome);
+      if (!(await states.stash(reply))) throw new EntraError('lost', { reason: 'unknown_state' });
+      return `${resumePath}?${new URLSearchParams({ state: reply.state })}`;
+    },
+  };
+}
+
 /** @throws {AppError} entra_malformed_callback (400) */
-export function readCallback(parameters: URLSearchParams | ReadonlyMap<string, string>): Callback {
+function readCallback(parameters: URLSearchParams | ReadonlyMap<string, string>): CallbackParameters {
   const given = unique(parameters);
   const { code, error, state = '' } = given;
   if (code !== undefined && error !== undefined) throw malformed('It carries both a code and an error.');

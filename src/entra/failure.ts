@@ -1,9 +1,10 @@
 // From what was thrown on the way to what the person is told, and to whom it is put down.
 
 import { type Blame, BreakerOpen } from './breaker.ts';
-import { classify, EntraError, type EntraFailure, type FailureClass, OAuthError } from './errors.ts';
+import { EntraError, type EntraFailure, type FailureClass } from './errors.ts';
 import { MsalRejected } from './msal.ts';
 import { UpstreamError, type UpstreamProblem } from './network.ts';
+import { classify, TokenRefusal } from './oauth-error.ts';
 import { KeysUnavailable } from './tenant-keys.ts';
 import { TokenNotAccepted } from './verification.ts';
 
@@ -29,9 +30,9 @@ export function failureOf(error: unknown, facts: EntraFailure): EntraError {
   if (error instanceof EntraError) {
     return new EntraError(error.failure, { ...withoutConsentUrl(error.failure, facts), ...error.facts });
   }
-  if (error instanceof OAuthError) {
-    const { numbers } = error.refusal;
-    return as(classify(error.refusal), { numbers, reason: error.refusal.suberror ?? error.refusal.error });
+  if (error instanceof TokenRefusal) {
+    const { numbers } = error.response;
+    return as(classify(error.response), { numbers, reason: error.response.suberror ?? error.response.error });
   }
   if (error instanceof TokenNotAccepted) {
     const { problem } = error;

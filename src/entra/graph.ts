@@ -3,9 +3,9 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from '../log.ts';
-import { groupIds } from './claims.ts';
-import { isClaimsChallenge } from './errors.ts';
+import { groupIds } from './identity.ts';
 import { type Network, type UpstreamAnswer, UpstreamError } from './network.ts';
+import { isClaimsChallenge } from './oauth-error.ts';
 
 export type GraphGroups =
   | { kind: 'complete'; ids: string[] }

@@ -21,7 +21,7 @@ interface Asked {
   serversFollowBy: Date;
 }
 
-interface KeyRefreshSubscription {
+export interface KeyRefreshSubscription {
   /** Looks now. Never rejects: what could not be read is looked at again. */
   poll(): Promise<void>;
   stop(): Promise<void>;

@@ -9,9 +9,9 @@ import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { authorityOf, cloudOf } from './clouds.ts';
 import { type Credential, createCredentials } from './credentials.ts';
-import { OAuthError, readErrorResponse } from './errors.ts';
 import * as msal from './msal.ts';
 import { createNetwork, type Network } from './network.ts';
+import { readErrorResponse, TokenRefusal } from './oauth-error.ts';
 import { createTenantKeys } from './tenant-keys.ts';
 import { tokenPoster } from './token-endpoint.ts';
 import { type VerifiedClaims, verifyIdToken } from './verification.ts';
@@ -177,8 +177,8 @@ async function redeemWrongly(app: msal.EntraApp, network: Network, request: Rede
     await msal.redeem(app, { kind: 'secret', secret: random() }, tokenPoster(network, request.correlationId), request);
     return 'success, which must not be';
   } catch (error) {
-    if (!(error instanceof OAuthError)) throw error;
-    const { error: name, numbers } = error.refusal;
+    if (!(error instanceof TokenRefusal)) throw error;
+    const { error: name, numbers } = error.response;
     return [name, ...numbers.map((number) => `AADSTS${number}`)].join(' ');
   }
 }
@@ -194,7 +194,7 @@ async function redeem(app: msal.EntraApp, credential: Credential, network: Netwo
   try {
     return { tokens: await msal.redeem(app, credential, watching, request), hadRefreshToken };
   } catch (error) {
-    if (!(error instanceof OAuthError)) throw error;
+    if (!(error instanceof TokenRefusal)) throw error;
     return { tokens: undefined, hadRefreshToken };
   }
 }

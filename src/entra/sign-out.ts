@@ -15,7 +15,7 @@ import { cookiePrefix, cookiesIn, createCookieWriter } from '../web/cookies.ts';
 import { endpoints } from '../web/endpoints.ts';
 import { sendRedirect } from '../web/redirect.ts';
 import { requestOf } from '../web/request.ts';
-import type { EntraConnector } from './identity.ts';
+import type { EntraConnector } from './connector.ts';
 import type { UpstreamSessions } from './upstream-sessions.ts';
 
 export const frontChannelPath = endpoints.entra_frontchannel_logout.path;
@@ -38,7 +38,7 @@ export interface EntraSignOutParts {
 
 export interface EntraSignOut {
   routes(): Router;
-  /** See Upstream in issuer/upstream-session.ts. */
+  /** See UpstreamProvider in issuer/upstream-session.ts. */
   afterSignOut(ctx: KoaContextWithOIDC, signedOut: SignedOut): Promise<string | undefined>;
 }
 

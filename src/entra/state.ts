@@ -6,8 +6,8 @@ import { hash, randomBytes } from 'node:crypto';
 import type { Database } from '../database/database.ts';
 import { createRoom, type RoomLimits } from '../database/row-limits.ts';
 import { createSeal, type MasterKeys, type Seal } from '../keys/seal.ts';
-import type { SignInReply } from './callback.ts';
-import type { BeginOptions } from './identity.ts';
+import type { BeginOptions } from './authorization-request.ts';
+import type { OAuthErrorResponse } from './oauth-error.ts';
 
 export interface BegunSignIn {
   uid: string;
@@ -25,6 +25,11 @@ export interface BegunSignIn {
   isSecondTry: boolean;
 }
 
+/** What belongs to a sign-in, which its state names. */
+export type SignInReply =
+  | { kind: 'code'; state: string; code: string }
+  | { kind: 'refused'; state: string; refusal: OAuthErrorResponse };
+
 export interface States {
   /** @param network whose it is: see networkOf (web/address.ts) */
   begin(signIn: BegunSignIn, network: string): Promise<{ state: string; browser: string }>;
@@ -33,19 +38,19 @@ export interface States {
    * something is kept with it already.
    */
   stash(reply: SignInReply): Promise<boolean>;
-  /** Undefined: unknown, used, too old, another browser's, or not as far as `parked` says. */
-  take(state: string, browser: string, expect: { parked: boolean }): Promise<Taken | undefined>;
+  /** Undefined: unknown, used, too old, another browser's, or not as far as `isStashed` says. */
+  take(state: string, browser: string, expect: { isStashed: boolean }): Promise<TakenState | undefined>;
   sweepExpired(now: number, limit: number): Promise<number>;
 }
 
-export interface Taken {
+interface TakenState {
   begun: BegunSignIn;
-  parked?: SignInReply;
+  stashed?: SignInReply;
 }
 
 /** Long enough for a second factor that takes its time. */
 export const stateLifeSeconds = 900;
-const parkedSeconds = 60;
+const stashedSeconds = 60;
 
 export function createStates(
   db: Database,
@@ -56,7 +61,7 @@ export function createStates(
   const room = createRoom(db, { table: 'entra_states', key: 'id', limits });
   // Sealed twice per sign-in, so under a key of its own: see createSeal on how often one key may be used.
   const own = createSeal(seal.derive('entra states') as unknown as MasterKeys);
-  const place = (id: string, what: 'begun' | 'parked') => `entra_states ${id} ${what}`;
+  const aadOf = (id: string, what: 'begun' | 'parked') => `entra_states ${id} ${what}`;
   const opened = <T>(sealed: string, aad: string) => JSON.parse(own.open(sealed, aad).toString()) as T;
 
   return {
@@ -66,7 +71,7 @@ export function createStates(
       await db.query('insert into entra_states (id, browser, begun, expires_at, network) values ($1, $2, $3, $4, $5)', [
         id,
         digest(browser),
-        own.seal(JSON.stringify(signIn), place(id, 'begun')),
+        own.seal(JSON.stringify(signIn), aadOf(id, 'begun')),
         now() + stateLifeSeconds * 1000,
         network,
       ]);
@@ -79,26 +84,26 @@ export function createStates(
       const { rowCount } = await db.query(
         `update entra_states set parked = $2, parked_until = $3
          where id = $1 and parked is null and expires_at > $4`,
-        [id, own.seal(JSON.stringify(reply), place(id, 'parked')), now() + parkedSeconds * 1000, now()],
+        [id, own.seal(JSON.stringify(reply), aadOf(id, 'parked')), now() + stashedSeconds * 1000, now()],
       );
       return rowCount === 1;
     },
 
-    async take(state, browser, { parked }) {
+    async take(state, browser, { isStashed }) {
       const id = digest(state);
       const {
         rows: [row],
       } = await db.query<{ begun: string; parked: string | null }>(
         `delete from entra_states
          where id = $1 and browser = $2 and expires_at > $3
-           and ${parked ? 'parked_until > $3' : 'parked is null'}
+           and ${isStashed ? 'parked_until > $3' : 'parked is null'}
          returning begun, parked`,
         [id, digest(browser), now()],
       );
       if (!row) return undefined;
       return {
-        begun: opened<BegunSignIn>(row.begun, place(id, 'begun')),
-        ...(row.parked !== null && { parked: opened<SignInReply>(row.parked, place(id, 'parked')) }),
+        begun: opened<BegunSignIn>(row.begun, aadOf(id, 'begun')),
+        ...(row.parked !== null && { stashed: opened<SignInReply>(row.parked, aadOf(id, 'parked')) }),
       };
     },
 

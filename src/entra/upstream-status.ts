@@ -1,4 +1,4 @@
-// Whether a person who signed in with Microsoft is still who they were and still may: asked when tokens are refreshed
+// The status of an upstream session: whether a person who signed in with Microsoft is still who they were and still may: asked when tokens are refreshed
 // and when a session is used for another sign-in, but no oftener than configured. What Microsoft denies ends at once;
 // where Microsoft cannot be asked, people go on for the configured grace and no longer. Where it gave nothing to ask
 // with, they sign in again when the first check is due.
@@ -8,13 +8,14 @@ import type { EntraConfig } from '../config/config.ts';
 import { isAppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { type AccountLinking, externalIdOf } from './account-linking.ts';
-import type { EntraConnector, EntraIdentity } from './identity.ts';
+import type { EntraConnector } from './connector.ts';
+import type { EntraIdentity } from './identity.ts';
 import type { UpstreamSession, UpstreamSessions } from './upstream-sessions.ts';
 
 /** unknown: nobody can say, and the grace is over. It may be asked again later, so nothing is ended by it. */
-type Standing = 'holds' | 'ended' | 'unknown';
+type UpstreamSessionStatus = 'holds' | 'ended' | 'unknown';
 
-interface RecheckParts {
+interface UpstreamStatusParts {
   config: EntraConfig;
   connector: EntraConnector;
   sessions: UpstreamSessions;
@@ -26,12 +27,12 @@ interface RecheckParts {
   now?: () => number;
 }
 
-interface Rechecks {
+interface UpstreamStatus {
   /** @param upstream id of an upstream session */
-  standing(upstream: string): Promise<Standing>;
+  of(upstream: string): Promise<UpstreamSessionStatus>;
 }
 
-export function createRechecks({
+export function createUpstreamStatus({
   config,
   connector,
   sessions,
@@ -40,12 +41,12 @@ export function createRechecks({
   log,
   endUpstream,
   now = Date.now,
-}: RecheckParts): Rechecks {
+}: UpstreamStatusParts): UpstreamStatus {
   const { every, grace } = config.recheck;
   // Tabs refresh at the same moment: one question to Microsoft answers them all.
-  const underWay = new Map<string, Promise<Standing>>();
+  const underWay = new Map<string, Promise<UpstreamSessionStatus>>();
 
-  async function standing(upstream: string): Promise<Standing> {
+  async function statusOf(upstream: string): Promise<UpstreamSessionStatus> {
     const session = await sessions.find(upstream);
     // A row outlives whatever rests on it, so one that is gone is no reason to go on.
     if (!session || session.endedAt) return 'ended';
@@ -55,7 +56,7 @@ export function createRechecks({
     return ask(session, session.refreshToken);
   }
 
-  async function ask(session: UpstreamSession, refreshToken: string): Promise<Standing> {
+  async function ask(session: UpstreamSession, refreshToken: string): Promise<UpstreamSessionStatus> {
     const [, , tid = '', oid = ''] = session.externalId.split('|');
     const answer = await connector.recheck(refreshToken, { tid, oid });
     if (answer.outcome === 'ended') return end(session, answer.reason);
@@ -63,7 +64,7 @@ export function createRechecks({
     return accept(session, answer.identity);
   }
 
-  async function accept(session: UpstreamSession, identity: EntraIdentity): Promise<Standing> {
+  async function accept(session: UpstreamSession, identity: EntraIdentity): Promise<UpstreamSessionStatus> {
     if (externalIdOf(identity) !== session.externalId) return end(session, 'somebody_else');
     try {
       const account = await accountLinking.update(identity, session.accountId);
@@ -76,7 +77,7 @@ export function createRechecks({
     return 'holds';
   }
 
-  async function end({ id, accountId }: UpstreamSession, reason: string): Promise<Standing> {
+  async function end({ id, accountId }: UpstreamSession, reason: string): Promise<UpstreamSessionStatus> {
     // First what rests on it: a process that stops in between finds the rest to be done at the next request.
     await endUpstream(accountId, [id]);
     if (await sessions.end(id)) {
@@ -86,7 +87,7 @@ export function createRechecks({
     return 'ended';
   }
 
-  function bridge(session: UpstreamSession, reason: string): Standing {
+  function bridge(session: UpstreamSession, reason: string): UpstreamSessionStatus {
     const goesOn = ageOf(session) < every + grace;
     log.warn('entra.recheck_unreachable', { sub: session.accountId, reason, goesOn });
     return goesOn ? 'holds' : 'unknown';
@@ -95,8 +96,8 @@ export function createRechecks({
   const ageOf = ({ checkedAt }: UpstreamSession) => (now() - checkedAt.getTime()) / 1000;
 
   return {
-    standing(upstream) {
-      const asked = underWay.get(upstream) ?? standing(upstream).finally(() => underWay.delete(upstream));
+    of(upstream) {
+      const asked = underWay.get(upstream) ?? statusOf(upstream).finally(() => underWay.delete(upstream));
       underWay.set(upstream, asked);
       return asked;
     },

@@ -1,7 +1,7 @@
 // How things stand at the moment of asking: what the server knows of itself anyway, and two queries.
 
 import type { WatchedDatabase } from '../database/outages.ts';
-import type { ConnectorHealth } from '../entra/identity.ts';
+import type { ConnectorHealth } from '../entra/connector.ts';
 import type { RotationHealth } from '../keys/rotation.ts';
 import type { KeysStatus } from '../keys/status.ts';
 import type { Log } from '../log.ts';

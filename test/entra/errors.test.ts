@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { aadstsTable, type EntraSim, startEntraSim } from '../../entra-sim/index.ts';
-import { classify, type FailureClass, failures, readErrorResponse } from '../../src/entra/errors.ts';
+import { type FailureClass, failures } from '../../src/entra/errors.ts';
+import { classify, readErrorResponse } from '../../src/entra/oauth-error.ts';
 import { type Rig, startRig } from './rig.ts';
 
 let sim: EntraSim;

@@ -15,15 +15,17 @@ import { loadConfig } from '../../src/config/config.ts';
 import type { Database } from '../../src/database/database.ts';
 import { migrate } from '../../src/database/migrate.ts';
 import { openDatabase } from '../../src/database/open.ts';
+import type { BeginOptions } from '../../src/entra/authorization-request.ts';
 import { entraCallbackPath } from '../../src/entra/callback.ts';
-import { createEntraConnector, type MountedEntraConnector } from '../../src/entra/connector.ts';
+import { createEntraConnector, type EntraConnector } from '../../src/entra/connector.ts';
 import { EntraError } from '../../src/entra/errors.ts';
-import type { BeginOptions, EntraIdentity } from '../../src/entra/identity.ts';
-import { entraRoutes, failurePage } from '../../src/entra/routes.ts';
+import type { EntraIdentity } from '../../src/entra/identity.ts';
+import { callbackRoutes } from '../../src/entra/sign-in.ts';
 import { answerErrors } from '../../src/issuer/pages.ts';
 import { createReturnLinks } from '../../src/issuer/return-links.ts';
 import { createSeal } from '../../src/keys/seal.ts';
 import { createLog } from '../../src/log.ts';
+import { failurePage } from '../../src/signin/microsoft.ts';
 import { securityHeaders } from '../../src/web/headers.ts';
 import { createPages } from '../../src/web/pages.ts';
 import { requestId } from '../../src/web/request.ts';
@@ -44,7 +46,7 @@ export interface Callback {
 
 export interface Rig {
   sim: EntraSim;
-  connector: MountedEntraConnector;
+  connector: EntraConnector;
   db: Database;
   audit: Audit;
   /** Who came through, in order. Nothing here: no session, no code, no grant. */
@@ -133,7 +135,7 @@ export async function startRig(sim: EntraSim, { config: values = {}, db: shared 
   });
   app.use(router.routes());
   app.use(
-    entraRoutes({
+    callbackRoutes({
       connector,
       audit,
       log,
@@ -141,7 +143,7 @@ export async function startRig(sim: EntraSim, { config: values = {}, db: shared 
         failures.push(error);
         await failurePage(pages, returnLinks)(ctx, error);
       },
-      async complete(ctx, { identity, uid }) {
+      async finished(ctx, { identity, uid }) {
         completed.push({ identity, uid });
         ctx.body = `signed in ${uid}`;
       },

@@ -3,8 +3,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Database } from '../../src/database/database.ts';
 import { migrate } from '../../src/database/migrate.ts';
 import { openDatabase } from '../../src/database/open.ts';
-import type { SignInReply } from '../../src/entra/callback.ts';
-import { type BegunSignIn, createStates, type States, stateLifeSeconds } from '../../src/entra/state.ts';
+import {
+  type BegunSignIn,
+  createStates,
+  type SignInReply,
+  type States,
+  stateLifeSeconds,
+} from '../../src/entra/state.ts';
 import { createSeal } from '../../src/keys/seal.ts';
 import { engines } from '../support/engines.ts';
 
@@ -36,8 +41,8 @@ describe.each(engines)('E6 E7 a sign-in that is at Microsoft, on $name', ({ fres
   });
 
   const codeReply = (state: string): SignInReply => ({ kind: 'code', state, code: 'the-code-of-microsoft' });
-  const direct = { parked: false };
-  const parked = { parked: true };
+  const direct = { isStashed: false };
+  const stashed = { isStashed: true };
   const rows = async () => (await dbs[0]!.query<{ n: number }>('select count(*) as n from entra_states')).rows[0]!.n;
 
   test('E6 comes back to any of the servers as it was begun, and is gone', async () => {
@@ -81,12 +86,12 @@ describe.each(engines)('E6 E7 a sign-in that is at Microsoft, on $name', ({ fres
     const [first, late] = [await servers[0].begin(begun, '192.0.2.1'), await servers[0].begin(begun, '192.0.2.1')];
     for (const { state } of [first, late]) expect(await servers[0].stash(codeReply(state))).toBe(true);
     expect(await servers[1].take(first.state, first.browser, direct)).toBeUndefined();
-    expect(await servers[1].take(first.state, 'another browser', parked)).toBeUndefined();
-    const taken = await servers[1].take(first.state, first.browser, parked);
-    expect(taken).toEqual({ begun, parked: codeReply(first.state) });
-    expect(await servers[0].take(first.state, first.browser, parked)).toBeUndefined();
+    expect(await servers[1].take(first.state, 'another browser', stashed)).toBeUndefined();
+    const taken = await servers[1].take(first.state, first.browser, stashed);
+    expect(taken).toEqual({ begun, stashed: codeReply(first.state) });
+    expect(await servers[0].take(first.state, first.browser, stashed)).toBeUndefined();
     now += 60_000;
-    expect(await servers[1].take(late.state, late.browser, parked)).toBeUndefined();
+    expect(await servers[1].take(late.state, late.browser, stashed)).toBeUndefined();
   });
 
   test('E7 keeps one of two posts at the same moment; nothing can be posted to no sign-in', async () => {
@@ -95,12 +100,12 @@ describe.each(engines)('E6 E7 a sign-in that is at Microsoft, on $name', ({ fres
     const kept = await Promise.all(replies.map((reply, at) => servers[at]!.stash(reply)));
     expect([...kept].sort()).toEqual([false, true]);
     expect(await servers[0].stash(codeReply(state))).toBe(false);
-    expect((await servers[0].take(state, browser, parked))!.parked).toEqual(replies[kept.indexOf(true)]);
+    expect((await servers[0].take(state, browser, stashed))!.stashed).toEqual(replies[kept.indexOf(true)]);
     const before = await rows();
     expect(await servers[0].stash(codeReply(randomBytes(32).toString('base64url')))).toBe(false);
     expect(await rows()).toBe(before);
     const unposted = await servers[0].begin(begun, '192.0.2.1');
-    expect(await servers[0].take(unposted.state, unposted.browser, parked)).toBeUndefined();
+    expect(await servers[0].take(unposted.state, unposted.browser, stashed)).toBeUndefined();
   });
 
   test('E6 shows nothing to who reads the database, and what is moved to another row does not open', async () => {
