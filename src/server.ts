@@ -29,7 +29,7 @@ import { createGrantEnding, type GrantEnding } from './grants/ending.ts';
 import { createGrants, type Grants } from './grants/grants.ts';
 import { createCompleteSignIn } from './issuer/complete-sign-in.ts';
 import { grantLifeSeconds } from './issuer/configuration.ts';
-import { tokenEndpoints } from './issuer/endpoints/introspection.ts';
+import { tokenEndpoints } from './issuer/endpoints/token-endpoints.ts';
 import { createIssuer } from './issuer/issuer.ts';
 import { answerErrors, createProviderPages } from './issuer/pages.ts';
 import { createReturnLinks } from './issuer/return-links.ts';

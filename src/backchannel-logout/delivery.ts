@@ -7,6 +7,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Audit } from '../audit/audit.ts';
 import type { Clients } from '../clients/clients.ts';
+import { signCompact } from '../keys/compact-jws.ts';
 import { issuedAt } from '../keys/dating.ts';
 import type { Signer } from '../keys/signer.ts';
 import type { Log } from '../log.ts';
@@ -99,10 +100,8 @@ export async function startLogoutDelivery(parts: LogoutDeliveryParts): Promise<L
   }
 
   async function tokenFor({ clientId, accountId, sid }: QueuedLogout): Promise<string> {
-    const { alg, kid, sign } = signer();
     const iat = issuedAt(now());
-    const head = encode({ alg, typ: 'logout+jwt', kid });
-    const body = encode({
+    return signCompact(signer(), 'logout+jwt', {
       iss: issuer,
       aud: clientId,
       iat,
@@ -112,8 +111,6 @@ export async function startLogoutDelivery(parts: LogoutDeliveryParts): Promise<L
       sid,
       events: { [logoutEvent]: {} },
     });
-    const signature = await sign(Buffer.from(`${head}.${body}`));
-    return `${head}.${body}.${signature.toString('base64url')}`;
   }
 
   /** What went wrong, as a code, and whether it may be better another time; undefined: the application was told. */
@@ -151,5 +148,3 @@ export async function startLogoutDelivery(parts: LogoutDeliveryParts): Promise<L
     },
   };
 }
-
-const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');

@@ -5,7 +5,7 @@
 import { hash, randomBytes } from 'node:crypto';
 import type { Database } from '../database/database.ts';
 import { createRoom, type RoomLimits } from '../database/row-limits.ts';
-import { createSeal, type MasterKeys, type Seal } from '../keys/seal.ts';
+import type { Seal } from '../keys/seal.ts';
 import type { BeginOptions } from './authorization-request.ts';
 import type { OAuthErrorResponse } from './oauth-error.ts';
 
@@ -60,7 +60,7 @@ export function createStates(
 ): States {
   const room = createRoom(db, { table: 'entra_states', key: 'id', limits });
   // Sealed twice per sign-in, so under a key of its own: see createSeal on how often one key may be used.
-  const own = createSeal(seal.derive('entra states') as unknown as MasterKeys);
+  const own = seal.forPurpose('entra states');
   const aadOf = (id: string, what: 'begun' | 'parked') => `entra_states ${id} ${what}`;
   const opened = <T>(sealed: string, aad: string) => JSON.parse(own.open(sealed, aad).toString()) as T;
 

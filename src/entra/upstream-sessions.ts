@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import type { Method } from '../accounts/identities.ts';
 import type { Database } from '../database/database.ts';
 import { isAppError } from '../errors.ts';
-import { createSeal, type MasterKeys, type Seal } from '../keys/seal.ts';
+import type { Seal } from '../keys/seal.ts';
 
 export interface UpstreamSession {
   id: string;
@@ -57,7 +57,7 @@ export function createUpstreamSessions(
   now: () => number = Date.now,
 ): UpstreamSessions {
   // Sealed once per check, so under a key of its own: see createSeal on how often one key may be used.
-  const own = createSeal(seal.derive('upstream refresh tokens') as unknown as MasterKeys);
+  const own = seal.forPurpose('upstream refresh tokens');
   const sealed = (id: string, token: string | undefined) =>
     token === undefined ? null : own.seal(token, `upstream session ${id}`);
 

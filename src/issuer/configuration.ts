@@ -113,7 +113,7 @@ export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): 
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
       userinfo: { enabled: true },
-      // The provider refuses JWTs at both endpoints: issuer/endpoints/introspection.ts answers there.
+      // The provider refuses JWTs at both endpoints: issuer/endpoints/ answers there.
       revocation: { enabled: false },
       introspection: { enabled: false },
       pushedAuthorizationRequests: { enabled: false },

@@ -1,7 +1,6 @@
 // Owns the current Provider: builds it, hands it requests, and replaces it when the keys change. All protocol state is
 // in storage, so a sign-in or a code begun under one Provider finishes under the next.
 
-import { hash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Context, Middleware } from 'koa';
 import { errors, type Interaction, type InteractionResults, Provider } from 'oidc-provider';
@@ -17,7 +16,7 @@ import { AppError } from '../errors.ts';
 import type { GrantEnding } from '../grants/ending.ts';
 import { issuedAt } from '../keys/dating.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
-import { createSeal, type MasterKeys, type Seal } from '../keys/seal.ts';
+import type { Seal } from '../keys/seal.ts';
 import type { Log } from '../log.ts';
 import type { StatusIndexes } from '../status-list/indexes.ts';
 import type { StatusListPublisher } from '../status-list/lists.ts';
@@ -34,7 +33,7 @@ import { answerFailure, answerUnknownPath, explainLargeBody, noteLargeBody } fro
 import { auditProvider } from './events.ts';
 import { showFormPost } from './form-post.ts';
 import { ignoreUnverifiedHint } from './id-token-hint.ts';
-import { answerJwksFailure } from './metadata-responses.ts';
+import { answerJwksFailure, cacheMetadata, type JwksFetch, reportFetches } from './metadata-responses.ts';
 import type { ProviderPages } from './pages.ts';
 import { createProvider, type ProvedSignIn } from './provider.ts';
 import { createRefreshRotation } from './refresh.ts';
@@ -120,7 +119,7 @@ interface IssuerParts {
   log: Log;
   pages: ProviderPages;
   /** Told of every JWKS that was served, at once and without waiting. */
-  jwksServed?: (fetch: { userAgent: string; address: string; newestPreparedAt: number }) => void;
+  jwksServed?: (fetch: JwksFetch) => void;
   ending: GrantEnding;
   statusIndexes: Pick<StatusIndexes, 'allocate' | 'ofClient'>;
   statusLists: Pick<StatusListPublisher, 'uriOf'>;
@@ -151,7 +150,7 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
   });
   const consents = createConsents(db, now);
   // Sealed once per refresh, so under a key of its own: see createSeal on how often one key may be used.
-  const answerSeal = createSeal(seal.derive('refresh answers') as unknown as MasterKeys);
+  const answerSeal = seal.forPurpose('refresh answers');
   const rotation = createRefreshRotation(
     models,
     answerSeal,
@@ -217,20 +216,12 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
       );
     useBesideTokens((ctx, next) => signOutUpstream(ctx as never, next, config.issuer, upstream));
     useBesideTokens((ctx, next) => redirectAfterSignOut(ctx as never, next));
-    useBesideTokens((ctx, next) => countFetches(ctx, next, keys));
+    useBesideTokens((ctx, next) => reportFetches(ctx, next, jwksServed, keys.newestPreparedAt));
     useBesideTokens((ctx, next) => cacheMetadata(ctx, next, config.keys.jwksMaxAge));
     useBesideTokens((ctx, next) => answerUnknownPath(ctx as never, next, pages));
     useBesideTokens((ctx, next) => showFormPost(ctx as never, next, pages));
     useBesideTokens((ctx, next) => ignoreUnverifiedHint(ctx, next, { provider, formats }));
     return { provider, formats, callback: provider.callback() as Built['callback'] };
-  }
-
-  /** Who was given which keys: a body (200), or word that the one they have is still current (304). */
-  async function countFetches(ctx: Context, next: () => Promise<void>, keys: SigningKeys): Promise<void> {
-    await next();
-    if (ctx.path !== endpoints.jwks.path || ctx.method !== 'GET' || (ctx.status !== 200 && ctx.status !== 304)) return;
-    const { address } = requestOf(ctx);
-    jwksServed?.({ userAgent: ctx.get('User-Agent'), address, newestPreparedAt: keys.newestPreparedAt });
   }
 
   async function findClientMetadata(clientId: string) {
@@ -367,31 +358,4 @@ function onceInRequest<T>(read: (id: string) => Promise<T>): (id: string) => Pro
     if (!known.has(id)) known.set(id, read(id));
     return known.get(id)!;
   };
-}
-
-const metadataPaths = new Set<string>([
-  endpoints.jwks.path,
-  endpoints.openid_configuration.path,
-  endpoints.oauth_metadata.path,
-]);
-
-// oidc-provider answers these from memory but says nothing of caching. The JWKS's max-age is a promise that key
-// rotation counts on (keys/lifecycle.ts), so it is the configured one and nothing else.
-async function cacheMetadata(ctx: Context, next: () => Promise<void>, maxAgeSeconds: number): Promise<void> {
-  await next();
-  if (!metadataPaths.has(ctx.path) || ctx.status !== 200 || ctx.method === 'OPTIONS') return;
-  const type = ctx.response.get('Content-Type');
-  const body = JSON.stringify(ctx.body);
-  ctx.body = body;
-  ctx.set('Content-Type', type);
-  ctx.set('Cache-Control', `public, max-age=${maxAgeSeconds}`);
-  const etag = `"${hash('sha256', body, 'base64url').slice(0, 27)}"`;
-  ctx.set('ETag', etag);
-  // Not ctx.fresh: fetch() sends "Cache-Control: no-cache" with every If-None-Match, and that asks caches to ask us.
-  // We are the origin, and what was compared is what holds now. (RFC 9111 §5.2.1.4)
-  const known = ctx
-    .get('If-None-Match')
-    .split(',')
-    .map((tag) => tag.trim().replace(/^W\//, ''));
-  if (known.includes(etag)) ctx.status = 304;
 }

@@ -3,6 +3,7 @@
 
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 import { z } from 'zod';
+import { signCompact } from '../keys/compact-jws.ts';
 import { issuedAt } from '../keys/dating.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
 import { createVerifier, type Verifier } from '../verifier/index.ts';
@@ -35,7 +36,6 @@ export function createTokenFormats(
   refreshTokenFormat: 'jwt' | 'opaque',
   now: () => number = Date.now,
 ): TokenFormats {
-  const header = encode({ alg: keys.active.alg, typ: refreshTokenType, kid: keys.active.kid });
   const publicKeys = new Map(
     keys.published.map((jwk) => [jwk.kid, createPublicKey({ key: { ...jwk }, format: 'jwk' })]),
   );
@@ -55,9 +55,8 @@ export function createTokenFormats(
   return {
     async wrapRefreshToken(handle, expiresAt) {
       if (refreshTokenFormat === 'opaque') return handle;
-      const payload = encode({ iss: issuer, aud: issuer, jti: handle, iat: issuedAt(now()), exp: expiresAt });
-      const signature = await keys.active.sign(Buffer.from(`${header}.${payload}`));
-      return `${header}.${payload}.${signature.toString('base64url')}`;
+      const claims = { iss: issuer, aud: issuer, jti: handle, iat: issuedAt(now()), exp: expiresAt };
+      return signCompact(keys.active, refreshTokenType, claims);
     },
 
     async openRefreshToken(token) {
@@ -101,5 +100,3 @@ function isSigned(jwt: string, key: KeyObject): boolean {
   const at = jwt.lastIndexOf('.');
   return verify('sha256', Buffer.from(jwt.slice(0, at)), key, Buffer.from(jwt.slice(at + 1), 'base64url'));
 }
-
-const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');

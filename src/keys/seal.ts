@@ -30,7 +30,9 @@ export interface Seal {
   /** Whether `sealed` is under the current master key, rather than under a previous one. */
   isCurrent(sealed: string): boolean;
   /** 32-byte keys for one purpose, of the current master key first, then of the previous ones. */
-  derive(purpose: string): Buffer[];
+  derive(purpose: string): MasterKeys;
+  /** A seal under keys derived for one purpose: for who seals once per request (see createSeal). */
+  forPurpose(purpose: string): Seal;
 }
 
 const keyBytes = 32;
@@ -64,6 +66,8 @@ export function createSeal(masterKeys: MasterKeys): Seal {
     sealing: createSecretKey(subkey(masterKey, 'seal')), // made once: from bytes, each use would cost six times as much
   }));
   const current = rings[0]!;
+  const derive = (purpose: string) =>
+    rings.map(({ masterKey }) => subkey(masterKey, `derive ${purpose}`)) as [Buffer, ...Buffer[]];
 
   return {
     seal(plaintext, aad) {
@@ -98,7 +102,8 @@ export function createSeal(masterKeys: MasterKeys): Seal {
     },
 
     isCurrent: (sealed) => sealed.startsWith(`v1.${current.id}.`),
-    derive: (purpose) => rings.map(({ masterKey }) => subkey(masterKey, `derive ${purpose}`)),
+    derive,
+    forPurpose: (purpose) => createSeal(derive(purpose)),
   };
 }
 

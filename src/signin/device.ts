@@ -43,7 +43,7 @@ export function createDevices(
     remember(ctx, accountId) {
       const device = randomBytes(16).toString('base64url');
       const until = String(seconds() + deviceLifeSeconds);
-      const value = [device, until, proof(keys[0]!, device, until, accountId).toString('base64url')].join('.');
+      const value = [device, until, proof(keys[0], device, until, accountId).toString('base64url')].join('.');
       cookies.set(ctx, name, value, deviceLifeSeconds);
     },
   };

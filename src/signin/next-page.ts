@@ -2,8 +2,7 @@
 // so neither the back button nor a reload sends anything twice. What the next page has to say is kept with the sign-in,
 // not with the browser: several tabs, and browsers without a script, each find their own.
 
-import type { MasterKeys, Seal } from '../keys/seal.ts';
-import { createSeal } from '../keys/seal.ts';
+import type { Seal } from '../keys/seal.ts';
 
 /** What a page shows beside its form. */
 export interface Shown {
@@ -36,7 +35,7 @@ export interface NextPages {
 
 export function createNextPages(seal: Seal): NextPages {
   // Sealed once for each form that did not lead on, so under a key of its own: see createSeal.
-  const own = createSeal(seal.derive('sign-in pages') as unknown as MasterKeys);
+  const own = seal.forPurpose('sign-in pages');
   const placeOf = (uid: string) => `sign-in page ${uid}`;
 
   return {

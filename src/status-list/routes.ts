@@ -2,6 +2,7 @@
 // List draft §8 and §9.3). From memory, for everybody and from every origin: a list tells bits, and not of whom.
 
 import type { Context, Middleware } from 'koa';
+import { isNotModified } from '../web/etag.ts';
 import { aggregationPath, type StatusListPublisher, statusListType } from './lists.ts';
 
 const mediaType = `application/${statusListType}`;
@@ -31,23 +32,14 @@ export function statusListRoutes(lists: StatusListPublisher, ttl: number, now: (
     // Never longer than the list itself may be believed, so that no cache hands out an expired one.
     const left = signed.expiresAt - Math.ceil(now() / 1000);
     ctx.set('Cache-Control', `public, max-age=${Math.max(0, Math.min(ttl, left))}`);
-    ctx.set('ETag', signed.etag);
     ctx.vary('Accept-Encoding');
     ctx.set('Content-Type', mediaType);
-    // Not ctx.fresh: fetch() sends "Cache-Control: no-cache" along, which asks caches to ask us. (RFC 9111 §5.2.1.4)
-    if (isKnown(ctx.get('If-None-Match'), signed.etag)) {
-      ctx.status = 304;
-      return;
-    }
+    if (isNotModified(ctx, signed.etag)) return;
     const gzipped = ctx.acceptsEncodings('gzip', 'identity') === 'gzip';
     if (gzipped) ctx.set('Content-Encoding', 'gzip');
     ctx.body = gzipped ? signed.gzipped : signed.token;
     ctx.set('Content-Type', mediaType);
   }
-}
-
-function isKnown(ifNoneMatch: string, etag: string): boolean {
-  return ifNoneMatch.split(',').some((known) => known.trim().replace(/^W\//, '') === etag.slice(2));
 }
 
 function allowOrigins(ctx: Context): void {

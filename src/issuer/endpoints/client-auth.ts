@@ -1,4 +1,4 @@
-// Which application sends a request to the endpoints that are ours and not the provider's (RFC 6749 §2.3.1). The same
+// Client authentication (RFC 6749 §2.3.1) at the endpoints that are ours and not the provider's. The same
 // ways as at the token endpoint: a secret in the Authorization header or in the form, and a name alone for those that
 // cannot keep one.
 

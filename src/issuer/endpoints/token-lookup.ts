@@ -1,5 +1,5 @@
-// What a token is that comes back to us for itself: to be asked about (RFC 7662) or given up (RFC 7009). Whether its
-// place in the status lists is revoked, and who may know, is for issuer/endpoints/introspection.ts to say.
+// Token look-up, for introspection (RFC 7662) and revocation (RFC 7009): what a token is that comes back to us. Whether
+// its status index is revoked, and who may know, is for introspection.ts to say.
 
 import type { AdapterPayload } from 'oidc-provider';
 import type { StoredRefreshToken } from '../../grants/refresh-rows.ts';

@@ -1,0 +1,22 @@
+// Entity tags (RFC 9110 §8.8.3) of what is served from memory and asked for again and again.
+
+import { hash } from 'node:crypto';
+import type { Context } from 'koa';
+
+export const entityTag = (content: string) => `"${hash('sha256', content, 'base64url').slice(0, 27)}"`;
+
+/**
+ * Sets the tag; true, and the status 304, where whoever asks has this already. Not ctx.fresh: fetch() sends
+ * "Cache-Control: no-cache" with every If-None-Match, and that asks caches to ask us. We are the origin, and what was
+ * compared is what holds now. (RFC 9111 §5.2.1.4)
+ */
+export function isNotModified(ctx: Context, tag: string): boolean {
+  ctx.set('ETag', tag);
+  const known = ctx.get('If-None-Match').split(',').map(opaque);
+  if (!known.includes(opaque(tag))) return false;
+  ctx.status = 304;
+  return true;
+}
+
+// Weak comparison: the mark of a weak one does not count. (RFC 9110 §8.8.3.2)
+const opaque = (tag: string) => tag.trim().replace(/^W\//, '');
