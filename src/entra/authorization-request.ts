@@ -27,7 +27,7 @@ export interface BeginOptions {
   connectTo?: ConnectTo;
 }
 
-export interface AuthorizationParameters {
+interface AuthorizationParameters {
   prompt?: 'login' | 'select_account' | 'none';
   loginHint?: string;
   domainHint?: string;

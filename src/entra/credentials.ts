@@ -18,9 +18,9 @@ export type Credential =
   | { kind: 'certificate'; thumbprint: string; privateKey: string }
   | { kind: 'federated'; token: string };
 
-export type Which = 'primary' | 'secondary';
+type Which = 'primary' | 'secondary';
 
-export interface NamedCredential {
+interface NamedCredential {
   which: Which;
   credential: Credential;
 }

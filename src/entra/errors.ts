@@ -24,7 +24,7 @@ export type FailureClass =
   | 'consent_declined';
 
 /** What the application that asked is told (RFC 6749 §4.1.2.1, OIDC Core §3.1.2.6). */
-export type DownstreamError =
+type DownstreamError =
   | 'access_denied'
   | 'interaction_required'
   | 'login_required'

@@ -7,7 +7,7 @@ import { groupIds } from './identity.ts';
 import { type Network, type UpstreamAnswer, UpstreamError } from './network.ts';
 import { isClaimsChallenge } from './oauth-error.ts';
 
-export type GraphGroups =
+type GraphGroups =
   | { kind: 'complete'; ids: string[] }
   /** `claims`: Graph wants a new sign-in that satisfies them (Continuous Access Evaluation). */
   | { kind: 'unavailable'; reason: string; claims?: string };

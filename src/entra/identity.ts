@@ -43,7 +43,7 @@ export interface EntraIdentity {
 export type Groups = { kind: 'complete'; ids: string[] } | { kind: 'absent' } | { kind: 'unavailable'; reason: string };
 
 /** What the token itself says of groups; `ask_graph`: too many for a token, or the configuration wants more. */
-export type GroupsClaim = Exclude<Groups, { kind: 'unavailable' }> | { kind: 'ask_graph' };
+type GroupsClaim = Exclude<Groups, { kind: 'unavailable' }> | { kind: 'ask_graph' };
 
 export function identityFrom(claims: VerifiedClaims, config: EntraConfig, groups: Groups): EntraIdentity {
   const optional = {

@@ -16,14 +16,14 @@ import { createTenantKeys } from './tenant-keys.ts';
 import { tokenPoster } from './token-endpoint.ts';
 import { type VerifiedClaims, verifyIdToken } from './verification.ts';
 
-export interface Finding {
+interface Finding {
   /** As the list in docs/entra.md is numbered. */
   number: number;
   question: string;
   seen: string;
 }
 
-export interface LiveCheckOptions {
+interface LiveCheckOptions {
   config: EntraConfig;
   /** Where the browser comes back to. http://localhost:<port>/sign-in/entra/callback has to be registered. */
   port: number;

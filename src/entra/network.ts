@@ -6,7 +6,7 @@
 import { Agent, type Dispatcher, ProxyAgent, request as send } from 'undici';
 import type { Log } from '../log.ts';
 
-export interface UpstreamRequest {
+interface UpstreamRequest {
   method: 'GET' | 'POST';
   url: string;
   headers?: Record<string, string>;
@@ -76,7 +76,7 @@ export interface Network {
   close(): Promise<void>;
 }
 
-export interface NetworkOptions {
+interface NetworkOptions {
   /** The only hosts that are ever asked. */
   hosts: readonly string[];
   /** URL of an HTTP proxy. */

@@ -13,7 +13,7 @@ import { MsalRejected } from './msal.ts';
 import { type Network, UpstreamError, type UpstreamProblem } from './network.ts';
 import { TokenNotAccepted, type TokenProblem } from './verification.ts';
 
-export type RecheckResult =
+type RecheckResult =
   | { outcome: 'ok'; identity: EntraIdentity }
   /** Disabled, deleted, unassigned, forbidden by policy, or somebody else: revoke what was built on it. */
   | { outcome: 'ended'; reason: string }

@@ -22,7 +22,7 @@ interface RedirectParts {
 }
 
 /** @param challenge claims that Microsoft itself asked for after a first attempt */
-export type CreateAuthorizationUrl = (
+type CreateAuthorizationUrl = (
   ctx: Context,
   uid: string,
   options: BeginOptions,

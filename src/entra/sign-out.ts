@@ -18,11 +18,11 @@ import { requestOf } from '../web/request.ts';
 import type { EntraConnector } from './connector.ts';
 import type { UpstreamSessions } from './upstream-sessions.ts';
 
-export const frontChannelPath = endpoints.entra_frontchannel_logout.path;
+const frontChannelPath = endpoints.entra_frontchannel_logout.path;
 /** Registered with Microsoft as a redirect URI, or it does not send people back. */
-export const signedOutPath = endpoints.entra_signed_out.path;
+const signedOutPath = endpoints.entra_signed_out.path;
 
-export interface EntraSignOutParts {
+interface EntraSignOutParts {
   config: EntraConfig;
   /** Public URL of this server. */
   issuer: string;
@@ -36,7 +36,7 @@ export interface EntraSignOutParts {
   now?: () => number;
 }
 
-export interface EntraSignOut {
+interface EntraSignOut {
   routes(): Router;
   /** See UpstreamProvider in issuer/upstream-session.ts. */
   afterSignOut(ctx: KoaContextWithOIDC, signedOut: SignedOut): Promise<string | undefined>;

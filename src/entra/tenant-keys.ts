@@ -48,7 +48,7 @@ const lastKnownGoodMs = 86_400_000;
 const lookForNewMs = 30_000;
 const afterFailureMs = 5_000;
 
-export interface TenantKeysOptions {
+interface TenantKeysOptions {
   /** Fetches the JWKS document. */
   load: () => Promise<Readonly<Record<string, unknown>>>;
   log: Log;

@@ -43,7 +43,7 @@ export interface VerifiedClaims extends JsonObject {
   sub: string;
 }
 
-export interface IdTokenExpectations {
+interface IdTokenExpectations {
   cloud: Pick<EntraCloud, 'issuer' | 'keyIssuer'>;
   clientId: string;
   /** null admits every tenant of the cloud: the configuration says so in capitals. */

@@ -34,7 +34,7 @@ export interface Gate {
   key: string;
 }
 
-export interface LoginCounters {
+interface LoginCounters {
   /** Counts one: undefined. Shut, nothing is counted: the moment at which it opens, epoch milliseconds. */
   take(gate: Gate): Promise<number | undefined>;
   giveBack(gates: readonly Gate[]): Promise<void>;

@@ -31,7 +31,7 @@ export interface LoginThrottle {
   sweepExpired(now: number, limit: number): Promise<number>;
 }
 
-export interface Sender {
+interface Sender {
   emailKey: string;
   /** See addressPrefixes (web/address.ts). */
   address: string;

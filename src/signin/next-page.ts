@@ -23,12 +23,12 @@ export interface Shown {
 }
 
 /** The same, as it is kept. */
-export interface NextPage extends Omit<Shown, 'email'> {
+interface NextPage extends Omit<Shown, 'email'> {
   /** People type passwords into the field for the address: in the database it stands sealed. */
   sealedEmail?: string;
 }
 
-export interface NextPages {
+interface NextPages {
   keep(uid: string, shown: Shown): NextPage;
   read(uid: string, kept: NextPage | undefined): Shown;
 }

@@ -2,7 +2,7 @@
 // attempt is no failure: whoever it holds up waits for its outcome, which may open the way. What counts all the same is
 // the counter in the database, so that waiting here is a courtesy and never a licence.
 
-export interface PendingChecks {
+interface PendingChecks {
   /** What one attempt has pending. */
   ofAttempt(): PendingOfAttempt;
   /** What happens at these counters from now on, until it is closed. */
