@@ -79,7 +79,8 @@ export function createProxyUpstream(options: ProxyOptions): ProxyUpstream {
     },
 
     async forward(req, res, address, jwt) {
-      if (!proxyMethods.includes(req.method!)) {
+      const { method = 'GET' } = req;
+      if (!proxyMethods.includes(method)) {
         res.setHeader('Allow', proxyMethods.join(', '));
         throw new BffError('method_not_allowed', `this address answers ${proxyMethods.join(', ')}`);
       }
@@ -90,7 +91,7 @@ export function createProxyUpstream(options: ProxyOptions): ProxyUpstream {
         protocol: base.protocol,
         hostname: base.hostname.replace(/^\[|\]$/g, ''),
         port: base.port,
-        method: req.method,
+        method,
         path: address,
         headers: { ...requestHeaders(req.headers, passed), authorization: `Bearer ${jwt}`, host: base.host },
       });
@@ -110,7 +111,7 @@ export function createProxyUpstream(options: ProxyOptions): ProxyUpstream {
         const incoming = await answered.catch(refuse);
         outgoing.setTimeout(0); // an answer may take its time: a download, server-sent events
         outgoing.on('error', () => {}); // the connection may still break; the pipeline below notices
-        res.writeHead(incoming.statusCode!, responseHeaders(incoming.headers, trustedContent));
+        res.writeHead(incoming.statusCode ?? 502, responseHeaders(incoming.headers, trustedContent));
         await pipeline(incoming, res).catch(() => res.destroy()); // a cut answer must not look like a whole one
         await sent;
       } finally {

@@ -106,7 +106,8 @@ export function createRoutes({ settings, transactions, sessions, access, issuer 
 
   return async function answerRoute(req: IncomingMessage, res: ServerResponse): Promise<boolean> {
     const target = targetOf(req);
-    const route = routes.get(target.split('?', 1)[0]!);
+    const [path = ''] = target.split('?', 1);
+    const route = routes.get(path);
     if (!route) return false;
     try {
       if (req.method !== route.method) {
@@ -122,5 +123,5 @@ export function createRoutes({ settings, transactions, sessions, access, issuer 
 }
 
 function sentence({ message }: Error): string {
-  return `${message[0]!.toUpperCase()}${message.slice(1)}.`;
+  return `${message.charAt(0).toUpperCase()}${message.slice(1)}.`;
 }

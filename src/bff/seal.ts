@@ -10,34 +10,42 @@ export interface CookieSeal {
   open(sealed: string, aad: string): string | undefined;
 }
 
+/** The one to seal with first, then those that may still open what they sealed. */
+type CookieKeys = readonly [Buffer, ...Buffer[]];
+
 const keyBytes = 32;
 const nonceBytes = 12;
 const tagBytes = 16;
 
 /** @throws {TypeError} when a key is not 32 bytes; the key itself is not repeated */
-export function readCookieKeys(keys: unknown): Buffer[] {
-  if (!Array.isArray(keys) || keys.length === 0) throw new TypeError('cookieKeys needs at least one key');
-  return keys.map((key: unknown, at) => {
-    if (key instanceof Uint8Array && key.length === keyBytes) return Buffer.from(key);
-    // Both alphabets of RFC 4648, since `openssl rand -base64 32` prints the one with padding.
-    if (typeof key === 'string' && /^(?:[\w-]{43}|[A-Za-z0-9+/]{43}=)$/.test(key)) return Buffer.from(key, 'base64url');
-    throw new TypeError(`cookieKeys[${at}] must be 32 random bytes, as base64 or as bytes: openssl rand -base64 32`);
-  });
+export function readCookieKeys(keys: unknown): CookieKeys {
+  if (!Array.isArray(keys)) throw new TypeError('cookieKeys needs at least one key');
+  const [first, ...others] = keys.map(readKey);
+  if (first === undefined) throw new TypeError('cookieKeys needs at least one key');
+  return [first, ...others];
+}
+
+function readKey(key: unknown, at: number): Buffer {
+  if (key instanceof Uint8Array && key.length === keyBytes) return Buffer.from(key);
+  // Both alphabets of RFC 4648, since `openssl rand -base64 32` prints the one with padding.
+  if (typeof key === 'string' && /^(?:[\w-]{43}|[A-Za-z0-9+/]{43}=)$/.test(key)) return Buffer.from(key, 'base64url');
+  throw new TypeError(`cookieKeys[${at}] must be 32 random bytes, as base64 or as bytes: openssl rand -base64 32`);
 }
 
 /**
- * @param keys the one to seal with first, then those that may still open what they sealed
+ * @param keys the newest seals
  * @param application what tells this application from others with the same keys
  */
-export function createCookieSeal(keys: readonly Buffer[], application: string, purpose: string): CookieSeal {
+export function createCookieSeal([newest, ...older]: CookieKeys, application: string, purpose: string): CookieSeal {
   // Hashed, since the names may be long and HKDF's input for them is not.
   const salt = hash('sha256', application, 'buffer');
-  const rings = keys.map((key) => ({
+  const ringOf = (key: Buffer) => ({
     id: subkey(key, '', 'name', 6).toString('base64url'),
     // Random nonces are good for 2^32 messages under one key (NIST SP 800-38D §8.3): a hundred a second for a year.
     sealing: subkey(key, salt, `seal ${purpose}`, keyBytes),
-  }));
-  const current = rings[0]!;
+  });
+  const current = ringOf(newest);
+  const rings = [current, ...older.map(ringOf)];
 
   return {
     seal(text, aad) {

@@ -39,10 +39,14 @@ function pairs(headers: Headers): [string, string | number | readonly string[]][
   const flat = Array.isArray(headers[0]) ? headers.flat() : headers;
   const found = new Map<string, [string, string[]]>();
   for (let at = 0; at + 1 < flat.length; at += 2) {
-    const name = String(flat[at]);
+    const [first = '', value = ''] = flat.slice(at, at + 2);
+    const name = String(first);
     const known = found.get(name.toLowerCase()) ?? [name, []];
-    known[1].push(...[flat[at + 1]!].flat().map(String));
+    known[1].push(...[value].flat().map(String));
     found.set(name.toLowerCase(), known);
   }
-  return [...found.values()].map(([name, values]) => [name, values.length === 1 ? values[0]! : values]);
+  return [...found.values()].map(([name, values]) => {
+    const [value, ...others] = values;
+    return [name, value === undefined || others.length > 0 ? values : value];
+  });
 }

@@ -24,10 +24,10 @@ export interface TestKey {
 /** @param kid says in every log and every error that this is no key of a real issuer */
 function keyOf(privateKey: KeyObject, kid: string): TestKey {
   const publicKey = createPublicKey(privateKey);
-  const { n, e } = publicKey.export({ format: 'jwk' });
+  const { n = '', e = '' } = publicKey.export({ format: 'jwk' });
   return {
     kid,
-    publicJwk: { kty: 'RSA', n: n!, e: e!, kid, alg: 'RS256', use: 'sig' },
+    publicJwk: { kty: 'RSA', n, e, kid, alg: 'RS256', use: 'sig' },
     publicPem: publicKey.export({ type: 'spki', format: 'pem' }) as string,
     sign: (text) => sign('sha256', Buffer.from(text), privateKey).toString('base64url'),
   };

@@ -23,7 +23,7 @@ export function createStatusList(): TestStatusList {
       return taken++;
     },
     revoke(idx) {
-      bits[idx >> 3]! |= 1 << (idx & 7);
+      bits[idx >> 3] = (bits[idx >> 3] ?? 0) | (1 << (idx & 7));
     },
     encode: () => deflateSync(bits).toString('base64url'),
   };

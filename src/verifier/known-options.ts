@@ -52,13 +52,16 @@ function unlikeness(name: string, other: string): number {
 /** Insertions, deletions and replacements from one text to the other (Levenshtein). */
 export function editDistance(from: string, to: string): number {
   let row = Array.from({ length: to.length + 1 }, (_, at) => at);
-  for (let line = 1; line <= from.length; line += 1) {
-    const next = [line];
-    for (let at = 1; at <= to.length; at += 1) {
-      const replaced = row[at - 1]! + (from[line - 1] === to[at - 1] ? 0 : 1);
-      next.push(Math.min(replaced, row[at]! + 1, next[at - 1]! + 1));
-    }
-    row = next;
+  for (const letter of from.split('')) {
+    let [diagonal = 0, ...above] = row;
+    let left = diagonal + 1;
+    const next = above.map((up, at) => {
+      const replaced = diagonal + (letter === to[at] ? 0 : 1);
+      diagonal = up;
+      left = Math.min(replaced, up + 1, left + 1);
+      return left;
+    });
+    row = [(row[0] ?? 0) + 1, ...next];
   }
-  return row[to.length]!;
+  return row.at(-1) ?? 0;
 }

@@ -67,7 +67,7 @@ async function readEntries(list: unknown): Promise<StatusList['isSet']> {
   return (idx) => {
     if (idx >= entries) return undefined;
     const at = idx * bits;
-    return ((bytes[Math.floor(at / 8)]! >> (at % 8)) & mask) !== 0;
+    return ((bytes.readUInt8(Math.floor(at / 8)) >> (at % 8)) & mask) !== 0;
   };
 }
 

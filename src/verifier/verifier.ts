@@ -59,14 +59,12 @@ export function createVerifier(options: VerifierOptions): Verifier {
     const name = tokenDigest(jwt);
     const known = results.get(name);
     if (known !== undefined && stillHolds(known)) return known;
+    const remember = (proven: Proven) => {
+      results.set(name, proven);
+      return proven;
+    };
     const proven = prove(jwt);
-    if (proven instanceof Promise) return proven.then((later) => remember(name, later));
-    return remember(name, proven);
-
-    function remember(as: string, what: Proven): Proven {
-      results!.set(as, what);
-      return what;
-    }
+    return proven instanceof Promise ? proven.then(remember) : remember(proven);
   }
 
   // A key that the issuer took back, or that was replaced under the same name, is another key or none.

@@ -120,7 +120,7 @@ describe('the cookies of a session', () => {
     ['another client', ['other', 'https://shop.example.com']],
     ['another address', ['shop', 'https://admin.example.com']],
   ])('are sealed with a key of the application: not that of %s', (_what, [clientId, baseUrl]) => {
-    const keys = [randomBytes(32)];
+    const keys = [randomBytes(32)] as const;
     const sealed = createCookieSeal(keys, JSON.stringify(['shop', 'https://shop.example.com']), 'session').seal(
       '{}',
       'a',
