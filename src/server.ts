@@ -53,7 +53,7 @@ import { createPasswords, type Passwords } from './signin/password.ts';
 import type { QueueLimits } from './signin/password-queue.ts';
 import { signInRoutes } from './signin/routes.ts';
 import { createStatusIndexes, type StatusIndexes } from './status-list/indexes.ts';
-import { createStatusListPublisher, followRevocations, type StatusListPublisher } from './status-list/lists.ts';
+import { createStatusListPublisher, type StatusListPublisher, subscribeToRevocations } from './status-list/lists.ts';
 import { createRevokedStatuses, isRevoked, type RevokedStatuses } from './status-list/revoked.ts';
 import { statusListRoutes } from './status-list/routes.ts';
 import { version } from './verifier/version.ts';
@@ -355,7 +355,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
       closers.push(() => denylist.close());
       statusLists.onRead(denylist.add);
     }
-    closers.push(await followRevocations(db, statusLists, ttl));
+    closers.push(await subscribeToRevocations(db, statusLists, ttl));
     const delivery = await startLogoutDelivery({
       issuer: config.issuer,
       queue: logoutQueue,

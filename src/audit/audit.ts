@@ -5,8 +5,10 @@
 
 import { randomUUID } from 'node:crypto';
 import type { Database, Queryable, Value } from '../database/database.ts';
+import { deleteOldest, inBatches, insertBatch } from '../database/rows.ts';
+import { createWriteBehind } from '../database/write-behind.ts';
 import type { Log } from '../log.ts';
-import { appendToChain, type ChainVerdict, type EventRow, eventColumns, eventValues, verifyChain } from './chain.ts';
+import { appendToChain, type ChainVerdict, type EventRow, eventColumns, verifyChain } from './chain.ts';
 import type { AuditEvent } from './events.ts';
 import { createRefusals, isAnybodys, type RefusalsOptions } from './refusals.ts';
 import { secretIn } from './secrets.ts';
@@ -58,6 +60,8 @@ interface AuditOptions {
   networkOf?: RefusalsOptions['networkOf'];
 }
 
+// The id makes a repeat harmless: a batch may have been committed although its answer was lost.
+const insert = { into: 'audit_events', columns: eventColumns, onConflict: '(id) do nothing' };
 const batchRows = 256;
 const roundRows = 4 * batchRows;
 const batchMs = 200;
@@ -73,18 +77,13 @@ export function createAudit(db: Database, options: AuditOptions): Audit {
   const buffer: EventRow[] = [];
   const refusals = createRefusals({ now, networkOf });
   let dropped = 0;
-  let failing = false;
   let closed = false;
-  let timer: NodeJS.Timeout | undefined;
   let counting: NodeJS.Timeout | undefined;
-  let writing: Promise<void> | undefined;
-
-  function writeSoon(): void {
-    timer ??= setTimeout(() => {
-      timer = undefined;
-      void flush();
-    }, batchMs).unref();
-  }
+  const behind = createWriteBehind({
+    everyMs: batchMs,
+    write,
+    failed: (error) => log.error('audit.write_failed', { error, waiting: buffer.length }),
+  });
 
   function keep(event: AuditEvent): void {
     if (buffer.length >= (isAnybodys(event) ? anybodysRows : bufferRows)) {
@@ -92,8 +91,7 @@ export function createAudit(db: Database, options: AuditOptions): Audit {
       return;
     }
     buffer.push(toRowWithoutSecrets(event, now(), log));
-    if (buffer.length >= batchRows && !failing) void flush();
-    else writeSoon();
+    behind.soon(buffer.length >= batchRows);
   }
 
   function keepCounted(): void {
@@ -101,28 +99,16 @@ export function createAudit(db: Database, options: AuditOptions): Audit {
     for (const event of refusals.take()) keep(event);
   }
 
-  /** Writes what is buffered. Never rejects: what cannot be written stays for the next time. */
-  function flush(): Promise<void> {
-    writing ??= writeBatches().finally(() => {
-      writing = undefined;
-    });
-    return writing;
-  }
-
-  async function writeBatches(): Promise<void> {
+  async function write(): Promise<void> {
     while (buffer.length > 0) {
       const round = buffer.slice(0, roundRows);
       // Asked for together: on SQLite they share one commit, and with it one wait for the disk.
-      const written = await Promise.allSettled(inBatches(round).map((batch) => insert(db, batch)));
+      const written = await Promise.allSettled(
+        inBatches(round, batchRows).map((batch) => insertBatch(db, insert, batch)),
+      );
       const failure = written.find((each) => each.status === 'rejected');
-      if (failure) {
-        if (!failing) log.error('audit.write_failed', { error: failure.reason, waiting: buffer.length });
-        failing = true;
-        if (!closed) writeSoon();
-        return;
-      }
+      if (failure) throw failure.reason;
       buffer.splice(0, round.length);
-      failing = false;
     }
     admitDropped();
   }
@@ -130,13 +116,6 @@ export function createAudit(db: Database, options: AuditOptions): Audit {
   function admitDropped(): void {
     if (dropped > 0) log.error('audit.events_dropped', { dropped });
     dropped = 0;
-  }
-
-  /** Resolves when all that was recorded until now is written, or cannot be. */
-  async function settled(): Promise<void> {
-    await flush();
-    // One that was already under way may have ended just before the last rows came in.
-    await flush();
   }
 
   return {
@@ -154,7 +133,7 @@ export function createAudit(db: Database, options: AuditOptions): Audit {
     },
 
     async list({ since, until, event, subject, clientId, reference, limit = 100 } = {}) {
-      await settled();
+      await behind.settled();
       const conditions: string[] = [];
       const parameters: Value[] = [];
       const where = (condition: string, value: Value | undefined) => {
@@ -180,45 +159,23 @@ export function createAudit(db: Database, options: AuditOptions): Audit {
 
     verify: () => verifyChain(db),
 
-    async sweepExpired(at, limit) {
-      const { rowCount } = await db.query(
-        `delete from audit_events where id in
-           (select id from audit_events where seq is null and at < $1 order by at limit $2)`,
-        [at - keepActivity * 1000, limit],
-      );
-      return rowCount;
-    },
+    sweepExpired: (at, limit) =>
+      deleteOldest(
+        db,
+        { from: 'audit_events', key: 'id', by: 'at', where: 'seq is null and at < $1' },
+        [at - keepActivity * 1000],
+        limit,
+      ),
 
     async close() {
       clearTimeout(counting);
       keepCounted();
       closed = true;
-      clearTimeout(timer);
-      await settled();
+      await behind.close();
       dropped += buffer.splice(0).length;
       admitDropped();
     },
   };
-}
-
-// Powers of two: a statement per number of rows would be hundreds for each connection to prepare and keep.
-function inBatches(rows: EventRow[]): EventRow[][] {
-  const batches: EventRow[][] = [];
-  for (let at = 0; at < rows.length; at += batches.at(-1)!.length) {
-    batches.push(rows.slice(at, at + Math.min(batchRows, 2 ** Math.floor(Math.log2(rows.length - at)))));
-  }
-  return batches;
-}
-
-async function insert(db: Database, batch: EventRow[]): Promise<void> {
-  const tuple = (_row: EventRow, index: number) =>
-    `(${eventColumns.map((_column, at) => `$${index * eventColumns.length + at + 1}`).join(', ')})`;
-  // The id makes a repeat harmless: a batch may have been committed although its answer was lost.
-  await db.query(
-    `insert into audit_events (${eventColumns.join(', ')}) values ${batch.map(tuple).join(', ')}
-     on conflict (id) do nothing`,
-    batch.flatMap(eventValues),
-  );
 }
 
 function toRow(event: AuditEvent, at: number): EventRow {

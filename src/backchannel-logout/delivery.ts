@@ -7,6 +7,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Audit } from '../audit/audit.ts';
 import type { Clients } from '../clients/clients.ts';
+import { coalesce } from '../database/coalesce.ts';
 import { signCompact } from '../keys/compact-jws.ts';
 import { issuedAt } from '../keys/dating.ts';
 import type { Signer } from '../keys/signer.ts';
@@ -47,25 +48,10 @@ const afterFailureMs = 5_000;
 export async function startLogoutDelivery(parts: LogoutDeliveryParts): Promise<LogoutDelivery> {
   const { issuer, queue, clients, signer, audit, log, now = Date.now } = parts;
   const closing = new AbortController();
-  let running: Promise<void> | undefined;
-  let following: Promise<void> | undefined;
   let failing = false;
   let timer: NodeJS.Timeout | undefined;
 
-  function poll(): Promise<void> {
-    // Asked for while one looks: what the asker wrote may not be in it, so another one follows.
-    if (running)
-      return (following ??= running.then(() => {
-        following = undefined;
-        return poll();
-      }));
-    running = attempt().finally(() => {
-      running = undefined;
-    });
-    return running;
-  }
-
-  async function attempt(): Promise<void> {
+  const polls = coalesce(async () => {
     if (closing.signal.aborted) return;
     let next: number | undefined;
     try {
@@ -82,8 +68,8 @@ export async function startLogoutDelivery(parts: LogoutDeliveryParts): Promise<L
     }
     clearTimeout(timer);
     const pauseMs = failing ? afterFailureMs : Math.min(Math.max((next ?? Infinity) - now(), 0), lookEveryMs);
-    timer = setTimeout(() => void poll(), pauseMs).unref();
-  }
+    timer = setTimeout(() => void polls.run(), pauseMs).unref();
+  });
 
   async function deliver(logout: QueuedLogout): Promise<void> {
     const { id, clientId, accountId: subject, tries } = logout;
@@ -134,16 +120,15 @@ export async function startLogoutDelivery(parts: LogoutDeliveryParts): Promise<L
     }
   }
 
-  const unlisten = await queue.listen(() => void poll());
-  void poll(); // what an earlier process left
+  const unlisten = await queue.listen(() => void polls.run());
+  void polls.run(); // what an earlier process left
   return {
-    poll,
+    poll: polls.run,
     async stop() {
       closing.abort();
       await unlisten();
       clearTimeout(timer);
-      await following;
-      await running;
+      await polls.underWay();
       clearTimeout(timer);
     },
   };

@@ -70,8 +70,7 @@ export function createLogoutQueue(
     async announce() {
       if (!noted) return;
       noted = false;
-      // Committed, whether or not the word gets through: who misses it looks again in time.
-      await db.announce(logoutChannel).catch(() => undefined);
+      await db.announce(logoutChannel);
     },
 
     listen: (listener) => db.listen(logoutChannel, listener),

@@ -162,8 +162,7 @@ export function createClients(
       await audit.append(tx, { event, actor, clientId, detail });
     });
     forget();
-    // Committed, whether or not the word gets through: whoever misses it finds out when its memory is too old.
-    await db.announce(clientsChannel).catch(() => undefined);
+    await db.announce(clientsChannel); // who misses it finds out when its memory is too old
     if (endsTokens) await tokens.ended();
   }
 

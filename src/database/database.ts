@@ -37,7 +37,10 @@ export interface Database extends Queryable {
   transaction<T>(work: (tx: Queryable) => Promise<T>, options?: { slow?: boolean }): Promise<T>;
   /** The database's own clock, epoch milliseconds. */
   now(): Promise<number>;
-  /** Tells every process on this database that `channel` changed. (On SQLite any commit is the announcement.) */
+  /**
+   * Tells every process on this database that `channel` changed. (On SQLite any commit is the announcement.) Never
+   * rejects: what it tells of is committed, and whoever misses it notices at the next poll.
+   */
   announce(channel: string): Promise<void>;
   /**
    * Calls `listener` soon after any process announced `channel` (on SQLite: wrote anything), until the returned

@@ -85,7 +85,6 @@ export function watchOutages(db: Database, log: Log, now: () => number = Date.no
     query: (sql, values) => watched(db.query(sql, values)),
     transaction: (work, options) => watched(db.transaction(work, options)),
     now: () => watched(db.now()),
-    announce: (channel) => watched(db.announce(channel)),
     takesWrites,
     async close() {
       closed = true;

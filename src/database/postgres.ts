@@ -195,7 +195,7 @@ export async function openPostgres(url: string): Promise<Database> {
     },
 
     async announce(channel) {
-      await query(announce, [channel]);
+      await query(announce, [channel]).catch(() => undefined);
     },
 
     listen: listening.listen,

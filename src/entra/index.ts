@@ -10,13 +10,14 @@ import type { EntraConfig } from '../config/config.ts';
 import type { SharedClock } from '../database/clock.ts';
 import type { Database } from '../database/database.ts';
 import type { RoomLimits } from '../database/row-limits.ts';
+import type { Subscription } from '../database/subscribe.ts';
 import type { Grants } from '../grants/grants.ts';
 import type { UpstreamProvider } from '../issuer/upstream-session.ts';
 import type { Seal } from '../keys/seal.ts';
 import type { Log } from '../log.ts';
 import { createAccountLinking } from './account-linking.ts';
 import type { ConnectorHealth } from './connector.ts';
-import type { KeyRefreshes, KeyRefreshSubscription } from './key-refreshes.ts';
+import type { KeyRefreshes } from './key-refreshes.ts';
 import { createEntraSignIn, type EntraSignIn } from './sign-in.ts';
 import { createEntraSignOut } from './sign-out.ts';
 import { createUpstreamSessions } from './upstream-sessions.ts';
@@ -31,7 +32,7 @@ export interface EntraWing {
   /** What the issuer's sign-out page says of it; absent where a sign-out here ends nothing there. */
   readonly upstreamSignOut: { label: string; logoutUrl: string; asks: boolean } | undefined;
   /** Microsoft's signing keys. */
-  readonly keys: Pick<KeyRefreshes, 'ask'> & Pick<KeyRefreshSubscription, 'poll'>;
+  readonly keys: Pick<KeyRefreshes, 'ask'> & Pick<Subscription, 'poll'>;
   readonly sweeps: ReadonlyArray<(now: number, limit: number) => Promise<number>>;
   health(): ConnectorHealth;
   close(): Promise<void>;

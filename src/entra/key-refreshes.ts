@@ -5,6 +5,7 @@
 import type { Actor } from '../audit/actor.ts';
 import type { Audit } from '../audit/audit.ts';
 import type { Database } from '../database/database.ts';
+import { type Subscription, subscribe } from '../database/subscribe.ts';
 import type { Log } from '../log.ts';
 
 const channel = 'signet_entra_keys';
@@ -13,18 +14,12 @@ export interface KeyRefreshes {
   /** Has every server forget Microsoft's keys, and load them anew for the next token. Audited. */
   ask(by: Omit<Actor, 'force'>): Promise<Asked>;
   /** Calls `forget` when somebody asked: soon after, and `pollEvery` later at most. */
-  subscribe(forget: () => void, log: Log): Promise<KeyRefreshSubscription>;
+  subscribe(forget: () => void, log: Log): Promise<Subscription>;
 }
 
 interface Asked {
   /** When every server that reaches the database has forgotten them. */
   serversFollowBy: Date;
-}
-
-export interface KeyRefreshSubscription {
-  /** Looks now. Never rejects: what could not be read is looked at again. */
-  poll(): Promise<void>;
-  stop(): Promise<void>;
 }
 
 /** @param pollEvery seconds */
@@ -42,16 +37,13 @@ export function createKeyRefreshes(db: Database, audit: Pick<Audit, 'append'>, p
         await tx.query('update entra_key_refreshes set asked = asked + 1 where id = 1');
         await audit.append(tx, { event: 'entra.keys_refreshed', actor, clientId, requestId, address });
       });
-      // Committed, whether or not the word gets through: whoever misses it notices at the next look.
-      await db.announce(channel).catch(() => undefined);
+      await db.announce(channel);
       return { serversFollowBy: new Date(Date.now() + pollEvery * 1000) };
     },
 
     async subscribe(forget, log) {
       let seen = await asked();
-      let looking: Promise<void> | undefined;
-
-      async function compare(): Promise<void> {
+      return subscribe(db, channel, pollEvery * 1000, async () => {
         const now = await asked().catch((error: unknown) => {
           log.warn('entra.key_refreshes_not_read', { error });
           return seen;
@@ -60,24 +52,7 @@ export function createKeyRefreshes(db: Database, audit: Pick<Audit, 'append'>, p
         seen = now;
         forget();
         log.info('entra.keys_forgotten');
-      }
-
-      // After the look that is under way: that one may have read before whoever asks now has committed.
-      const look = () => {
-        looking = (looking ?? Promise.resolve()).then(compare);
-        return looking;
-      };
-
-      const unlisten = await db.listen(channel, () => void look());
-      const timer = setInterval(() => void look(), pollEvery * 1000).unref();
-      return {
-        poll: look,
-        async stop() {
-          clearInterval(timer);
-          await unlisten();
-          await looking;
-        },
-      };
+      });
     },
   };
 }

@@ -22,12 +22,7 @@ interface RedirectParts {
 }
 
 /** @param challenge claims that Microsoft itself asked for after a first attempt */
-type CreateAuthorizationUrl = (
-  ctx: Context,
-  uid: string,
-  options: BeginOptions,
-  challenge?: string,
-) => Promise<string>;
+type CreateAuthorizationUrl = (ctx: Context, uid: string, options: BeginOptions, challenge?: string) => Promise<string>;
 
 export function createRedirect(parts: RedirectParts): CreateAuthorizationUrl {
   const { config, app, appKey, redirectUri, states, cookie } = parts;

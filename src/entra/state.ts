@@ -5,6 +5,7 @@
 import { hash, randomBytes } from 'node:crypto';
 import type { Database } from '../database/database.ts';
 import { createRoom, type RoomLimits } from '../database/row-limits.ts';
+import { deleteOldest } from '../database/rows.ts';
 import type { Seal } from '../keys/seal.ts';
 import type { BeginOptions } from './authorization-request.ts';
 import type { OAuthErrorResponse } from './oauth-error.ts';
@@ -107,14 +108,7 @@ export function createStates(
       };
     },
 
-    async sweepExpired(at, limit) {
-      const { rowCount } = await db.query(
-        `delete from entra_states where id in
-           (select id from entra_states where expires_at <= $1 order by expires_at limit $2)`,
-        [at, limit],
-      );
-      return rowCount;
-    },
+    sweepExpired: (at, limit) => deleteOldest(db, { from: 'entra_states', key: 'id' }, [at], limit),
   };
 }
 

@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Method } from '../accounts/identities.ts';
 import type { Database } from '../database/database.ts';
+import { deleteOldest } from '../database/rows.ts';
 import { isAppError } from '../errors.ts';
 import type { Seal } from '../keys/seal.ts';
 
@@ -145,13 +146,6 @@ export function createUpstreamSessions(
       return rows.map(({ id, account_id: accountId }) => ({ id, accountId }));
     },
 
-    async sweepExpired(at, limit) {
-      const { rowCount } = await db.query(
-        `delete from upstream_sessions where id in
-           (select id from upstream_sessions where expires_at <= $1 order by expires_at limit $2)`,
-        [at, limit],
-      );
-      return rowCount;
-    },
+    sweepExpired: (at, limit) => deleteOldest(db, { from: 'upstream_sessions', key: 'id' }, [at], limit),
   };
 }

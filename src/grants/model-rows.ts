@@ -7,6 +7,7 @@ import { hash } from 'node:crypto';
 import type { AdapterPayload } from 'oidc-provider';
 import type { Database } from '../database/database.ts';
 import { createRoom, type RoomLimits } from '../database/row-limits.ts';
+import { deleteOldest } from '../database/rows.ts';
 import type { StatusIndex } from '../status-list/indexes.ts';
 
 export interface ModelRows {
@@ -119,17 +120,13 @@ export function createModelRows(db: Database, now: () => number, strangers: Stra
     },
 
     async sweep(at, answersBefore, limit) {
-      const expired = await db.query(
-        `delete from oidc_models where (model, id) in
-           (select model, id from oidc_models where expires_at <= $1 order by expires_at limit $2)`,
-        [at, limit],
-      );
+      const expired = await deleteOldest(db, { from: 'oidc_models', key: 'model, id' }, [at], limit);
       const answers = await db.query(
         `update oidc_models set sealed_answer = null where (model, id) in
            (select model, id from oidc_models where sealed_answer is not null and rotated_at <= $1 limit $2)`,
         [answersBefore, limit],
       );
-      return expired.rowCount + answers.rowCount;
+      return expired + answers.rowCount;
     },
   };
 }

@@ -10,6 +10,8 @@
 import type { Actor } from '../audit/actor.ts';
 import type { Audit } from '../audit/audit.ts';
 import type { Database } from '../database/database.ts';
+import { deleteOldest, inBatches, insertBatch } from '../database/rows.ts';
+import { createWriteBehind } from '../database/write-behind.ts';
 import type { Log } from '../log.ts';
 import type { Milliseconds } from './lifecycle.ts';
 
@@ -108,18 +110,12 @@ export function createJwksClients(db: Database, options: JwksClientsOptions): Jw
   const { isDeclared = () => false, audit } = options;
   let pending = new Map<string, JwksClient>();
   let known = new Map<string, JwksClient>();
-  let failing = false;
   let closed = false;
-  let timer: NodeJS.Timeout | undefined;
-  let writing: Promise<void> | undefined;
-
-  /** One flush at a time; never rejects: what could not be written waits for the next one. */
-  function flush(): Promise<void> {
-    writing ??= write().finally(() => {
-      writing = undefined;
-    });
-    return writing;
-  }
+  const behind = createWriteBehind({
+    everyMs: flushEveryMs,
+    write,
+    failed: (error) => log.warn('jwks.consumers_not_written', { error, waiting: pending.size }),
+  });
 
   async function write(): Promise<void> {
     const batch = pending;
@@ -131,13 +127,10 @@ export function createJwksClients(db: Database, options: JwksClientsOptions): Jw
       }
       const { rows, leaving } = admitted(batch);
       await forget(db, leaving);
-      await upsert(db, rows);
-      failing = false;
+      for (const batch of inBatches(rows.map(toRow), rowsPerStatement)) await insertBatch(db, upsert, batch);
     } catch (error) {
-      if (!failing) log.warn('jwks.consumers_not_written', { error, waiting: batch.size });
-      failing = true;
       for (const client of batch.values()) count(client);
-      if (!closed) writeSoon();
+      throw error;
     }
   }
 
@@ -182,16 +175,8 @@ export function createJwksClients(db: Database, options: JwksClientsOptions): Jw
     return all.length >= atMost ? all : undefined;
   }
 
-  function writeSoon(): void {
-    timer ??= setTimeout(() => {
-      timer = undefined;
-      void flush();
-    }, flushEveryMs).unref();
-  }
-
   async function list(): Promise<JwksClient[]> {
-    await flush();
-    await flush(); // one under way may have begun before the last fetches came in
+    await behind.settled();
     return readAll();
   }
 
@@ -215,7 +200,7 @@ export function createJwksClients(db: Database, options: JwksClientsOptions): Jw
         fetches: 1,
         newestPreparedAt,
       });
-      writeSoon();
+      behind.soon();
     },
 
     list,
@@ -253,21 +238,22 @@ export function createJwksClients(db: Database, options: JwksClientsOptions): Jw
       return forgotten.length;
     },
 
-    async sweep(at, limit) {
-      const { rowCount } = await db.query(
-        `delete from jwks_consumers where (kind, name, address) in
-           (select kind, name, address from jwks_consumers
-            where last_seen_at < $1 or (fetches = 1 and last_seen_at < $2) order by last_seen_at limit $3)`,
-        [at - forgetAfter, at - forgetOnceAfter, limit],
-      );
-      return rowCount;
-    },
+    sweep: (at, limit) =>
+      deleteOldest(
+        db,
+        {
+          from: 'jwks_consumers',
+          key: 'kind, name, address',
+          by: 'last_seen_at',
+          where: '(last_seen_at < $1 or (fetches = 1 and last_seen_at < $2))',
+        },
+        [at - forgetAfter, at - forgetOnceAfter],
+        limit,
+      ),
 
     async close() {
       closed = true;
-      clearTimeout(timer);
-      await flush();
-      await flush();
+      await behind.close();
     },
   };
 }
@@ -322,26 +308,19 @@ async function forget(db: Database, clients: JwksClient[]): Promise<void> {
   }
 }
 
-async function upsert(db: Database, clients: JwksClient[]): Promise<void> {
-  for (let from = 0; from < clients.length; from += rowsPerStatement) {
-    const rows = clients.slice(from, from + rowsPerStatement).map(toRow);
-    const tuple = (_row: Row, index: number) =>
-      `(${columns.map((_column, at) => `$${index * columns.length + at + 1}`).join(', ')})`;
-    // The latest answer counts, not the newest keys: who was sent to a replica that is behind has the older keys now.
-    await db.query(
-      `insert into jwks_consumers (${columns.join(', ')}) values ${rows.map(tuple).join(', ')}
-       on conflict (kind, name, address) do update set
-         fetches = jwks_consumers.fetches + excluded.fetches,
-         first_seen_at = case when excluded.first_seen_at < jwks_consumers.first_seen_at
-           then excluded.first_seen_at else jwks_consumers.first_seen_at end,
-         newest_prepared_at = case when excluded.last_seen_at >= jwks_consumers.last_seen_at
-           then excluded.newest_prepared_at else jwks_consumers.newest_prepared_at end,
-         last_seen_at = case when excluded.last_seen_at > jwks_consumers.last_seen_at
-           then excluded.last_seen_at else jwks_consumers.last_seen_at end`,
-      rows.flatMap((row) => columns.map((column) => row[column])),
-    );
-  }
-}
+// The latest answer counts, not the newest keys: who was sent to a replica that is behind has the older keys now.
+const upsert = {
+  into: 'jwks_consumers',
+  columns,
+  onConflict: `(kind, name, address) do update set
+    fetches = jwks_consumers.fetches + excluded.fetches,
+    first_seen_at = case when excluded.first_seen_at < jwks_consumers.first_seen_at
+      then excluded.first_seen_at else jwks_consumers.first_seen_at end,
+    newest_prepared_at = case when excluded.last_seen_at >= jwks_consumers.last_seen_at
+      then excluded.newest_prepared_at else jwks_consumers.newest_prepared_at end,
+    last_seen_at = case when excluded.last_seen_at > jwks_consumers.last_seen_at
+      then excluded.last_seen_at else jwks_consumers.last_seen_at end`,
+};
 
 async function listRows(db: Database): Promise<Row[]> {
   const { rows } = await db.query<Row>(

@@ -107,8 +107,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
   async function change<T>(work: (tx: Queryable, at: Milliseconds) => Promise<T>): Promise<T> {
     const at = await now();
     const result = await db.transaction((tx) => work(tx, at));
-    // The change is committed, whether or not the word gets through: whoever misses it notices at the next poll.
-    await db.announce(keysChannel).catch(() => undefined);
+    await db.announce(keysChannel);
     return result;
   }
 

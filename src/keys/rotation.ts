@@ -3,6 +3,7 @@
 // keyring.ts. A tick that fails leaves the server signing with the keys it has.
 
 import type { Database } from '../database/database.ts';
+import { type Subscription, subscribe } from '../database/subscribe.ts';
 import { AppError, isAppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Keyring, SigningKeys } from './keyring.ts';
@@ -70,12 +71,8 @@ export async function startRotation(options: RotationOptions): Promise<Rotation>
   let lastTickAt = 0;
   let failing: { since: Milliseconds; code: string } | undefined;
   let clockOffset = 0;
-  let stopped = false;
   let apply: (keys: SigningKeys) => void | Promise<void> = () => {};
-  let running: Promise<void> | undefined;
-  let following: Promise<void> | undefined;
-  let timer: NodeJS.Timeout | undefined;
-  let unlisten = async () => {};
+  let subscription: Subscription | undefined;
 
   async function look(): Promise<void> {
     if ((await followKeys()).step === 'prepare') {
@@ -184,20 +181,6 @@ export async function startRotation(options: RotationOptions): Promise<Rotation>
     failing = undefined;
   }
 
-  function tick(): Promise<void> {
-    if (stopped) return Promise.resolve();
-    // Whoever asks during a tick may have changed what it has already read: theirs is the next one.
-    if (running)
-      return (following ??= running.then(() => {
-        following = undefined;
-        return tick();
-      }));
-    running = lookAndRemember().finally(() => {
-      running = undefined;
-    });
-    return running;
-  }
-
   const [problem] = checkPolicy(policy);
   if (problem !== undefined) throw new AppError('key_policy_unsafe', 500, problem);
   await keyring.checkMasterKey();
@@ -207,14 +190,14 @@ export async function startRotation(options: RotationOptions): Promise<Rotation>
 
   return {
     firstKeys,
-    tick,
 
     async run(takeOver) {
       apply = takeOver;
-      unlisten = await db.listen(keysChannel, () => void tick());
-      timer = setInterval(() => void tick(), everyMs).unref();
-      void tick();
+      subscription = await subscribe(db, keysChannel, everyMs, lookAndRemember);
+      void subscription.poll();
     },
+
+    tick: async () => subscription?.poll(),
 
     health: () => ({
       ok: failing === undefined && !isOff(clockOffset),
@@ -226,12 +209,7 @@ export async function startRotation(options: RotationOptions): Promise<Rotation>
       next,
     }),
 
-    async stop() {
-      stopped = true;
-      clearInterval(timer);
-      await unlisten();
-      await running;
-    },
+    stop: async () => subscription?.stop(),
   };
 }
 

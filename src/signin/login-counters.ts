@@ -11,6 +11,7 @@
 
 import { hash } from 'node:crypto';
 import type { Database } from '../database/database.ts';
+import { deleteOldest } from '../database/rows.ts';
 
 export interface Backoff {
   kind: string;
@@ -164,14 +165,7 @@ export function createLoginCounters(db: Database, now: () => number): LoginCount
       );
     },
 
-    async sweepExpired(at, limit) {
-      const { rowCount } = await db.query(
-        `delete from sign_in_attempts where key in
-           (select key from sign_in_attempts where expires_at <= $1 order by expires_at limit $2)`,
-        [at, limit],
-      );
-      return rowCount;
-    },
+    sweepExpired: (at, limit) => deleteOldest(db, { from: 'sign_in_attempts', key: 'key' }, [at], limit),
   };
 }
 

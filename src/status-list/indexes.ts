@@ -4,6 +4,7 @@
 
 import { randomBytes, randomInt } from 'node:crypto';
 import type { Database, Queryable } from '../database/database.ts';
+import { deleteOldest } from '../database/rows.ts';
 import { indexAt, indexesPerList } from './permutation.ts';
 
 export interface StatusIndex {
@@ -181,16 +182,19 @@ export function createStatusIndexes(
       return rows.map(({ list }) => list);
     },
 
-    async sweep(at, limit) {
-      const unused = at - blockLifeMs - longestHolderLife * 1000;
-      const { rowCount } = await db.query(
-        `delete from status_lists where list in
-           (select list from status_lists where filled_at <= $1
-              and not exists (select 1 from client_statuses where client_statuses.list = status_lists.list) limit $2)`,
-        [unused, limit],
-      );
-      return rowCount;
-    },
+    sweep: (at, limit) =>
+      deleteOldest(
+        db,
+        {
+          from: 'status_lists',
+          key: 'list',
+          by: 'filled_at',
+          where: `filled_at <= $1
+            and not exists (select 1 from client_statuses where client_statuses.list = status_lists.list)`,
+        },
+        [at - blockLifeMs - longestHolderLife * 1000],
+        limit,
+      ),
   };
 }
 

@@ -5,7 +5,9 @@
 
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
+import { coalesce } from '../database/coalesce.ts';
 import type { Database } from '../database/database.ts';
+import { subscribe } from '../database/subscribe.ts';
 import { signCompact } from '../keys/compact-jws.ts';
 import { issuedAt } from '../keys/dating.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
@@ -98,25 +100,10 @@ export function createStatusListPublisher(options: StatusListPublisherOptions): 
   let sharedReadAt = 0;
   let readAllAt = 0;
   let failing = false;
-  let running: Promise<void> | undefined;
-  let following: Promise<void> | undefined;
 
   const uriOf = (list: number) => `${issuer}${aggregationPath}/${list}`;
 
-  function refresh(): Promise<void> {
-    // Asked for while one reads: what the asker wrote may not be in it, so another one follows.
-    if (running)
-      return (following ??= running.then(() => {
-        following = undefined;
-        return refresh();
-      }));
-    running = attempt().finally(() => {
-      running = undefined;
-    });
-    return running;
-  }
-
-  async function attempt(): Promise<void> {
+  const refreshes = coalesce(async () => {
     if (!keys) return;
     try {
       await read();
@@ -126,7 +113,7 @@ export function createStatusListPublisher(options: StatusListPublisherOptions): 
       if (!failing) log.error('status_lists.failed', { error, servedUntil: servedUntil() });
       failing = true;
     }
-  }
+  });
 
   async function read(): Promise<void> {
     const at = now();
@@ -204,7 +191,8 @@ export function createStatusListPublisher(options: StatusListPublisherOptions): 
   return {
     async find(list) {
       // Another process may have begun the list, and its first token be checked here before we looked.
-      if (!lists.has(list)) await (running ?? (now() - readAt > lookAgainMs ? refresh() : undefined));
+      if (!lists.has(list))
+        await (refreshes.underWay() ?? (now() - readAt > lookAgainMs ? refreshes.run() : undefined));
       const signed = lists.get(list)?.signed;
       return signed && signed.expiresAt * 1000 > now() ? signed : undefined;
     },
@@ -213,11 +201,11 @@ export function createStatusListPublisher(options: StatusListPublisherOptions): 
     numbers: () => [...lists.keys()],
     uriOf,
     isRevoked,
-    refresh,
+    refresh: refreshes.run,
 
     async useKeys(next) {
       keys = next;
-      await refresh();
+      await refreshes.run();
     },
 
     onRead(listener) {
@@ -230,16 +218,14 @@ export function createStatusListPublisher(options: StatusListPublisherOptions): 
  * Keeps `lists` up to date: at once when a revocation is announced, and every third of `ttl` seconds in any case.
  * Call the returned function to stop.
  */
-export async function followRevocations(
+export async function subscribeToRevocations(
   db: Pick<Database, 'listen'>,
   lists: Pick<StatusListPublisher, 'refresh'>,
   ttl: number,
 ): Promise<() => Promise<void>> {
-  const unlisten = await db.listen(statusChannel, () => void lists.refresh());
-  const timer = setInterval(() => void lists.refresh(), (ttl * 1000) / 3).unref();
+  const { stop } = await subscribe(db, statusChannel, (ttl * 1000) / 3, lists.refresh);
   return async () => {
-    clearInterval(timer);
-    await unlisten();
-    await lists.refresh(); // ends after the one under way
+    await stop();
+    await lists.refresh(); // ends after one that somebody else has asked for
   };
 }

@@ -3,6 +3,7 @@
 
 import { maxAccessTokenLife } from '../config/config.ts';
 import type { Database, Queryable } from '../database/database.ts';
+import { deleteOldest, inBatches, insertBatch } from '../database/rows.ts';
 import type { StatusHolder, StatusIndex } from './indexes.ts';
 
 /** Announced on the database after every revocation. */
@@ -37,7 +38,11 @@ interface RevokedOptions {
   now?: () => number;
 }
 
-const rowsPerStatement = 256;
+const insert = {
+  into: 'revoked_statuses',
+  columns: ['list', 'idx', 'grant_id', 'revoked_at', 'expires_at'],
+  onConflict: '(list, idx) do nothing',
+} as const;
 
 export function createRevokedStatuses(db: Database, { clockSkew, now = Date.now }: RevokedOptions): RevokedStatuses {
   // The longest life that can be configured, not the one that is: a token may be older than the configuration.
@@ -45,24 +50,15 @@ export function createRevokedStatuses(db: Database, { clockSkew, now = Date.now 
 
   return {
     async revoke(tx, holders) {
-      for (let from = 0; from < holders.length; ) {
-        // Powers of two: a statement per number of rows would be hundreds to prepare and keep.
-        const count = Math.min(rowsPerStatement, 2 ** Math.floor(Math.log2(holders.length - from)));
-        const at = now();
-        const values = holders
-          .slice(from, from + count)
-          .flatMap(({ grantId, index: { list, idx } }) => [list, idx, grantId, at, at + keptMs]);
-        const tuples = Array.from(
-          { length: count },
-          (_, row) => `(${[1, 2, 3, 4, 5].map((column) => `$${row * 5 + column}`).join(', ')})`,
-        );
-        await tx.query(
-          `insert into revoked_statuses (list, idx, grant_id, revoked_at, expires_at) values ${tuples.join(', ')}
-           on conflict (list, idx) do nothing`,
-          values,
-        );
-        from += count;
-      }
+      const at = now();
+      const rows = holders.map(({ grantId, index: { list, idx } }) => ({
+        list,
+        idx,
+        grant_id: grantId,
+        revoked_at: at,
+        expires_at: at + keptMs,
+      }));
+      for (const batch of inBatches(rows)) await insertBatch(tx, insert, batch);
     },
 
     async has({ list, idx }) {
@@ -82,17 +78,9 @@ export function createRevokedStatuses(db: Database, { clockSkew, now = Date.now 
       }));
     },
 
-    // Committed, whether or not the word gets through: whoever misses it notices at the next poll.
-    announce: () => db.announce(statusChannel).catch(() => undefined),
+    announce: () => db.announce(statusChannel),
 
-    async sweep(at, limit) {
-      const { rowCount } = await db.query(
-        `delete from revoked_statuses where (list, idx) in
-           (select list, idx from revoked_statuses where expires_at <= $1 order by expires_at limit $2)`,
-        [at, limit],
-      );
-      return rowCount;
-    },
+    sweep: (at, limit) => deleteOldest(db, { from: 'revoked_statuses', key: 'list, idx' }, [at], limit),
   };
 }
 

@@ -84,13 +84,13 @@ describe.each(engines)('the consumers of the JWKS on $name', ({ freshDatabase })
         },
       };
       consumers = open({}, counted);
-      for (let index = 0; index < 5_000; index += 1) consumers.seen({ ...orders, address: `192.0.2.${index % 5}` });
+      for (let index = 0; index < 5_000; index += 1) consumers.seen({ ...orders, address: `192.0.2.${index % 4}` });
       expect(queries).toBe(0);
       await consumers.close();
       expect(queries).toBe(2); // which names are known, and one statement
       consumers = open();
       consumers.seen({ ...orders, address: '192.0.2.0' });
-      expect((await consumers.list()).map(({ fetches }) => fetches).sort()).toEqual([1000, 1000, 1000, 1000, 1001]);
+      expect((await consumers.list()).map(({ fetches }) => fetches).sort()).toEqual([1250, 1250, 1250, 1251]);
     });
 
     test('is kept when the database is away, and told once', async () => {

@@ -9,7 +9,11 @@ import type { SigningKeys } from '../../src/keys/keyring.ts';
 import { createSigner } from '../../src/keys/signer.ts';
 import { createLog } from '../../src/log.ts';
 import { createStatusIndexes, type StatusHolder, type StatusIndexes } from '../../src/status-list/indexes.ts';
-import { createStatusListPublisher, followRevocations, type StatusListPublisher } from '../../src/status-list/lists.ts';
+import {
+  createStatusListPublisher,
+  type StatusListPublisher,
+  subscribeToRevocations,
+} from '../../src/status-list/lists.ts';
 import { createRevokedStatuses, type RevokedStatuses } from '../../src/status-list/revoked.ts';
 import { statusListRoutes } from '../../src/status-list/routes.ts';
 import { engines, sqlite } from '../support/engines.ts';
@@ -134,7 +138,7 @@ describe.each(engines)('status lists, on $name', ({ freshDatabase }) => {
   test('follow an announcement of another process without waiting for their turn', async () => {
     const holder = await grant();
     const there = await replica();
-    const stop = await followRevocations(db, there.lists, 3_600);
+    const stop = await subscribeToRevocations(db, there.lists, 3_600);
     await revoke(holder);
     await here.revoked.announce();
     await expect.poll(() => there.lists.isRevoked(holder.index), { timeout: 5_000, interval: 20 }).toBe(true);
