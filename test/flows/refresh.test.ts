@@ -1,8 +1,10 @@
 import { createHmac, createPrivateKey, sign } from 'node:crypto';
+import type { Dispatcher } from 'undici';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createModels } from '../../src/issuer/adapter.ts';
 import { engines } from '../support/engines.ts';
 import { testKeys } from '../support/keys.ts';
+import { atTheSameMoment } from '../support/same-moment.ts';
 import { ordersApi, person, secret, startSignet, stockApi, type TestServer } from '../support/signet.ts';
 import { ageRotation, auditedAs, everythingIn, expire, storedId, successorsOf } from '../support/stored.ts';
 import {
@@ -19,8 +21,16 @@ import {
 
 const refreshAt =
   (url: string) =>
-  (refreshToken: string, parameters: Record<string, string> = {}, clientId = 'spa') =>
-    tokenRequest(url, { grant_type: 'refresh_token', refresh_token: refreshToken, ...parameters }, asClient(clientId));
+  (refreshToken: string, parameters: Record<string, string> = {}, clientId = 'spa', dispatcher?: Dispatcher) =>
+    tokenRequest(
+      url,
+      { grant_type: 'refresh_token', refresh_token: refreshToken, ...parameters },
+      { ...asClient(clientId), dispatcher },
+    );
+
+/** So many requests with one token at the same moment. */
+const refreshManyAt = (url: string, refreshToken: string, times: number) =>
+  atTheSameMoment(Array(times).fill(url), (at, dispatcher) => refreshAt(at)(refreshToken, {}, 'spa', dispatcher));
 
 const invalidGrant = { status: 400, body: { error: 'invalid_grant' } };
 const granted = { status: 200 };
@@ -70,7 +80,7 @@ describe.each(engines)('a refresh token, on $name', (engine) => {
   describe('used by fifty requests at the same moment', () => {
     test('has one successor, and everybody gets the very same answer', async () => {
       const { refresh_token: token } = await freshTokens();
-      const answers = await Promise.all(Array.from({ length: 50 }, () => refresh(token)));
+      const answers = await refreshManyAt(server.issuer, token, 50);
       expect(answers.map(({ status }) => status)).toEqual(Array(50).fill(200));
       expect(new Set(answers.map(({ body }) => JSON.stringify(body))).size).toBe(1);
       expect(await successorsOf(server.store.db, token)).toBe(1);
@@ -79,7 +89,7 @@ describe.each(engines)('a refresh token, on $name', (engine) => {
 
     test('is audited as issued once, and the answers given again as such', async () => {
       const { refresh_token: token } = await freshTokens();
-      const answers = await Promise.all(Array.from({ length: 10 }, () => refresh(token)));
+      const answers = await refreshManyAt(server.issuer, token, 10);
       answers.push(await refresh(token));
       expect(await auditedAs(server.store.db, answers)).toEqual([
         'token.issued',
@@ -344,7 +354,7 @@ describe('a refresh without grace (tokens.refreshGrace: 0)', () => {
 
   test('is given to one of fifty at the same moment, and no copy of the answer is kept', async () => {
     const { tokens } = await signIn(server.issuer);
-    const answers = await Promise.all(Array.from({ length: 50 }, () => refreshAt(server.issuer)(tokens.refresh_token)));
+    const answers = await refreshManyAt(server.issuer, tokens.refresh_token, 50);
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
     expect(answers.filter(({ body }) => body.error === 'invalid_grant')).toHaveLength(49);
     const { rowCount } = await server.store.db.query('select id from oidc_models where sealed_answer is not null');

@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import bcrypt from 'bcrypt';
+import type { Dispatcher } from 'undici';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { silentLog } from '../../src/log.ts';
 import { openStore, type Store } from '../../src/server.ts';
@@ -11,6 +12,7 @@ import { type ServerProcess, startServerProcess } from '../rotation/fleet.ts';
 import { type ServerSettings, serverConfig } from '../rotation/scaled.ts';
 import { engines, postgres } from '../support/engines.ts';
 import { freePort } from '../support/ports.ts';
+import { atTheSameMoment } from '../support/same-moment.ts';
 import { person } from '../support/signet.ts';
 import { ageRotation, successorsOf } from '../support/stored.ts';
 import {
@@ -51,12 +53,15 @@ describe.skipIf(!engines.includes(postgres))('two server processes on one Postgr
     await rm(settings.directory, { recursive: true, force: true });
   });
 
-  const refreshAt = (url: string, token: string) =>
-    tokenRequest(url, { grant_type: 'refresh_token', refresh_token: token }, asClient('spa'));
+  const refreshAt = (url: string, token: string, dispatcher?: Dispatcher) =>
+    tokenRequest(url, { grant_type: 'refresh_token', refresh_token: token }, { ...asClient('spa'), dispatcher });
 
   /** Fifty requests, every other one to the other process. */
-  const fifty = (ask: (url: string) => Promise<TokenAnswer>) =>
-    Promise.all(Array.from({ length: 50 }, (_, index) => ask(urls[index % 2]!)));
+  const fifty = (ask: (url: string, dispatcher: Dispatcher) => Promise<TokenAnswer>) =>
+    atTheSameMoment(
+      Array.from({ length: 50 }, (_, index) => urls[index % 2]!),
+      ask,
+    );
 
   async function redeeming(): Promise<Record<string, string>> {
     const request = authorizationRequest(issuer);
@@ -65,7 +70,7 @@ describe.skipIf(!engines.includes(postgres))('two server processes on one Postgr
 
   test('give tokens for one of fifty redemptions of a code, and the grant ends when it is replayed later', async () => {
     const code = await redeeming();
-    const answers = await fifty((url) => tokenRequest(url, code));
+    const answers = await fifty((url, dispatcher) => tokenRequest(url, code, { dispatcher }));
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
     expect(answers.filter(({ body }) => body.error === 'invalid_grant')).toHaveLength(49);
 
@@ -79,7 +84,7 @@ describe.skipIf(!engines.includes(postgres))('two server processes on one Postgr
     const {
       body: { refresh_token: token },
     } = await tokenRequest(urls[0]!, await redeeming());
-    const answers = await fifty((url) => refreshAt(url, token));
+    const answers = await fifty((url, dispatcher) => refreshAt(url, token, dispatcher));
     expect(answers.map(({ status }) => status)).toEqual(Array(50).fill(200));
     expect(new Set(answers.map(({ body }) => JSON.stringify(body))).size).toBe(1);
     expect(await successorsOf(store.db, token)).toBe(1);

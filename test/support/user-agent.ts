@@ -2,6 +2,7 @@
 // the keyboard is test/browser; here the same requests are made quickly and looked at closely.
 
 import { createHash, randomBytes } from 'node:crypto';
+import type { Dispatcher } from 'undici';
 import { cookiePrefix } from '../../src/web/cookies.ts';
 import { checkAnswer, noteSecret } from './secrets.ts';
 import { callback, secret as clientSecret, person } from './signet.ts';
@@ -160,6 +161,8 @@ interface ClientOptions {
   /** For client_secret_basic; a public application has none. */
   secret?: string;
   headers?: Record<string, string>;
+  /** Through which connection. */
+  dispatcher?: Dispatcher;
 }
 
 /** What redeems a code. */
@@ -178,7 +181,7 @@ export async function askUserinfo(issuer: string, accessToken: string): Promise<
 export async function tokenRequest(
   issuer: string,
   parameters: Record<string, string | string[]>,
-  { clientId = 'spa', secret, headers = {} }: ClientOptions = {},
+  { clientId = 'spa', secret, headers = {}, dispatcher }: ClientOptions = {},
 ): Promise<TokenAnswer> {
   const body = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) for (const one of [value].flat()) body.append(name, one);
@@ -191,6 +194,7 @@ export async function tokenRequest(
       ...headers,
     },
     body: body.toString(),
+    ...(dispatcher && ({ dispatcher } as RequestInit)),
   });
   const text = await response.text();
   checkAnswer('/token', response, text);
