@@ -1,8 +1,6 @@
 // The composition root: config → database → keys → issuer → routes → listen. Everything is wired here and nowhere else.
 // Whoever opens something registers its closing; closing runs last-in, first-out.
 
-import { dirname, join } from 'node:path';
-import Koa from 'koa';
 import type { Dispatcher } from 'undici';
 import { type Accounts, createAccounts } from './accounts/accounts.ts';
 import { createIdentities, type Identities } from './accounts/identities.ts';
@@ -16,7 +14,7 @@ import { type Clients, createClients } from './clients/clients.ts';
 import { disabledAmong } from './clients/disabled.ts';
 import { administrationApi, type Config, configWarnings, maxAccessTokenLife } from './config/config.ts';
 import { type SharedClock, startSharedClock } from './database/clock.ts';
-import { startContinuity } from './database/continuity.ts';
+import { markFile, startContinuity } from './database/continuity.ts';
 import { migrate } from './database/migrate.ts';
 import { openDatabase } from './database/open.ts';
 import { type WatchedDatabase, watchOutages } from './database/outages.ts';
@@ -57,19 +55,16 @@ import { createStatusListPublisher, type StatusListPublisher, subscribeToRevocat
 import { createRevokedStatuses, isRevoked, type RevokedStatuses } from './status-list/revoked.ts';
 import { statusListRoutes } from './status-list/routes.ts';
 import { version } from './verifier/version.ts';
-import { addressPrefix, clientAddress, networkOf, withinNetworks } from './web/address.ts';
+import { addressPrefix, networkOf, withinNetworks } from './web/address.ts';
+import { createApp } from './web/app.ts';
 import { watchArrivals } from './web/arrivals.ts';
-import { createAssets } from './web/assets.ts';
 import { createLimitedServer } from './web/connections.ts';
 import { createDrain } from './web/drain.ts';
-import { answerMethods, endpoints, homeOf, metadataOf, plainTarget } from './web/endpoints.ts';
 import { formAsGet } from './web/form-as-get.ts';
 import { createFront } from './web/front.ts';
-import { securityHeaders, sendPage } from './web/headers.ts';
-import { healthRoutes } from './web/health.ts';
 import { listen, stopListening, urlOf } from './web/listen.ts';
 import { createPages } from './web/pages.ts';
-import { requestId, requestOf } from './web/request.ts';
+import { requestOf } from './web/request.ts';
 import { createSecretThrottle } from './web/secret-throttle.ts';
 
 const oneMinuteMs = 60_000;
@@ -260,7 +255,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
       db,
       log,
       everyMs,
-      file: markFile(config),
+      file: markFile(config.keys),
       async setBack(tx, evidence) {
         await statusIndexes.beginAnew(tx);
         await audit.append(tx, { event: 'database.set_back', actor: 'server', detail: { ...evidence } });
@@ -334,7 +329,6 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
         statusIndexes,
         statusLists,
         room,
-        discovery: metadataOf(config.issuer),
         upstream: entra?.upstream,
         secretThrottle,
         jwksServed: ({ address, ...fetch }) =>
@@ -390,32 +384,23 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     closers.push(() => sweeper.stop());
 
     const drain = createDrain();
-    const app = new Koa();
-    app.silent = true;
-    app.use(requestId());
-    app.use(securityHeaders({ issuer: config.issuer }));
-    app.use(answerErrors({ pages, returnLinks, audit, log }));
-    app.use(plainTarget());
-    app.use((ctx, next) => {
-      ctx.state.address = clientAddress(ctx.req, config.proxy.trusted);
-      return next();
-    });
-    app.use(answerMethods({ entra: entra !== undefined }));
-    app.use(createAssets(config.branding).middleware);
-    app.use(async (ctx, next) => {
-      if (ctx.path !== endpoints.home.path) return next();
-      const home = await returnLinks.fromNowhere(ctx);
-      return sendPage(ctx, pages.home({ ...homeOf(config.issuer), home }));
-    });
-    app.use(
-      healthRoutes({
+    const { trusted } = config.proxy;
+    const app = createApp({
+      issuer: config.issuer,
+      trustedProxies: trusted,
+      hasEntra: entra !== undefined,
+      branding: config.branding,
+      pages,
+      answerErrors: answerErrors({ pages, returnLinks, audit, log }),
+      homeLink: returnLinks.fromNowhere,
+      health: {
         database: db.takesWrites,
         keys: () => rotation.health(),
         isStopping: drain.isUnderWay,
         clockAgrees: () => Math.abs(clock.health().offset) <= tolerableOffsetMs(config),
         entra: entra?.health,
-      }),
-    );
+      },
+    });
     app.use(statusListRoutes(statusLists, ttl, now));
     app.use(
       tokenEndpoints({
@@ -469,7 +454,6 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
       return issuer.handle(ctx.req, ctx.res, requestOf(ctx));
     });
 
-    const { trusted } = config.proxy;
     const front = createFront({
       issuer: config.issuer,
       trustedProxies: trusted,
@@ -510,11 +494,6 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     await closers.run();
     throw error;
   }
-}
-
-/** Beside the master key, which survives what the database does not. Where that is no file, there is no such place. */
-function markFile({ keys: { masterKey, masterKeyFile } }: Config): string | undefined {
-  return masterKey === undefined ? join(dirname(masterKeyFile), 'database.mark') : undefined;
 }
 
 function createClosers() {

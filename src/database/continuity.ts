@@ -4,6 +4,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { readFile, rename, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import type { Log } from '../log.ts';
 import type { Database, DatabasePosition, Queryable } from './database.ts';
@@ -42,6 +43,17 @@ const markSchema = z.object({
   position: z.object({ server: z.string(), timeline: z.int(), log: z.int() }).optional(),
 });
 type Mark = z.infer<typeof markSchema>;
+
+/** Where to remember: beside the master key, which survives what the database does not. Without that file, nowhere. */
+export function markFile({
+  masterKey,
+  masterKeyFile,
+}: {
+  masterKey?: string;
+  masterKeyFile: string;
+}): string | undefined {
+  return masterKey === undefined ? join(dirname(masterKeyFile), 'database.mark') : undefined;
+}
 
 /** Looks once before it resolves: what is found then is dealt with before anything is handed out. */
 export async function startContinuity(parts: ContinuityParts): Promise<{ stop(): Promise<void> }> {

@@ -12,7 +12,7 @@ import type { SigningKeys } from '../keys/keyring.ts';
 import type { StatusIndex } from '../status-list/indexes.ts';
 import type { StatusListPublisher } from '../status-list/lists.ts';
 import { cookieAttributes } from '../web/cookies.ts';
-import { endpoints } from '../web/endpoints.ts';
+import { endpoints, metadataOf } from '../web/endpoints.ts';
 import type { Models } from './adapter.ts';
 import { accessTokenClaims, claimsOf, claimsOfScope, oidcScopes } from './claims.ts';
 import { type Consents, loadGrant } from './consent.ts';
@@ -32,8 +32,6 @@ interface ConfigurationParts {
   consents: Consents;
   pages: ProviderPages;
   cookieKeys: string[];
-  /** Metadata of what is answered beside the provider. */
-  discovery: Record<string, unknown>;
   statusLists: Pick<StatusListPublisher, 'uriOf'>;
   upstream: UpstreamProvider | undefined;
   /** Epoch milliseconds. */
@@ -46,20 +44,7 @@ const hour = 3600;
 export const grantLifeSeconds = 90 * 24 * hour;
 
 export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): Configuration {
-  const {
-    config,
-    people,
-    apis,
-    models,
-    consents,
-    pages,
-    cookieKeys,
-    discovery,
-    statusLists,
-    upstream,
-    now,
-    isKnownScope,
-  } = parts;
+  const { config, people, apis, models, consents, pages, cookieKeys, statusLists, upstream, now, isKnownScope } = parts;
   const { tokens, session } = config;
   const shortCookie = cookieAttributes(config.issuer);
   const longCookie = { ...shortCookie, signed: true };
@@ -82,7 +67,7 @@ export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): 
       authorizationSigningAlgValues: ['RS256'],
     },
 
-    discovery: discovery as never,
+    discovery: metadataOf(config.issuer) as never,
     routes: {
       authorization: endpoints.authorization.path,
       end_session: endpoints.end_session.path,

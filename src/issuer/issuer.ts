@@ -123,8 +123,6 @@ interface IssuerParts {
   ending: GrantEnding;
   statusIndexes: Pick<StatusIndexes, 'allocate' | 'ofClient'>;
   statusLists: Pick<StatusListPublisher, 'uriOf'>;
-  /** Metadata of what is answered beside the provider (RFC 8414 §2). */
-  discovery?: Record<string, unknown>;
   /** Shared with whatever else authenticates applications. */
   secretThrottle: SecretThrottle;
   /** Where people also sign in elsewhere. */
@@ -140,7 +138,7 @@ interface IssuerParts {
 
 export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer {
   const { config, db, accounts, clients, apis, audit, seal, log, pages, jwksServed, upstream, now = Date.now } = parts;
-  const { statusIndexes, statusLists, discovery = {}, room, exactNow = async () => now(), runs } = parts;
+  const { statusIndexes, statusLists, room, exactNow = async () => now(), runs } = parts;
   const models = createModels(db, findClientMetadata, parts, now, {
     limits: room,
     network: () => {
@@ -182,7 +180,6 @@ export function createIssuer(parts: IssuerParts, firstKeys: SigningKeys): Issuer
         consents,
         pages,
         cookieKeys,
-        discovery,
         statusLists,
         upstream,
         now,

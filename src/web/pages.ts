@@ -34,7 +34,7 @@ interface SignInPage {
 }
 
 /** As `home`: the application, where a page leads nowhere else. */
-interface LinkTo {
+export interface LinkTo {
   href: string;
   label: string;
 }
