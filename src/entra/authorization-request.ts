@@ -83,8 +83,11 @@ function hint(value: string | undefined): string | undefined {
 }
 
 function stepUpFor({ acrValues }: EntraConfig, asked: readonly string[]): AuthorizationParameters['stepUp'] {
-  const acr = asked.find((value) => Object.hasOwn(acrValues, value));
-  return acr === undefined ? undefined : { acr, context: acrValues[acr]! };
+  for (const acr of asked) {
+    const context = Object.hasOwn(acrValues, acr) ? acrValues[acr] : undefined;
+    if (context !== undefined) return { acr, context };
+  }
+  return undefined;
 }
 
 function claimsFor({

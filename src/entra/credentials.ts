@@ -112,11 +112,11 @@ export function createCredentials(
     },
 
     refused(which) {
-      slotOf(which).refused = true;
+      mark(which, true);
     },
 
     accepted(which) {
-      slotOf(which).refused = false;
+      mark(which, false);
     },
 
     health() {
@@ -126,8 +126,8 @@ export function createCredentials(
     },
   };
 
-  function slotOf(which: Which): Slot {
-    return slots.find((slot) => slot.which === which)!;
+  function mark(which: Which, refused: boolean): void {
+    for (const slot of slots) if (slot.which === which) slot.refused = refused;
   }
 }
 

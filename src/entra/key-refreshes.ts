@@ -28,7 +28,7 @@ export function createKeyRefreshes(db: Database, audit: Pick<Audit, 'append'>, p
     const {
       rows: [row],
     } = await db.query<{ asked: number }>('select asked from entra_key_refreshes where id = 1');
-    return row!.asked;
+    return row?.asked ?? 0;
   }
 
   return {

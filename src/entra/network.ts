@@ -94,8 +94,8 @@ const clockWarnSeconds = 60;
 
 export function createNetwork(options: NetworkOptions): Network {
   const { hosts, proxy, timeoutMs, log, now = Date.now } = options;
-  const own = options.dispatcher ? undefined : proxy ? new ProxyAgent(proxy) : new Agent();
-  const dispatcher = options.dispatcher ?? own!;
+  const dispatcher = options.dispatcher ?? (proxy ? new ProxyAgent(proxy) : new Agent());
+  const own = options.dispatcher ? undefined : dispatcher;
   let clockAhead: number | undefined;
 
   async function attempt(request: UpstreamRequest, url: URL): Promise<UpstreamAnswer> {

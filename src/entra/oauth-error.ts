@@ -65,11 +65,11 @@ export interface OAuthErrorResponse {
 }
 
 export function classify({ error, suberror = '', numbers }: OAuthErrorResponse): FailureClass {
-  const { usual, others } = Object.hasOwn(byOauthError, error) ? byOauthError[error]! : unknownError;
+  const { usual, others } = (Object.hasOwn(byOauthError, error) ? byOauthError[error] : undefined) ?? unknownError;
   const allowed = (failure: FailureClass | undefined) => failure !== undefined && others.includes(failure);
   const bySub = Object.hasOwn(bySuberror, suberror) ? bySuberror[suberror] : undefined;
   if (bySub === usual) return refined(usual);
-  if (allowed(bySub)) return bySub!;
+  if (bySub !== undefined && allowed(bySub)) return bySub;
   return refined(usual);
 
   function refined(otherwise: FailureClass): FailureClass {
@@ -81,11 +81,12 @@ export function classify({ error, suberror = '', numbers }: OAuthErrorResponse):
 export function readErrorResponse(document: Readonly<Record<string, unknown>>): OAuthErrorResponse | undefined {
   const { error, suberror, error_codes: codes, trace_id: traceId, claims, error_description: text } = document;
   if (typeof error !== 'string' || error === '') return undefined;
+  const readableSuberror = word(suberror);
   const listed = Array.isArray(codes) ? codes.filter((code): code is number => Number.isSafeInteger(code)) : [];
   return {
     error: word(error) ?? 'unreadable',
     numbers: (listed.length > 0 ? listed : numbersIn(text)).slice(0, 10),
-    ...(word(suberror) && { suberror: word(suberror)! }),
+    ...(readableSuberror !== undefined && { suberror: readableSuberror }),
     ...(typeof traceId === 'string' && /^[0-9a-f-]{36}$/i.test(traceId) && { traceId }),
     ...(isClaimsChallenge(claims) && { claims }),
   };

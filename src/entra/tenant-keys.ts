@@ -100,8 +100,9 @@ export function createTenantKeys({ load, log, now = Date.now }: TenantKeysOption
 
   return {
     async find(kid) {
-      if (usable() === undefined) await reloadOrFail();
-      else if (now() - copy!.at >= reloadAfterMs) reload().catch(() => {}); // logged; what is known is good for a day
+      const current = usable();
+      if (current === undefined) await reloadOrFail();
+      else if (now() - current.at >= reloadAfterMs) reload().catch(() => {}); // logged; what is known is good for a day
       const known = copy?.keys.get(kid);
       if (known) return toKey(known);
 

@@ -74,18 +74,24 @@ const mostOutcomes = 64;
 /** What an attempt has to pass. */
 interface Path {
   /** Of the sender: shut, there is nothing to be done but wait. The first is what success clears. */
-  own: Gate[];
+  own: [Gate, ...Gate[]];
   /** Of many: shut, a reservation does. */
   shared: Gate[];
   reservation?: { key: string; waitSeconds: number; allowances: Gate[] };
 }
 
+/** One that lets nobody pass until then: epoch milliseconds. */
+interface ShutGate {
+  key: string;
+  until: number;
+}
+
 type Admission =
   | { isAdmitted: true; taken: Gate[]; redeemed?: string }
-  | { isAdmitted: false; waitSeconds: number; hope: Hope };
+  | { isAdmitted: false; waitSeconds: number; nextOutcome: NextOutcome };
 
-/** Where others are being checked whose outcome may open the way: resolves when it is worth asking again. */
-type Hope = Promise<void> | undefined;
+/** Of others who are being checked, and whose outcome may open the way: resolves when it is worth asking again. */
+type NextOutcome = Promise<void> | undefined;
 
 export function createLoginThrottle(db: Database, now: () => number = Date.now): LoginThrottle {
   const counters = createLoginCounters(db, now);
@@ -129,11 +135,15 @@ export function createLoginThrottle(db: Database, now: () => number = Date.now):
   }
 
   /** The gate that is known to be shut, without counting anything: a flood of refusals writes nothing. */
-  function shutAlready({ own, shared, reservation }: Path, kept: ReadonlyMap<string, Kept>): Gate | undefined {
-    const isShut = ({ counter, key }: Gate) => opensAt(counter, kept.get(key)?.at ?? 0) > now();
+  function shutAlready({ own, shared, reservation }: Path, kept: ReadonlyMap<string, Kept>): ShutGate | undefined {
+    const opens = ({ counter, key }: Gate) => opensAt(counter, kept.get(key)?.at ?? 0);
+    const isShut = (gate: Gate) => opens(gate) > now();
+    const shutOwn = own.find(isShut);
+    if (shutOwn) return { key: shutOwn.key, until: opens(shutOwn) };
     const reserved = reservation && kept.get(reservation.key);
-    const isEarly = reserved !== undefined && reserved.expiresAt > now() && reserved.at > now();
-    return own.find(isShut) ?? (isEarly ? shared.find(isShut) : undefined);
+    if (!reserved || reserved.expiresAt <= now() || reserved.at <= now()) return undefined;
+    const shutShared = shared.find(isShut);
+    return shutShared && { key: shutShared.key, until: reserved.at };
   }
 
   async function giveBack(gates: readonly Gate[], mine: PendingOfAttempt): Promise<void> {
@@ -142,10 +152,7 @@ export function createLoginThrottle(db: Database, now: () => number = Date.now):
   }
 
   /** One of each, or of none. What is taken is pending until it is given back or ended. */
-  async function takeAll(
-    gates: readonly Gate[],
-    mine: PendingOfAttempt,
-  ): Promise<{ taken: Gate[]; shut?: { key: string; until: number } }> {
+  async function takeAll(gates: readonly Gate[], mine: PendingOfAttempt): Promise<{ taken: Gate[]; shut?: ShutGate }> {
     const taken: Gate[] = [];
     for (const gate of gates) {
       mine.begin(gate.key);
@@ -164,40 +171,37 @@ export function createLoginThrottle(db: Database, now: () => number = Date.now):
     path: Path,
     kept: ReadonlyMap<string, Kept>,
     mine: PendingOfAttempt,
-    hope: (key: string) => Hope,
+    nextOutcome: (key: string) => NextOutcome,
   ): Promise<Admission> {
     const { own, shared, reservation } = path;
     const closed = shutAlready(path, kept);
-    if (closed) {
-      const reserved = shared.includes(closed) ? kept.get(reservation!.key)!.at : undefined;
-      return refused(closed.key, reserved ?? opensAt(closed.counter, kept.get(closed.key)!.at), hope);
-    }
+    if (closed) return refused(closed, nextOutcome);
     const ofOwn = await takeAll(own, mine);
-    if (ofOwn.shut) return refused(ofOwn.shut.key, ofOwn.shut.until, hope);
+    if (ofOwn.shut) return refused(ofOwn.shut, nextOutcome);
     const ofShared = await takeAll(shared, mine);
     if (!ofShared.shut) return { isAdmitted: true, taken: [...ofOwn.taken, ...ofShared.taken] };
     if (reservation && (await counters.redeem(reservation.key))) {
       return { isAdmitted: true, taken: ofOwn.taken, redeemed: reservation.key };
     }
 
-    const { key, until } = ofShared.shut;
-    const answer = refused(key, until, hope);
-    const from = answer.hope || !reservation ? undefined : await reserve(reservation, kept, mine);
-    if (answer.hope || from !== undefined) {
+    const { until } = ofShared.shut;
+    const answer = refused(ofShared.shut, nextOutcome);
+    const from = answer.nextOutcome || !reservation ? undefined : await reserve(reservation, kept, mine);
+    if (answer.nextOutcome || from !== undefined) {
       await giveBack(ofOwn.taken, mine);
       return { ...answer, waitSeconds: secondsUntil(from ?? until) };
     }
     // Nothing is reserved for whoever had their share of it. What was refused counts as their own failure then, and so
     // doubles their own wait: who asks oftenest soon asks seldom.
-    const [first, ...others] = ofOwn.taken;
-    mine.end(first!.key, false);
+    const [first, ...others] = own;
+    mine.end(first.key, false);
     await giveBack(others, mine);
-    const ownWait = (await counters.read([first!.key])).get(first!.key)?.at ?? 0;
+    const ownWait = (await counters.read([first.key])).get(first.key)?.at ?? 0;
     return { ...answer, waitSeconds: secondsUntil(Math.max(until, ownWait)) };
   }
 
-  function refused(key: string, until: number, hope: (key: string) => Hope) {
-    return { isAdmitted: false, waitSeconds: secondsUntil(until), hope: hope(key) } as const;
+  function refused({ key, until }: ShutGate, nextOutcome: (key: string) => NextOutcome) {
+    return { isAdmitted: false, waitSeconds: secondsUntil(until), nextOutcome: nextOutcome(key) } as const;
   }
 
   /** From when on it may be used; undefined where there is none to be had. */
@@ -230,9 +234,11 @@ export function createLoginThrottle(db: Database, now: () => number = Date.now):
       try {
         const kept = await counters.read(keys);
         const path = (kept.get(mark)?.expiresAt ?? 0) > now() ? ofOwnAddress : elsewhere;
-        const admission = await admit(path, kept, mine, (key) => (asked < mostOutcomes ? watch.hope(key) : undefined));
-        if (admission.isAdmitted || !admission.hope) return { ...admission, path };
-        await admission.hope;
+        const admission = await admit(path, kept, mine, (key) =>
+          asked < mostOutcomes ? watch.nextOutcome(key) : undefined,
+        );
+        if (admission.isAdmitted || !admission.nextOutcome) return { ...admission, path };
+        await admission.nextOutcome;
       } finally {
         watch.close();
       }
@@ -260,8 +266,8 @@ export function createLoginThrottle(db: Database, now: () => number = Date.now):
         });
         if (checked.isRight) {
           // Their own success is what people are free of: it holds up nobody behind the same address.
-          await counters.giveBack(taken.filter(({ key }) => key !== cleared!.key));
-          await counters.clear(cleared!.key);
+          await counters.giveBack(taken.filter(({ key }) => key !== cleared.key));
+          await counters.clear(cleared.key);
           await counters.mark(keyOf('own', sender.emailKey, sender.address), ownAddressMs);
           mine.endAll(true);
         }

@@ -56,7 +56,7 @@ export function createPasswordQueue(
       await new Promise<void>((resolve, reject) => {
         const [line, most] = isProved ? [proved, limits.proved] : [others, limits.others];
         add(line, from, { start: resolve, refuse: () => reject(busy()) });
-        if (line.size > most) takeFromLongest(line)!.refuse();
+        if (line.size > most) takeFromLongest(line)?.refuse();
       });
     }
     try {

@@ -140,11 +140,12 @@ const repeats = (text: string) => /^(.+?)\1+$/su.test(text);
 /** Of neighbours alone, or nearly: abcdefghijkl, 123456789012, qwertyuiop12. */
 function isSequence(text: string): boolean {
   const letters = [...text];
-  const steps = letters.filter((letter, at) => at > 0 && areNeighbours(letters[at - 1]!, letter)).length;
+  const steps = letters.filter((letter, at) => areNeighbours(letters[at - 1], letter)).length;
   return letters.length > 1 && steps >= 0.75 * (letters.length - 1);
 }
 
-function areNeighbours(one: string, other: string): boolean {
+function areNeighbours(one: string | undefined, other: string): boolean {
+  if (one === undefined) return false;
   if (one === other || (one === '9' && other === '0') || (one === '0' && other === '1')) return true;
   return rows.some(
     (row) => row.includes(one) && row.includes(other) && Math.abs(row.indexOf(one) - row.indexOf(other)) === 1,
@@ -178,5 +179,5 @@ function isMadeOf(text: string, names: readonly string[], isFirst: (word: string
 /** How many characters, those that follow their neighbour counted with it. */
 function runs(text: string): number {
   const letters = [...text];
-  return letters.filter((letter, at) => at === 0 || !areNeighbours(letters[at - 1]!, letter)).length;
+  return letters.filter((letter, at) => !areNeighbours(letters[at - 1], letter)).length;
 }

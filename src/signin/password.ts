@@ -85,7 +85,7 @@ export function oneTimePassword(): string {
   const alphabet = 'abcdefghjkmnpqrstuvwxyz23456789'; // Without what is mistaken for something else: i, l, o, 0, 1.
   const letters = Array.from(randomBytes(64))
     .filter((byte) => byte < 248)
-    .map((byte) => alphabet[byte % 31]!);
+    .map((byte) => alphabet.charAt(byte % 31));
   return Array.from({ length: 5 }, (_, group) => letters.slice(group * 4, group * 4 + 4).join('')).join('-');
 }
 

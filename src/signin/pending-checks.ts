@@ -20,7 +20,7 @@ export interface PendingOfAttempt {
 
 interface Watch {
   /** Resolves when it is worth asking again; undefined where there is nothing to hope for, or too many do. */
-  hope(key: string): Promise<void> | undefined;
+  nextOutcome(key: string): Promise<void> | undefined;
   close(): void;
 }
 
@@ -79,7 +79,7 @@ export function createPendingChecks(): PendingChecks {
 
     watch(keys) {
       const watch: Watch = {
-        hope(key) {
+        nextOutcome(key) {
           const known = at(key);
           if (known.watches.get(watch)) return Promise.resolve();
           if (known.checks === 0 || known.waiting.length >= mostWaitingOfOne || waitingInAll >= mostWaiting) {
