@@ -9,7 +9,6 @@ import { needsSecret } from '../clients/clients.ts';
 import type { Config } from '../config/config.ts';
 import { issuedAt } from '../keys/dating.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
-import type { StatusIndex } from '../status-list/indexes.ts';
 import type { StatusListPublisher } from '../status-list/lists.ts';
 import { cookieAttributes } from '../web/cookies.ts';
 import { endpoints, metadataOf } from '../web/endpoints.ts';
@@ -17,8 +16,9 @@ import type { Models } from './adapter.ts';
 import { accessTokenClaims, claimsOf, claimsOfScope, oidcScopes } from './claims.ts';
 import { type Consents, loadGrant } from './consent.ts';
 import { cookieName } from './cookies.ts';
+import { PublishedKey } from './external-signing-key.ts';
+import type { SignedInSession } from './models/session.ts';
 import type { ProviderPages } from './pages.ts';
-import { PublishedKey, type SignedInSession } from './provider.ts';
 import { noteUngrantable, ungrantableScope } from './scope.ts';
 import { signOutOrAsk } from './sign-out.ts';
 import { isUpstreamActive, type UpstreamProvider } from './upstream-session.ts';
@@ -87,11 +87,11 @@ export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): 
     claims: claimsOfScope as never,
     // Most libraries expect e-mail and name in the ID token and never call userinfo.
     conformIdTokenClaims: false,
-    pkce: { required: (_ctx, client) => applicationOf(client).pkce !== 'optional' },
+    pkce: { required: (_ctx, client) => client.application.pkce !== 'optional' },
     allowOmittingSingleRegisteredRedirectUri: false,
     acceptQueryParamAccessTokens: false,
     enableHttpPostMethods: false,
-    clientBasedCORS: (_ctx, origin, client) => applicationOf(client).origins.includes(origin),
+    clientBasedCORS: (_ctx, origin, client) => client.application.origins.includes(origin),
     extraClientMetadata: { properties: ['application'], validator: () => undefined },
 
     features: {
@@ -125,13 +125,13 @@ export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): 
       if (!account || account.disabledAt) return undefined;
       return { accountId: account.id, account, claims: async () => claimsOf(account) };
     },
-    loadExistingGrant: (ctx) => loadGrant(ctx, applicationOf(ctx.oidc.client!), consents),
+    loadExistingGrant: (ctx) => loadGrant(ctx, ctx.oidc.client!.application, consents),
     issueRefreshToken: async (_ctx, client) => client.grantTypeAllowed('refresh_token'),
     // A browser application's tokens end at sign-out. offline_access, which a person consents to, is for after it; a
     // native application has no sign-out page to visit, and is signed out on its own device.
     expiresWithSession: async (ctx, token) =>
-      applicationOf(ctx.oidc.client!).type === 'spa' ||
-      (applicationOf(ctx.oidc.client!).type === 'web' && !token.scopes.has('offline_access')),
+      ctx.oidc.client!.application.type === 'spa' ||
+      (ctx.oidc.client!.application.type === 'web' && !token.scopes.has('offline_access')),
     rotateRefreshToken: true,
     interactions: { url: (_ctx, { uid }) => `/sign-in/${uid}`, policy: promptPolicy(acrValues) },
     renderError: pages.error,
@@ -151,13 +151,13 @@ export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): 
       customizers: {
         jwt(ctx, token, jwt) {
           jwt.payload.iat = issuedAt(now());
-          jwt.payload.aud = audiencesOf(config.issuer, token as never);
-          const { list, idx } = (token as unknown as { status: StatusIndex }).status;
+          jwt.payload.aud = audiencesOf(config.issuer, token);
+          const { list, idx } = token.status;
           jwt.payload.status = { status_list: { idx, uri: statusLists.uriOf(list) } };
           const { account } = (ctx.oidc.account ?? {}) as { account?: Parameters<typeof accessTokenClaims>[1] };
           if (!account) return;
           const { sid } = token as { sid?: string };
-          Object.assign(jwt.payload, accessTokenClaims(ctx, account, applicationOf(ctx.oidc.client!), sid));
+          Object.assign(jwt.payload, accessTokenClaims(ctx, account, ctx.oidc.client!.application, sid));
         },
       },
     },
@@ -174,7 +174,7 @@ export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): 
   };
 
   function resourceServer(ctx: KoaContextWithOIDC, resource: string, client: Client) {
-    const application = applicationOf(client);
+    const application = client.application;
     const audience = audienceOf(resource);
     const api = apis.find(audience);
     const granted = Object.hasOwn(application.access, audience) && application.access[audience];
@@ -203,11 +203,6 @@ interface LivedToken {
   resourceServer?: { accessTokenTTL?: number };
 }
 
-/** Our application behind one of oidc-provider's clients. */
-function applicationOf(client: Client): RegisteredClient {
-  return (client as unknown as { application: RegisteredClient }).application;
-}
-
 /** Our application in the words of client metadata (RFC 7591 §2). */
 export function toMetadata(application: RegisteredClient) {
   const { clientId, name, type, redirectUris, postLogoutRedirectUris, refreshTokens, secretHash } = application;
@@ -234,7 +229,7 @@ function defaultAudience(
   client: Client,
   oneOf?: readonly string[],
 ): string | string[] | undefined {
-  const { access, defaultAudience: named } = applicationOf(client);
+  const { access, defaultAudience: named } = client.application;
   const audiences = Object.keys(access);
   const audience = named ?? (audiences.length === 1 ? audiences[0] : undefined);
   const preferred = audience === undefined ? undefined : resourceOf(audience);
@@ -261,9 +256,12 @@ function narrowServiceScope(ctx: KoaContextWithOIDC, granted: string[]): void {
 }
 
 /** The API, and the issuer itself where the token also opens userinfo (RFC 9068 §3, OIDC Core §5.3). */
-function audiencesOf(issuer: string, { aud, scope }: { aud?: string; scope?: string }): string | string[] {
+function audiencesOf(
+  issuer: string,
+  { aud, scope }: { aud?: string | string[] | undefined; scope?: string | undefined },
+): string | string[] {
   if (aud === undefined) return issuer;
-  return scope?.split(' ').includes('openid') ? [aud, issuer] : aud;
+  return scope?.split(' ').includes('openid') ? [aud, issuer].flat() : aud;
 }
 
 function promptPolicy(acrValues: readonly string[]) {

@@ -7,7 +7,6 @@ import { type Apis, audienceOf } from '../clients/apis.ts';
 import type { RegisteredClient } from '../clients/clients.ts';
 import type { Database } from '../database/database.ts';
 import { oidcScopes, profilePhrases } from './claims.ts';
-import type { UpstreamBound } from './upstream-session.ts';
 
 /** What a third-party application asks for, in words. */
 export interface ConsentRequest {
@@ -95,11 +94,11 @@ export async function loadGrant(
   const widens = silently || !isNothing(allowed);
   if (!known && !widens) return undefined;
 
-  const grant: Grant & UpstreamBound = known ?? new provider.Grant({ accountId, clientId });
+  const grant = known ?? new provider.Grant({ accountId, clientId });
   const before = stateOf(grant);
   if (widens) grantScopes(grant, allowed, application);
   // It rests on what the session rests on that it was last used from.
-  grant.upstream = (session as UpstreamBound).upstream;
+  grant.upstream = session?.upstream;
   if (!known || stateOf(grant) !== before) await grant.save();
   return grant;
 }
@@ -117,8 +116,7 @@ function forgetUnnamed({ oidc: { resourceServers, requestParamScopes, params } }
 
 const nothing: Scopes = { personal: [], resources: {} };
 
-const stateOf = ({ openid, resources, upstream }: Grant & UpstreamBound) =>
-  JSON.stringify([openid, resources, upstream]);
+const stateOf = ({ openid, resources, upstream }: Grant) => JSON.stringify([openid, resources, upstream]);
 
 /** Puts a consent prompt into words. */
 export function describeConsent(interaction: Interaction, application: RegisteredClient, apis: Apis): ConsentRequest {

@@ -70,9 +70,9 @@ export function auditProvider(provider: Provider, audit: Audit, log: Log): void 
 
   // These never reach our own error handler: oidc-provider answers them itself, so here is where they are logged.
   provider.on('server_error', (ctx, error) => {
-    logFailedRequest(log, ctx as never, error);
+    logFailedRequest(log, ctx, error);
     // A page has been shown already (issuer/pages.ts).
-    if (isComeAgain(ctx as never, error) && typeof ctx.body !== 'string') ctx.body = comeAgain;
+    if (isComeAgain(ctx, error) && typeof ctx.body !== 'string') ctx.body = comeAgain;
   });
 }
 

@@ -15,7 +15,6 @@ import { sendPage } from '../web/headers.ts';
 import type { Pages } from '../web/pages.ts';
 import { requestOf } from '../web/request.ts';
 import type { ReturnLink, ReturnLinks } from './return-links.ts';
-import type { UpstreamBound } from './upstream-session.ts';
 
 /** Pages that oidc-provider asks for while it answers a request itself. */
 export interface ProviderPages {
@@ -117,11 +116,11 @@ export function createProviderPages({
   upstreamSignOut,
 }: ProviderPagesParts): ProviderPages {
   const upstreamBehind = ({ oidc: { session } }: KoaContextWithOIDC) =>
-    (session as UpstreamBound | undefined)?.upstream === undefined ? undefined : upstreamSignOut;
+    session?.upstream === undefined ? undefined : upstreamSignOut;
 
   return {
     async error(ctx, out, error) {
-      const away = isComeAgain(ctx as Context, error);
+      const away = isComeAgain(ctx, error);
       if (error.name === 'SessionNotFound') return showLost(ctx, returnLinks, pages);
       // As oidc-provider's other endpoints do it (lib/shared/error_handler.js).
       if (wantsJson(ctx)) {
@@ -130,9 +129,9 @@ export function createProviderPages({
       }
       const { status } = ctx;
       // The database would be asked for it, and waited for once more.
-      const home = away ? undefined : await returnLinks.from(ctx as never, ctx.oidc?.client?.clientId);
+      const home = away ? undefined : await returnLinks.from(ctx, ctx.oidc?.client?.clientId);
       const code = away ? comeAgain.error : out.error;
-      if (status < 500) logRefusal(log, ctx as never, { status, code, clientId: ctx.oidc?.client?.clientId });
+      if (status < 500) logRefusal(log, ctx, { status, code, clientId: ctx.oidc?.client?.clientId });
       showRefusal(ctx, pages, { status, code, description: out.error_description, home });
     },
     async signOut(ctx, form) {
@@ -155,7 +154,7 @@ export function createProviderPages({
       const { accountId } = await ctx.oidc.provider.Session.get(ctx);
       const account = await accounts.find(accountId ?? '');
       const { client } = ctx.oidc;
-      const home = await returnLinks.from(ctx as never, client?.clientId);
+      const home = await returnLinks.from(ctx, client?.clientId);
       sendPage(
         ctx,
         pages.signedOut({ application: client?.clientName, stillAs: account && displayNameOf(account), home }),
@@ -225,7 +224,7 @@ const pathOf = ({ path }: Pick<Context, 'path'>) => path.slice(0, 200);
 /** The reference on a page leads somebody here; what is our own fault has a line already. */
 function logRefusal(
   log: Log,
-  { path, method, state }: Context,
+  { path, method, state }: Pick<Context, 'path' | 'method' | 'state'>,
   facts: Pick<Refusal, 'status' | 'code'> & { clientId?: string | undefined },
 ) {
   log.info('request.refused', {
@@ -246,7 +245,7 @@ interface Refusal {
 function showRefusal(ctx: Context | KoaContextWithOIDC, pages: Pages, { status, code, description, home }: Refusal) {
   const detail = isForOwner(code) ? description : undefined;
   const wording = wordingOf(ctx.path, code, description ?? '');
-  sendPage(ctx as Context, pages.error({ ...wording, detail, requestId: requestOf(ctx).requestId, code, home }), {
+  sendPage(ctx, pages.error({ ...wording, detail, requestId: requestOf(ctx).requestId, code, home }), {
     status,
   });
 }
@@ -266,7 +265,7 @@ function wordingOf(path: string, code: string, description: string): Wording {
 }
 
 async function showLost(ctx: Context | KoaContextWithOIDC, returnLinks: ReturnLinks, pages: Pages): Promise<void> {
-  const { reason, home } = await returnLinks.whyLost(ctx as Context);
+  const { reason, home } = await returnLinks.whyLost(ctx);
   const { passwordSaved } = requestOf(ctx);
-  sendPage(ctx as Context, pages.lost({ reason: passwordSaved ? 'saved' : reason, home }), { status: 400 });
+  sendPage(ctx, pages.lost({ reason: passwordSaved ? 'saved' : reason, home }), { status: 400 });
 }

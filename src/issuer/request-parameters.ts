@@ -10,7 +10,7 @@ import { readUnverified } from './unverified-jwt.ts';
 
 type Values = Record<string, string | string[] | undefined>;
 
-interface ContextClass {
+export interface ContextClass {
   new (...input: never[]): { ctx: KoaContextWithOIDC; route: string; entity(key: string, value: unknown): void };
 }
 

@@ -13,13 +13,15 @@ export interface ReturnLink {
   label: string;
 }
 
+type Visit = Pick<Context, 'get' | 'path' | 'state'>;
+
 export interface ReturnLinks {
   /** Why the sign-in of this request cannot be continued, and where to begin another one. */
-  whyLost(ctx: Context): Promise<Pick<LostSignIn, 'reason'> & { home?: ReturnLink | undefined }>;
+  whyLost(ctx: Visit): Promise<Pick<LostSignIn, 'reason'> & { home?: ReturnLink | undefined }>;
   /** To the application that is known, or else to that of the browser's last sign-in. */
-  from(ctx: Context, clientId?: string): Promise<ReturnLink | undefined>;
+  from(ctx: Visit, clientId?: string): Promise<ReturnLink | undefined>;
   /** The same from a page that belongs to no application: where there is one of ours alone, to that. */
-  fromNowhere(ctx: Context): Promise<ReturnLink | undefined>;
+  fromNowhere(ctx: Visit): Promise<ReturnLink | undefined>;
 }
 
 interface ReturnLinksParts {
@@ -38,7 +40,7 @@ export function createReturnLinks({ issuer, seal, clients }: ReturnLinksParts): 
     return application && wayTo(application);
   }
 
-  const from = (ctx: Context, clientId?: string) => to(clientId ?? lastApplication(ctx.get('Cookie'), issuer, keys));
+  const from = (ctx: Visit, clientId?: string) => to(clientId ?? lastApplication(ctx.get('Cookie'), issuer, keys));
 
   return {
     async whyLost(ctx) {

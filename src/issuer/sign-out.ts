@@ -3,17 +3,7 @@
 // one, is lib/actions/end_session.js.
 
 import type { CookiesSetOptions, KoaContextWithOIDC } from 'oidc-provider';
-import type { RegisteredClient } from '../clients/clients.ts';
 import type { ProviderPages } from './pages.ts';
-
-interface SessionPart {
-  accountId?: string;
-  authorizations?: Record<string, { grantId?: string; persistsLogout?: boolean }>;
-  sidFor(clientId: string): string | undefined;
-  destroy(): Promise<void>;
-}
-
-const sessionOf = ({ oidc }: KoaContextWithOIDC) => oidc.session as unknown as SessionPart;
 
 /** For `logoutSource`: asks, where it has to be asked. */
 export async function signOutOrAsk(
@@ -31,25 +21,23 @@ export async function signOutOrAsk(
 // An ID token of this very session is proof that the application has it, and not merely an address that somebody was
 // made to open. That the person wants it is the word of an application of ours; anybody else's does not end it for all.
 function isProved(ctx: KoaContextWithOIDC): boolean {
-  const { client, entities } = ctx.oidc;
+  const { client, entities, session } = ctx.oidc;
   const { payload: hint } = (entities.IdTokenHint ?? {}) as { payload?: { sub?: string; sid?: string } };
   if (!client || !hint?.sid) return false;
-  const { firstParty } = (client as unknown as { application: RegisteredClient }).application;
-  const session = sessionOf(ctx);
-  return firstParty && hint.sub === session.accountId && hint.sid === session.sidFor(client.clientId);
+  const { firstParty } = client.application;
+  return firstParty && hint.sub === session?.accountId && hint.sid === session?.sidFor(client.clientId);
 }
 
 async function signOutAtOnce(ctx: KoaContextWithOIDC, cookie: CookiesSetOptions): Promise<void> {
-  const { provider, params } = ctx.oidc;
-  const session = sessionOf(ctx);
-  for (const { grantId, persistsLogout } of Object.values(session.authorizations ?? {})) {
+  const { provider, params, session } = ctx.oidc;
+  for (const { grantId, persistsLogout } of Object.values(session?.authorizations ?? {})) {
     if (grantId === undefined || persistsLogout) continue;
     const bound = [provider.AuthorizationCode, provider.RefreshToken];
     await Promise.all(bound.map((model) => model.revokeByGrantId(grantId)));
     await provider.Grant.adapter.destroy(grantId);
     provider.emit('grant.revoked', ctx, grantId);
   }
-  await session.destroy();
+  await session?.destroy();
   ctx.cookies.set(provider.cookieName('session'), null, cookie);
 
   const { post_logout_redirect_uri: uri, state } = params as { post_logout_redirect_uri?: string; state?: string };

@@ -41,9 +41,9 @@ export async function isUpstreamActive(
 
 function referenceBehind({ oidc }: KoaContextWithOIDC, token: unknown): string | undefined {
   const { entities, result, route } = oidc;
-  if (route !== 'token') return result?.login ? undefined : (entities.Session as UpstreamBound | undefined)?.upstream;
+  if (route !== 'token') return result?.login ? undefined : entities.Session?.upstream;
   const isRefresh = (token as { kind?: string } | undefined)?.kind === 'RefreshToken';
-  return isRefresh ? (entities.Grant as UpstreamBound | undefined)?.upstream : undefined;
+  return isRefresh ? entities.Grant?.upstream : undefined;
 }
 
 // Not invalid_grant: a client forgets its refresh token at that.
@@ -65,7 +65,7 @@ export async function signOutUpstream(
   const { route, params, session } = ctx.oidc ?? {};
   const isConfirmed = route === 'end_session_confirm' && ctx.status === 303 && Boolean(params?.logout);
   if (!upstream || !(isConfirmed || ctx.state.signedOut)) return;
-  const { upstream: sessionId } = session as UpstreamBound;
+  const sessionId = session?.upstream;
   const goingTo = ctx.response.get('Location');
   // On the way to a sign-in as somebody else, a session ends as well. That is nobody's sign-out.
   if (sessionId === undefined || goingTo.startsWith(`${issuer}/auth/`)) return;

@@ -7,7 +7,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type Configuration, ExternalSigningKey, errors, Provider } from 'oidc-provider';
 import { describe, expect, test } from 'vitest';
-import { PublishedKey } from '../../src/issuer/provider.ts';
+import { PublishedKey } from '../../src/issuer/external-signing-key.ts';
 import { testKeys } from '../support/keys.ts';
 
 const home = new URL('../../node_modules/oidc-provider/', import.meta.url);

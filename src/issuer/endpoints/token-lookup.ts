@@ -4,7 +4,7 @@
 import type { AdapterPayload } from 'oidc-provider';
 import type { StoredRefreshToken } from '../../grants/refresh-rows.ts';
 import type { Models } from '../adapter.ts';
-import { grantIdOf } from '../provider.ts';
+import { grantIdOf } from '../models/access-token.ts';
 import type { TokenFormats } from '../tokens.ts';
 
 export interface FoundToken {
