@@ -6,8 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { readHeader } from '../../src/verifier/claims.ts';
 import { readJws } from '../../src/verifier/compact.ts';
 import { createVerifier, VerificationError } from '../../src/verifier/index.ts';
-import { createStaticKeys, type KeySource } from '../../src/verifier/keys.ts';
-import { checkSignature } from '../../src/verifier/signature.ts';
+import { checkSignature, createStaticKeys, type KeySource } from '../../src/verifier/keys.ts';
 import { cache, run } from './contenders.ts';
 
 export interface Vectors {

@@ -5,8 +5,7 @@ import { promisify } from 'node:util';
 import { inflate } from 'node:zlib';
 import { readHeader, type StatusReference } from './claims.ts';
 import { readCompact } from './compact.ts';
-import type { KeySource } from './keys.ts';
-import { checkSignature } from './signature.ts';
+import { checkSignature, type KeySource } from './keys.ts';
 
 export interface StatusList {
   /** Whether an entry says anything but "valid"; undefined where the list has no such entry. */

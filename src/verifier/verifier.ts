@@ -4,10 +4,10 @@
 import { type AccessToken, readClaims, readHeader } from './claims.ts';
 import { readCompact } from './compact.ts';
 import { createComponents } from './components.ts';
+import { checkSignature } from './keys.ts';
 import type { VerifierOptions } from './options.ts';
 import { type Requirements, readRequirements, requirePrivileges } from './privileges.ts';
 import { copyOf, createProvenTokens, type Proven, tokenDigest } from './proven-tokens.ts';
-import { checkSignature } from './signature.ts';
 
 export interface Verifier {
   /**
