@@ -1,7 +1,7 @@
-// Whose account a verified Entra identity is: the one it came with before; the one that a person has just proved to be
-// theirs and wants it connected to; or a new one, made at the first sign-in. An e-mail address alone decides nothing:
-// whoever runs a tenant can write any address into it (CVE-2026-56666). Only where the operator switched it on, and
-// both sides have verified the address, does it join an identity to an account that has none yet.
+// Account linking: whose account a verified Entra identity is. The one it came with before; the one that a person has
+// just proved to be theirs and wants it connected to; or a new one, made at the first sign-in. An e-mail address alone
+// decides nothing: whoever runs a tenant can write any address into it (CVE-2026-56666). Only where the operator
+// switched it on, and both sides have verified the address, does it join an identity to an account that has none yet.
 
 import { type Account, type Profile, saysTheSame } from '../accounts/account.ts';
 import type { Accounts } from '../accounts/accounts.ts';

@@ -1,6 +1,6 @@
-// Microsoft does not answer: after some failures nobody waits for it any more, and one request at a time finds out when
-// it is back. What concerns one person (a refusal, a 429, a 500 that only their request brings about) must never stop
-// the others: see Blame.
+// The circuit breaker for when Microsoft does not answer: after some failures nobody waits for it any more, and one
+// request at a time finds out when it is back. What concerns one person (a refusal, a 429, a 500 that only their
+// request brings about) must never stop the others: see Blame.
 
 export interface Breaker {
   /** Whether a request would be let through now. Promises nothing and uses nothing up. */

@@ -1,6 +1,6 @@
 // The callback of Entra's (the authorization response, OIDC Core §3.1.2.5): a code, an error, or the return of an
-// administrator who approved the application. Everything else is refused before anything is looked up. What came is given
-// out with the sign-in that it belongs to, once, and to the browser that began it.
+// administrator who approved the application. Everything else is refused before anything is looked up. What came is
+// given out with the sign-in that it belongs to, once, and to the browser that began it.
 
 import type { Context } from 'koa';
 import { AppError } from '../errors.ts';

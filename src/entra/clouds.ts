@@ -1,4 +1,4 @@
-// Which hosts are Microsoft's, and what is where on them.
+// Microsoft's clouds, public, national and custom: which hosts are Microsoft's, and what is where on them.
 
 import { type CloudHosts, clouds } from '../config/clouds.ts';
 import type { EntraConfig } from '../config/config.ts';

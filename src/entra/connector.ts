@@ -1,6 +1,7 @@
-// The Entra connector, the OpenID Connect client (relying party) of Microsoft: sends browsers there (redirect.ts), reads
-// what they come back with (callback.ts), says who somebody is (identify.ts), asks again (recheck.ts). What that person
-// may be here is decided elsewhere. Nothing is asked of Microsoft for a callback that no sign-in of ours belongs to.
+// The Entra connector, the OpenID Connect client (relying party) of Microsoft: sends browsers there (redirect.ts),
+// reads what they come back with (callback.ts), says who somebody is (identify.ts), asks again (recheck.ts). What that
+// person may be here is decided elsewhere. Nothing is asked of Microsoft for a callback that no sign-in of ours belongs
+// to.
 
 import type { Context } from 'koa';
 import type { Dispatcher } from 'undici';

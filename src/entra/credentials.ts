@@ -1,7 +1,7 @@
-// How this server proves to Entra which application it is: a secret, a certificate, or a token of a federated identity;
-// a first one and, while it is being replaced, a second. Files are read again when they change. A credential that
-// cannot be used is an operator's problem and never stops the server: people with local accounts must be able to come
-// in and repair it.
+// Client authentication at Entra (OIDC Core §9), how this server proves which application it is: a secret, a
+// certificate, or a token of a federated identity; a first one and, while it is being replaced, a second. Files are
+// read again when they change. A credential that cannot be used is an operator's problem and never stops the server:
+// people with local accounts must be able to come in and repair it.
 
 import { createHash, createPrivateKey, createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { stat } from 'node:fs/promises';

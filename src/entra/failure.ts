@@ -1,4 +1,5 @@
-// From what was thrown on the way to what the person is told, and to whom it is put down.
+// Makes of what was thrown during a sign-in with Microsoft the EntraError that the person is told, and says whom it is
+// put down to.
 
 import { type Blame, BreakerOpen } from './breaker.ts';
 import { EntraError, type EntraFailure, type FailureClass } from './errors.ts';

@@ -1,4 +1,4 @@
-// The groups of a person who is in too many for a token, from Microsoft Graph. All of them or none: a page that is
+// Microsoft Graph, for the groups of a person who is in too many for a token. All of them or none: a page that is
 // missing would silently take roles away, or leave a prohibition unseen.
 
 import { setTimeout as sleep } from 'node:timers/promises';

@@ -1,5 +1,6 @@
-// Identifies a person by what Entra's token endpoint gives for a code or a refresh token: verifies the ID token, asks Graph
-// for groups where the token has none, and refuses who is a guest, too long ago authenticated, or short of a step-up.
+// Identifies a person by what Entra's token endpoint gives for a code or a refresh token: verifies the ID token, asks
+// Graph for groups where the token has none, and refuses who is a guest, too long ago authenticated, or short of a
+// step-up.
 
 import type { EntraConfig } from '../config/config.ts';
 import type { Log } from '../log.ts';

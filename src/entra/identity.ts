@@ -1,6 +1,6 @@
 // Who somebody is according to an ID token of Entra's that was verified (verification.ts): from its claims to an
-// EntraIdentity. Every claim but tid, oid and sub can be missing, misspelt, or written by an administrator of some other
-// tenant, and is read accordingly. What that person may be here is account-linking.ts.
+// EntraIdentity. Every claim but tid, oid and sub can be missing, misspelt, or written by an administrator of some
+// other tenant, and is read accordingly. What that person may be here is account-linking.ts.
 
 import type { EntraConfig } from '../config/config.ts';
 import { cloudOf, consumersTenant, tenantIssuer } from './clouds.ts';

@@ -1,6 +1,6 @@
-// Microsoft's signing keys are kept by each server, in its own memory. When one of them is said to be stolen, an
-// administrator has all servers forget them at once: by counting up one row, which every server looks at. Owns the
-// table entra_key_refreshes.
+// Refreshes of Microsoft's signing keys, which are kept by each server, in its own memory. When one of them is said to
+// be stolen, an administrator has all servers forget them at once: by counting up one row, which every server looks at.
+// Owns the table entra_key_refreshes.
 
 import type { Actor } from '../audit/actor.ts';
 import type { Audit } from '../audit/audit.ts';

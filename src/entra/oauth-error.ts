@@ -1,7 +1,7 @@
-// Reads an OAuth error response of Entra's (RFC 6749 §4.1.2.1, §5.2) and classifies it. The class comes from `error` and
-// `suberror`; AADSTS numbers only choose between classes that those two allow, since Microsoft says that "the numbers
-// should never be used by the client" and changes them. Microsoft's own sentences name people, so they are neither shown
-// nor logged.
+// Reads an OAuth error response of Entra's (RFC 6749 §4.1.2.1, §5.2) and classifies it. The class comes from `error`
+// and `suberror`; AADSTS numbers only choose between classes that those two allow, since Microsoft says that "the
+// numbers should never be used by the client" and changes them. Microsoft's own sentences name people, so they are
+// neither shown nor logged.
 
 import { type FailureClass, failures } from './errors.ts';
 

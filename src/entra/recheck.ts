@@ -1,7 +1,7 @@
 // Rechecks a person at Microsoft by their refresh token, and says what a failure says of them. They are out by what
 // Microsoft itself said of them, in words that OAuth has or in a token that is signed, and by a forgery. All else is no
-// answer: an outage, or something for an operator here to repair. Nobody is signed out by a proxy's page, a redirect, or
-// our own clock.
+// answer: an outage, or something for an operator here to repair. Nobody is signed out by a proxy's page, a redirect,
+// or our own clock.
 
 import { randomUUID } from 'node:crypto';
 import type { Log } from '../log.ts';

@@ -1,5 +1,5 @@
-// The redirect to Microsoft: makes what a sign-in is recognised by when it comes back (state, nonce, PKCE, a cookie), keeps
-// it in state.ts, and answers with the authorization URL. What is asked for is authorization-request.ts.
+// The redirect to Microsoft: makes what a sign-in is recognised by when it comes back (state, nonce, PKCE, a cookie),
+// keeps it in state.ts, and answers with the authorization URL. What is asked for is authorization-request.ts.
 
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import type { Context } from 'koa';

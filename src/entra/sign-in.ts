@@ -1,7 +1,7 @@
 // Signing in with Microsoft, in three parts: from our page to Microsoft (`begin`), Microsoft's callback, and from a
 // verified identity to the end of the sign-in. How an identity is proved is connector.ts; whose account it is,
-// account-linking.ts. How a sign-in failed is written down here, once: in the audit trail for whoever asks later, in the
-// log for whoever has to act.
+// account-linking.ts. How a sign-in failed is written down here, once: in the audit trail for whoever asks later, in
+// the log for whoever has to act.
 
 import Router from '@koa/router';
 import type { Context } from 'koa';

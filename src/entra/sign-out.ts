@@ -1,6 +1,6 @@
-// How a session here and one at Microsoft end together. From here: a browser that signed out is sent on to Microsoft and
-// comes back by way of `signedOutPath`. From there: Microsoft loads `frontChannelPath` in a hidden frame of its sign-out
-// page. Ours ends first either way, whether or not Microsoft can be reached.
+// How a session here and one at Microsoft end together. From here: a browser that signed out is sent on to Microsoft
+// and comes back by way of `signedOutPath`. From there: Microsoft loads `frontChannelPath` in a hidden frame of its
+// sign-out page. Ours ends first either way, whether or not Microsoft can be reached.
 
 import Router from '@koa/router';
 import type { Context } from 'koa';

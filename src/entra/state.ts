@@ -1,6 +1,7 @@
-// A sign-in between leaving for Microsoft and coming back. Owns the table entra_states. The browser carries two random
-// values: `state` through Microsoft, and a cookie that stays. The row is found by the hash of the one, given out to the
-// holder of the other, and gone when it was: single use is decided by the delete.
+// The `state` (RFC 6749 §4.1.1) of a sign-in between its redirect to Microsoft and the callback. Owns the table
+// entra_states. The browser carries two random values: `state` through Microsoft, and a cookie that stays. The row is
+// found by the hash of the one, given out to the holder of the other, and gone when it was: single use is decided by
+// the delete.
 
 import { hash, randomBytes } from 'node:crypto';
 import type { Database } from '../database/database.ts';

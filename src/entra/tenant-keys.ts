@@ -1,5 +1,5 @@
-// Entra's signing keys. Microsoft asks to reload them hourly, to keep the last known good ones for a day while they
-// cannot be had, and to look for a new key when a token names one that is not known, but not at every such token.
+// Entra's signing keys (JWKS). Microsoft asks to reload them hourly, to keep the last known good ones for a day while
+// they cannot be had, and to look for a new key when a token names one that is not known, but not at every such token.
 // (https://learn.microsoft.com/entra/identity-platform/signing-key-rollover)
 
 import { type CryptoKey, importJWK } from 'jose';

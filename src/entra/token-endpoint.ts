@@ -1,6 +1,6 @@
-// Entra's token endpoint (RFC 6749 §3.2): redeems a code or a refresh token, with whichever credential Entra accepts. The
-// answer is read by its status as well as by its text, which msal-node does not: to it `500 {}` is a success. Whether a
-// token is true is verification.ts.
+// Entra's token endpoint (RFC 6749 §3.2): redeems a code or a refresh token, with whichever credential Entra accepts.
+// The answer is read by its status as well as by its text, which msal-node does not: to it `500 {}` is a success.
+// Whether a token is true is verification.ts.
 
 import type { Log } from '../log.ts';
 import type { Breaker } from './breaker.ts';

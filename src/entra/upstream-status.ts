@@ -1,7 +1,7 @@
-// The status of an upstream session: whether a person who signed in with Microsoft is still who they were and still may: asked when tokens are refreshed
-// and when a session is used for another sign-in, but no oftener than configured. What Microsoft denies ends at once;
-// where Microsoft cannot be asked, people go on for the configured grace and no longer. Where it gave nothing to ask
-// with, they sign in again when the first check is due.
+// The status of an upstream session: whether a person who signed in with Microsoft is still who they were and still may
+// sign in. It is asked when tokens are refreshed and when a session is used for another sign-in, but no oftener than
+// configured. What Microsoft denies ends at once; where Microsoft cannot be asked, people go on for the configured
+// grace and no longer. Where it gave nothing to ask with, they sign in again when the first check is due.
 
 import type { Audit } from '../audit/audit.ts';
 import type { EntraConfig } from '../config/config.ts';

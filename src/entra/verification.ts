@@ -1,5 +1,6 @@
-// msal-node checks nothing of an ID token but the nonce ("MSAL does not validate tokens"), so it is done here: every
-// token, of a code and of a refresh. Refusals are short names; nothing from a token that failed is ever repeated.
+// Verifies ID tokens of Entra's (OIDC Core §3.1.3.7). msal-node checks nothing of them but the nonce ("MSAL does not
+// validate tokens"), so it is done here: every token, of a code and of a refresh. Refusals are short names; nothing
+// from a token that failed is ever repeated.
 
 import { compactVerify, errors as joseErrors } from 'jose';
 import { type JsonObject, readCompact } from '../verifier/compact.ts';

@@ -19,7 +19,7 @@ interface Proof {
   acr?: string;
   /** Epoch seconds, where that was not just now. */
   authTime?: number;
-  /** The session elsewhere that this one rests on. */
+  /** The upstream session behind this one. */
   upstream?: string;
 }
 

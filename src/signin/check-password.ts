@@ -1,5 +1,5 @@
-// The password step: checks address and password when it is their sender's turn (login-throttle.ts), and ends the sign-in,
-// or says on the page why not. Whatever was wrong, the page says the same.
+// The password step: checks address and password when it is their sender's turn (login-throttle.ts), and ends the
+// sign-in, or says on the page why not. Whatever was wrong, the page says the same.
 
 import type { Context } from 'koa';
 import { type Account, emailKey } from '../accounts/account.ts';

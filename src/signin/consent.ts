@@ -1,5 +1,5 @@
-// The consent step: a person allows an application what it asks for, or denies it (OIDC Core §3.1.2.4). What it asks for,
-// and whether anybody is asked at all, is issuer/consent.ts.
+// The consent step: a person allows an application what it asks for, or denies it (OIDC Core §3.1.2.4). What it asks
+// for, and whether anybody is asked at all, is issuer/consent.ts.
 
 import type { Context } from 'koa';
 import { displayNameOf } from '../accounts/account.ts';

@@ -1,6 +1,6 @@
-// The browser in which somebody signed in before. Whoever guesses at their account, be it from the same address, has
-// another one and does not hold them up (login-throttle.ts). The cookie is worth no more than that: it signs nobody in, and
-// whoever steals it guesses against a counter like anybody.
+// The device cookie names a browser in which somebody signed in before. Whoever guesses at their account, be it from
+// the same address, has another one and does not hold them up (login-throttle.ts). The cookie is worth no more than
+// that: it signs nobody in, and whoever steals it guesses against a counter like anybody.
 
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Context } from 'koa';

@@ -1,5 +1,5 @@
-// Which way of signing in a person is offered, as a pure function of the configuration, the request and the address
-// that was typed. Never of whether somebody exists: the page says the same to everybody.
+// Home realm discovery: which way of signing in a person is offered, as a pure function of the configuration, the
+// request and the address that was typed. Never of whether somebody exists: the page says the same to everybody.
 
 import type { EntraConfig } from '../config/config.ts';
 

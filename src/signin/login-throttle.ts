@@ -1,4 +1,4 @@
-// Who gets the next look at a password. Guessing is made slow; locking somebody out by guessing is not made easy.
+// The login throttle: who gets the next look at a password. Guessing is made slow; locking out by guessing is not made easy.
 // SECURITY.md states what this promises, in numbers; test/signin/guessing-simulation.test.ts holds it.
 //
 // An attempt passes counters of three kinds, and is looked at if all let it:

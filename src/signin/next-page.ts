@@ -1,6 +1,6 @@
-// What a form leaves for the page after it. A form is answered with a redirect, never with a page (post, redirect, get):
-// so neither the back button nor a reload sends anything twice. What the next page has to say is kept with the sign-in,
-// not with the browser: several tabs, and browsers without a script, each find their own.
+// The next page: what a form leaves for the page after it. A form is answered with a redirect, never with a page (post,
+// redirect, get): so neither the back button nor a reload sends anything twice. What the next page has to say is kept
+// with the sign-in, not with the browser: several tabs, and browsers without a script, each find their own.
 
 import type { Seal } from '../keys/seal.ts';
 

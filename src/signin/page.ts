@@ -1,5 +1,5 @@
-// The sign-in page: what it offers a person, what it says of the last attempt, and how a form leads back to it. What comes
-// of a form is a step's own (check-password.ts, microsoft.ts, replace-password.ts, consent.ts).
+// The sign-in page: what it offers a person, what it says of the last attempt, and how a form leads back to it. What
+// comes of a form is a step's own (check-password.ts, microsoft.ts, replace-password.ts, consent.ts).
 
 import type { Context } from 'koa';
 import type { EntraConfig } from '../config/config.ts';

@@ -1,7 +1,7 @@
-// The queue before bcrypt (password.ts), where only some work at once: whose turn it is. Two lines. Those who are proved
-// (a browser in which they signed in before, a password just checked) have a share of the queue, and the head of it. All
-// others wait fairly by where they come from: block, network and address take turns, each among its own. When the queue
-// is full, the last of those who hold most of it has to go, so that a newcomer from elsewhere stays.
+// The queue before bcrypt (password.ts), where only some work at once: whose turn it is. Two lines. Those who are
+// proved (a browser in which they signed in before, a password just checked) have a share of the queue, and the head of
+// it. All others wait fairly by where they come from: block, network and address take turns, each among its own. When
+// the queue is full, the last of those who hold most of it has to go, so that a newcomer from elsewhere stays.
 
 import { AppError } from '../errors.ts';
 

@@ -1,6 +1,6 @@
-// Which counters have attempts, in this process, of which it is not known yet what they will turn out to be. Such an
-// attempt is no failure: whoever it holds up waits for its outcome, which may open the way. What counts all the same is
-// the counter in the database, so that waiting here is a courtesy and never a licence.
+// Pending checks: which counters have attempts, in this process, of which it is not known yet what they will turn out
+// to be. Such an attempt is no failure: whoever it holds up waits for its outcome, which may open the way. What counts
+// all the same is the counter in the database, so that waiting here is a courtesy and never a licence.
 
 interface PendingChecks {
   /** What one attempt has pending. */

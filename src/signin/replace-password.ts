@@ -1,4 +1,5 @@
-// The step after a one-time password: its person chooses another one in its place. What may be chosen is new-password.ts.
+// The step after a one-time password: its person chooses another one in its place. What may be chosen is
+// new-password.ts.
 
 import { hash } from 'node:crypto';
 import type { Context } from 'koa';

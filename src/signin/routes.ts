@@ -1,5 +1,5 @@
-// The addresses of a sign-in under way, at /sign-in/<uid>, and which step each request is for. Which requests need a person
-// at all is oidc-provider's decision; what it waits for comes from issuer.pendingSignIn.
+// The addresses of a sign-in under way, at /sign-in/<uid>, and which step each request is for. Which requests need a
+// person at all is oidc-provider's decision; what it waits for comes from issuer.pendingSignIn.
 
 import Router from '@koa/router';
 import type { EntraSignIn } from '../entra/sign-in.ts';
