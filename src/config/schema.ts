@@ -21,6 +21,7 @@ import {
   when,
   year,
 } from './fields.ts';
+import { hasTimeToPublish, propagationTime } from './key-times.ts';
 import {
   databaseUrlRule,
   formatDuration,
@@ -112,8 +113,7 @@ const keys = z
   })
   .superRefine(
     ({ publishAhead, jwksMaxAge, pollEvery, clockSkew }, ctx) => {
-      // A verifier that fetched the JWKS just before the key was published must have fetched it again before it signs.
-      const needed = jwksMaxAge + pollEvery + clockSkew;
+      const needed = propagationTime({ jwksMaxAge, pollEvery, clockSkew });
       if (publishAhead >= needed) return;
       const sum = `${jwksMaxAge} + ${pollEvery} + ${clockSkew} = ${needed} s`;
       ctx.addIssue(
@@ -141,7 +141,7 @@ const keys = z
   )
   .superRefine(
     ({ rotateEvery, publishAhead }, ctx) => {
-      if (rotateEvery > publishAhead) return;
+      if (hasTimeToPublish({ rotateEvery, publishAhead })) return;
       ctx.addIssue(
         issue(
           ['rotateEvery'],

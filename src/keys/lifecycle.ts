@@ -3,8 +3,9 @@
 // prepared one, so that an emergency has a successor that verifiers already hold. States are read from timestamps, so
 // no status can disagree with its history. keyring.ts does what is decided here; rotation.ts asks when.
 
+import { afterlife, type KeyPolicy, type Seconds } from './policy.ts';
+
 export type Milliseconds = number;
-export type Seconds = number;
 
 export interface KeyTimes {
   kid: string;
@@ -18,23 +19,6 @@ export interface KeyTimes {
 }
 
 export type KeyState = 'prepared' | 'active' | 'retired' | 'destroyed' | 'revoked';
-
-export interface KeyPolicy {
-  /** Seconds a key signs before the next one takes over. */
-  rotateEvery: Seconds;
-  /** Seconds a key is in the JWKS at least before it signs, emergencies apart. */
-  publishAhead: Seconds;
-  /** Seconds a verifier may keep a JWKS: our Cache-Control. */
-  jwksMaxAge: Seconds;
-  /** Seconds until every replica has noticed a change. */
-  pollEvery: Seconds;
-  /** Seconds a replica's clock may differ from the database's. */
-  clockSkew: Seconds;
-  /** The longest life of anything signed now: access, ID and refresh tokens, and a session whose ID token is a hint. */
-  longestLife: Seconds;
-  /** Seconds past its time that a key waits for verifiers that were not seen to fetch it. Default 0: time is enough. */
-  patience?: Seconds | undefined;
-}
 
 export type Step =
   | { do: 'bootstrap' }
@@ -76,27 +60,6 @@ export function readyAt(key: KeyTimes, policy: KeyPolicy): Milliseconds {
  */
 export function spentAt(key: KeyTimes & { retiredAt: Milliseconds }, policy: KeyPolicy): Milliseconds {
   return key.retiredAt + (key.longestLife + afterlife(policy)) * 1000;
-}
-
-/** Seconds that a retired key stays published beyond the longest life it signed. */
-export function afterlife(policy: KeyPolicy): Seconds {
-  return propagationTime(policy);
-}
-
-/**
- * Seconds by which a JWKS may be old when it is fetched, and a moment be mistaken: a replica notices late (pollEvery), a
- * cache in between repeats its answer (jwksMaxAge), clocks differ (clockSkew).
- */
-export function propagationTime({ pollEvery, jwksMaxAge, clockSkew }: KeyPolicy): Seconds {
-  return pollEvery + jwksMaxAge + clockSkew;
-}
-
-/**
- * Seconds within which every verifier that obeys our max-age has dropped a key that was taken out of the JWKS, or has
- * one that was put in: a replica may serve the old JWKS until it notices, and a verifier keep it for its max-age.
- */
-export function followedWithin(policy: KeyPolicy): Seconds {
-  return policy.pollEvery + policy.jwksMaxAge;
 }
 
 /**
@@ -185,28 +148,6 @@ export function nextStep(
   const waitingFor = waits ? { waitingFor: unseenBy } : {};
   if (spent && spent.at < handover) return { do: 'wait', until: spent.at, next: 'destroy', ...waitingFor };
   return { do: 'wait', until: handover, next: 'activate', ...waitingFor };
-}
-
-/** What is wrong with a policy: sentences with the arithmetic in them, for whoever wrote the numbers. */
-export function checkPolicy(policy: KeyPolicy): string[] {
-  const { rotateEvery, publishAhead, jwksMaxAge, pollEvery, clockSkew } = policy;
-  const problems: string[] = [];
-  const leastAhead = propagationTime(policy);
-  if (publishAhead < leastAhead) {
-    problems.push(
-      `publishAhead is ${publishAhead} s, but a new key must be published for ${leastAhead} s before it signs: ` +
-        `a verifier may keep a JWKS for ${jwksMaxAge} s (jwksMaxAge), ` +
-        `a replica may notice ${pollEvery} s late (pollEvery), and clocks may differ by ${clockSkew} s (clockSkew); ` +
-        `${jwksMaxAge} + ${pollEvery} + ${clockSkew} = ${leastAhead}`,
-    );
-  }
-  if (rotateEvery < publishAhead) {
-    problems.push(
-      `rotateEvery is ${rotateEvery} s, but a key is published ${publishAhead} s before it signs (publishAhead), ` +
-        `so keys cannot follow one another sooner; ${rotateEvery} < ${publishAhead}`,
-    );
-  }
-  return problems;
 }
 
 function isRetired(key: KeyTimes): key is KeyTimes & { retiredAt: Milliseconds } {

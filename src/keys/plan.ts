@@ -1,8 +1,10 @@
 // A step on paper: what will happen to the keys and when, and which verifiers would refuse a good token because of it.
 // The habits are those of simulation.ts. Pure: no clock, no database; operations.ts asks before it acts.
 
-import type { KeyPolicy, KeyTimes, Milliseconds, Seconds } from './lifecycle.ts';
-import { currentKeys, handoverAt, propagationTime, readyAt, spentAt, stateOf } from './lifecycle.ts';
+import { propagationTime } from '../config/key-times.ts';
+import type { KeyTimes, Milliseconds } from './lifecycle.ts';
+import { currentKeys, handoverAt, readyAt, spentAt, stateOf } from './lifecycle.ts';
+import type { KeyPolicy, Seconds } from './policy.ts';
 import type { CacheHabit, KeySpan } from './simulation.ts';
 import { habitsInTheWild, simulate } from './simulation.ts';
 

@@ -8,8 +8,10 @@ import { AppError, isAppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Keyring, SigningKeys } from './keyring.ts';
 import { keysChannel } from './keyring.ts';
-import type { KeyPolicy, KeyTimes, Milliseconds, Step, Wait } from './lifecycle.ts';
-import { checkPolicy, nextStep, stateOf } from './lifecycle.ts';
+import type { KeyTimes, Milliseconds, Step, Wait } from './lifecycle.ts';
+import { nextStep, stateOf } from './lifecycle.ts';
+import type { KeyPolicy } from './policy.ts';
+import { checkPolicy } from './policy.ts';
 
 interface Rotation {
   /** What this process signs with from its start on. */

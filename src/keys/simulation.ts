@@ -2,7 +2,8 @@
 // not all obey our max-age. Each habit found in the wild is played through a timeline of keys, starting from the worst
 // moments. Pure: no clock, no database.
 
-import type { Milliseconds, Seconds } from './lifecycle.ts';
+import type { Milliseconds } from './lifecycle.ts';
+import type { Seconds } from './policy.ts';
 
 /** A key's public life: in the JWKS from `publishedAt` to `withdrawnAt`, signing from `signsFrom` to `signsUntil`. */
 export interface KeySpan {

@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import type { KeyPolicy, KeyTimes, Step } from '../../src/keys/lifecycle.ts';
-import { checkPolicy, nextStep, spentAt, stateOf } from '../../src/keys/lifecycle.ts';
+import type { KeyTimes, Step } from '../../src/keys/lifecycle.ts';
+import { nextStep, spentAt, stateOf } from '../../src/keys/lifecycle.ts';
+import type { KeyPolicy } from '../../src/keys/policy.ts';
+import { checkPolicy } from '../../src/keys/policy.ts';
 
 const minute = 60_000;
 const hour = 60 * minute;
@@ -264,7 +266,7 @@ describe('a policy', () => {
   });
 
   test('that rotates faster than it publishes is refused', () => {
-    expect(checkPolicy({ ...policy, rotateEvery: 3600 })).toEqual([expect.stringContaining('3600 < 86400')]);
+    expect(checkPolicy({ ...policy, rotateEvery: 3600 })).toEqual([expect.stringContaining('3600 <= 86400')]);
   });
 
   test('tells all its problems at once', () => {

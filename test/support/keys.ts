@@ -4,7 +4,7 @@ import { createPrivateKey } from 'node:crypto';
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import type { KeyPolicy } from '../../src/keys/lifecycle.ts';
+import type { KeyPolicy } from '../../src/keys/policy.ts';
 import type { NewKey } from '../../src/keys/signer.ts';
 import { generateKey, publicJwk } from '../../src/keys/signer.ts';
 
