@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Audit } from '../audit/audit.ts';
 import type { AuditEvent } from '../audit/events.ts';
-import type { Database, Queryable } from '../database/database.ts';
+import { type Database, type Queryable, theRow } from '../database/database.ts';
 import { AppError, isAppError } from '../errors.ts';
 import { type AccountAccess, createAccountAccess, type TokensOfAccounts } from './access.ts';
 import {
@@ -175,16 +175,16 @@ export function createAccounts(
     },
 
     async create(account, actor) {
-      return (await insert(account, actor, false))!;
+      const created = await insert(account, actor, false);
+      if (!created) throw new Error('an account that was to be created was not');
+      return created;
     },
 
     createFirst: (account) => insert(account, 'signet', true),
 
     async createElsewhere(tx, profile, mappedRoles, actor) {
       const id = randomUUID();
-      const {
-        rows: [row],
-      } = await tx.query<AccountRow>(
+      const made = await tx.query<AccountRow>(
         `insert into accounts
            (id, email, email_verified, name, given_name, family_name, preferred_username, roles, mapped_roles,
             password_must_change, created_at, updated_at)
@@ -193,7 +193,7 @@ export function createAccounts(
         [id, ...profileValues(profile), JSON.stringify(mappedRoles), now()],
       );
       await audit.append(tx, { event: 'account.created', actor, subject: id, detail: { mappedRoles } });
-      return accountFromRow(row!);
+      return accountFromRow(theRow(made));
     },
 
     async updateFromElsewhere(tx, { id }, said, mappedRoles, actor) {
@@ -208,9 +208,7 @@ export function createAccounts(
       if (!before) throw new AppError('account_unknown', 404, `there is no account ${id}`);
       const account = accountFromRow(before);
       if (saysTheSame(account, said, mappedRoles)) return account;
-      const {
-        rows: [row],
-      } = await tx.query<AccountRow>(
+      const updated = await tx.query<AccountRow>(
         `update accounts set email = $2, email_verified = $3, name = $4, given_name = $5, family_name = $6,
            preferred_username = $7, mapped_roles = $8
          where id = $1 returning ${accountColumns}`,
@@ -220,7 +218,7 @@ export function createAccounts(
         const detail = { mappedRoles, before: account.mappedRoles };
         await audit.append(tx, { event: 'account.mapped_roles_set', actor, subject: id, detail });
       }
-      const changed = accountFromRow(row!);
+      const changed = accountFromRow(theRow(updated));
       const isLess = account.roles.some((role) => !changed.roles.includes(role));
       if (isLess) await tokens.end(tx, id, { sessions: false });
       return changed;

@@ -98,8 +98,9 @@ export function adminApi(parts: AdminApiParts): Middleware {
     allow('admin:write', async (ctx, caller) => {
       await bodyOf(ctx, nothing);
       const accountId = await accountOf(ctx);
-      const { actor, ...request } = actOf(ctx, caller);
-      return { accountId, grantsEnded: await accounts.signOut(accountId, actor!, request) };
+      const { requestId, address } = requestOf(ctx);
+      const { actor, clientId } = caller;
+      return { accountId, grantsEnded: await accounts.signOut(accountId, actor, { clientId, requestId, address }) };
     }),
   );
   router.post(
@@ -201,9 +202,9 @@ async function bodyOf<T>(ctx: Context, shape: z.ZodType<T>): Promise<T> {
   const parsed = shape.safeParse((await readJson(ctx)) ?? {});
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
-  const at = issue!.path.join('.');
-  const isUnknown = issue!.code === 'unrecognized_keys';
-  const problem = isUnknown ? 'the document has a member that is not known here' : issue!.message;
+  const at = issue?.path.join('.') ?? '';
+  const isUnknown = issue?.code === 'unrecognized_keys';
+  const problem = isUnknown ? 'the document has a member that is not known here' : (issue?.message ?? '');
   throw new AppError('invalid_request', 400, at === '' ? problem : `${at}: ${problem}`);
 }
 

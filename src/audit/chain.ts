@@ -2,7 +2,7 @@
 // moved is found. What is written, and when, is audit.ts.
 
 import { createHash } from 'node:crypto';
-import type { Database, Queryable, Value } from '../database/database.ts';
+import { type Database, type Queryable, theRow, type Value } from '../database/database.ts';
 import type { AuditEventName } from './events.ts';
 
 /** As the database has it. */
@@ -45,10 +45,11 @@ const pageRows = 500;
 /** Appends a row, in the given transaction. */
 export async function appendToChain(tx: Queryable, row: EventRow): Promise<void> {
   // Whoever holds this row appends; the next one waits for the commit, so the chain never forks.
-  const { rows } = await tx.query<{ seq: number; hash: string }>(
-    'update audit_head set seq = seq + 1 where id = 1 returning seq, hash',
+  const { seq, hash: previous } = theRow(
+    await tx.query<{ seq: number; hash: string }>(
+      'update audit_head set seq = seq + 1 where id = 1 returning seq, hash',
+    ),
   );
-  const { seq, hash: previous } = rows[0]!;
   const hash = hashOf(row, seq, previous);
   await tx.query(
     `insert into audit_events (${eventColumns.join(', ')}, seq, previous_hash, hash)
@@ -96,8 +97,11 @@ async function whatHappenedTo(db: Database, row: ChainedRow): Promise<'changed' 
   if (place > end) return 'changed';
 
   // Moved here: by an exchange with the row that belongs here, or to close the gap which that row left.
-  for (let page = await chainAfter(db, row.seq); page.length > 0; page = await chainAfter(db, page.at(-1)!.seq)) {
+  let last: ChainedRow | undefined = row;
+  while (last) {
+    const page: ChainedRow[] = await chainAfter(db, last.seq);
     if (page.some((candidate) => belongsAt(candidate, row.seq))) return 'reordered';
+    last = page.at(-1);
   }
   return 'removed';
 }

@@ -10,11 +10,8 @@ const judgementsKept = 500;
 function isSecret(name: string): boolean {
   const known = judged.get(name);
   if (known !== undefined) return known;
-  const lastWord = name
-    .split(/[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])/)
-    .at(-1)!
-    .toLowerCase();
-  const verdict = privateParameters.has(name) || secretNouns.test(lastWord);
+  const lastWord = name.split(/[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])/).at(-1) ?? '';
+  const verdict = privateParameters.has(name) || secretNouns.test(lastWord.toLowerCase());
   if (judged.size < judgementsKept) judged.set(name, verdict);
   return verdict;
 }

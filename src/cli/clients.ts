@@ -170,7 +170,9 @@ function checked(given: Given, config: Config): { wanted: NewClient; warnings: s
       env: {},
       values: { issuer, apis, tokens: { accessTokenLife }, applications: [declared] },
     });
-    const { secretHash: _placeholder, clientId: _clientId, ...wanted } = loaded.applications[0]!;
+    const [application] = loaded.applications;
+    if (!application) throw new Error('the application that was declared is not there');
+    const { secretHash: _placeholder, clientId: _clientId, ...wanted } = application;
     const warnings = configWarnings(loaded).map(inOptions);
     return { wanted: { ...wanted, ...(given.id && { clientId: given.id }) }, warnings };
   } catch (error) {

@@ -42,8 +42,10 @@ export function roleCommands(program: Command, session: CliSession): void {
         for (const identity of await store.identities.list('entra')) {
           known.set(identity.accountId, [...(known.get(identity.accountId) ?? []), identity]);
         }
-        const accounts = (await store.accounts.list()).filter(({ id }) => known.has(id));
-        return accounts.map((account) => ({ account, evidence: evidenceOf(known.get(account.id)!) }));
+        return (await store.accounts.list()).flatMap((account) => {
+          const identities = known.get(account.id);
+          return identities ? [{ account, evidence: evidenceOf(identities) }] : [];
+        });
       });
       const changes = people
         .map(({ account, evidence }) => ({

@@ -32,7 +32,9 @@ export function serveCommand(program: Command, session: CliSession): void {
       try {
         session.answer(
           { ...addresses(config), listening: server.url, firstAdministrator: server.firstAdministrator ?? null },
-          server.firstAdministrator ? firstStart(config, server, session.io) : laterStart(config, server),
+          server.firstAdministrator
+            ? firstStart(config, server.url, server.firstAdministrator, session.io)
+            : laterStart(config, server),
         );
         await stopped;
         await server.drain();
@@ -51,10 +53,14 @@ function laterStart(config: Config, { url }: RunningServer): string {
   return `Signet is running.\n\n${facts({ issuer, discovery, listening: url })}\n`;
 }
 
-function firstStart(config: Config, { url, firstAdministrator }: RunningServer, { cwd = '.', env }: Io): string {
+function firstStart(
+  config: Config,
+  url: string,
+  { email, oneTimePassword }: NonNullable<RunningServer['firstAdministrator']>,
+  { cwd = '.', env }: Io,
+): string {
   const signet = ownCommand(env);
   const { issuer, discovery, jwks } = addresses(config);
-  const { email, oneTimePassword } = firstAdministrator!;
   const { masterKey, masterKeyFile } = config.keys;
   const keyFile = masterKey === undefined ? `the master key (${relative(cwd, masterKeyFile)})` : 'the master key';
   return `Signet is running, for the first time.

@@ -4,10 +4,10 @@
 /** Columns under a heading, each as wide as its longest entry. */
 export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
   const lines = [headings, ...rows.map((row) => row.map(printable))];
-  const widths = headings.map((_heading, column) => Math.max(...lines.map((line) => line[column]!.length)));
+  const widths = headings.map((_heading, column) => Math.max(...lines.map((line) => (line[column] ?? '').length)));
   const aligned = lines.map((line) =>
     line
-      .map((entry, column) => entry.padEnd(widths[column]!))
+      .map((entry, column) => entry.padEnd(widths[column] ?? 0))
       .join('  ')
       .trimEnd(),
   );

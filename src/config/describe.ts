@@ -48,7 +48,7 @@ function masked(schema: JsonSchema, value: unknown): unknown {
   return Object.fromEntries(
     Object.entries(value).map(([name, inner]) => [
       name,
-      masked(Object.hasOwn(properties, name) ? properties[name]! : others, inner),
+      masked((Object.hasOwn(properties, name) ? properties[name] : undefined) ?? others, inner),
     ]),
   );
 }

@@ -59,10 +59,11 @@ export function parsePostgresUrl(url: string): PostgresAddress | string {
   const [whole, authority = '', database = '', query = ''] = form.exec(url) ?? [];
   if (whole === undefined) return 'is not a valid postgres:// URL';
   const search = new URLSearchParams(query);
-  for (const name of search.keys()) {
-    if (!Object.hasOwn(parameters, name)) return unknownParameter(name);
+  for (const [name, value] of search) {
+    const check = Object.hasOwn(parameters, name) ? parameters[name] : undefined;
+    if (!check) return unknownParameter(name);
     if (search.getAll(name).length > 1) return `has the parameter ${name} twice; keep one`;
-    const problem = parameters[name]!(search.get(name)!);
+    const problem = check(value);
     if (problem) return `has a parameter ${name} that ${problem}`;
   }
   try {
@@ -87,7 +88,7 @@ function addressOf(authority: string, database: string, search: URLSearchParams)
       host,
       port: portOf((ports.length === 1 ? ports[0] : ports[index]) ?? ''),
     })),
-    user: decoded(search.has('user') ? encodeURIComponent(search.get('user')!) : name),
+    user: search.has('user') ? search.get('user') || undefined : decoded(name),
     password: search.get('password') ?? decoded(secret.join(':')),
     database: decoded(database),
     parameters: new Map([...search].filter(([key]) => !['host', 'port', 'user', 'password'].includes(key))),

@@ -76,7 +76,10 @@ const aliases = { SIGNET_REDIS_URL: 'SIGNET_REVOCATION_REDIS_URL' };
 /** Reads SIGNET_*, and the file named by SIGNET_*_FILE with its final line break removed. */
 export function readEnvironment(env: NodeJS.ProcessEnv, base: string, report: Report): Source {
   const byName = new Map(listSettings().map((setting) => [setting.environmentName, setting]));
-  for (const [alias, name] of Object.entries(aliases)) byName.set(alias, byName.get(name)!);
+  for (const [alias, name] of Object.entries(aliases)) {
+    const setting = byName.get(name);
+    if (setting) byName.set(alias, setting);
+  }
   const values: Values = {};
   const places = new Map<string, string>();
 

@@ -11,6 +11,12 @@ export interface Result<Row> {
 }
 
 /** Where a statement can run: the database itself (a transaction of its own), or an open transaction. */
+/** The row of a statement that always has one: what it asks for is written before it, or made by it. */
+export function theRow<Row>({ rows: [row] }: Result<Row>): Row {
+  if (row === undefined) throw new Error('a statement that always has a row had none');
+  return row;
+}
+
 export interface Queryable {
   /** @throws {AppError} `unique_violation` (409), `database_busy` or `database_unavailable` (503). */
   query<Row = Record<string, Value>>(sql: string, values?: readonly Value[]): Promise<Result<Row>>;

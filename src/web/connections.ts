@@ -54,7 +54,7 @@ export function createLimitedServer(listener: RequestListener, { limits, isProxy
     }
     open.set(network, others + 1);
     socket.once('close', () => {
-      const left = open.get(network)! - 1;
+      const left = (open.get(network) ?? 1) - 1;
       if (left === 0) open.delete(network);
       else open.set(network, left);
     });

@@ -58,4 +58,4 @@ function hidden(fields: URLSearchParams): string {
 }
 
 const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
-const escaped = (text: string) => text.replace(/[&<>"]/g, (character) => entities[character]!);
+const escaped = (text: string) => text.replace(/[&<>"]/g, (character) => entities[character] ?? character);

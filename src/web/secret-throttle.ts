@@ -51,7 +51,8 @@ export function createSecretThrottle({
   function remember(key: string, sender: Sender): void {
     senders.delete(key);
     senders.set(key, sender);
-    if (senders.size > mostSenders) senders.delete(senders.keys().next().value!);
+    const [oldest] = senders.keys();
+    if (senders.size > mostSenders && oldest !== undefined) senders.delete(oldest);
   }
 
   async function itsTurn(sender: Sender): Promise<void> {
