@@ -15,6 +15,7 @@ import { createApp } from '../../examples/vue-bff/app.ts';
 import { type Gateway, startGateway } from '../bff/gateway.ts';
 import { launchChromium, noChromium } from '../support/chromium.ts';
 import { freePort } from '../support/ports.ts';
+import { endsWithUs } from '../support/process-end.ts';
 import { ordersApi, secret, startSignet, type TestServer } from '../support/signet.ts';
 import { decode } from '../support/user-agent.ts';
 import { newVisitor, signIn, type Visitor } from './visitor.ts';
@@ -61,10 +62,12 @@ describe.skipIf(noChromium)('a person at the application that keeps its tokens i
       startGateway(),
     ]);
     orders.issuer = `http://localhost:${ordersPort}`;
-    ordersApiProcess = spawn(process.execPath, [join(examples, 'orders-api/server.ts')], {
-      env: { PORT: String(ordersPort), ISSUER: signet.issuer, AUDIENCE: ordersApi },
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
+    ordersApiProcess = endsWithUs(
+      spawn(process.execPath, [join(examples, 'orders-api/server.ts')], {
+        env: { PORT: String(ordersPort), ISSUER: signet.issuer, AUDIENCE: ordersApi },
+        stdio: ['ignore', 'pipe', 'inherit'],
+      }),
+    );
     await new Promise((resolve) => ordersApiProcess.stdout!.once('data', resolve));
     await build({ root: join(examples, 'vue-bff'), logLevel: 'warn', build: { outDir: directory, emptyOutDir: true } });
     const answer = createApp({

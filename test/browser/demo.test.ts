@@ -7,6 +7,7 @@ import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { launchChromium, noChromium } from '../support/chromium.ts';
 import { freePort } from '../support/ports.ts';
+import { onProcessEnd } from '../support/process-end.ts';
 import { leaksIn, noteSecret } from '../support/secrets.ts';
 
 const program = fileURLToPath(new URL('../../scripts/demo.ts', import.meta.url));
@@ -16,11 +17,18 @@ describe.skipIf(noChromium)('the demo', () => {
   let demo: ChildProcess;
   let printed = '';
   let app: string;
+  let forget = () => {};
+  // With the programs that it started, which it cannot stop itself then.
+  const kill = () => void (demo.exitCode === null && demo.signalCode === null && process.kill(-demo.pid!, 'SIGKILL'));
 
   beforeAll(async () => {
     const port = await freePort();
     app = `http://localhost:${port + 2}`;
-    demo = spawn(process.execPath, [program, '--port', String(port)], { stdio: ['ignore', 'pipe', 'pipe'] });
+    demo = spawn(process.execPath, [program, '--port', String(port)], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+    });
+    forget = onProcessEnd(kill);
     const welcome = new Promise<void>((resolve, reject) => {
       for (const stream of [demo.stdout!, demo.stderr!]) {
         stream.on('data', (chunk: Buffer) => {
@@ -33,8 +41,9 @@ describe.skipIf(noChromium)('the demo', () => {
     [browser] = await Promise.all([launchChromium(), welcome]);
   });
   afterAll(async () => {
-    await browser.close();
-    demo.kill('SIGKILL');
+    await browser?.close();
+    kill();
+    forget();
   });
 
   test('prints where to go, and as whom', () => {

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, preview } from 'vite';
 import { freePort } from '../support/ports.ts';
+import { endsWithUs } from '../support/process-end.ts';
 import { ordersApi, secret, startSignet, type TestServer, type TestServerOptions } from '../support/signet.ts';
 
 const examples = fileURLToPath(new URL('../../examples', import.meta.url));
@@ -106,10 +107,12 @@ async function serveApp({ port, issuer, ordersUrl }: { port: number; issuer: str
 
 /** In a process of its own, so that nothing but HTTP can connect it to the issuer. */
 async function serveOrders({ port, issuer, app }: { port: number; issuer: string; app: string }) {
-  const child = spawn(process.execPath, [join(examples, 'orders-api/server.ts')], {
-    env: { PORT: String(port), ISSUER: issuer, AUDIENCE: ordersApi, APP_ORIGIN: app },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  const child = endsWithUs(
+    spawn(process.execPath, [join(examples, 'orders-api/server.ts')], {
+      env: { PORT: String(port), ISSUER: issuer, AUDIENCE: ordersApi, APP_ORIGIN: app },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    }),
+  );
   await new Promise<void>((resolve, reject) => {
     child.stdout.once('data', () => resolve());
     child.once('exit', (code) => reject(new Error(`the orders API ended with ${code}`)));

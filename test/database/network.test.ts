@@ -13,6 +13,7 @@ import { openDatabase } from '../../src/database/open.ts';
 import { engines, postgres } from '../support/engines.ts';
 import { type Forwarder, startForwarder, through } from '../support/forwarder.ts';
 import { freePort } from '../support/ports.ts';
+import { endsWithUs } from '../support/process-end.ts';
 
 const signet = fileURLToPath(new URL('../../signet.js', import.meta.url));
 
@@ -86,17 +87,19 @@ describe.runIf(engines.includes(postgres))('a network that fails', () => {
     const network = await startForwarder(Number(new URL(url).port));
     const port = await freePort();
     const home = mkdtempSync(join(tmpdir(), 'signet-silent-'));
-    const child = spawn(process.execPath, [signet, 'serve'], {
-      cwd: home,
-      stdio: ['ignore', 'pipe', 'inherit'],
-      env: {
-        PATH: process.env.PATH,
-        SIGNET_LISTEN_PORT: String(port),
-        SIGNET_LOG_LEVEL: 'silent',
-        SIGNET_PASSWORDS_BCRYPT_COST: '4',
-        SIGNET_DATABASE_URL: through(network, url),
-      },
-    });
+    const child = endsWithUs(
+      spawn(process.execPath, [signet, 'serve'], {
+        cwd: home,
+        stdio: ['ignore', 'pipe', 'inherit'],
+        env: {
+          PATH: process.env.PATH,
+          SIGNET_LISTEN_PORT: String(port),
+          SIGNET_LOG_LEVEL: 'silent',
+          SIGNET_PASSWORDS_BCRYPT_COST: '4',
+          SIGNET_DATABASE_URL: through(network, url),
+        },
+      }),
+    );
     onTestFinished(async () => {
       child.kill('SIGKILL');
       await network.close();

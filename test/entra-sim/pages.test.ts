@@ -13,6 +13,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { EntraSim } from '../../entra-sim/index.ts';
 import { startEntraSim } from '../../entra-sim/index.ts';
 import { launchOptions, noChromium } from '../support/chromium.ts';
+import { endsWithUs } from '../support/process-end.ts';
 import type { Visitor } from './visitor.ts';
 import { claimsOf, createRelyingParty, createVisitor, redirectUri } from './visitor.ts';
 
@@ -209,7 +210,7 @@ describe('as a process', () => {
   test('says where it is in one line of JSON, and ends when asked to', async () => {
     const main = new URL('../../entra-sim/main.ts', import.meta.url).pathname;
     const stdio = ['ignore', 'pipe', 'inherit'] as const;
-    const child = spawn(process.execPath, [main, '--redirect-uri', redirectUri], { stdio: [...stdio] });
+    const child = endsWithUs(spawn(process.execPath, [main, '--redirect-uri', redirectUri], { stdio: [...stdio] }));
     const [line] = await Promise.race([
       once(createInterface({ input: child.stdout }), 'line'),
       once(child, 'exit').then(([code]) => Promise.reject(new Error(`ended with ${code}`))),

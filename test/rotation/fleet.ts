@@ -3,6 +3,7 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import { endsWithUs } from '../support/process-end.ts';
 import { keyMaterialIn } from '../support/secrets.ts';
 import { pace, type ServerSettings } from './scaled.ts';
 
@@ -31,15 +32,17 @@ const program = new URL('server-process.ts', import.meta.url);
 const clockShift = new URL('clock-shift.ts', import.meta.url);
 
 export async function startServerProcess(settings: ServerSettings, { clockShiftMs = 0 } = {}): Promise<ServerProcess> {
-  const child = fork(program, [JSON.stringify(settings)], {
-    execArgv: clockShiftMs === 0 ? [] : ['--import', clockShift.href],
-    env: {
-      PATH: process.env.PATH,
-      SIGNET_TEST_CLOCK_SHIFT_MS: String(clockShiftMs),
-      SIGNET_TEST_PACE: String(pace),
-    },
-    stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
-  });
+  const child = endsWithUs(
+    fork(program, [JSON.stringify(settings)], {
+      execArgv: clockShiftMs === 0 ? [] : ['--import', clockShift.href],
+      env: {
+        PATH: process.env.PATH,
+        SIGNET_TEST_CLOCK_SHIFT_MS: String(clockShiftMs),
+        SIGNET_TEST_PACE: String(pace),
+      },
+      stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
+    }),
+  );
   const log: LogLine[] = [];
   const leaks = new Set<string>();
   createInterface(child.stderr!).on('line', (line) => {

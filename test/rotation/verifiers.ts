@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import type { JSONWebKeySet, JWTVerifyGetKey } from 'jose';
 import { createLocalJWKSet, createRemoteJWKSet, errors, jwtVerify } from 'jose';
 import { createVerifier } from '../../src/verifier/index.ts';
+import { endsWithUs } from '../support/process-end.ts';
 import { ordersApi } from '../support/signet.ts';
 import { pace, scaledKeys, secondsPerSecond } from './scaled.ts';
 
@@ -117,11 +118,13 @@ export interface PausableVerifier {
 
 /** Two services in a process of their own, ours and jose's, that can be stopped and continued like a laptop. */
 export async function startPausable(issuer: string): Promise<PausableVerifier> {
-  const child = fork(new URL('verifier-process.ts', import.meta.url), [issuer], {
-    execArgv: [],
-    env: { PATH: process.env.PATH, SIGNET_TEST_PACE: String(pace) },
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-  });
+  const child = endsWithUs(
+    fork(new URL('verifier-process.ts', import.meta.url), [issuer], {
+      execArgv: [],
+      env: { PATH: process.env.PATH, SIGNET_TEST_PACE: String(pace) },
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    }),
+  );
   const asked = new Map<number, (reason: string | undefined) => void>();
   let lastId = 0;
   let isPaused = false;

@@ -1,5 +1,7 @@
 // Cleaning up in the runs where nobody gets to call stop(): a failure, Ctrl-C, a CI job that is cancelled.
 
+import type { ChildProcess } from 'node:child_process';
+
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** Calls `cleanUp`, which must be synchronous, when this process ends, unless the returned function was called. */
@@ -17,4 +19,13 @@ export function onProcessEnd(cleanUp: () => void): () => void {
   process.once('exit', cleanUp);
   for (const signal of signals) process.once(signal, onSignal);
   return forget;
+}
+
+/** A child process that does not outlive this one: with our output in its hands, it would hold up the end of the run. */
+export function endsWithUs<C extends ChildProcess>(child: C): C {
+  child.once(
+    'exit',
+    onProcessEnd(() => void child.kill('SIGKILL')),
+  );
+  return child;
 }
