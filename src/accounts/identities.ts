@@ -1,5 +1,6 @@
-// Identities: who the person of an account is to other identity providers. Owns the table identities. An account may be known by several; each of
-// them is one account's, which the primary key keeps. What the attributes of a method mean, signin/ knows.
+// Identities: who the person of an account is to other identity providers. Owns the table identities. An account may
+// have several; each of them is one account's, which the primary key keeps. What the attributes of a method mean, entra/
+// knows.
 
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError } from '../errors.ts';

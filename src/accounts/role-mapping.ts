@@ -1,4 +1,4 @@
-// From what Microsoft says of a person to the roles they have here, by the mapping of signet.yaml. Pure: the same facts
+// Maps what Microsoft says of a person to the roles they have here, as signet.yaml has it. Pure: the same facts
 // and the same mapping give the same roles, and every yes and no has its reason. Roles that an administrator gave here
 // (accounts.ts) come in addition.
 

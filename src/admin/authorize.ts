@@ -1,4 +1,4 @@
-// Who may use the admin API: an administrator, or a service that was given the scope, with an access token for it. The
+// Authorizes calls of the admin API: an administrator, or a service that was given the scope, with an access token for it. The
 // token is checked with our own verifier, offline like anywhere else; but what it says was true when it was issued, and
 // here it must still be true: the account is asked for, and the application, and whether the token was revoked.
 

@@ -1,4 +1,4 @@
-// Who did what. Two kinds of rows in one table. Administrative and key events are appended in the transaction of the
+// The audit trail: who did what. Two kinds of rows in one table. Administrative and key events are appended in the transaction of the
 // act and chained (chain.ts), so that a row that was changed, removed or moved is found.
 // Activity (sign-ins, refusals, tokens issued) is written in batches behind the request, unchained, and swept in time;
 // what anybody can cause is counted rather than written, beyond a few (refusals.ts).

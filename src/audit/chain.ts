@@ -127,6 +127,6 @@ function hashOf(row: EventRow, seq: number, previous: string): string {
     .digest('base64url');
 }
 
-export function eventValues(row: EventRow): Value[] {
+function eventValues(row: EventRow): Value[] {
   return eventColumns.map((column) => row[column]);
 }

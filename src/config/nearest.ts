@@ -1,4 +1,4 @@
-// What somebody may have meant by a name that is not known.
+// Suggests what somebody may have meant by a name that is not known.
 
 import { editDistance } from '../verifier/known-options.ts';
 

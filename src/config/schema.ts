@@ -1,5 +1,5 @@
-// The one schema of signet.yaml and the SIGNET_* environment: types, defaults, checks, the JSON Schema for editors and
-// the table in docs/configuration.md all come from here. It does no input or output: config.ts reads the files.
+// The one schema of signet.yaml and the SIGNET_* environment: types, defaults and checks. The JSON Schema for editors and
+// the table in docs/configuration.md are made of it (settings.ts). It does no input or output: config.ts reads the files.
 
 import { z } from 'zod';
 import { type ApiConfig, administrationApi, api, application } from './applications.ts';

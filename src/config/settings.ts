@@ -1,5 +1,5 @@
-// The settings as JSON Schema: for editors, for whoever lists them by name, and for the names that they have in the
-// environment. What each of them means is schema.ts.
+// The settings by name: those there are, what the environment calls them, what somebody may have meant by another name,
+// and their JSON Schema. What each of them means is schema.ts.
 
 import { z } from 'zod';
 import { nearest } from './nearest.ts';

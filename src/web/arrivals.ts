@@ -1,4 +1,4 @@
-// When a request was meant. Node reads connections one after the other, and a burst of tabs is read late: what a
+// The arrival of a request. Node reads connections one after the other, and a burst of tabs is read late: what a
 // connection asks first was meant when it was opened, whatever was answered to others since.
 
 import type { Server } from 'node:http';

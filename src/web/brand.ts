@@ -1,4 +1,4 @@
-// From one configured colour to the few that the pages need, each readable where it is used (WCAG 2.2, 1.4.3: 4.5:1).
+// The colours of the pages, made of the one that is configured, each readable where it is used (WCAG 2.2, 1.4.3: 4.5:1).
 // Whoever configures the colour need not know about contrast; a pale yellow works as well as a navy.
 
 import { AppError } from '../errors.ts';

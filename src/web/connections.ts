@@ -1,4 +1,4 @@
-// How long a connection may take for a request, and how many there may be: of one network, and in all. A stranger who
+// Limits connections: how long one may take for a request, and how many there may be, of one network and in all. Who
 // sends half a request and waits, or asks and never reads, holds a socket and some memory, and no more than these.
 
 import { createServer, type RequestListener, type Server } from 'node:http';

@@ -1,4 +1,4 @@
-// The way out of a server that others hand requests to: first it says that it is not ready, and asks with each answer
+// Drains a server that others hand requests to: first it says that it is not ready, and asks with each answer
 // for the connection to be closed; after a while it takes no new ones; last, it closes those that nobody uses. Whoever
 // has a connection open learns of the end with an answer, and not by a request that is lost.
 

@@ -1,5 +1,5 @@
-// Which of two a request goes to: the token endpoint, which is the busy one, needs of all that the others share only a
-// name, an address and the headers, and is answered without a detour; everything else goes through Koa.
+// Hands each request to one of two: the token endpoint, which is the busy one, needs of all that the others share only
+// an id, an address and the headers, and is answered without a detour; everything else goes through Koa.
 
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { clientAddress } from './address.ts';

@@ -1,5 +1,5 @@
-// Slows whoever sends wrong client secrets, wherever an application authenticates (RFC 6749 §2.3.1, §10.10): for each
-// application and address prefix. A few are free; then one after the other is looked at, twenty a second, and where more
+// Throttles client authentication (RFC 6749 §2.3.1, §10.10): slows whoever sends wrong client secrets, for each client
+// and address prefix. A few are free; then one after the other is looked at, twenty a second, and where more
 // than that come at once the others are not looked at. The right secret is let through: it waits for its turn like any,
 // and from an address from which it came before it does not even wait. So nobody is locked out by the mistakes of others,
 // and an application that was deployed with a wrong secret works with the right one at once.

@@ -1,4 +1,4 @@
-// Where the templates and their stylesheet live. The same code runs from src/ (type stripping) and from dist/ (built),
+// The folder of the templates and their stylesheet. The same code runs from src/ (type stripping) and from dist/ (built),
 // one folder deep or another, so the place is found from the package root and not from this file's own depth.
 
 import { existsSync } from 'node:fs';
