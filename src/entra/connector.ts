@@ -8,7 +8,7 @@ import type { Dispatcher } from 'undici';
 import type { EntraConfig } from '../config/config.ts';
 import type { Database } from '../database/database.ts';
 import type { RoomLimits } from '../database/row-limits.ts';
-import type { PendingSignIn } from '../issuer/issuer.ts';
+import type { PendingSignIn } from '../issuer/pending-sign-in.ts';
 import type { Seal } from '../keys/seal.ts';
 import type { Log } from '../log.ts';
 import { requestOf } from '../web/request.ts';

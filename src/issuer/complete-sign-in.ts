@@ -7,7 +7,8 @@ import type { Accounts } from '../accounts/accounts.ts';
 import type { Audit } from '../audit/audit.ts';
 import { sendRedirect } from '../web/redirect.ts';
 import { requestOf } from '../web/request.ts';
-import type { Issuer, PendingSignIn } from './issuer.ts';
+import type { Issuer } from './issuer.ts';
+import type { PendingSignIn } from './pending-sign-in.ts';
 
 /** @param account as it was when the proof was checked, or before */
 export type CompleteSignIn = (ctx: Context, pending: PendingSignIn, account: Account, proof: Proof) => Promise<void>;

@@ -1,39 +1,40 @@
 // Everything that oidc-provider is told, on one screen. What a line means is next door: tokens.ts, claims.ts,
 // consent.ts, refresh.ts, adapter.ts.
 
-import { type Client, type Configuration, errors, interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider';
+import {
+  type AdapterPayload,
+  type Client,
+  type Configuration,
+  errors,
+  interactionPolicy,
+  type KoaContextWithOIDC,
+} from 'oidc-provider';
 import type { Accounts } from '../accounts/accounts.ts';
-import { type Apis, audienceOf, resourceOf } from '../clients/apis.ts';
+import { audienceOf, resourceOf } from '../clients/apis.ts';
 import type { RegisteredClient } from '../clients/clients.ts';
 import { needsSecret } from '../clients/clients.ts';
-import type { Config } from '../config/config.ts';
 import { issuedAt } from '../keys/dating.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
-import type { StatusListPublisher } from '../status-list/lists.ts';
 import { cookieAttributes } from '../web/cookies.ts';
 import { endpoints, metadataOf } from '../web/endpoints.ts';
 import type { Models } from './adapter.ts';
 import { accessTokenClaims, claimsOf, claimsOfScope, oidcScopes } from './claims.ts';
 import { type Consents, loadGrant } from './consent.ts';
 import { cookieName } from './cookies.ts';
+import type { IssuerDependencies } from './dependencies.ts';
 import { PublishedKey } from './external-signing-key.ts';
 import type { SignedInSession } from './models/session.ts';
-import type { ProviderPages } from './pages.ts';
 import { noteUngrantable, ungrantableScope } from './scope.ts';
 import { signOutOrAsk } from './sign-out.ts';
-import { isUpstreamActive, type UpstreamProvider } from './upstream-session.ts';
+import { isUpstreamActive } from './upstream-session.ts';
 
-interface ConfigurationParts {
-  config: Config;
+interface ConfigurationParts
+  extends Pick<IssuerDependencies, 'config' | 'apis' | 'pages' | 'statusLists' | 'upstream'> {
   /** A person as this request first saw them. */
   people: Accounts['find'];
-  apis: Apis;
   models: Models;
   consents: Consents;
-  pages: ProviderPages;
   cookieKeys: string[];
-  statusLists: Pick<StatusListPublisher, 'uriOf'>;
-  upstream: UpstreamProvider | undefined;
   /** Epoch milliseconds. */
   now: () => number;
   isKnownScope: (scope: string) => boolean;
@@ -56,7 +57,7 @@ export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): 
     jwks: {
       keys: keys.published.map(
         (jwk) => new PublishedKey(jwk, jwk.kid === keys.active.kid ? keys.active.sign : undefined),
-      ) as never,
+      ),
     },
     enabledJWA: {
       idTokenSigningAlgValues: ['RS256'],
@@ -67,7 +68,7 @@ export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): 
       authorizationSigningAlgValues: ['RS256'],
     },
 
-    discovery: metadataOf(config.issuer) as never,
+    discovery: metadataOf(config.issuer),
     routes: {
       authorization: endpoints.authorization.path,
       end_session: endpoints.end_session.path,
@@ -84,7 +85,7 @@ export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): 
       // Asked once for each authorization request, when its scopes and APIs are known.
       [ungrantableScope]: (ctx) => noteUngrantable(ctx, isKnownScope),
     },
-    claims: claimsOfScope as never,
+    claims: claimsOfScope,
     // Most libraries expect e-mail and name in the ID token and never call userinfo.
     conformIdTokenClaims: false,
     pkce: { required: (_ctx, client) => client.application.pkce !== 'optional' },
@@ -204,7 +205,7 @@ interface LivedToken {
 }
 
 /** Our application in the words of client metadata (RFC 7591 §2). */
-export function toMetadata(application: RegisteredClient) {
+export function toMetadata(application: RegisteredClient): AdapterPayload {
   const { clientId, name, type, redirectUris, postLogoutRedirectUris, refreshTokens, secretHash } = application;
   const people = type !== 'service';
   return {

@@ -2,8 +2,7 @@
 // its key was revoked or is gone, its application is, it is garbage or somebody else's. OIDC Core §3.1.2.1 has it as a
 // hint, and RP-Initiated Logout §2 lets the person decide without one. oidc-provider would refuse the whole request.
 
-import type { Context } from 'koa';
-import type { Provider } from 'oidc-provider';
+import type { KoaContextWithOIDC, Provider } from 'oidc-provider';
 import { endpoints } from '../web/endpoints.ts';
 import type { TokenFormats } from './tokens.ts';
 
@@ -16,7 +15,7 @@ const { authorization, end_session: endSession } = endpoints;
 
 /** Koa middleware around oidc-provider. */
 export async function ignoreUnverifiedHint(
-  ctx: Context,
+  ctx: KoaContextWithOIDC,
   next: () => Promise<void>,
   { provider, formats }: HintParts,
 ): Promise<void> {

@@ -2,7 +2,7 @@
 // they have changed, what is said where there are none, and who was given which keys. Koa middleware around
 // oidc-provider.
 
-import type { Context } from 'koa';
+import type { KoaContextWithOIDC } from 'oidc-provider';
 import { endpoints } from '../web/endpoints.ts';
 import { entityTag, isNotModified } from '../web/etag.ts';
 import { retryAfter } from '../web/failed-request.ts';
@@ -23,7 +23,11 @@ const metadataPaths = new Set<string>([
 
 // oidc-provider answers these from memory but says nothing of caching. The JWKS's max-age is a promise that key
 // rotation counts on (keys/lifecycle.ts), so it is the configured one and nothing else.
-export async function cacheMetadata(ctx: Context, next: () => Promise<void>, maxAgeSeconds: number): Promise<void> {
+export async function cacheMetadata(
+  ctx: KoaContextWithOIDC,
+  next: () => Promise<void>,
+  maxAgeSeconds: number,
+): Promise<void> {
   await next();
   if (!metadataPaths.has(ctx.path) || ctx.status !== 200 || ctx.method === 'OPTIONS') return;
   const type = ctx.response.get('Content-Type');
@@ -35,7 +39,7 @@ export async function cacheMetadata(ctx: Context, next: () => Promise<void>, max
 }
 
 /** At the JWKS there are keys or no JSON: one library takes the document of an error for a set without keys and caches it. */
-export async function answerJwksFailure(ctx: Context, next: () => Promise<void>): Promise<void> {
+export async function answerJwksFailure(ctx: KoaContextWithOIDC, next: () => Promise<void>): Promise<void> {
   await next();
   if (ctx.path !== endpoints.jwks.path || ctx.status < 500) return;
   ctx.status = 503;
@@ -46,7 +50,7 @@ export async function answerJwksFailure(ctx: Context, next: () => Promise<void>)
 
 /** Keys were given with a body (200), or with word that those that somebody has are still current (304). */
 export async function reportFetches(
-  ctx: Context,
+  ctx: KoaContextWithOIDC,
   next: () => Promise<void>,
   report: ((fetch: JwksFetch) => void) | undefined,
   newestPreparedAt: number,

@@ -7,7 +7,7 @@ import type { Accounts } from '../accounts/accounts.ts';
 import type { Audit } from '../audit/audit.ts';
 import { isAppError } from '../errors.ts';
 import type { CompleteSignIn } from '../issuer/complete-sign-in.ts';
-import type { PendingSignIn } from '../issuer/issuer.ts';
+import type { PendingSignIn } from '../issuer/pending-sign-in.ts';
 import { addressPrefixes } from '../web/address.ts';
 import { requestOf } from '../web/request.ts';
 import type { Devices } from './device.ts';

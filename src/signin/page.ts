@@ -3,7 +3,8 @@
 
 import type { Context } from 'koa';
 import type { EntraConfig } from '../config/config.ts';
-import type { Issuer, PendingSignIn } from '../issuer/issuer.ts';
+import type { Issuer } from '../issuer/issuer.ts';
+import type { PendingSignIn } from '../issuer/pending-sign-in.ts';
 import type { Seal } from '../keys/seal.ts';
 import { sendPage } from '../web/headers.ts';
 import type { Pages } from '../web/pages.ts';

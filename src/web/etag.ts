@@ -10,7 +10,7 @@ export const entityTag = (content: string) => `"${hash('sha256', content, 'base6
  * "Cache-Control: no-cache" with every If-None-Match, and that asks caches to ask us. We are the origin, and what was
  * compared is what holds now. (RFC 9111 §5.2.1.4)
  */
-export function isNotModified(ctx: Context, tag: string): boolean {
+export function isNotModified(ctx: Pick<Context, 'get' | 'set' | 'status'>, tag: string): boolean {
   ctx.set('ETag', tag);
   const known = ctx.get('If-None-Match').split(',').map(opaque);
   if (!known.includes(opaque(tag))) return false;

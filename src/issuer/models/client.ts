@@ -1,5 +1,5 @@
-// The client in oidc-provider's eyes: found once for each state of the application behind it, and its secret compared by
-// its digest (lib/shared/client_auth.js), slowed where it has to be (web/secret-throttle.ts).
+// The client in oidc-provider's eyes: found once for each state of the application behind it, and its secret compared
+// by its digest (lib/shared/client_auth.js), slowed where it has to be (web/secret-throttle.ts).
 
 import { errors, Provider } from 'oidc-provider';
 import { secretMatches } from '../../clients/clients.ts';

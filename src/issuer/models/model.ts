@@ -1,5 +1,5 @@
-// What we rely on of oidc-provider's token models (lib/models/) and its types leave out; test/issuer/canary.test.ts holds
-// it. What its models have of ours is declared in oidc-provider.d.ts.
+// What we rely on of oidc-provider's token models (lib/models/) and its types leave out; test/issuer/canary.test.ts
+// holds it. What its models have of ours is declared in oidc-provider.d.ts.
 
 import type { Adapter } from 'oidc-provider';
 import type { StatusIndex } from '../../status-list/indexes.ts';
