@@ -1,6 +1,6 @@
-// The signing keys as they are stored, and the only ways to change them (owns the table signing_keys). Every act is one
-// transaction that checks its precondition in the statement that writes, so of two replicas that decide the same thing
-// one does it, and the audit row commits with it. What is due, and when: lifecycle.ts. Private halves open only here.
+// The only ways to change signing keys. Every action is one transaction that checks its precondition in the statement
+// that writes (key-rows.ts), so of two replicas that decide the same thing one does it, and the audit row commits with it.
+// What is due, and when: lifecycle.ts. Private halves open only here.
 
 import type { Actor } from '../audit/actor.ts';
 import type { Audit } from '../audit/audit.ts';
@@ -8,24 +8,29 @@ import type { AuditEventName } from '../audit/events.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError } from '../errors.ts';
 import type { Emergency, KeyRevocation, Succession } from './emergency.ts';
+import {
+  activateKey,
+  destroyKey,
+  findKey,
+  insertKey,
+  listKeys,
+  raiseActiveLife,
+  readPublishedKeys,
+  readSealedKeys,
+  replaceSealedKey,
+  retireActiveKey,
+  revokeKey,
+  type SigningKey,
+  versionOf,
+} from './key-rows.ts';
 import type { Milliseconds } from './lifecycle.ts';
-import { isPublished, readyAt, spentAt } from './lifecycle.ts';
+import { readyAt, spentAt } from './lifecycle.ts';
 import type { KeyPolicy, Seconds } from './policy.ts';
 import { afterlife, followedWithin } from './policy.ts';
 import type { Seal } from './seal.ts';
 import { createSealedKeys, type SealedKey } from './sealed-keys.ts';
 import type { NewKey, PublicJwk, Signer } from './signer.ts';
 import { createSigner, generateKey } from './signer.ts';
-import type { SigningKey, SigningKeyRow } from './signing-key.ts';
-import {
-  inSigningOrder,
-  isActive,
-  isPrepared,
-  isRetired,
-  signingKeyColumns,
-  toSigningKey,
-  versionOf,
-} from './signing-key.ts';
 
 /** Announced on the database after every change. */
 export const keysChannel = 'signet_keys';
@@ -93,12 +98,6 @@ interface KeyringOptions {
 
 const whenever = Number.MAX_SAFE_INTEGER;
 
-/** Whether anything in the database is sealed: then the master key that opens it must already exist. */
-export async function hasSigningKeys(db: Queryable): Promise<boolean> {
-  const { rowCount } = await db.query('select kid from signing_keys where sealed_private is not null limit 1');
-  return rowCount > 0;
-}
-
 export function createKeyring(options: KeyringOptions): Keyring {
   const { db, seal, audit, policy, now = () => db.now(), generate = () => generateKey() } = options;
   const sealedKeys = createSealedKeys(seal);
@@ -141,60 +140,24 @@ export function createKeyring(options: KeyringOptions): Keyring {
     return (await readSealedKeys(db)).some(isSuccessor) ? undefined : generate();
   }
 
-  /** Inserts a new key; false where a key in that place already exists. */
-  async function insert(tx: Queryable, key: NewKey, preparedAt: number, activatedAt: number | null): Promise<boolean> {
-    const { kid, alg } = key.publicJwk;
-    const sealed = sealedKeys.seal(kid, key.pkcs8);
-    const { rowCount } = await tx.query(
-      `insert into signing_keys (kid, alg, public_jwk, sealed_private, prepared_at, activated_at, longest_life)
-       values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing`,
-      [kid, alg, JSON.stringify(key.publicJwk), sealed, preparedAt, activatedAt, policy.longestLife],
-    );
-    return rowCount === 1;
+  function insert(tx: Queryable, key: NewKey, preparedAt: Milliseconds, activatedAt: Milliseconds | null) {
+    const { publicJwk, pkcs8 } = key;
+    const sealedPrivate = sealedKeys.seal(publicJwk.kid, pkcs8);
+    return insertKey(tx, { publicJwk, sealedPrivate, preparedAt, activatedAt, longestLife: policy.longestLife });
   }
 
-  async function promote(tx: Queryable, kid: string, at: Milliseconds, preparedBefore: Milliseconds): Promise<boolean> {
-    const { rowCount } = await tx.query(
-      `update signing_keys set activated_at = $2,
-         longest_life = case when longest_life < $3 then $3 else longest_life end
-       where kid = $1 and prepared_at <= $4 and ${isPrepared}`,
-      [kid, at, policy.longestLife, preparedBefore],
-    );
-    return rowCount === 1;
-  }
-
-  /** Retires the active key, unless it is `exceptKid`; answers its kid. */
-  async function retireActive(tx: Queryable, at: Milliseconds, exceptKid = ''): Promise<string | undefined> {
-    const { rows } = await tx.query<{ kid: string }>(
-      `update signing_keys set retired_at = $1, sealed_private = null where ${isActive} and kid <> $2 returning kid`,
-      [at, exceptKid],
-    );
-    return rows[0]?.kid;
-  }
-
-  /** Answers the row as it is now, if there was anything to revoke. */
-  async function revokeRow(
-    tx: Queryable,
-    kid: string,
-    at: Milliseconds,
-    reason: string,
-  ): Promise<SigningKeyRow | undefined> {
-    const { rows } = await tx.query<SigningKeyRow>(
-      `update signing_keys set revoked_at = $2, revoked_reason = $3, sealed_private = null
-       where kid = $1 and destroyed_at is null and revoked_at is null returning ${signingKeyColumns}`,
-      [kid, at, reason],
-    );
-    return rows[0];
+  function promote(tx: Queryable, kid: string, at: Milliseconds, preparedBefore: Milliseconds): Promise<boolean> {
+    return activateKey(tx, kid, { at, preparedBefore, longestLife: policy.longestLife });
   }
 
   /** Answers the kid of the key that signed until now. */
   async function activate(tx: Queryable, kid: string, at: Milliseconds, by: Actor): Promise<string | undefined> {
     await checkMasterKey(tx);
-    const previous = await retireActive(tx, at, kid);
+    const previous = await retireActiveKey(tx, at, kid);
     // Where nothing signs there is nothing to wait for: verifiers will have to fetch the key in any case.
     const atOnce = by.force !== undefined || previous === undefined;
     if (!(await promote(tx, kid, at, atOnce ? whenever : at - policy.publishAhead * 1000))) {
-      const key = await find(tx, kid);
+      const key = await findKey(tx, kid);
       if (key.state !== 'prepared') {
         throw new AppError('key_not_prepared', 409, `key ${kid} is ${key.state}; only a prepared key can be activated`);
       }
@@ -227,7 +190,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
     const lost = standby && !sealedKeys.opens(standby) ? standby.kid : undefined;
     if (lost !== undefined) {
       const reason = 'it does not open under the present master key';
-      await revokeRow(tx, lost, at, reason);
+      await revokeKey(tx, lost, at, reason);
       await note(tx, 'key.revoked', lost, by, { reason, was: 'prepared' });
     }
     let successor = lost === undefined ? standby?.kid : undefined;
@@ -245,18 +208,13 @@ export function createKeyring(options: KeyringOptions): Keyring {
     list: () => listKeys(db),
 
     async signingKeys() {
-      const { rows } = await db.query<SigningKeyRow & { sealed_private: string | null }>(
-        `select ${signingKeyColumns}, sealed_private from signing_keys where destroyed_at is null and revoked_at is null`,
-      );
-      const row = rows.find((candidate) => toSigningKey(candidate).state === 'active');
-      if (!row?.sealed_private) {
+      const { keys, sealed } = await readPublishedKeys(db);
+      const [active] = keys;
+      if (active?.state !== 'active' || !sealed) {
         throw new AppError('no_active_key', 503, 'no signing key is active', { hint: 'run: signet keys list' });
       }
-      const keys = rows.map(toSigningKey).filter(isPublished).sort(inSigningOrder);
       const published = keys.map((key) => key.publicJwk);
-      if (signer?.kid !== row.kid) {
-        signer = createSigner(published[0]!, sealedKeys.open({ kid: row.kid, sealed_private: row.sealed_private }));
-      }
+      if (signer?.kid !== active.kid) signer = createSigner(active.publicJwk, sealedKeys.open(sealed));
       const newestPreparedAt = Math.max(...keys.map(({ preparedAt }) => preparedAt));
       return { active: signer, published, newestPreparedAt, version: versionOf(keys) };
     },
@@ -294,14 +252,14 @@ export function createKeyring(options: KeyringOptions): Keyring {
     async retire(kid, by = {}) {
       const spare = by.force === undefined ? undefined : await spareBeside(kid);
       return change(async (tx, at) => {
-        const { state } = await find(tx, kid);
+        const { state } = await findKey(tx, kid);
         if (state !== 'active') {
           throw new AppError('key_not_active', 409, `key ${kid} is ${state}; only the active key can be retired`);
         }
         const successor = (await listKeys(tx)).find((key) => key.state === 'prepared')?.kid;
         // The master key is lost, say. What the key signed stays good all the same: its public half is in the JWKS.
         if (by.force !== undefined && (!successor || (await unopened(tx)).length > 0)) {
-          if ((await retireActive(tx, at)) !== kid) throw replaced(kid);
+          if ((await retireActiveKey(tx, at)) !== kid) throw replaced(kid);
           await note(tx, 'key.retired', kid, by);
           return succeed(tx, kid, at, spare, by);
         }
@@ -317,13 +275,9 @@ export function createKeyring(options: KeyringOptions): Keyring {
 
     destroy: (kid, by = {}) =>
       change(async (tx, at) => {
-        const { rowCount } = await tx.query(
-          `update signing_keys set destroyed_at = $2
-         where kid = $1 and ${isRetired} and ($3 = 1 or retired_at + (longest_life + $4) * 1000 <= $2)`,
-          [kid, at, by.force === undefined ? 0 : 1, afterlife(policy)],
-        );
-        if (rowCount === 0) {
-          const key = await find(tx, kid);
+        const spentSeconds = by.force === undefined ? afterlife(policy) : 'whenever';
+        if (!(await destroyKey(tx, kid, at, spentSeconds))) {
+          const key = await findKey(tx, kid);
           const { state, retiredAt } = key;
           if (state !== 'retired' || retiredAt === null) {
             throw new AppError('key_not_retired', 409, `key ${kid} is ${state}; only a retired key can be destroyed`);
@@ -345,12 +299,11 @@ export function createKeyring(options: KeyringOptions): Keyring {
         // By force also where the master key is lost or a row damaged: what does not open can still be given up.
         if (by.force === undefined) await checkMasterKey(tx);
         // What it was is read from the row as it was written, and not before: it may just have become the active one.
-        const revoked = await revokeRow(tx, kid, at, reason);
-        if (!revoked) {
-          const { state } = await find(tx, kid);
+        const before = await revokeKey(tx, kid, at, reason);
+        if (!before) {
+          const { state } = await findKey(tx, kid);
           throw new AppError('key_already_gone', 409, `key ${kid} is ${state}; there is nothing left to revoke`);
         }
-        const before = toSigningKey({ ...revoked, revoked_at: null });
         await note(tx, 'key.revoked', kid, by, { reason, was: before.state });
         const succession = before.state === 'active' ? await succeed(tx, kid, at, spare, by) : {};
         const sessionsCut = await by.cutSessions?.(tx);
@@ -376,13 +329,9 @@ export function createKeyring(options: KeyringOptions): Keyring {
 
     async recordLife(seconds, by = {}) {
       return change(async (tx) => {
-        const { rows } = await tx.query<{ kid: string }>(
-          `update signing_keys set longest_life = $1 where longest_life < $1 and ${isActive} returning kid`,
-          [seconds],
-        );
-        const raised = rows[0];
-        if (raised) await note(tx, 'key.life_raised', raised.kid, by, { longestLifeSeconds: seconds });
-        return raised !== undefined;
+        const kid = await raiseActiveLife(tx, seconds);
+        if (kid !== undefined) await note(tx, 'key.life_raised', kid, by, { longestLifeSeconds: seconds });
+        return kid !== undefined;
       });
     },
 
@@ -391,12 +340,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
         await checkMasterKey(tx);
         const moved = (await readSealedKeys(tx)).filter((sealedKey) => !sealedKeys.isCurrent(sealedKey));
         for (const sealedKey of moved) {
-          // A key retired in the meantime has lost its private half, and must not get it back.
-          await tx.query('update signing_keys set sealed_private = $3 where kid = $1 and sealed_private = $2', [
-            sealedKey.kid,
-            sealedKey.sealed_private,
-            sealedKeys.seal(sealedKey.kid, sealedKeys.open(sealedKey)),
-          ]);
+          await replaceSealedKey(tx, sealedKey, sealedKeys.seal(sealedKey.kid, sealedKeys.open(sealedKey)));
         }
         if (moved.length > 0) await note(tx, 'key.rekeyed', undefined, by, { kids: moved.map(({ kid }) => kid) });
         return moved.length;
@@ -404,27 +348,6 @@ export function createKeyring(options: KeyringOptions): Keyring {
 
     checkMasterKey: () => checkMasterKey(db),
   };
-}
-
-async function listKeys(db: Queryable): Promise<SigningKey[]> {
-  const { rows } = await db.query<SigningKeyRow>(
-    `select ${signingKeyColumns} from signing_keys order by prepared_at desc, kid`,
-  );
-  return rows.map(toSigningKey);
-}
-
-async function find(db: Queryable, kid: string): Promise<SigningKey> {
-  const { rows } = await db.query<SigningKeyRow>(`select ${signingKeyColumns} from signing_keys where kid = $1`, [kid]);
-  const [row] = rows;
-  if (!row) throw new AppError('key_unknown', 404, `there is no key ${kid}`, { hint: 'run: signet keys list' });
-  return toSigningKey(row);
-}
-
-async function readSealedKeys(db: Queryable): Promise<SealedKey[]> {
-  const { rows } = await db.query<SealedKey>(
-    'select kid, sealed_private, activated_at from signing_keys where sealed_private is not null',
-  );
-  return rows;
 }
 
 function replaced(kid: string): AppError {

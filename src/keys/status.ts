@@ -1,12 +1,12 @@
 // Keys and JWKS clients as they are shown to an administrator: moments as dates, and for each key what becomes of it next.
 
 import type { JwksClient } from './jwks-clients.ts';
+import type { SigningKey } from './key-rows.ts';
 import type { KeyState, Milliseconds, Step } from './lifecycle.ts';
 import { currentKeys, patienceAt, spentAt } from './lifecycle.ts';
 import type { KeyFacts } from './plan.ts';
 import { scheduledHandover } from './plan.ts';
 import type { Seconds } from './policy.ts';
-import type { SigningKey } from './signing-key.ts';
 
 /** A key as it is shown. Only its public half: nobody outside the keyring ever holds another. */
 interface KeyStatus {

@@ -6,6 +6,7 @@
 import { createAudit } from '../../src/audit/audit.ts';
 import type { Database } from '../../src/database/database.ts';
 import { isAppError } from '../../src/errors.ts';
+import type { SigningKey } from '../../src/keys/key-rows.ts';
 import type { SigningKeys } from '../../src/keys/keyring.ts';
 import { createKeyring } from '../../src/keys/keyring.ts';
 import type { Milliseconds } from '../../src/keys/lifecycle.ts';
@@ -13,7 +14,6 @@ import { handoverAt, nextStep, readyAt, spentAt } from '../../src/keys/lifecycle
 import type { KeyPolicy } from '../../src/keys/policy.ts';
 import { startRotation } from '../../src/keys/rotation.ts';
 import type { Seal } from '../../src/keys/seal.ts';
-import type { SigningKey } from '../../src/keys/signing-key.ts';
 import { silentLog } from '../../src/log.ts';
 import { testKeys } from '../support/keys.ts';
 import { startAnew } from '../support/stored.ts';

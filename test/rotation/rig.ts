@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import bcrypt from 'bcrypt';
-import type { SigningKey } from '../../src/keys/signing-key.ts';
+import type { SigningKey } from '../../src/keys/key-rows.ts';
 import { silentLog } from '../../src/log.ts';
 import type { Store } from '../../src/server.ts';
 import { openStore } from '../../src/server.ts';

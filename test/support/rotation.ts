@@ -2,8 +2,8 @@
 // server signs with the new one.
 
 import { vi } from 'vitest';
+import type { SigningKey } from '../../src/keys/key-rows.ts';
 import type { Keyring } from '../../src/keys/keyring.ts';
-import type { SigningKey } from '../../src/keys/signing-key.ts';
 import type { TestServer } from './signet.ts';
 
 /** The key that is prepared, as soon as a server has prepared it. */
