@@ -10,7 +10,8 @@ import { build, preview } from 'vite';
 import { loadConfig } from '../src/config/config.ts';
 import { AppError, isAppError } from '../src/errors.ts';
 import { createLog } from '../src/log.ts';
-import { openStore, type RunningServer, startServer } from '../src/server.ts';
+import { type RunningServer, startServer } from '../src/server.ts';
+import { openStore } from '../src/store.ts';
 import { type SimulatedMicrosoft, startMicrosoft } from './demo-microsoft.ts';
 
 const usualPorts = [3000, 3001, 5173, 4000, 8443];

@@ -1,62 +1,42 @@
-// The composition root: config → database → keys → issuer → routes → listen. Everything is wired here and nowhere else.
-// Whoever opens something registers its closing; closing runs last-in, first-out.
+// The composition root: store → keys → issuer → routes → listen. Everything of a running server is wired here and nowhere
+// else; what a command needs as well is store.ts.
 
 import type { Dispatcher } from 'undici';
-import { type Accounts, createAccounts } from './accounts/accounts.ts';
-import { createIdentities, type Identities } from './accounts/identities.ts';
 import { adminApi } from './admin/api.ts';
 import { createAuthorizer } from './admin/authorize.ts';
-import { type Audit, createAudit } from './audit/audit.ts';
 import { startLogoutDelivery } from './backchannel-logout/delivery.ts';
-import { createLogoutQueue, type LogoutQueue } from './backchannel-logout/queue.ts';
-import { type Apis, createApis } from './clients/apis.ts';
-import { type Clients, createClients } from './clients/clients.ts';
 import { disabledAmong } from './clients/disabled.ts';
-import { administrationApi, type Config, configWarnings, maxAccessTokenLife } from './config/config.ts';
-import { type SharedClock, startSharedClock } from './database/clock.ts';
+import { administrationApi, type Config, configWarnings } from './config/config.ts';
 import { markFile, startContinuity } from './database/continuity.ts';
-import { migrate } from './database/migrate.ts';
-import { openDatabase } from './database/open.ts';
-import { type WatchedDatabase, watchOutages } from './database/outages.ts';
 import type { RoomLimits } from './database/row-limits.ts';
 import { startRuns } from './database/runs.ts';
 import { startSweeper } from './database/sweep.ts';
 import { openEntra } from './entra/index.ts';
-import { createKeyRefreshes, type KeyRefreshes } from './entra/key-refreshes.ts';
-import { createGrantEnding, type GrantEnding } from './grants/ending.ts';
-import { createGrants, type Grants } from './grants/grants.ts';
 import { createCompleteSignIn } from './issuer/complete-sign-in.ts';
 import { grantLifeSeconds } from './issuer/configuration.ts';
 import { tokenEndpoints } from './issuer/endpoints/token-endpoints.ts';
 import { createIssuer } from './issuer/issuer.ts';
 import { answerErrors, createProviderPages } from './issuer/pages.ts';
 import { createReturnLinks } from './issuer/return-links.ts';
-import { createJwksClients, describeJwksClient, type JwksClients } from './keys/jwks-clients.ts';
-import { hasSigningKeys } from './keys/key-rows.ts';
-import { createKeyring, type Keyring } from './keys/keyring.ts';
-import { createKeyOperations, type KeyOperations } from './keys/operations.ts';
-import type { KeyPolicy } from './keys/policy.ts';
-import { keyPolicy, longestAccessTokenLife, tolerableOffsetMs } from './keys/policy.ts';
+import { describeJwksClient } from './keys/jwks-clients.ts';
+import { tolerableOffsetMs } from './keys/policy.ts';
 import { startRotation } from './keys/rotation.ts';
-import { createSeal, loadMasterKey, type Seal } from './keys/seal.ts';
-import { generateKey } from './keys/signer.ts';
-import { type Log, silentLog } from './log.ts';
+import type { generateKey } from './keys/signer.ts';
+import type { Log } from './log.ts';
 import { createCounts } from './metrics/counts.ts';
 import { gauges } from './metrics/gauges.ts';
 import { serveMetrics } from './metrics/serve.ts';
 import { createDevices } from './signin/device.ts';
 import { createFirstAdministrator } from './signin/first-administrator.ts';
 import { createLoginThrottle } from './signin/login-throttle.ts';
-import { createNewPasswords, type NewPasswords } from './signin/new-password.ts';
-import { createPasswords, type Passwords } from './signin/password.ts';
 import type { QueueLimits } from './signin/password-queue.ts';
 import { signInRoutes } from './signin/routes.ts';
-import { createStatusIndexes, type StatusIndexes } from './status-list/indexes.ts';
-import { createStatusListPublisher, type StatusListPublisher, subscribeToRevocations } from './status-list/lists.ts';
-import { createRevokedStatuses, isRevoked, type RevokedStatuses } from './status-list/revoked.ts';
+import { subscribeToRevocations } from './status-list/lists.ts';
+import { isRevoked } from './status-list/revoked.ts';
 import { statusListRoutes } from './status-list/routes.ts';
+import { createClosers, openStore } from './store.ts';
 import { version } from './verifier/version.ts';
-import { addressPrefix, networkOf, withinNetworks } from './web/address.ts';
+import { addressPrefix, withinNetworks } from './web/address.ts';
 import { createApp } from './web/app.ts';
 import { watchArrivals } from './web/arrivals.ts';
 import { createLimitedServer } from './web/connections.ts';
@@ -70,32 +50,6 @@ import { createSecretThrottle } from './web/secret-throttle.ts';
 
 const oneMinuteMs = 60_000;
 
-/** What every command works with: the same modules on the same database, whether or not a server runs. */
-export interface Store {
-  db: WatchedDatabase;
-  clock: SharedClock;
-  seal: Seal;
-  audit: Audit;
-  policy: KeyPolicy;
-  keyring: Keyring;
-  jwksClients: JwksClients;
-  keys: KeyOperations;
-  accounts: Accounts;
-  identities: Identities;
-  clients: Clients;
-  apis: Apis;
-  passwords: Passwords;
-  newPasswords: NewPasswords;
-  statusIndexes: StatusIndexes;
-  revoked: RevokedStatuses;
-  ending: GrantEnding;
-  statusLists: StatusListPublisher;
-  logoutQueue: LogoutQueue;
-  grants: Grants;
-  entraKeys: KeyRefreshes;
-  close(): Promise<void>;
-}
-
 export interface RunningServer {
   /** Where it listens: http://host:port, which behind a proxy is not the issuer. */
   url: string;
@@ -107,116 +61,6 @@ export interface RunningServer {
   drain(): Promise<void>;
   /** Finishes what is under way, then closes everything. */
   close(): Promise<void>;
-}
-
-interface StoreOptions {
-  /** Whether a database that is not there is made. Default true; a command beside the server should not. */
-  create?: boolean;
-  /** Whether an outage of the database is logged. Default false: a command ends with it, and says so. */
-  outages?: boolean;
-  /** Aborted: the migrations are not waited for. */
-  stopping?: AbortSignal | undefined;
-  /** How many may wait for bcrypt. Default: see signin/password.ts. */
-  passwordQueue?: QueueLimits | undefined;
-  /** Makes the signing keys. Default: see keys/signer.ts. */
-  makeKey?: typeof generateKey | undefined;
-}
-
-/** @throws {AppError} `database_missing`, and whatever is wrong with the database or the master key */
-export async function openStore(config: Config, log: Log, options: StoreOptions = {}): Promise<Store> {
-  const { create = true, outages = false, stopping, passwordQueue, makeKey = generateKey } = options;
-  const closers = createClosers();
-  try {
-    const db = watchOutages(await openDatabase(config.database.url, { create }), outages ? log : silentLog);
-    closers.push(() => db.close());
-    stopping?.throwIfAborted();
-    // A migration waits for another server's, and may take minutes; what is cut off leaves nothing behind.
-    const { hurry } = db;
-    stopping?.addEventListener('abort', hurry);
-    await migrate(db, { create });
-    stopping?.removeEventListener('abort', hurry);
-    const clock = await startSharedClock(db, { log, allowedMs: config.keys.clockSkew * 1000 });
-    closers.push(clock.stop);
-    const { now } = clock;
-
-    const { masterKeyFile: file, masterKey: value, previousMasterKeyFile: previousFile } = config.keys;
-    const createIfMissing = !(await hasSigningKeys(db));
-    const masterKeys = await loadMasterKey({ file, value, previousFile }, { createIfMissing });
-    const seal = createSeal(masterKeys);
-
-    const audit = createAudit(db, { now, log, keepActivity: config.audit.activityRetention, networkOf });
-    closers.push(() => audit.close());
-    const policy = keyPolicy(config);
-    const generate = () => makeKey(config.keys.modulusLength);
-    const keyring = createKeyring({ db, seal, audit, policy, generate });
-    const jwksClients = createJwksClients(db, {
-      log,
-      now,
-      audit,
-      isDeclared: withinNetworks(config.keys.jwksClientNetworks),
-    });
-    closers.push(() => jwksClients.close());
-    const accessTokenLife = longestAccessTokenLife(config);
-
-    const revoked = createRevokedStatuses(db, { clockSkew: config.keys.clockSkew, now });
-    const statusIndexes: StatusIndexes = createStatusIndexes(db, {
-      longestHolderLife: grantLifeSeconds + maxAccessTokenLife + config.keys.clockSkew,
-      began: () => statusLists.refresh(),
-      now,
-    });
-    const statusLists = createStatusListPublisher({
-      issuer: config.issuer,
-      indexes: statusIndexes,
-      revoked,
-      ttl: config.revocation.ttl,
-      log,
-      now,
-      sharedNow: clock.exact,
-    });
-    const logoutQueue = createLogoutQueue(
-      db,
-      { notifiedOfLogout: (tx, clientIds) => clients.notifiedOfLogout(tx, clientIds) },
-      now,
-    );
-    const ending = createGrantEnding({ revoked, statusLists, logoutQueue });
-    const grants = createGrants({ db, audit, ending, statusIndexes, now });
-    const { endOfPerson, endOfClient, cutEverything, ended } = grants;
-    const clients = createClients(db, config.applications, audit, { tokens: { end: endOfClient, ended } });
-    const { bcryptCost: cost, minLength } = config.passwords;
-    const passwords = createPasswords({ cost, minLength, queueLimits: passwordQueue });
-    return {
-      db,
-      clock,
-      seal,
-      audit,
-      policy,
-      keyring,
-      jwksClients,
-      keys: createKeyOperations({ db, keyring, jwksClients, policy, accessTokenLife, cutSessions: cutEverything }),
-      accounts: createAccounts(db, audit, { tokens: { end: endOfPerson, ended }, now }),
-      identities: createIdentities(db, now),
-      clients,
-      statusIndexes,
-      revoked,
-      ending,
-      statusLists,
-      logoutQueue,
-      grants,
-      entraKeys: createKeyRefreshes(db, audit, config.keys.pollEvery),
-      apis: createApis(config.apis, config.issuer),
-      passwords,
-      newPasswords: createNewPasswords({
-        passwords,
-        clients,
-        issuer: config.issuer,
-        serviceName: config.branding.name,
-      }),
-      close: closers.run,
-    };
-  } catch (error) {
-    await closers.run();
-    throw error;
-  }
 }
 
 export interface ServerParts {
@@ -495,14 +339,4 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     await closers.run();
     throw error;
   }
-}
-
-function createClosers() {
-  const steps: Array<() => unknown> = [];
-  return {
-    push: (step: () => unknown) => steps.push(step),
-    run: async () => {
-      for (let step = steps.pop(); step; step = steps.pop()) await step();
-    },
-  };
 }

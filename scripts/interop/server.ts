@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import bcrypt from 'bcrypt';
 import { loadConfig } from '../../src/config/config.ts';
 import { silentLog } from '../../src/log.ts';
-import { openStore, type Store, startServer } from '../../src/server.ts';
+import { startServer } from '../../src/server.ts';
+import { openStore, type Store } from '../../src/store.ts';
 import { freePort } from '../../test/support/ports.ts';
 import { declared, person } from '../../test/support/signet.ts';
 

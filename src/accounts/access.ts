@@ -47,7 +47,7 @@ export interface AccountAccess {
 
 type RequestFacts = Pick<AuditEvent, 'clientId' | 'requestId' | 'address'>;
 
-/** What accounts were issued: the issuer's business, and introduced by server.ts. */
+/** What accounts were issued: the issuer's business, and introduced by store.ts. */
 export interface TokensOfAccounts {
   /** Ends the grants of a person and, where asked, their sessions, in the given transaction; how many grants. */
   end(tx: Queryable, accountId: string, options: { sessions: boolean }): Promise<number>;

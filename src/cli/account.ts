@@ -2,7 +2,7 @@
 
 import type { Account } from '../accounts/account.ts';
 import { AppError } from '../errors.ts';
-import type { Store } from '../server.ts';
+import type { Store } from '../store.ts';
 
 export const whom = 'e-mail address or id of the account';
 

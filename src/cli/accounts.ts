@@ -2,9 +2,9 @@
 
 import type { Command } from 'commander';
 import { type Account, displayNameOf } from '../accounts/account.ts';
-import type { Store } from '../server.ts';
 import type { Owner } from '../signin/new-password.ts';
 import { oneTimePassword } from '../signin/password.ts';
+import type { Store } from '../store.ts';
 import { accountOf, whom } from './account.ts';
 import { usageError } from './failure.ts';
 import type { CliSession } from './session.ts';

@@ -5,7 +5,7 @@ import { auditEvents } from '../audit/events.ts';
 import { nearest } from '../config/nearest.ts';
 import { durationPattern, toSeconds } from '../config/rules.ts';
 import { AppError } from '../errors.ts';
-import type { Store } from '../server.ts';
+import type { Store } from '../store.ts';
 import { accountOf } from './account.ts';
 import type { CliSession } from './session.ts';
 import { moment, table } from './tables.ts';

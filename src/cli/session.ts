@@ -5,7 +5,7 @@ import type { Dispatcher } from 'undici';
 import { type Config, loadConfig } from '../config/config.ts';
 import { createLog, type Facts, type Log } from '../log.ts';
 import type { LogEvent } from '../log-events.ts';
-import type { Store } from '../server.ts';
+import type { Store } from '../store.ts';
 
 /** The world outside of a command. */
 export interface Io {
@@ -66,7 +66,7 @@ export function createSession(io: Io, options: { json: boolean; configFile: () =
     async withStore(work) {
       const configured = config();
       // Half a second to load, with oidc-provider behind it: help and complaints come without.
-      const { openStore } = await import('../server.ts');
+      const { openStore } = await import('../store.ts');
       const store = await openStore(configured, logOf(configured), { create: false });
       try {
         return await work(store);

@@ -41,7 +41,7 @@ export interface Clients {
   follow(): Promise<() => Promise<void>>;
 }
 
-/** What applications were issued: the issuer's business, and introduced by server.ts. */
+/** What applications were issued: the issuer's business, and introduced by store.ts. */
 interface TokensOfClients {
   /** Ends the grants given to an application, and what it has for itself, in the given transaction; how many grants. */
   end(tx: Queryable, clientId: string): Promise<number>;

@@ -9,6 +9,7 @@ const layers = [
   ['main'],
   ['cli'],
   ['server'],
+  ['store'],
   ['signin', 'admin', 'metrics'],
   ['entra'],
   ['issuer'],

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { loadConfig } from '../../src/config/config.ts';
 import { silentLog } from '../../src/log.ts';
-import { openStore } from '../../src/server.ts';
+import { openStore } from '../../src/store.ts';
 import { openTerminal, type Terminal } from './terminal.ts';
 
 let terminal: Terminal;

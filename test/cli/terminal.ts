@@ -7,7 +7,7 @@ import { expect } from 'vitest';
 import { run } from '../../src/cli/run.ts';
 import { loadConfig } from '../../src/config/config.ts';
 import { silentLog } from '../../src/log.ts';
-import { openStore } from '../../src/server.ts';
+import { openStore } from '../../src/store.ts';
 import { keyMaterialIn } from '../support/secrets.ts';
 
 interface Said {

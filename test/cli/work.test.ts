@@ -5,7 +5,7 @@ import bcrypt from 'bcrypt';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadConfig } from '../../src/config/config.ts';
 import { silentLog } from '../../src/log.ts';
-import { openStore } from '../../src/server.ts';
+import { openStore } from '../../src/store.ts';
 import { engines, postgres } from '../support/engines.ts';
 import { everyCommand, normalised, openTerminal, type Terminal } from './terminal.ts';
 

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import bcrypt from 'bcrypt';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { silentLog } from '../../src/log.ts';
-import { openStore, type Store } from '../../src/server.ts';
+import { openStore, type Store } from '../../src/store.ts';
 import { type ServerProcess, startServerProcess } from '../rotation/fleet.ts';
 import { type ServerSettings, serverConfig } from '../rotation/scaled.ts';
 import { sqlite } from '../support/engines.ts';

@@ -7,7 +7,7 @@ import bcrypt from 'bcrypt';
 import type { Dispatcher } from 'undici';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { silentLog } from '../../src/log.ts';
-import { openStore, type Store } from '../../src/server.ts';
+import { openStore, type Store } from '../../src/store.ts';
 import { type ServerProcess, startServerProcess } from '../rotation/fleet.ts';
 import { type ServerSettings, serverConfig } from '../rotation/scaled.ts';
 import { engines, postgres } from '../support/engines.ts';

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import bcrypt from 'bcrypt';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { silentLog } from '../../src/log.ts';
-import { openStore } from '../../src/server.ts';
+import { openStore } from '../../src/store.ts';
 import { createVerifier } from '../../src/verifier/index.ts';
 import { engines, postgres } from '../support/engines.ts';
 import { freePort } from '../support/ports.ts';

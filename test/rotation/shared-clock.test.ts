@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import bcrypt from 'bcrypt';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { silentLog } from '../../src/log.ts';
-import { openStore, type Store } from '../../src/server.ts';
+import { openStore, type Store } from '../../src/store.ts';
 import { engines, postgres } from '../support/engines.ts';
 import { freePort } from '../support/ports.ts';
 import { callback, person } from '../support/signet.ts';

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { loadConfig } from '../../src/config/config.ts';
 import { createKeyring } from '../../src/keys/keyring.ts';
 import { silentLog } from '../../src/log.ts';
-import { openStore } from '../../src/server.ts';
+import { openStore } from '../../src/store.ts';
 import { fromTestKeys } from '../support/keys.ts';
 
 /** A directory to start a server in, which signs with the first of the test keys. */
