@@ -105,7 +105,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
         await statusIndexes.beginAnew(tx);
         await audit.append(tx, { event: 'database.set_back', actor: 'server', detail: { ...evidence } });
       },
-      async forget() {
+      async invalidate() {
         statusIndexes.invalidateAll();
         await statusLists.refresh();
       },
@@ -205,7 +205,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
       now,
     });
     closers.push(() => delivery.stop());
-    closers.push(await clients.follow());
+    closers.push(await clients.subscribe());
     const services = config.applications.filter(({ type }) => type === 'service');
     await statusIndexes.load(services.map(({ clientId }) => clientId));
 

@@ -78,7 +78,8 @@ export async function startLogoutDelivery(parts: LogoutDeliveryParts): Promise<L
     if (uri === undefined) return queue.remove(id);
     const problem = await send(uri, await tokenFor(logout));
     if (closing.signal.aborted) return;
-    if (problem?.mayPass && tries <= pausesMs.length) return queue.postpone(id, now() + pausesMs[tries - 1]!);
+    const pauseMs = pausesMs[tries - 1];
+    if (problem?.mayPass && pauseMs !== undefined) return queue.postpone(id, now() + pauseMs);
     await queue.remove(id);
     if (problem) log.warn('logout.undelivered', { clientId, error: problem.error, tries });
     const event = problem ? 'logout.undelivered' : 'logout.delivered';

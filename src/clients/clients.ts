@@ -25,7 +25,7 @@ export type NewClient = Omit<ApplicationConfig, 'clientId' | 'secretHash'> & { c
 export interface Clients {
   /**
    * The application, unless unknown or disabled. From memory, so that issuing costs no query: until it changes here or,
-   * where `follow` was called, in another process; for `cacheSeconds` at most, since word of that may be lost.
+   * where `subscribe` was called, in another process; for `cacheSeconds` at most, since word of that may be lost.
    */
   find(clientId: string): Promise<RegisteredClient | undefined>;
   list(): Promise<RegisteredClient[]>;
@@ -38,7 +38,7 @@ export interface Clients {
   /** With an application, all that it was issued ends, in the same transaction. */
   setDisabled(clientId: string, disabled: boolean, actor: string): Promise<void>;
   /** Notices at once what other processes change, until the returned function is called. */
-  follow(): Promise<() => Promise<void>>;
+  subscribe(): Promise<() => Promise<void>>;
 }
 
 /** What applications were issued: the issuer's business, and introduced by store.ts. */
@@ -135,7 +135,7 @@ export function createClients(
     return usable;
   }
 
-  function forget(): void {
+  function invalidate(): void {
     changes += 1;
     recent.clear();
     if (disabled) disabled.readAt = -Infinity;
@@ -161,7 +161,7 @@ export function createClients(
       const detail = endsTokens ? { grantsEnded: await tokens.end(tx, clientId) } : undefined;
       await audit.append(tx, { event, actor, clientId, detail });
     });
-    forget();
+    invalidate();
     await db.announce(clientsChannel); // who misses it finds out when its memory is too old
     if (endsTokens) await tokens.ended();
   }
@@ -282,8 +282,8 @@ export function createClients(
 
     // On SQLite the word comes after whatever was committed, at most twice a second: then each application that is in
     // use is read again once, which is less than telling the changes apart.
-    async follow() {
-      const stop = await db.listen(clientsChannel, forget);
+    async subscribe() {
+      const stop = await db.listen(clientsChannel, invalidate);
       await disabledNow();
       return stop;
     },

@@ -5,7 +5,7 @@
 import type { Log } from '../log.ts';
 import type { Database } from './database.ts';
 
-export interface ClockHealth {
+interface ClockHealth {
   /** Our clock minus the database's, milliseconds. */
   offset: number;
   /** Half of what the measurement took: the offset is true within this. */
@@ -25,7 +25,7 @@ export interface SharedClock {
   stop(): void;
 }
 
-export interface ClockOptions {
+interface ClockOptions {
   log: Log;
   /** Milliseconds that our clock may be off before nothing is deleted any more. */
   allowedMs: number;

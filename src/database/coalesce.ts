@@ -1,7 +1,7 @@
 // One run at a time, and one more. Whoever asks during a run may have written what it has already read: theirs is the
 // next run, which all who ask meanwhile share.
 
-export interface Coalesced {
+interface Coalesced {
   /** Resolves when a run has ended that began after the call. */
   run(): Promise<void>;
   /** Resolves when nothing is under way; undefined: nothing is. */

@@ -10,7 +10,7 @@ import type { Log } from '../log.ts';
 import type { Database, DatabasePosition, Queryable } from './database.ts';
 
 /** What shows that the database is not, or may not be, what it was. */
-export interface Evidence {
+interface Evidence {
   /**
    * `counter`: it knows less than was remembered. `log`: its write-ahead log is shorter. `timeline`: another server was
    * promoted, or recovered; it may know everything. `server`: the data are on another server.
@@ -20,7 +20,7 @@ export interface Evidence {
   found: string;
 }
 
-export interface ContinuityParts {
+interface ContinuityParts {
   db: Database;
   log: Log;
   /** Where to remember over a stop. Without it, an older copy that comes between a stop and a start goes unnoticed. */
@@ -28,7 +28,7 @@ export interface ContinuityParts {
   /** Done once, by one server, in a transaction: whatever must not go on as if nothing had happened. */
   setBack(tx: Queryable, evidence: Evidence): Promise<void>;
   /** Called in each server afterwards: what it has in memory is of the other database. */
-  forget(): Promise<void>;
+  invalidate(): Promise<void>;
   everyMs?: number;
 }
 
@@ -57,7 +57,7 @@ export function markFile({
 
 /** Looks once before it resolves: what is found then is dealt with before anything is handed out. */
 export async function startContinuity(parts: ContinuityParts): Promise<{ stop(): Promise<void> }> {
-  const { db, log, file, setBack, forget, everyMs = lookEveryMs } = parts;
+  const { db, log, file, setBack, invalidate, everyMs = lookEveryMs } = parts;
   let remembered = file === undefined ? undefined : await readMark(file, log);
   let looking: Promise<void> | undefined;
   let failing = false;
@@ -70,7 +70,7 @@ export async function startContinuity(parts: ContinuityParts): Promise<{ stop():
     if (!evidence) {
       await remember(found);
       // Somebody else noticed, and did what is to be done once.
-      if (before.epoch !== found.epoch) await forget();
+      if (before.epoch !== found.epoch) await invalidate();
       return;
     }
     const counter = Math.max(before.counter, found.counter) + stepPast;
@@ -92,7 +92,7 @@ export async function startContinuity(parts: ContinuityParts): Promise<{ stop():
     await remember(
       isOurs ? { ...found, counter, epoch } : { ...found, counter: Math.max(before.counter, found.counter) },
     );
-    await forget();
+    await invalidate();
   }
 
   async function remember(mark: Mark): Promise<void> {

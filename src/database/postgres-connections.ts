@@ -11,7 +11,7 @@ import { AppError } from '../errors.ts';
 import type { Result, Value } from './database.ts';
 import { DatabaseFailure, ofPostgres, readOnly, silence } from './failures.ts';
 
-export const connectTimeoutMs = 5_000;
+const connectTimeoutMs = 5_000;
 const statementTimeoutMs = 10_000;
 // The server cancels first, where it can be heard.
 const silenceAfterMs = 2_000;

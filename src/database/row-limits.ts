@@ -9,7 +9,7 @@ export interface RoomLimits {
   inAll: number;
 }
 
-export interface Room {
+interface Room {
   /** After a row of this network was added: takes away what is beyond. */
   added(network: string): Promise<void>;
 }
@@ -25,7 +25,7 @@ interface RoomOptions {
 
 // An office behind one address, or a provider's customers behind one of its, have a thousand sign-ins under way and room
 // left. All networks together fill some hundred megabytes at the worst (SECURITY.md).
-export const roomLimits: RoomLimits = { ofNetwork: 1000, inAll: 20_000 };
+const roomLimits: RoomLimits = { ofNetwork: 1000, inAll: 20_000 };
 
 /** The sum is looked at now and then: a look goes through the index from its new end. */
 const looksAtSumEvery = 50;

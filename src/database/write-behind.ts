@@ -11,7 +11,7 @@ interface WriteBehindOptions {
   failed(error: unknown): void;
 }
 
-export interface WriteBehind {
+interface WriteBehind {
   /** Writes within `everyMs`; for a batch that is full, at once, unless the last attempt failed. */
   soon(isFull?: boolean): void;
   /** Resolves when all that there was until now is written, or cannot be. */

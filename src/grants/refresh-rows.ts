@@ -35,7 +35,7 @@ export interface StoredRefreshToken {
 }
 
 /** Where a chain of refreshes is ahead of its pace (refresh-pace.ts). */
-export interface Paced {
+interface Paced {
   pace?: number;
 }
 
@@ -49,7 +49,7 @@ export interface SealedAnswer {
 }
 
 /** Epoch milliseconds. */
-export interface Repetition {
+interface Repetition {
   most: number;
   notBefore: number;
   arrivedAt: number;

@@ -82,7 +82,7 @@ export function handoverAt(
  * revoked key, whatever `exp` a thief writes. A key that was prepared after the revocation ends that with its first
  * token: whoever knows it, or fetches it then, has a JWKS without the revoked one.
  */
-export function isRevocationUnnoticed(active: KeyTimes, keys: readonly KeyTimes[]): boolean {
+function isRevocationUnnoticed(active: KeyTimes, keys: readonly KeyTimes[]): boolean {
   return keys.some(({ revokedAt }) => revokedAt !== null && revokedAt > active.preparedAt);
 }
 

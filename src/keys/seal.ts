@@ -57,17 +57,19 @@ export async function loadMasterKey(
   return [current, await readKeyFile(source.previousFile, false)];
 }
 
-export function createSeal(masterKeys: MasterKeys): Seal {
-  const rings = masterKeys.map((masterKey) => ({
-    masterKey,
+export function createSeal([currentKey, ...previousKeys]: MasterKeys): Seal {
+  const ringOf = (masterKey: Buffer) => ({
     id: subkey(masterKey, 'name', 6).toString('base64url'),
     // AES-GCM with random nonces is good for 2^32 messages per key (NIST SP 800-38D §8.3). Signing keys are few; who
     // seals once per request derives a key of their own.
     sealing: createSecretKey(subkey(masterKey, 'seal')), // made once: from bytes, each use would cost six times as much
-  }));
-  const current = rings[0]!;
-  const derive = (purpose: string) =>
-    rings.map(({ masterKey }) => subkey(masterKey, `derive ${purpose}`)) as [Buffer, ...Buffer[]];
+  });
+  const current = ringOf(currentKey);
+  const rings = [current, ...previousKeys.map(ringOf)];
+  const derive = (purpose: string): [Buffer, ...Buffer[]] => {
+    const derived = (masterKey: Buffer) => subkey(masterKey, `derive ${purpose}`);
+    return [derived(currentKey), ...previousKeys.map(derived)];
+  };
 
   return {
     seal(plaintext, aad) {

@@ -194,7 +194,7 @@ describe.each(engines)('applications on $name', ({ freshDatabase }) => {
         return async () => {};
       };
       const elsewhere = createClients({ ...db, listen }, declared, audit, { now: () => now });
-      await elsewhere.follow();
+      await elsewhere.subscribe();
       await clients.setDisabled(clientId, true, 'admin');
       expect(await elsewhere.find(clientId)).toBeUndefined();
       await clients.setDisabled(clientId, false, 'admin');
