@@ -1,5 +1,5 @@
 // Upstream sessions: the session at Microsoft that a sign-in here came of. Owns the table upstream_sessions. Sessions
-// and grants carry the id of a row as their `upstream` (issuer/provider.ts); so a refresh finds whom to ask about, and
+// and grants carry the id of a row as their `upstream` (issuer/upstream-session.ts); so a refresh finds whom to ask about, and
 // Microsoft's sign-out finds what to end. The refresh token in it is sealed for its row.
 
 import { randomUUID } from 'node:crypto';

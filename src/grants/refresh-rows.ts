@@ -22,8 +22,12 @@ export interface RefreshTokens {
   countRepetition(spent: string, repetition: Repetition): Promise<boolean>;
 }
 
+/** What oidc-provider keeps of each, and ours. */
+type RefreshTokenPayload = AdapterPayload &
+  Paced & { clientId: string; grantId: string; exp: number; expiresWithSession?: boolean };
+
 export interface StoredRefreshToken {
-  payload: AdapterPayload & Paced;
+  payload: RefreshTokenPayload;
   /** The answer that brought it, where it is a successor itself. */
   broughtBy: SealedAnswer | undefined;
   /** When it was exchanged for its successor, epoch milliseconds. */
@@ -96,7 +100,7 @@ export function createRefreshTokens(db: Database): RefreshTokens {
       );
       return (
         row && {
-          payload: loaded(row, handle),
+          payload: loaded(row, handle) as RefreshTokenPayload,
           broughtBy: sealedAnswer(row.id, row.sealed_answer, row.rotated_at),
           rotatedAt: row.successor_rotated_at ?? undefined,
           answer: sealedAnswer(row.successor_id, row.successor_answer, row.successor_rotated_at),

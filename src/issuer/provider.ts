@@ -29,7 +29,7 @@ interface ProviderParts extends RefreshTokenParts, ClientParts {
 }
 
 /** oidc-provider's classes as we extend them. */
-interface Models {
+interface ProviderModels {
   OIDCContext: ContextClass;
   AccessToken: ModelClass;
   ClientCredentials: ModelClass;
@@ -70,8 +70,8 @@ export function createProvider(issuer: string, configuration: Configuration, par
     return ctx;
   };
 
-  const theirs = provider as unknown as Models;
-  const ours: Models = {
+  const theirs = provider as unknown as ProviderModels;
+  const ours: ProviderModels = {
     OIDCContext: readableContext(theirs.OIDCContext),
     AccessToken: accessTokenModel(theirs.AccessToken, parts.formats),
     ClientCredentials: serviceTokenModel(theirs.ClientCredentials, parts.statusIndexes),

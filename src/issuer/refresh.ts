@@ -131,7 +131,7 @@ export function createRefreshRotation(
   }
 
   async function refuseReuse(ctx: KoaContextWithOIDC, { payload }: StoredRefreshToken): Promise<void> {
-    await endGrant(ctx, payload.grantId!);
+    await endGrant(ctx, payload.grantId);
     refuse(ctx, 'the refresh token was used before');
   }
 

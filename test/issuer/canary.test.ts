@@ -80,7 +80,7 @@ const reliedOn: Record<string, [reason: string, digest: string]> = {
     'writes the claims of an access token; calls formats.customizers.jwt',
     '8de09847ca60ddbe',
   ],
-  'lib/helpers/epoch_time.js': ['the clock of its models, of which provider-clock.ts makes ours', 'bb35b9ec9ad9a779'],
+  'lib/helpers/epoch_time.js': ['the clock of its models, of which models/clock.ts makes ours', 'bb35b9ec9ad9a779'],
   'lib/helpers/jwt.js': ['adds a life to the time of the machine, and keeps an iat that is there', 'e52ef4048fcf0277'],
   'lib/models/formats/opaque.js': ['dates what has no date yet; refuses what has expired', '116a242cbe98d59b'],
   'lib/models/grant.js': ['is saved as every model is', '5fab33d4ef0a46bc'],

@@ -1,7 +1,6 @@
 // Token look-up, for introspection (RFC 7662) and revocation (RFC 7009): what a token is that comes back to us. Whether
 // its status index is revoked, and who may know, is for introspection.ts to say.
 
-import type { AdapterPayload } from 'oidc-provider';
 import type { StoredRefreshToken } from '../../grants/refresh-rows.ts';
 import type { Models } from '../adapter.ts';
 import { grantIdOf } from '../models/access-token.ts';
@@ -48,19 +47,17 @@ export async function lookUpToken(token: string, parts: LookUpParts): Promise<Fo
 
   const handle = await formats.openRefreshToken(token);
   const stored = handle === undefined ? undefined : await models.findRefreshToken(handle);
-  if (!stored || stored.payload.exp! * 1000 <= now) return undefined;
+  if (!stored || stored.payload.exp * 1000 <= now) return undefined;
   const { clientId, grantId, accountId, scope, iat, exp } = stored.payload;
   return {
     type: 'refresh_token',
-    clientId: clientId!,
-    grantId: grantId!,
+    clientId,
+    grantId,
     usable: !isSpent(stored, parts, now) && (await isBacked(stored, models)),
     audience: [],
     claims: { iss: issuer, sub: accountId, client_id: clientId, scope, iat, exp },
   };
 }
-
-type SessionBound = AdapterPayload & { expiresWithSession?: boolean };
 
 /**
  * Not before its grace is over, in which it is still answered (refresh.ts). Said earlier, it would tell whoever stole it,
@@ -72,8 +69,8 @@ function isSpent({ rotatedAt, answer, successorSpent }: StoredRefreshToken, { gr
 
 /** Whether the grant and the session behind it go on. */
 async function isBacked({ payload }: StoredRefreshToken, models: Models): Promise<boolean> {
-  const { grantId, accountId, sessionUid, expiresWithSession } = payload as SessionBound;
-  if (!(await models.adapter('Grant').find(grantId!))) return false;
+  const { grantId, accountId, sessionUid, expiresWithSession } = payload;
+  if (!(await models.adapter('Grant').find(grantId))) return false;
   if (!expiresWithSession) return true;
   const session = await models.adapter('Session').findByUid(sessionUid!);
   return session?.accountId === accountId;
