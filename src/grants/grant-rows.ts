@@ -18,7 +18,7 @@ const longestRequestMs = 3_600_000;
 /** What is left of a session or grant that ended: a mark, over which nothing is written. */
 const endSession =
   `update oidc_models set payload = '{}', uid = null, account_id = null, consumed_at = $1, ` +
-  `expires_at = $2 where model = 'Session' and consumed_at is null`;
+  'expires_at = $2 where model = $3 and consumed_at is null';
 const endGrant =
   `update oidc_models set payload = '{}', account_id = null, client_id = null, consumed_at = $1, ` +
   `expires_at = $2 where model = 'Grant' and consumed_at is null`;
@@ -114,7 +114,7 @@ export async function endSessionBehind(
 
 /** A session has got another id: nothing is found or written under this one any more. */
 export async function retireSessionId(db: Queryable, cookie: string, now: () => number): Promise<void> {
-  await db.query(`${endSession} and id = $3`, [now(), now() + longestRequestMs, idOf('Session', cookie)]);
+  await db.query(`${endSession} and id = $4`, [now(), now() + longestRequestMs, 'Session', idOf('Session', cookie)]);
 }
 
 /** Ends the sessions of a person, in the given transaction, before their grants: they sign in again. */
@@ -231,7 +231,7 @@ export async function cutSessions(
   ending: Pick<GrantEnding, 'revoke'>,
   now: () => number = Date.now,
 ): Promise<number> {
-  const sessions = await tx.query(endSession, [now(), now() + longestRequestMs]);
+  const sessions = await tx.query(endSession, [now(), now() + longestRequestMs, 'Session']);
   const grants = await endGrants(tx, 'everyone', ending, now);
   const rest = await tx.query(
     `delete from oidc_models where model in ('AuthorizationCode', 'RefreshToken', 'Interaction')`,
