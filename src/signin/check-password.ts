@@ -3,30 +3,15 @@
 
 import type { Context } from 'koa';
 import { type Account, emailKey } from '../accounts/account.ts';
-import type { Accounts } from '../accounts/accounts.ts';
-import type { Audit } from '../audit/audit.ts';
 import { isAppError } from '../errors.ts';
-import type { CompleteSignIn } from '../issuer/complete-sign-in.ts';
 import type { PendingSignIn } from '../issuer/pending-sign-in.ts';
 import { addressPrefixes } from '../web/address.ts';
 import { requestOf } from '../web/request.ts';
-import type { Devices } from './device.ts';
-import type { LoginThrottle } from './login-throttle.ts';
 import type { MicrosoftStep } from './microsoft.ts';
 import type { Shown } from './next-page.ts';
-import { addressIn, inWords, type SignInForm, type SignInPage } from './page.ts';
-import type { Passwords } from './password.ts';
+import { addressIn, inWords, type SignInForm, type SignInPage, type SignInParts } from './page.ts';
 import type { QueueOrigin } from './password-queue.ts';
 import type { ReplacePasswordStep } from './replace-password.ts';
-
-export interface CheckPasswordParts {
-  accounts: Pick<Accounts, 'findByEmail' | 'rehash'>;
-  passwords: Passwords;
-  throttle: LoginThrottle;
-  devices: Devices;
-  complete: CompleteSignIn;
-  audit: Audit;
-}
 
 interface Steps {
   page: SignInPage;
@@ -54,7 +39,7 @@ const wrongPassword = 'That e-mail address and password do not match.';
 const busySeconds = 10;
 const noAddress = 'Enter your e-mail address and your password.';
 
-export function createCheckPasswordStep(parts: CheckPasswordParts, { page, replacePassword, microsoft }: Steps) {
+export function createCheckPasswordStep(parts: SignInParts, { page, replacePassword, microsoft }: Steps) {
   const { accounts, passwords, throttle, devices, complete, audit } = parts;
 
   async function check(

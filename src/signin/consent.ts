@@ -3,26 +3,15 @@
 
 import type { Context } from 'koa';
 import { displayNameOf } from '../accounts/account.ts';
-import type { Accounts } from '../accounts/accounts.ts';
-import type { Audit } from '../audit/audit.ts';
 import { AppError } from '../errors.ts';
-import type { Issuer } from '../issuer/issuer.ts';
 import type { PendingSignIn } from '../issuer/pending-sign-in.ts';
 import { sendPage } from '../web/headers.ts';
-import type { Pages } from '../web/pages.ts';
 import { sendRedirect } from '../web/redirect.ts';
 import { requestOf } from '../web/request.ts';
 import type { Shown } from './next-page.ts';
-import { formOf, type SignInForm, type SignInPage } from './page.ts';
+import { formOf, type SignInForm, type SignInPage, type SignInParts } from './page.ts';
 
-export interface ConsentParts {
-  issuer: Pick<Issuer, 'finishSignIn'>;
-  accounts: Pick<Accounts, 'find'>;
-  pages: Pages;
-  audit: Audit;
-}
-
-export function createConsentStep({ issuer, accounts, pages, audit }: ConsentParts, page: SignInPage) {
+export function createConsentStep({ issuer, accounts, pages, audit }: SignInParts, page: SignInPage) {
   return {
     async show(ctx: Context, pending: PendingSignIn, { status }: Shown): Promise<void> {
       const { application, consent, redirectUri } = pending;

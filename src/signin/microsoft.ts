@@ -7,22 +7,13 @@ import { belongsToMicrosoft } from '../entra/authorization-request.ts';
 import { EntraError } from '../entra/errors.ts';
 import type { EntraSignIn, RedirectOptions } from '../entra/sign-in.ts';
 import { isAppError } from '../errors.ts';
-import type { CompleteSignIn } from '../issuer/complete-sign-in.ts';
-import type { Issuer } from '../issuer/issuer.ts';
 import type { PendingSignIn } from '../issuer/pending-sign-in.ts';
 import type { ReturnLinks } from '../issuer/return-links.ts';
 import { sendPage } from '../web/headers.ts';
 import type { Pages } from '../web/pages.ts';
 import { requestOf } from '../web/request.ts';
 import type { Shown } from './next-page.ts';
-import { addressIn, type SignInForm, type SignInPage } from './page.ts';
-
-export interface MicrosoftParts {
-  issuer: Pick<Issuer, 'pendingSignIn'>;
-  complete: CompleteSignIn;
-  pages: Pages;
-  returnLinks: Pick<ReturnLinks, 'from'>;
-}
+import { addressIn, type SignInForm, type SignInPage, type SignInParts } from './page.ts';
 
 export interface MicrosoftStep {
   /** Whether the page has a button that leads there. */
@@ -38,7 +29,7 @@ export interface MicrosoftStep {
 // Microsoft would sign the same account in again without a question, and so it would be refused again.
 const wrongAccount = new Set(['not_entitled', 'guest', 'account_state', 'policy', 'consent']);
 
-export function createMicrosoftStep(parts: MicrosoftParts, page: SignInPage, entra: EntraSignIn): MicrosoftStep {
+export function createMicrosoftStep(parts: SignInParts, page: SignInPage, entra: EntraSignIn): MicrosoftStep {
   const { issuer, complete, pages, returnLinks } = parts;
   const { mode, domains } = entra.config;
   const ownPage = failurePage(pages, returnLinks);

@@ -2,15 +2,42 @@
 // comes of a form is a step's own (check-password.ts, microsoft.ts, replace-password.ts, consent.ts).
 
 import type { Context } from 'koa';
-import type { EntraConfig } from '../config/config.ts';
+import type { Accounts } from '../accounts/accounts.ts';
+import type { Audit } from '../audit/audit.ts';
+import type { EntraSignIn } from '../entra/sign-in.ts';
+import type { CompleteSignIn } from '../issuer/complete-sign-in.ts';
 import type { Issuer } from '../issuer/issuer.ts';
 import type { PendingSignIn } from '../issuer/pending-sign-in.ts';
+import type { ReturnLinks } from '../issuer/return-links.ts';
 import type { Seal } from '../keys/seal.ts';
 import { sendPage } from '../web/headers.ts';
 import type { Pages } from '../web/pages.ts';
 import { sendRedirect } from '../web/redirect.ts';
+import type { Devices } from './device.ts';
 import { type Realm, realmFor } from './home-realm.ts';
+import type { LoginThrottle } from './login-throttle.ts';
+import type { NewPasswords } from './new-password.ts';
 import { createNextPages, type Shown } from './next-page.ts';
+import type { Passwords } from './password.ts';
+
+/** What the steps of a sign-in work with. */
+export interface SignInParts {
+  issuerUrl: string;
+  issuer: Issuer;
+  accounts: Accounts;
+  passwords: Passwords;
+  newPasswords: NewPasswords;
+  throttle: LoginThrottle;
+  devices: Devices;
+  complete: CompleteSignIn;
+  pages: Pages;
+  returnLinks: Pick<ReturnLinks, 'from'>;
+  audit: Audit;
+  seal: Seal;
+  minPasswordLength: number;
+  /** Absent where nobody signs in with Microsoft. */
+  entra?: EntraSignIn | undefined;
+}
 
 export type SignInForm = ReadonlyMap<string, string>;
 
@@ -29,17 +56,11 @@ export interface SignInPage {
   realmOf(ctx: Context): Realm;
 }
 
-export interface SignInPageParts {
-  issuer: Pick<Issuer, 'noteSignIn'>;
-  pages: Pages;
-  seal: Seal;
-}
-
 // Of https only the scheme counts in a form-action, and so whichever cloud it is.
 const microsoft = 'https://login.microsoftonline.com';
 
-/** @param entra absent where nobody signs in with Microsoft */
-export function createSignInPage({ issuer, pages, seal }: SignInPageParts, entra: EntraConfig | undefined): SignInPage {
+export function createSignInPage({ issuer, pages, seal, entra: wing }: SignInParts): SignInPage {
+  const entra = wing?.config;
   const nextPages = createNextPages(seal);
 
   const wishOf = ({ query }: Context): Wish => {

@@ -4,27 +4,13 @@
 import { hash } from 'node:crypto';
 import type { Context } from 'koa';
 import type { Account } from '../accounts/account.ts';
-import type { Accounts } from '../accounts/accounts.ts';
 import { AppError, isAppError } from '../errors.ts';
-import type { CompleteSignIn } from '../issuer/complete-sign-in.ts';
-import type { Issuer } from '../issuer/issuer.ts';
 import type { PendingSignIn } from '../issuer/pending-sign-in.ts';
 import { sendPage } from '../web/headers.ts';
-import type { Pages } from '../web/pages.ts';
 import { sendRedirect } from '../web/redirect.ts';
 import { requestOf } from '../web/request.ts';
-import type { NewPasswords } from './new-password.ts';
 import type { Shown } from './next-page.ts';
-import { formOf, type SignInForm, type SignInPage } from './page.ts';
-
-export interface ReplacePasswordParts {
-  issuer: Pick<Issuer, 'noteSignIn'>;
-  accounts: Pick<Accounts, 'find' | 'choosePassword'>;
-  newPasswords: NewPasswords;
-  complete: CompleteSignIn;
-  pages: Pages;
-  minPasswordLength: number;
-}
+import { formOf, type SignInForm, type SignInPage, type SignInParts } from './page.ts';
 
 export interface ReplacePasswordStep {
   /** @param provedHash of the one-time password that was right */
@@ -35,7 +21,7 @@ export interface ReplacePasswordStep {
 
 const notTheSame = 'The two passwords are not the same.';
 
-export function createReplacePasswordStep(parts: ReplacePasswordParts, page: SignInPage): ReplacePasswordStep {
+export function createReplacePasswordStep(parts: SignInParts, page: SignInPage): ReplacePasswordStep {
   const { issuer, accounts, newPasswords, complete, pages, minPasswordLength: minLength } = parts;
 
   return {

@@ -2,29 +2,18 @@
 // person at all is oidc-provider's decision; what it waits for comes from issuer.pendingSignIn.
 
 import Router from '@koa/router';
-import type { EntraSignIn } from '../entra/sign-in.ts';
-import type { Issuer } from '../issuer/issuer.ts';
 import { readForm, requireSameOrigin } from '../web/body.ts';
 import { sendRedirect } from '../web/redirect.ts';
-import { type CheckPasswordParts, createCheckPasswordStep } from './check-password.ts';
-import { type ConsentParts, createConsentStep } from './consent.ts';
-import { createMicrosoftStep, type MicrosoftParts } from './microsoft.ts';
-import { createSignInPage, formOf, type SignInPageParts } from './page.ts';
-import { createReplacePasswordStep, type ReplacePasswordParts } from './replace-password.ts';
-
-type StepParts = SignInPageParts & CheckPasswordParts & ReplacePasswordParts & ConsentParts & MicrosoftParts;
-
-interface SignInParts extends StepParts {
-  issuerUrl: string;
-  issuer: Issuer;
-  /** Absent where nobody signs in with Microsoft. */
-  entra?: EntraSignIn | undefined;
-}
+import { createCheckPasswordStep } from './check-password.ts';
+import { createConsentStep } from './consent.ts';
+import { createMicrosoftStep } from './microsoft.ts';
+import { createSignInPage, formOf, type SignInParts } from './page.ts';
+import { createReplacePasswordStep } from './replace-password.ts';
 
 export function signInRoutes(parts: SignInParts): Router {
   const { issuerUrl, issuer, entra } = parts;
   const router = new Router();
-  const page = createSignInPage(parts, entra?.config);
+  const page = createSignInPage(parts);
   const consent = createConsentStep(parts, page);
   const replacePassword = createReplacePasswordStep(parts, page);
   const microsoft = entra && createMicrosoftStep(parts, page, entra);
