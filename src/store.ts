@@ -129,7 +129,7 @@ export async function openStore(config: Config, log: Log, options: StoreOptions 
     );
     const ending = createGrantEnding({ revoked, statusLists, logoutQueue });
     const grants = createGrants({ db, audit, ending, statusIndexes, now });
-    const { endOfPerson, endOfClient, cutEverything, ended } = grants;
+    const { endOfAccount, endOfClient, cutEverything, ended } = grants;
     const clients = createClients(db, config.applications, audit, { tokens: { end: endOfClient, ended } });
     const { bcryptCost: cost, minLength } = config.passwords;
     const passwords = createPasswords({ cost, minLength, queueLimits: passwordQueue });
@@ -142,7 +142,7 @@ export async function openStore(config: Config, log: Log, options: StoreOptions 
       keyring,
       jwksClients,
       keys: createKeyOperations({ db, keyring, jwksClients, policy, accessTokenLife, cutSessions: cutEverything }),
-      accounts: createAccounts(db, audit, { tokens: { end: endOfPerson, ended }, now }),
+      accounts: createAccounts(db, audit, { tokens: { end: endOfAccount, ended }, now }),
       identities: createIdentities(db, now),
       clients,
       statusIndexes,

@@ -46,7 +46,7 @@ interface EntraParts {
   audit: Audit;
   accounts: Accounts;
   identities: Identities;
-  grants: Pick<Grants, 'ended' | 'endResting'>;
+  grants: Pick<Grants, 'ended' | 'endOfUpstreamSessions'>;
   entraKeys: KeyRefreshes;
   /** Seconds that a grant lives, and with it what is kept of a session at Microsoft. */
   grantLife: number;
@@ -73,7 +73,7 @@ export async function openEntra(config: EntraConfig, parts: EntraParts): Promise
     audit,
     log,
     now,
-    endUpstream: (accountId, upstream) => grants.endResting(accountId, upstream, { offline: true }),
+    endUpstream: (accountId, upstream) => grants.endOfUpstreamSessions(accountId, upstream, { offline: true }),
   });
   const signOut = createEntraSignOut({
     config,
@@ -84,7 +84,7 @@ export async function openEntra(config: EntraConfig, parts: EntraParts): Promise
     audit,
     log,
     now,
-    endSessions: (accountId, upstream) => grants.endResting(accountId, upstream, { offline: false }),
+    endSessions: (accountId, upstream) => grants.endOfUpstreamSessions(accountId, upstream, { offline: false }),
   });
   const { label, logout } = config;
   const logoutUrl = connector.logoutUrl({ postLogoutRedirectUri: issuer });

@@ -138,11 +138,11 @@ export async function endSessionsOf(
 }
 
 /**
- * Ends the sessions of a person that rest on one of these sessions elsewhere, and the grants that do. A mere sign-out
+ * Ends the sessions of an account that rest on one of these upstream sessions, and the grants that do. A mere sign-out
  * (`offline` false) leaves what is to go on without the person, as oidc-provider's own does
  * (lib/actions/end_session.js). Answers whether anything is left.
  */
-export async function endResting(
+export async function endOfUpstreamSessions(
   tx: Queryable,
   accountId: string,
   upstream: readonly string[],

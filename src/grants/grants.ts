@@ -10,7 +10,7 @@ import type { GrantEnding } from './ending.ts';
 import {
   cutSessions,
   endGrants,
-  endResting,
+  endOfUpstreamSessions,
   endSessionsOf,
   type GrantSummary,
   listGrants,
@@ -25,14 +25,18 @@ export interface Grants {
   /** Given up by the application it was given to. */
   giveUp(grantId: string): Promise<void>;
   /**
-   * What rests on sessions elsewhere, which have ended (`offline`: with all that was to go on without the person).
+   * What rests on upstream sessions, which have ended (`offline`: with all that was to go on without the person).
    * Whether anything is left.
    */
-  endResting(accountId: string, upstream: readonly string[], options: { offline: boolean }): Promise<boolean>;
+  endOfUpstreamSessions(
+    accountId: string,
+    upstream: readonly string[],
+    options: { offline: boolean },
+  ): Promise<boolean>;
   /** What an application has for itself: all of its tokens end, and it may ask for new ones. */
   renewClient(clientId: string): Promise<void>;
   /** The same and more, within the transaction of a cause: see accounts/accounts.ts, clients/clients.ts, keys/operations.ts. */
-  endOfPerson(tx: Queryable, accountId: string, options: { sessions: boolean }): Promise<number>;
+  endOfAccount(tx: Queryable, accountId: string, options: { sessions: boolean }): Promise<number>;
   endOfClient(tx: Queryable, clientId: string): Promise<number>;
   cutEverything(tx: Queryable): Promise<number>;
   /** Called once the transaction of an `end…` has committed. */
@@ -84,8 +88,8 @@ export function createGrants({ db, audit, ending, statusIndexes, now = Date.now 
       await ending.announce();
     },
 
-    async endResting(accountId, upstream, options) {
-      const isLeft = await db.transaction((tx) => endResting(tx, accountId, upstream, options, ending, now));
+    async endOfUpstreamSessions(accountId, upstream, options) {
+      const isLeft = await db.transaction((tx) => endOfUpstreamSessions(tx, accountId, upstream, options, ending, now));
       await ending.announce();
       return isLeft;
     },
@@ -95,7 +99,7 @@ export function createGrants({ db, audit, ending, statusIndexes, now = Date.now 
       await ending.announce();
     },
 
-    async endOfPerson(tx, accountId, { sessions }) {
+    async endOfAccount(tx, accountId, { sessions }) {
       if (sessions) await endSessionsOf(tx, accountId, ending, now);
       return endGrants(tx, { accountId }, ending, now);
     },

@@ -76,7 +76,7 @@ export async function startRotation(options: RotationOptions): Promise<Rotation>
   let apply: (keys: SigningKeys) => void | Promise<void> = () => {};
   let subscription: Subscription | undefined;
 
-  async function look(): Promise<void> {
+  async function poll(): Promise<void> {
     if ((await followKeys()).step === 'prepare') {
       await take({ do: 'prepare' });
       await followKeys();
@@ -169,9 +169,9 @@ export async function startRotation(options: RotationOptions): Promise<Rotation>
     return Math.abs(offset) > policy.clockSkew * 1000;
   }
 
-  async function lookAndRemember(): Promise<void> {
+  async function pollAndRemember(): Promise<void> {
     try {
-      await look();
+      await poll();
     } catch (error) {
       if (!failing) log.error('rotation.failed', { error, signingWith: activeKid });
       failing ??= { since: Date.now(), code: codeOf(error) };
@@ -195,7 +195,7 @@ export async function startRotation(options: RotationOptions): Promise<Rotation>
 
     async run(takeOver) {
       apply = takeOver;
-      subscription = await subscribe(db, keysChannel, everyMs, lookAndRemember);
+      subscription = await subscribe(db, keysChannel, everyMs, pollAndRemember);
       void subscription.poll();
     },
 
