@@ -39,10 +39,9 @@ const unique = (names: string[]): string[] => [...new Set(names)];
 export const tenantHosts = '*.ciamlogin.com';
 const isTenantHost = (name: string): boolean => /^[\da-f-]{36}\.ciamlogin\.com$/.test(name);
 
-export const loginHosts: readonly string[] = unique([
-  ...Object.values(clouds).map((cloud) => cloud.login),
-  ...aliases,
-]).filter((name) => !name.startsWith('{'));
+const loginHosts: readonly string[] = unique([...Object.values(clouds).map((cloud) => cloud.login), ...aliases]).filter(
+  (name) => !name.startsWith('{'),
+);
 export const isLoginHost = (name: string): boolean => loginHosts.includes(name) || isTenantHost(name);
 export const graphHosts: readonly string[] = unique(Object.values(clouds).map((cloud) => cloud.graph));
 export const simulatedHosts: readonly string[] = [...loginHosts, ...graphHosts, retiredGraphHost, attackerHost];

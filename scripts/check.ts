@@ -12,11 +12,7 @@ const checks: Record<string, string[]> = {
   'the types of vue-spa': ['node_modules/typescript/bin/tsc', '-p', 'examples/vue-spa'],
   'the types of vue-bff': ['node_modules/typescript/bin/tsc', '-p', 'examples/vue-bff'],
   'format and lint': ['node_modules/@biomejs/biome/bin/biome', 'ci', '--diagnostic-level=error', '.'],
-  'unused files and dependencies': [
-    'node_modules/knip/bin/knip.js',
-    '--include',
-    'files,dependencies,unlisted,binaries,unresolved',
-  ],
+  'unused files, exports and dependencies': ['node_modules/knip/bin/knip.js'],
   'the packages': ['scripts/check-packages.ts'],
 };
 

@@ -15,7 +15,7 @@ export interface Tokens {
 
 export const wrongType = 'an ID token with the API’s audience';
 
-export async function serviceToken({ issuer }: LiveServer): Promise<string> {
+async function serviceToken({ issuer }: LiveServer): Promise<string> {
   const { body } = await tokenRequest(issuer, { grant_type: 'client_credentials' }, asClient('service'));
   return body.access_token;
 }

@@ -33,7 +33,6 @@ export {
   type ConfigProblem,
   configJsonSchema,
   formatProblem,
-  isLoopbackHost,
   maxAccessTokenLife,
 };
 

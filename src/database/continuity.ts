@@ -144,7 +144,7 @@ async function countUp(db: Database): Promise<Mark> {
 }
 
 /** Nothing where all is as it was, or where somebody else has already noticed. */
-export function compare(before: Mark, found: Mark): Evidence | undefined {
+function compare(before: Mark, found: Mark): Evidence | undefined {
   if (found.counter <= before.counter) {
     return { kind: 'counter', remembered: String(before.counter), found: String(found.counter) };
   }

@@ -27,7 +27,7 @@ export interface ProviderPages {
 }
 
 /** A form as HTML, escaped as it stands: where it leads, and its hidden fields. */
-export interface HandedOn {
+interface HandedOn {
   action: string;
   fields: string;
 }

@@ -23,7 +23,7 @@ export interface TokenFormats {
   close(): void;
 }
 
-export interface IdTokenSubject {
+interface IdTokenSubject {
   sub: string;
   aud: string;
 }

@@ -21,7 +21,7 @@ import { type Gateway, startGateway } from './gateway.ts';
 export const hosts = ['node:http', 'Koa', 'Express', 'Fastify'] as const;
 export type Host = (typeof hosts)[number];
 
-export interface Received {
+interface Received {
   method: string;
   url: string;
   headers: IncomingMessage['headers'];

@@ -61,7 +61,7 @@ interface Served {
   life: number;
 }
 
-export interface ServerHistory {
+interface ServerHistory {
   /** By how much its clock, which stamps the tokens, is before the database's. */
   offset: Milliseconds;
   served: Served[];
