@@ -38,7 +38,7 @@ export interface StoredRefreshToken {
   successorSpent: boolean;
 }
 
-/** Where a chain of refreshes is ahead of its pace (refresh-pace.ts). */
+/** Where a chain of refreshes is ahead of its pace (issuer/refresh-pace.ts). */
 interface Paced {
   pace?: number;
 }

@@ -60,7 +60,7 @@ export async function lookUpToken(token: string, parts: LookUpParts): Promise<Fo
 }
 
 /**
- * Not before its grace is over, in which it is still answered (refresh.ts). Said earlier, it would tell whoever stole it,
+ * Not before its grace is over, in which it is still answered (issuer/refresh.ts). Said earlier, it would tell whoever stole it,
  * and its application's secret, when to repeat the owner's request: asking here costs a token nothing.
  */
 function isSpent({ rotatedAt, answer, successorSpent }: StoredRefreshToken, { graceMs }: LookUpParts, now: number) {

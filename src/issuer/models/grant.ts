@@ -2,7 +2,7 @@
 
 import type { ModelClass } from './model.ts';
 
-/** A grant knows its status index, which storage gave it (adapter.ts). */
+/** A grant knows its status index, which storage gave it (issuer/adapter.ts). */
 export function grantModel(Base: ModelClass): ModelClass {
   return class Grant extends Base {
     static override get IN_PAYLOAD() {

@@ -1,5 +1,5 @@
-// The refresh token (RFC 6749 §1.5): on the wire a signed handle (tokens.ts), spent and replaced in one statement
-// (refresh.ts).
+// The refresh token (RFC 6749 §1.5): on the wire a signed handle (issuer/tokens.ts), spent and replaced in one statement
+// (issuer/refresh.ts).
 
 import { Provider } from 'oidc-provider';
 import type { RefreshRotation } from '../refresh.ts';
