@@ -17,7 +17,7 @@ import { type AccessToken, VerificationError } from '../verifier/index.ts';
 import { readJson } from '../web/body.ts';
 import { comeAgain, logFailedRequest, retryAfter } from '../web/failed-request.ts';
 import { requestOf } from '../web/request.ts';
-import { type AdminScope, type Authorizer, type Caller, requireScope } from './authorize.ts';
+import { type AdminScope, type Authorizer, type Caller, requireAdminScope } from './authorize.ts';
 
 interface AdminApiParts {
   authorizer: Authorizer;
@@ -132,7 +132,7 @@ export function adminApi(parts: AdminApiParts): Middleware {
   function allow(scope: AdminScope, answer: (ctx: Context, caller: Caller) => Promise<object>) {
     return async (ctx: Context) => {
       const caller = ctx.state.caller as Caller;
-      requireScope(caller, scope);
+      requireAdminScope(caller, scope);
       ctx.body = await answer(ctx, caller);
     };
   }

@@ -84,7 +84,7 @@ export function createAuthorizer(parts: AuthorizerParts): Authorizer {
 }
 
 /** @throws {VerificationError} insufficient_scope */
-export function requireScope({ scopes }: Caller, scope: AdminScope): void {
+export function requireAdminScope({ scopes }: Caller, scope: AdminScope): void {
   if (scopes.includes(scope)) return;
   const scopesNeeded = { scopes: [scope] };
   throw new VerificationError('insufficient_scope', 'the token does not have the scope this needs', scopesNeeded);

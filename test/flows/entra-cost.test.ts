@@ -50,6 +50,7 @@ const elsewhere = new RegExp(
     'backchannel_logouts',
     'from clients order by',
     'server_runs',
+    'clock_timestamp',
     'database_mark',
     'announcements',
   ].join('|'),
