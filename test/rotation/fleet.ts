@@ -2,6 +2,7 @@
 
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { endsWithUs } from '../support/process-end.ts';
 import { keyMaterialIn } from '../support/secrets.ts';
@@ -39,6 +40,8 @@ export async function startServerProcess(settings: ServerSettings, { clockShiftM
         PATH: process.env.PATH,
         SIGNET_TEST_CLOCK_SHIFT_MS: String(clockShiftMs),
         SIGNET_TEST_PACE: String(pace),
+        // Each start after the first finds the modules compiled.
+        NODE_COMPILE_CACHE: join(process.env.SIGNET_TEST_DIRECTORY!, 'compiled'),
       },
       stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
     }),

@@ -1,6 +1,7 @@
 // One server in a process of its own, so that it can be killed as machines kill. Started by fleet.ts, which gives it
 // its settings and may tell it at which line of its log to drop dead.
 
+import { flushCompileCache } from 'node:module';
 import { createLog } from '../../src/log.ts';
 import { startServer } from '../../src/server.ts';
 import { type ServerSettings, serverConfig } from './scaled.ts';
@@ -28,4 +29,5 @@ const stop = () =>
     .then(() => process.exit(0));
 process.on('SIGTERM', stop);
 process.on('disconnect', () => process.exit(1)); // the test is gone
+flushCompileCache(); // before anybody kills this
 process.send!('ready');
