@@ -4,9 +4,9 @@
 import type { Command } from 'commander';
 import type { Actor } from '../audit/actor.ts';
 import { AppError, isAppError } from '../errors.ts';
+import type { Moment, VerifierImpact } from '../keys/dry-run.ts';
 import type { Forced, KeyOperations, RetiredKey, RevokedKey, RotatedKey, RotationPlan } from '../keys/operations.ts';
 import { forceOf } from '../keys/operations.ts';
-import type { Moment, VerifierImpact } from '../keys/plan.ts';
 import type { JwksClientsStatus, KeysStatus } from '../keys/status.ts';
 import { usageError } from './failure.ts';
 import type { CliSession } from './session.ts';

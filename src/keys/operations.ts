@@ -5,14 +5,14 @@
 import type { Actor } from '../audit/actor.ts';
 import type { Database, Queryable } from '../database/database.ts';
 import { AppError, isAppError } from '../errors.ts';
+import type { KeyFacts, Plan, VerifierImpact } from './dry-run.ts';
+import { onlyBecauseOf, planRotation, planWithdrawal } from './dry-run.ts';
 import type { JwksClients } from './jwks-clients.ts';
 import { describeJwksClient } from './jwks-clients.ts';
 import type { SigningKey } from './key-rows.ts';
 import type { Keyring } from './keyring.ts';
 import type { Milliseconds } from './lifecycle.ts';
 import { currentKeys, nextStep, patienceAt, readyAt, revocationNoticedAt, spentAt } from './lifecycle.ts';
-import type { KeyFacts, Plan, VerifierImpact } from './plan.ts';
-import { onlyBecauseOf, planRotation, planWithdrawal } from './plan.ts';
 import type { KeyPolicy, Seconds } from './policy.ts';
 import type { JwksClientsStatus, KeysStatus } from './status.ts';
 import { jwksClientStatus, keyStatus, stepStatus } from './status.ts';

@@ -1,11 +1,11 @@
 // Keys and JWKS clients as they are shown to an administrator: moments as dates, and for each key what becomes of it next.
 
+import type { KeyFacts } from './dry-run.ts';
+import { scheduledHandover } from './dry-run.ts';
 import type { JwksClient } from './jwks-clients.ts';
 import type { SigningKey } from './key-rows.ts';
 import type { KeyState, Milliseconds, Step } from './lifecycle.ts';
 import { currentKeys, patienceAt, spentAt } from './lifecycle.ts';
-import type { KeyFacts } from './plan.ts';
-import { scheduledHandover } from './plan.ts';
 import type { Seconds } from './policy.ts';
 
 /** A key as it is shown. Only its public half: nobody outside the keyring ever holds another. */

@@ -4,7 +4,7 @@
 import type { TestSpecification } from 'vitest/node';
 import { BaseSequencer } from 'vitest/node';
 
-const longest = [
+export const longest = [
   'rotation/under-load',
   'browser/entra',
   'browser/spa',

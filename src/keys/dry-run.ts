@@ -1,4 +1,4 @@
-// A step on paper: what will happen to the keys and when, and which verifiers would refuse a good token because of it.
+// A dry run of a step on the keys: what will happen and when, and which verifiers would refuse a good token because of it.
 // The habits are those of simulation.ts. Pure: no clock, no database; operations.ts asks before it acts.
 
 import { propagationTime } from '../config/key-times.ts';

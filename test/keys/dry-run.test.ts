@@ -1,8 +1,7 @@
 import { describe, expect, test } from 'vitest';
-
+import type { KeyFacts, VerifierImpact } from '../../src/keys/dry-run.ts';
+import { onlyBecauseOf, planRotation, planWithdrawal, scheduledHandover } from '../../src/keys/dry-run.ts';
 import type { KeyTimes } from '../../src/keys/lifecycle.ts';
-import type { KeyFacts, VerifierImpact } from '../../src/keys/plan.ts';
-import { onlyBecauseOf, planRotation, planWithdrawal, scheduledHandover } from '../../src/keys/plan.ts';
 import type { KeyPolicy } from '../../src/keys/policy.ts';
 
 const minute = 60_000;
