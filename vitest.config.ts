@@ -5,14 +5,15 @@ import { defineConfig } from 'vitest/config';
 import { closingLines } from './test/support/closing-lines.ts';
 import { LongestFirst } from './test/support/longest-first.ts';
 
-// A browser, or servers against one another's clocks, share a machine with whatever else runs there. Only these get a
+// A browser, servers against one another's clocks, a database that is taken away: they share a machine with whatever
+// else runs there. Only these get a
 // second try, and only on CI; closing-lines.ts says what it is worth.
 const severalPrograms = [
   'test/browser/**/*.test.ts',
   'test/faults/**/*.test.ts',
   'test/rotation/**/*.test.ts',
-  'test/database/switchover.test.ts',
-  'test/flows/two-*.test.ts',
+  'test/database/{network,outages,pgbouncer,ready,switchover}.test.ts',
+  'test/flows/{jwks-faults,strangers-floods,two-*}.test.ts',
 ];
 
 export default defineConfig({
