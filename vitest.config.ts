@@ -6,8 +6,7 @@ import { closingLines } from './test/support/closing-lines.ts';
 import { LongestFirst } from './test/support/longest-first.ts';
 
 // A browser, servers against one another's clocks, a database that is taken away: they share a machine with whatever
-// else runs there. Only these get a
-// second try, and only on CI; closing-lines.ts says what it is worth.
+// else runs there. Only these get a second try, and only on CI; closing-lines.ts says what it is worth.
 const severalPrograms = [
   'test/browser/**/*.test.ts',
   'test/faults/**/*.test.ts',
