@@ -17,6 +17,9 @@ import {
   ownerOfGrant,
 } from './grant-rows.ts';
 
+/** A grant outlives its refresh tokens' renewals for so long; then the person signs in again. */
+export const grantLifeSeconds = 90 * 24 * 3600;
+
 export interface Grants {
   /** What a person lets applications do now, oldest first. */
   list(accountId: string): Promise<GrantSummary[]>;

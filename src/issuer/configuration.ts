@@ -13,6 +13,7 @@ import type { Accounts } from '../accounts/accounts.ts';
 import { audienceOf, resourceOf } from '../clients/apis.ts';
 import type { RegisteredClient } from '../clients/clients.ts';
 import { needsSecret } from '../clients/clients.ts';
+import { grantLifeSeconds } from '../grants/grants.ts';
 import { issuedAt } from '../keys/dating.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
 import { cookieAttributes } from '../web/cookies.ts';
@@ -41,8 +42,6 @@ interface ConfigurationParts
 }
 
 const hour = 3600;
-/** A grant outlives its refresh tokens' renewals for so long; then the person signs in again. */
-export const grantLifeSeconds = 90 * 24 * hour;
 
 export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): Configuration {
   const { config, people, apis, models, consents, pages, cookieKeys, statusLists, upstream, now, isKnownScope } = parts;

@@ -140,8 +140,10 @@ describe('what a start loads', () => {
     }
   });
 
-  test('is not the server, for a command that needs none', () => {
-    expect(loadedWith('main.ts', 'cli/run.ts')).not.toContain('oidc-provider');
+  test('is not the server, for a command: not for one that needs the store either', () => {
+    const loaded = loadedWith('main.ts', 'cli/run.ts', 'cli/session.ts', 'store.ts');
+    expect(loaded).toContain('database/open.ts');
+    for (const heavy of ['oidc-provider', 'koa', '@koa/router', 'eta']) expect(loaded).not.toContain(heavy);
   });
 });
 
