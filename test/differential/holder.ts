@@ -75,7 +75,7 @@ export class Holder {
         request,
         differences,
         sent: shown(drafts.get(this.#pair.short)!),
-        answers: shown(answers),
+        answers: shown(answers.map(({ status, body }) => ({ status, body }))),
       });
     }
     for (const [at, side] of this.#pair.both.entries()) this.#take(side, answers[at]!.body);

@@ -4,12 +4,14 @@
 import { createPublicKey, hash, verify } from 'node:crypto';
 import { decode } from '../support/user-agent.ts';
 
-/** As identifiers, handles, digests and seals are spelt; words of a protocol have small letters alone. */
-const random = /^(?![a-z_]+$)[\w-]{16,}$/;
+/** As identifiers, handles and digests are spelt, of 120 bits at least; words of a protocol have small letters alone. */
+const random = /^(?![a-z_]+$)[\w-]{20,}$/;
 const compact = /^eyJ[\w-]+\.[\w-]+\.[\w-]*$/;
 /** Numbers that are drawn: the index in a status list. */
 const drawn = new Set(['idx', 'status_idx']);
 const sealed = 'v1.';
+/** The parts of a handle, or of a `jti`. */
+const between = /[.~]/;
 
 export class Twins {
   readonly #theirs = new Map<string, string>();
@@ -28,7 +30,7 @@ export class Twins {
     this.#theirs.set(one, other);
     this.#ours.set(other, one);
     if (one === other) return true;
-    const [ones, others] = [one.split('.'), other.split('.')];
+    const [ones, others] = [one.split(between), other.split(between)];
     if (ones.length > 1 && ones.length === others.length)
       for (const [at, part] of ones.entries()) this.pair(part, others[at]!);
     const [digest, twin] = [one, other].map((text) => hash('sha256', text, 'base64url')) as [string, string];
@@ -79,13 +81,16 @@ export class Twins {
   }
 
   #ofTexts(one: string, other: string, path: string): string[] {
-    if (one === other) return this.#theirs.has(one) && this.#theirs.get(one) !== other ? [told(path, one, other)] : [];
+    if (one === other) {
+      const isAnother = (this.#theirs.get(one) ?? one) !== other || (this.#ours.get(other) ?? other) !== one;
+      return isAnother ? [told(path, one, other)] : [];
+    }
     if (one.startsWith(sealed) && other.startsWith(sealed)) return [];
     if (compact.test(one) && compact.test(other)) return this.#ofTokens(one, other, path);
-    if (random.test(one) && random.test(other) && one.length === other.length) {
+    if (random.test(one) && random.test(other)) {
       return this.pair(one, other) ? [] : [`${path}: ${one} is not the twin of ${other}`];
     }
-    const [ones, others] = [one.split('.'), other.split('.')];
+    const [ones, others] = [one.split(between), other.split(between)];
     if (ones.length > 1 && ones.length === others.length) {
       const parts = ones.flatMap((part, at) => this.#ofTexts(part, others[at]!, `${path}[${at}]`));
       return parts.length > 0 ? [told(path, one, other), ...parts] : [];

@@ -6,6 +6,7 @@ import { BaseSequencer } from 'vitest/node';
 
 export const longest = [
   'rotation/under-load',
+  'differential/differential',
   'browser/entra',
   'browser/spa',
   'database/network',
