@@ -5,7 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Context } from 'koa';
 import { type Configuration, type KoaContextWithOIDC, Provider } from 'oidc-provider';
 import type { StatusIndexes } from '../status-list/indexes.ts';
-import type { RequestState } from '../web/request.ts';
+import { type RequestState, requestOf } from '../web/request.ts';
 import { signInCookies } from './cookies.ts';
 import { accessTokenModel, serviceTokenModel } from './models/access-token.ts';
 import { codeModel } from './models/authorization-code.ts';
@@ -46,27 +46,11 @@ export function createProvider(issuer: string, configuration: Configuration, par
   trustOnlyTheIssuer(provider, new URL(issuer));
   followClock(provider, parts.now);
 
+  openSignInCookies(provider, issuer);
   const createContext = provider.createContext.bind(provider);
   provider.createContext = <S>(req: IncomingMessage, res: ServerResponse) => {
     const ctx = createContext<S>(req, res);
-    const { signIn } = Object.assign(ctx.state as object, parts.stateOf(req));
-    // Only when asked for: the token endpoint, which is the busy one, has none.
-    let cookies: Context['cookies'] | undefined;
-    const theirs = () => Reflect.get(Object.getPrototypeOf(ctx) as object, 'cookies', ctx) as Context['cookies'];
-    const protocol = () => ctx as unknown as KoaContextWithOIDC;
-    const open = () =>
-      signInCookies(theirs(), {
-        path: signIn === undefined ? ctx.path : `/sign-in/${signIn}`,
-        header: req.headers.cookie ?? '',
-        issuer,
-        keys: provider.keys as string[],
-        clientId: () => protocol().oidc.client?.clientId,
-        isDone: () => {
-          const { login, consent } = protocol().oidc.entities.Interaction?.result ?? {};
-          return login !== undefined || consent !== undefined;
-        },
-      });
-    Object.defineProperty(ctx, 'cookies', { get: () => (cookies ??= open()) });
+    Object.assign(ctx.state as object, parts.stateOf(req));
     return ctx;
   };
 
@@ -85,6 +69,35 @@ export function createProvider(issuer: string, configuration: Configuration, par
   for (const [name, value] of Object.entries(ours)) Object.defineProperty(provider, name, { value });
   extendClient(provider.Client, parts);
   return provider;
+}
+
+type CookiesOf = Context & { [opened]?: Context['cookies'] };
+const opened = Symbol('the cookies of a request');
+
+// Opened when they are asked for: the token endpoint, which is the busy one, has none. The property belongs to what all
+// contexts inherit from: V8 puts an accessor of one object into the old generation, and with it all of its request.
+function openSignInCookies(provider: Provider, issuer: string): void {
+  const inherited = Object.getPrototypeOf(provider.context) as object;
+  const open = (ctx: Context) => {
+    const { signIn } = requestOf(ctx);
+    const protocol = ctx as unknown as KoaContextWithOIDC;
+    return signInCookies(Reflect.get(inherited, 'cookies', ctx) as Context['cookies'], {
+      path: signIn === undefined ? ctx.path : `/sign-in/${signIn}`,
+      header: ctx.req.headers.cookie ?? '',
+      issuer,
+      keys: provider.keys as string[],
+      clientId: () => protocol.oidc.client?.clientId,
+      isDone: () => {
+        const { login, consent } = protocol.oidc.entities.Interaction?.result ?? {};
+        return login !== undefined || consent !== undefined;
+      },
+    });
+  };
+  Object.defineProperty(provider.context, 'cookies', {
+    get(this: CookiesOf) {
+      return (this[opened] ??= open(this));
+    },
+  });
 }
 
 // Links, `iss` and the Secure attribute follow the configured issuer. Host and X-Forwarded-* are whatever the sender

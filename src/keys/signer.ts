@@ -1,7 +1,7 @@
 // RSA: making a key, its name (RFC 7638), and signing with it. The private half stays a KeyObject inside a closure:
 // whoever holds a Signer can sign, and cannot export. Knows nothing of storage or of states.
 
-import { createHash, createPrivateKey, generateKeyPair, sign } from 'node:crypto';
+import { createHash, createPrivateKey, generateKeyPair, webcrypto } from 'node:crypto';
 import { promisify } from 'node:util';
 
 export interface PublicJwk {
@@ -31,7 +31,7 @@ export interface Signer {
 type ModulusBits = 2048 | 3072 | 4096;
 
 const generate = promisify(generateKeyPair);
-const signInThreadPool = promisify(sign);
+const rs256 = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' };
 
 export async function generateKey(modulusLength: ModulusBits = 2048): Promise<NewKey> {
   const { publicKey, privateKey } = await generate('rsa', { modulusLength });
@@ -48,12 +48,13 @@ export function publicJwk(n: string, e: string): PublicJwk {
 }
 
 export function createSigner(jwk: PublicJwk, pkcs8: Buffer): Signer {
-  const privateKey = createPrivateKey({ key: pkcs8, type: 'pkcs8', format: 'der' });
+  const privateKey = createPrivateKey({ key: pkcs8, type: 'pkcs8', format: 'der' }).toCryptoKey(rs256, false, ['sign']);
   return {
     kid: jwk.kid,
     alg: jwk.alg,
     publicJwk: jwk,
-    // With a callback, crypto.sign runs in libuv's thread pool and leaves the event loop free.
-    sign: (data) => signInThreadPool('sha256', data, privateKey),
+    // In libuv's thread pool, as crypto.sign with a callback is, and for the same CPU time. What waits for that one is
+    // not garbage before the next mark-compact, and here that is a whole request.
+    sign: async (data) => Buffer.from(await webcrypto.subtle.sign(rs256, privateKey, data as Uint8Array<ArrayBuffer>)),
   };
 }

@@ -2,6 +2,7 @@ import { calculateJwkThumbprint, compactVerify, importJWK } from 'jose';
 import { describe, expect, test } from 'vitest';
 
 import { createSigner, generateKey, publicJwk } from '../../src/keys/signer.ts';
+import { survivingBytes } from '../support/garbage.ts';
 import { testKeys } from '../support/keys.ts';
 
 const { publicJwk: jwk, pkcs8 } = testKeys[0]!;
@@ -31,6 +32,18 @@ describe('a signing key', () => {
     const signer = createSigner(jwk, pkcs8);
     expect(Object.keys(signer).sort()).toEqual(['alg', 'kid', 'publicJwk', 'sign']);
     expect(Object.keys(signer.publicJwk).sort()).toEqual(['alg', 'e', 'kid', 'kty', 'n', 'use']);
+  });
+
+  test('keeps nothing of what waited for a signature', async () => {
+    const signer = createSigner(jwk, pkcs8);
+    const request = async () => {
+      const state = new Array(2500).fill(0);
+      await signer.sign(Buffer.from('x'));
+      return state.length;
+    };
+    await survivingBytes(100, request);
+    // Where crypto.sign is asked with a callback: a thousand and more.
+    expect(await survivingBytes(300, request)).toBeLessThan(200);
   });
 
   test('is made with the size asked for, and works', async () => {
