@@ -87,7 +87,7 @@ export async function playVariations(
       return thorough || (turn % able.length === able.indexOf(one) && Math.floor(turn / able.length) % part === 0);
     });
     for (let from = 0; from < names.length; from += atOnce) {
-      await playBatch(pair, one, names.slice(from, from + atOnce), report, batchAddress());
+      await playBatch(pair, one, names.slice(from, from + atOnce), report, nextAddress());
     }
   }
   return report;
@@ -95,7 +95,7 @@ export async function playVariations(
 
 let batches = 0;
 /** Refusals are counted by network, and few of one have a row in the audit trail. */
-export const batchAddress = () => `10.${(batches += 1) >> 8}.${batches & 255}.1`;
+export const nextAddress = () => `10.${(batches += 1) >> 8}.${batches & 255}.1`;
 
 async function playBatch(
   pair: Pair,
@@ -135,7 +135,7 @@ export async function playSpent(pair: Pair, seconds: number): Promise<Report> {
   for (const [at, name] of Object.keys(spentTokens).entries()) {
     await pair.advance(180);
     const [clientId, ask] = at % 2 === 0 ? (['spa', 'spa: one API'] as const) : (['web', 'web: its only API'] as const);
-    const holder = new Holder(pair, clientId, await othersFor(pair, []), batchAddress());
+    const holder = new Holder(pair, clientId, await othersFor(pair, []), nextAddress());
     await holder.authorize('ada', ask);
     await holder.ask('authorization_code');
     for (let turn = 0; turn < 2; turn += 1) await holder.ask('refresh_token');

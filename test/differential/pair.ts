@@ -12,7 +12,7 @@ import { checkAnswer, noteSecret } from '../support/secrets.ts';
 import { secret, startSignet, type TestServer } from '../support/signet.ts';
 import { authorizationRequest, authorize, UserAgent } from '../support/user-agent.ts';
 import { auditOf, type Rows, rowsIn, sweptRows } from './rows.ts';
-import { type SetClock, startSetClock } from './set-clock.ts';
+import { startSetClock } from './set-clock.ts';
 import { Twins } from './twins.ts';
 import { type Ask, callback, origin, type PersonName, password, persons, values } from './world.ts';
 
@@ -61,7 +61,7 @@ export class Side {
   }
 
   async authorize(person: PersonName, { clientId, scope, resources = [], parameters = {} }: Ask): Promise<Code> {
-    const nonce = scope?.split(' ').includes('openid') ? 'chosen by the application' : undefined;
+    const nonce = scope.split(' ').includes('openid') ? 'chosen by the application' : undefined;
     const all = { client_id: clientId, scope, redirect_uri: callback, nonce, ...parameters };
     const { url, verifier } = authorizationRequest(this.server.issuer, all);
     const named = resources.map((resource) => `&resource=${encodeURIComponent(resource)}`).join('');
@@ -81,6 +81,7 @@ export class Side {
     const form = body ?? new URLSearchParams(fields).toString();
     const isBodiless = method === 'GET' || method === 'HEAD' || method === 'OPTIONS';
     const response = await dispatcher.request({
+      origin: this.server.url,
       path: target,
       method: method as 'POST',
       headers,
@@ -129,7 +130,8 @@ export interface Pair {
   provider: Side;
   both: readonly [Side, Side];
   twins: Twins;
-  clock: SetClock;
+  /** From now on, time passes by itself. */
+  letTimePass(): Promise<void>;
   /** Does the same on each. */
   onEach<T>(work: (side: Side) => Promise<T>): Promise<[T, T]>;
   advance(seconds: number): Promise<void>;
@@ -183,11 +185,8 @@ export async function startPair(engine: Engine, parts: ServerParts = {}): Promis
   }
 
   const onEach = <T>(work: (side: Side) => Promise<T>) => Promise.all(both.map(work)) as Promise<[T, T]>;
-  const advance = (seconds: number) =>
-    clock.advance(
-      seconds,
-      both.map(({ server }) => server.store.db),
-    );
+  const databases = both.map(({ server }) => server.store.db);
+  const advance = (seconds: number) => clock.advance(seconds, databases);
   await advance(10); // what is known of disabled applications is read anew
 
   return {
@@ -195,7 +194,7 @@ export async function startPair(engine: Engine, parts: ServerParts = {}): Promis
     provider,
     both,
     twins,
-    clock,
+    letTimePass: () => clock.run(databases),
     onEach,
     advance,
     ask,

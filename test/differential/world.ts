@@ -4,7 +4,7 @@ import { resourceOf } from '../../src/clients/apis.ts';
 import { ordersApi, secret, stockApi } from '../support/signet.ts';
 
 /** Of which nothing stays as it is when it is form-encoded (RFC 6749 §2.3.1). */
-export const oddSecret = '100 % + & = / ? # : "quoted" 0123456789';
+const oddSecret = '100 % + & = / ? # : "quoted" 0123456789';
 export const namedApi = 'ledger';
 
 export const origin = 'https://app.example.com';
@@ -161,7 +161,7 @@ export type PersonName = keyof typeof persons;
 /** Authorization requests, by what they ask for. */
 export interface Ask {
   clientId: string;
-  scope: string | undefined;
+  scope: string;
   resources?: readonly string[];
   parameters?: Record<string, string | undefined>;
 }
@@ -191,7 +191,7 @@ export const asks: Readonly<Record<string, Ask>> = {
   'spa: no scope of its API': { clientId: 'spa', scope: 'openid email', resources: [ordersApi] },
   'web: its only API': { clientId: 'web', scope: 'openid email roles orders:read' },
   'web: offline': { clientId: 'web', scope: 'openid offline_access orders:read', parameters: { prompt: 'consent' } },
-  'web: without a scope': { clientId: 'web', scope: undefined },
+  'web: without openid': { clientId: 'web', scope: 'orders:read' },
   'web-two-apis: its default': { clientId: 'web-two-apis', scope: 'openid email stock:read' },
   'web-two-apis: three': {
     clientId: 'web-two-apis',
