@@ -21,8 +21,8 @@ interface CrowdOutcome {
   /** Different ones that the answers hold. */
   refreshTokens: number;
   accessTokens: number;
-  /** Whether the newest refresh token is good afterwards. */
-  goesOn: boolean;
+  /** Whether the newest refresh token is good afterwards; undefined where that depends on who was first. */
+  goesOn: boolean | undefined;
 }
 
 const howMany = 8;
@@ -93,7 +93,7 @@ export async function crowdOn(
   return [one, await outcomeOn(pair.provider, holder, crowd)];
 }
 
-async function outcomeOn(side: Side, holder: Holder, { grantType, varied }: Crowd): Promise<CrowdOutcome> {
+async function outcomeOn(side: Side, holder: Holder, { grantType, varied, outcome }: Crowd): Promise<CrowdOutcome> {
   let turn = 0;
   const address = nextAddress();
   const answers = await atTheSameMoment(Array<string>(howMany).fill(side.server.url), (_url, dispatcher) => {
@@ -106,7 +106,7 @@ async function outcomeOn(side: Side, holder: Holder, { grantType, varied }: Crow
   const different = (name: string) => new Set(bodies.flatMap((body) => body[name] ?? [])).size;
   const newest = bodies.findLast(({ refresh_token: token }) => token !== undefined)?.refresh_token;
   const afterwards =
-    newest === undefined
+    newest === undefined || outcome.goesOn === undefined
       ? undefined
       : await side.send(plainRequest('refresh_token', { ...holder.ownOn(side), refreshTokens: [newest] }, address));
   return {
@@ -114,6 +114,6 @@ async function outcomeOn(side: Side, holder: Holder, { grantType, varied }: Crow
     refused: [...new Set(bodies.flatMap(({ error }) => error ?? []))],
     refreshTokens: different('refresh_token'),
     accessTokens: different('access_token'),
-    goesOn: afterwards?.status === 200,
+    goesOn: afterwards && afterwards.status === 200,
   };
 }

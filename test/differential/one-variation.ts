@@ -68,23 +68,25 @@ async function othersFor(pair: Pair, names: string[]): Promise<Map<Side, Others>
   return others;
 }
 
-/**
- * @param thorough whether every case sees every variation of its own; otherwise each variation is seen by one case of a grant
- * @param part how many of the others, of one in so many, are left out
- */
-export async function playVariations(
-  pair: Pair,
-  grantType: GrantType,
-  { thorough = false, part = 1 } = {},
-): Promise<Report> {
+interface Extent {
+  /** Every case sees every variation of its own. Otherwise one case of a grant sees each. */
+  thorough: boolean;
+  /** Of those that other grants see as well, one in so many; a code and a refresh token take turns. */
+  part: number;
+}
+
+export async function playVariations(pair: Pair, grantType: GrantType, { thorough, part }: Extent): Promise<Report> {
   const report: Report = { sent: 0, accepted: 0, mismatches: [] };
   const all = cases[grantType];
   const order = Object.keys(variations);
+  const phase = grantType === 'refresh_token' ? 1 : 0;
   for (const one of all) {
     const names = Object.keys(one.varied).filter((name) => {
       const able = all.filter(({ varied }) => name in varied);
       const turn = order.indexOf(name);
-      return thorough || (turn % able.length === able.indexOf(one) && Math.floor(turn / able.length) % part === 0);
+      const isItsTurn = turn % able.length === able.indexOf(one);
+      const isAlsoOfOthers = name in usual && grantType !== 'client_credentials';
+      return thorough || (isItsTurn && (!isAlsoOfOthers || (Math.floor(turn / able.length) + phase) % part === 0));
     });
     for (let from = 0; from < names.length; from += atOnce) {
       await playBatch(pair, one, names.slice(from, from + atOnce), report, nextAddress());
@@ -130,9 +132,10 @@ async function playBatch(
 }
 
 /** What was spent, presented again so many seconds later; and what is then left of the grant. */
-export async function playSpent(pair: Pair, seconds: number): Promise<Report> {
+export async function playSpent(pair: Pair, seconds: number, part: number): Promise<Report> {
   const report: Report = { sent: 0, accepted: 0, mismatches: [] };
   for (const [at, name] of Object.keys(spentTokens).entries()) {
+    if (at % part !== 0) continue;
     await pair.advance(180);
     const [clientId, ask] = at % 2 === 0 ? (['spa', 'spa: one API'] as const) : (['web', 'web: its only API'] as const);
     const holder = new Holder(pair, clientId, await othersFor(pair, []), nextAddress());
