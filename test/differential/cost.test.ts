@@ -92,6 +92,19 @@ describe.each(engines)('what a request costs either way, on $name', (engine) => 
     },
   );
 
+  test.runIf(engine.name === 'sqlite').each(['refresh_token', 'authorization_code'] as const)(
+    'where the database fails, %s is answered alike, and good afterwards',
+    async (grantType) => {
+      await renew();
+      statements.fail(true);
+      const failed = await holder.ask(grantType).finally(() => statements.fail(false));
+      expect(failed.differences).toEqual([]);
+      expect(failed.answers[0].status).toBeGreaterThanOrEqual(500);
+      const good = await holder.ask(grantType);
+      expect([good.differences, good.answers[0].status]).toEqual([[], 200]);
+    },
+  );
+
   /** How often a wrong secret of an application is looked at, from an address that has sent this `times` before. */
   async function turnsLeft(side: Side, name: string | undefined, times: number): Promise<number> {
     const address = addresses.shift()!;

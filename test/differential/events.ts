@@ -26,6 +26,20 @@ const account = (act: (side: Side, accountId: string) => Promise<unknown>): Happ
 const sql = (statement: string): Happening =>
   account((side, accountId) => side.server.store.db.query(statement, [accountId]));
 
+/** What no way leads to, unless the database is changed by hand. */
+const grants = (changed: () => object): Happening =>
+  account(async (side, id) => {
+    const { db } = side.server.store;
+    const { rows } = await db.query<{ id: string; payload: string }>(
+      `select id, payload from oidc_models where model = 'Grant' and account_id = $1`,
+      [id],
+    );
+    for (const row of rows) {
+      const payload = { ...JSON.parse(row.payload), ...changed() };
+      await db.query('update oidc_models set payload = $2 where id = $1', [row.id, JSON.stringify(payload)]);
+    }
+  });
+
 export const events: Readonly<Record<string, Happening>> = {
   'a second passes': passing(1),
   'six seconds pass': passing(6),
@@ -53,17 +67,9 @@ export const events: Readonly<Record<string, Happening>> = {
     for (const { grantId } of await grants.list(id)) await grants.revoke(grantId, { actor: 'test' });
   }),
   'their grants are gone': sql(`delete from oidc_models where model = 'Grant' and account_id = $1`),
-  'their grants expire': account(async (side, id) => {
-    const { db } = side.server.store;
-    const { rows } = await db.query<{ id: string; payload: string }>(
-      `select id, payload from oidc_models where model = 'Grant' and account_id = $1`,
-      [id],
-    );
-    for (const row of rows) {
-      const payload = { ...JSON.parse(row.payload), exp: Math.floor(Date.now() / 1000) };
-      await db.query('update oidc_models set payload = $2 where id = $1', [row.id, JSON.stringify(payload)]);
-    }
-  }),
+  'their grants expire': grants(() => ({ exp: Math.floor(Date.now() / 1000) })),
+  "their grants are another application's": grants(() => ({ clientId: 'another' })),
+  "their grants are somebody else's": grants(() => ({ accountId: 'somebody else' })),
   'their application is disabled': async ({ pair, holder }) => {
     await pair.onEach(({ server }) => server.store.clients.setDisabled(holder.clientId, true, 'test'));
     await pair.advance(6); // what is known of applications is so old at the most

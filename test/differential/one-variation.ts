@@ -85,7 +85,7 @@ export async function playVariations(pair: Pair, grantType: GrantType, { thoroug
       const able = all.filter(({ varied }) => name in varied);
       const turn = order.indexOf(name);
       const isItsTurn = turn % able.length === able.indexOf(one);
-      const isAlsoOfOthers = name in usual && grantType !== 'client_credentials';
+      const isAlsoOfOthers = name in usual && (grantType !== 'client_credentials' || part > 2);
       return thorough || (isItsTurn && (!isAlsoOfOthers || (Math.floor(turn / able.length) + phase) % part === 0));
     });
     for (let from = 0; from < names.length; from += atOnce) {

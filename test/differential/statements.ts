@@ -7,6 +7,8 @@ import { type MockInstance, vi } from 'vitest';
 export interface Statements {
   /** Those since the last call, on what tokens, people and grants are in. */
   taken(): { reads: number; writes: number };
+  /** From now on, each of them fails as on a disk that is broken; on SQLite. */
+  fail(isFailing: boolean): void;
   stop(): void;
 }
 
@@ -14,7 +16,12 @@ const ofTokens = /\b(oidc_models|refresh_tokens|accounts|consents|revoked_status
 
 export function watchStatements(): Statements {
   let seen: string[] = [];
-  const note = (sql: string) => void (ofTokens.test(sql) && seen.push(sql.trim()));
+  let isFailing = false;
+  const note = (sql: string) => {
+    if (!ofTokens.test(sql)) return;
+    seen.push(sql.trim());
+    if (isFailing) throw Object.assign(new Error('disk I/O error'), { code: 'ERR_SQLITE_ERROR', errcode: 10 });
+  };
   const spies: MockInstance[] = [];
   for (const method of ['all', 'run'] as const) {
     const right = StatementSync.prototype[method] as (...values: unknown[]) => never;
@@ -40,6 +47,9 @@ export function watchStatements(): Statements {
       seen = [];
       const reads = statements.filter((sql) => /^(select|with)\b/i.test(sql)).length;
       return { reads, writes: statements.length - reads };
+    },
+    fail(failing) {
+      isFailing = failing;
     },
     stop: () => {
       for (const each of spies) each.mockRestore();

@@ -54,6 +54,24 @@ export const stories: fc.Arbitrary<Story> = fc.record({
   steps: fc.array(step, { minLength: 3, maxLength: 9 }),
 });
 
+/** Each thing that can happen, once: to a chain of refreshes and to a code, and each kind of authorization request. */
+export function plainStories(): Story[] {
+  const kinds = Object.keys(asks);
+  const people = Object.keys(persons) as PersonName[];
+  return [...Object.keys(events), ...kinds.slice(Object.keys(events).length)].map((event, at) => ({
+    ask: kinds[at % kinds.length]!,
+    person: people[at % people.length]!,
+    steps: [
+      { does: 'ask', grantType: 'refresh_token', varied: [] },
+      { does: 'happen', event: 'another sign-in' },
+      { does: 'happen', event: event in events ? event : 'a second passes' },
+      { does: 'ask', grantType: 'refresh_token', varied: at % 2 === 0 ? [] : ['with its handle alone'] },
+      { does: 'ask', grantType: 'refresh_token', varied: at % 3 === 0 ? ['with the token before'] : [] },
+      { does: 'ask', grantType: 'authorization_code', varied: [] },
+    ],
+  }));
+}
+
 export interface Counts {
   sent: number;
   accepted: number;
