@@ -8,7 +8,7 @@ import { vi } from 'vitest';
 import type { ServerParts } from '../../src/server.ts';
 import type { Engine } from '../support/engines.ts';
 import { forgetMadeKeys } from '../support/keys.ts';
-import { checkAnswer, noteSecret } from '../support/secrets.ts';
+import { noteSecret } from '../support/secrets.ts';
 import { secret, startSignet, type TestServer } from '../support/signet.ts';
 import { authorizationRequest, authorize, UserAgent } from '../support/user-agent.ts';
 import { auditOf, type Rows, rowsIn, sweptRows } from './rows.ts';
@@ -89,11 +89,6 @@ export class Side {
     });
     const text = await response.body.text();
     const { date: _date, 'x-request-id': requestId, 'content-length': length, ...rest } = response.headers;
-    checkAnswer(
-      target,
-      { headers: new Headers(Object.entries(rest).map(([name, value]) => [name, String(value)])) },
-      text,
-    );
     return {
       status: response.statusCode,
       headers: { ...rest, ...(length !== undefined && { 'content-length': 'of the body' }) },
@@ -186,6 +181,8 @@ export async function startPair(engine: Engine, parts: ServerParts = {}): Promis
 
   const onEach = <T>(work: (side: Side) => Promise<T>) => Promise.all(both.map(work)) as Promise<[T, T]>;
   const databases = both.map(({ server }) => server.store.db);
+  // Each server says every few seconds that it lives (database/runs.ts), and here it does not: it lives until the end.
+  for (const db of databases) await db.query('update server_runs set alive_at = $1', [Date.now() + 90 * 86_400_000]);
   const advance = (seconds: number) => clock.advance(seconds, databases);
   await advance(10); // what is known of disabled applications is read anew
 

@@ -8,7 +8,7 @@ import type { Queryable } from '../../src/database/database.ts';
 export interface SetClock {
   /** Makes an empty database go by this clock. */
   lead(databaseUrl: string): Promise<void>;
-  /** Moves on, at these databases as well, whose servers live. */
+  /** Moves on, at these databases as well. */
   advance(seconds: number, databases: readonly Queryable[]): Promise<void>;
   /** Goes on by itself from where it stands, at these databases as well. */
   run(databases: readonly Queryable[]): Promise<void>;
@@ -47,11 +47,7 @@ export function startSetClock(): SetClock {
 
     async advance(seconds, databases) {
       at += seconds * 1000;
-      for (const db of databases) {
-        if (led) await db.query(`update ${beside} set ms = $1`, [at]);
-        // Whoever runs has just said so: its own word comes by the world's clock (database/runs.ts).
-        await db.query('update server_runs set alive_at = $1 where found_dead_at is null', [at]);
-      }
+      if (led) for (const db of databases) await db.query(`update ${beside} set ms = $1`, [at]);
     },
 
     async run(databases) {
