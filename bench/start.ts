@@ -1,12 +1,12 @@
 // From `npm start` to the first 200 on discovery: a first start in an empty directory, with nothing compiled before,
-// and later ones; each beside a process that only loads koa and oidc-provider and listens. In turns, in this one run:
-// read the ratios. npm's own time, before it starts node, is in neither.
+// and later ones; in a checkout and, after `npm run build`, from dist/; beside a process that only loads koa and
+// oidc-provider and listens. In turns, in this one run: read the ratios. npm's own time, before node, is in none.
 //
 //   npm run bench:start [-- rounds]
 
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { get } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -78,41 +78,47 @@ function statusOf(url: string): Promise<number | undefined> {
 }
 
 const compiled = join(folder, 'compiled');
-const signet = async (cwd: string, cold: boolean) =>
-  start({ path: '../signet.js', args: ['serve'], cwd, port: await freePort(), cold });
-async function bare(cold: boolean): Promise<Start> {
+type Program = (cwd: string, cold: boolean) => Promise<Start>;
+const signet =
+  (path: string): Program =>
+  async (cwd, cold) =>
+    start({ path, args: ['serve'], cwd, port: await freePort(), cold });
+const bare: Program = async (_cwd, cold) => {
   const port = await freePort();
   return start({ path: './bare-start.ts', args: [String(port), compiled], cwd: folder, port, cold });
+};
+const programs: Record<string, Program> = {
+  'koa + oidc-provider': bare,
+  checkout: signet('../signet.js'),
+  ...(existsSync(script('../dist/main.js')) && { 'dist/': signet('../dist/main.js') }),
+};
+
+interface Turn {
+  cold: Start;
+  warm: Start;
 }
 
-const none = () => ({ signet: [] as Start[], bare: [] as Start[] });
-const results = { cold: none(), warm: none() };
 const home = mkdtempSync(join(folder, 'home-'));
-await signet(home, false);
-await bare(false);
-for (let round = 0; round < rounds; round += 1) {
-  results.cold.signet.push(await signet(mkdtempSync(join(folder, 'first-')), true));
-  results.cold.bare.push(await bare(true));
-  results.warm.signet.push(await signet(home, false));
-  results.warm.bare.push(await bare(false));
+const results = new Map(Object.keys(programs).map((name) => [name, [] as Turn[]]));
+for (let round = -1; round < rounds; round += 1) {
+  for (const [name, program] of Object.entries(programs)) {
+    const cold = await program(mkdtempSync(join(folder, 'first-')), true);
+    const warm = await program(home, false);
+    if (round >= 0) results.get(name)!.push({ cold, warm }); // before, nothing is compiled
+  }
 }
 rmSync(folder, { recursive: true, force: true });
 
 const median = (values: number[]) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
-const figures = (starts: Start[]) =>
-  `${median(starts.map(({ elapsed }) => elapsed))
-    .toFixed(0)
-    .padStart(5)} ms ` +
-  `${median(starts.map(({ cpu }) => cpu))
-    .toFixed(0)
-    .padStart(5)} CPU-ms`;
+const row = (cells: string[]) => cells.map((cell) => cell.padStart(14)).join('');
+const baseline = results.get('koa + oidc-provider')!;
 
-console.log(`first 200 on discovery, medians of ${rounds}\n`);
-console.log('                signet                koa + oidc-provider      ratio, time   ratio, CPU');
-for (const [name, { signet: ours, bare: theirs }] of Object.entries(results)) {
-  const ratio = (part: keyof Start) =>
-    median(ours.map((one, round) => one[part] / theirs[round]![part]))
-      .toFixed(2)
-      .padStart(11);
-  console.log(`${name} start      ${figures(ours)}      ${figures(theirs)}     ${ratio('elapsed')}  ${ratio('cpu')}`);
+console.log(`first 200 on discovery, medians of ${rounds}; ratios to the first line, in CPU time`);
+for (const kind of ['cold', 'warm'] as const) {
+  console.log(`\n${`${kind} start`.padEnd(20)}${row(['ms', 'CPU-ms', 'ratio'])}`);
+  for (const [name, turns] of results) {
+    const figure = (part: keyof Start) => median(turns.map((turn) => turn[kind][part])).toFixed(0);
+    const ratio = median(turns.map((turn, round) => turn[kind].cpu / baseline[round]![kind].cpu));
+    console.log(name.padEnd(20) + row([figure('elapsed'), figure('cpu'), ratio.toFixed(2)]));
+  }
 }

@@ -5,10 +5,13 @@
 import { enableCompileCache } from 'node:module';
 import { userInfo } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { traceToSources } from './stack-traces.ts';
 
 // Halves a warm start. Beside the packages, where only whoever installed them may write: in a directory that everybody
 // shares, others could leave code for us. Where it cannot be written, the start is merely slower.
 enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/signet', import.meta.url)));
+// Built, it runs from few files, whose lines nobody knows. In a checkout the lines are those that were written.
+if (import.meta.url.endsWith('.js')) traceToSources();
 const { run } = await import('./cli/run.ts');
 const { readInput } = await import('./cli/input.ts');
 

@@ -1,8 +1,8 @@
 // The command line: words in, one answer and an exit code out. Each command family is a file next door; here are the
 // options that all of them share, and what becomes of an error.
 
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { version } from '../verifier/version.ts';
 import { accountCommands } from './accounts.ts';
 import { auditCommands } from './audit.ts';
 import { clientCommands } from './clients.ts';
@@ -53,8 +53,6 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
 }
 
 function createProgram(tell: (text: string) => void, columns = 100): Command {
-  const manifest = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  const { version } = JSON.parse(manifest) as { version: string };
   return new Command('signet')
     .description('A small, self-hosted identity provider. Every command works whether or not the server runs.')
     .option('--config <file>', 'configuration file (default: SIGNET_CONFIG, else signet.yaml where there is one)')

@@ -22,7 +22,7 @@ const layers = [
   ['config'],
   ['log'],
   ['errors'],
-  ['error-codes', 'log-events', 'bff', 'testing'],
+  ['error-codes', 'log-events', 'stack-traces', 'bff', 'testing'],
   ['verifier'],
 ];
 
