@@ -1,6 +1,7 @@
 // Many who present one token or code at the same moment, as browsers with many tabs do, and thieves.
 
 import { atTheSameMoment } from '../support/same-moment.ts';
+import { decode } from '../support/user-agent.ts';
 import { Holder, variations } from './holder.ts';
 import { nextAddress } from './one-variation.ts';
 import type { Pair, Side } from './pair.ts';
@@ -103,7 +104,8 @@ async function outcomeOn(side: Side, holder: Holder, { grantType, varied, outcom
   });
   const bodies = answers.map(({ body }) => body as Record<string, string>);
   const granted = answers.filter(({ status }) => status === 200).length;
-  const different = (name: string) => new Set(bodies.flatMap((body) => body[name] ?? [])).size;
+  const different = (name: string) =>
+    new Set(bodies.flatMap((body) => (body[name] === undefined ? [] : claimsOf(body[name])))).size;
   const newest = bodies.findLast(({ refresh_token: token }) => token !== undefined)?.refresh_token;
   const afterwards =
     newest === undefined || outcome.goesOn === undefined
@@ -116,4 +118,10 @@ async function outcomeOn(side: Side, holder: Holder, { grantType, varied, outcom
     accessTokens: different('access_token'),
     goesOn: afterwards && afterwards.status === 200,
   };
+}
+
+/** The same claims are the same token, in whatever order they were written. */
+function claimsOf(token: string): string {
+  const { payload } = decode(token);
+  return JSON.stringify(Object.entries(payload).sort(([one], [other]) => (one < other ? -1 : 1)));
 }
