@@ -144,7 +144,13 @@ export interface Outcome {
   differences: string[];
 }
 
-export async function startPair(engine: Engine, parts: ServerParts = {}): Promise<Pair> {
+interface PairOptions {
+  /** Beside those of world.ts. */
+  more?: Record<string, unknown>;
+  parts?: ServerParts;
+}
+
+export async function startPair(engine: Engine, { more = {}, parts = {} }: PairOptions = {}): Promise<Pair> {
   const clock = startSetClock();
   // What a server looks at every few seconds it looks at by the world's clock, each of the two at a moment of its own.
   const intervals = vi.spyOn(globalThis, 'setInterval').mockImplementation((() => setTimeout(() => {}, 1)) as never);
@@ -152,7 +158,13 @@ export async function startPair(engine: Engine, parts: ServerParts = {}): Promis
     const database = await engine.freshUrl();
     await clock.lead(database);
     forgetMadeKeys(); // the same ones for both
-    const side = new Side(await startSignet({ database, values, parts: { sweepEveryMs: 2 ** 30, ...parts, ...ways } }));
+    const side = new Side(
+      await startSignet({
+        database,
+        values: { ...values, ...more },
+        parts: { sweepEveryMs: 2 ** 30, ...parts, ...ways },
+      }),
+    );
     await populate(side);
     return side;
   };

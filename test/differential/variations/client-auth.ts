@@ -166,6 +166,10 @@ export const clientAuth: Variations = {
     ({ clientId }) => `Basic ${base64(`${clientId}:a%0Ab`)}`,
   ),
   'with "Basic" alone': authorization(() => 'Basic'),
+  'with its credentials in the header twice': (draft, own) => {
+    authorization(({ pair }) => `Basic ${base64(pair)}`)(draft, own);
+    draft.headers.authorization = [String(draft.headers.authorization), basic('nobody', wrong)];
+  },
   'with an empty Authorization': authorization(() => ''),
   'with a space as Authorization': authorization(() => ' '),
   'with a Bearer token': authorization(() => 'Bearer abcdefghijkl'),

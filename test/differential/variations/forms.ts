@@ -54,6 +54,7 @@ export const forms: Variations = {
   'with the type in capitals': type('Application/X-WWW-Form-URLEncoded'),
   'with a space around the type': type(` ${form} `),
   'without a type': type(undefined),
+  'with two types': header('content-type', [form, 'application/json']),
   'with an empty type': type(''),
   'with a type that is none': type('form'),
   'as JSON': (draft) => {
@@ -98,6 +99,11 @@ export const forms: Variations = {
   'with 57,345 bytes': written((text) => `${text}&other=`.padEnd(57_345, 'x')),
   'with 60 kB': written((text) => `${text}&other=`.padEnd(60_000, 'x')),
   'in pieces': written((text) => [text.slice(0, 7), text.slice(7)]),
+  'in pieces of a known length': (draft) => {
+    const text = new URLSearchParams(draft.fields).toString();
+    draft.headers['content-length'] = String(text.length);
+    draft.body = [text.slice(0, 7), text.slice(7, 40), text.slice(40)];
+  },
   'in pieces of 60 kB': written((text) => [text, `&other=${'x'.repeat(30_000)}`, 'x'.repeat(30_000)]),
   'in no pieces': written(() => []),
   packed: (draft) => {
