@@ -50,7 +50,9 @@ describe.each(engines)('the short way and oidc-provider, on $name', (engine) => 
   test('answer alike after each thing that can happen', async () => {
     const others = await othersOf(pair);
     for (const [at, story] of plainStories().entries()) {
-      if (isSqlite || thoroughness > 1 || at % 5 === 0) await tell(pair, story, others);
+      if (!isSqlite && thoroughness === 1 && at % 5 !== 0) continue;
+      const { accepted } = await tell(pair, story, others);
+      expect(accepted, JSON.stringify(story)).toBeGreaterThan(0);
     }
   });
 

@@ -70,6 +70,13 @@ export const events: Readonly<Record<string, Happening>> = {
   'their grants expire': grants(() => ({ exp: Math.floor(Date.now() / 1000) })),
   "their grants are another application's": grants(() => ({ clientId: 'another' })),
   "their grants are somebody else's": grants(() => ({ accountId: 'somebody else' })),
+  'their sessions are gone': sql(`delete from oidc_models where model = 'Session' and account_id = $1`),
+  'their sessions expire': sql(
+    `update oidc_models set expires_at = 1, payload = replace(payload, '"exp":', '"exp":1,"before":') where model = 'Session' and account_id = $1`,
+  ),
+  "their sessions are somebody else's": sql(
+    `update oidc_models set account_id = 'somebody else', payload = replace(payload, '"accountId":"', '"accountId":"x') where model = 'Session' and account_id = $1`,
+  ),
   'their application is disabled': async ({ pair, holder }) => {
     await pair.onEach(({ server }) => server.store.clients.setDisabled(holder.clientId, true, 'test'));
     await pair.advance(6); // what is known of applications is so old at the most
@@ -102,5 +109,9 @@ export async function restored({ pair, holder, person }: Situation): Promise<voi
     await accounts.setNames(id, { name, ...names }, 'test');
     await clients.setDisabled(holder.clientId, false, 'test');
     await db.query('delete from server_runs where found_dead_at is not null');
+    // Whoever comes back with such a session signs in anew.
+    await db.query(
+      `delete from oidc_models where model = 'Session' and (expires_at = 1 or account_id = 'somebody else')`,
+    );
   });
 }

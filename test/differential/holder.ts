@@ -53,7 +53,7 @@ export class Holder {
   async authorize(person: PersonName, ask: string): Promise<void> {
     const [one, other] = await this.#pair.onEach(async (side) => {
       const code = await side.authorize(person, asks[ask]!);
-      this.#owns.set(side, { ...this.ownOn(side), code });
+      this.#owns.set(side, { ...this.ownOn(side), code, resource: asks[ask]!.named });
       return code;
     });
     this.#pair.twins.pair(one.code, other.code);

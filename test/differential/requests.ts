@@ -10,6 +10,8 @@ export interface Own {
   /** Undefined: it has none. */
   secret: string | undefined;
   code?: Code | undefined;
+  /** What it has to name in each request. */
+  resource?: string | undefined;
   /** Newest last; all but the last one are spent. */
   refreshTokens: readonly string[];
   accessToken?: string | undefined;
@@ -40,7 +42,7 @@ export type GrantType = 'client_credentials' | 'refresh_token' | 'authorization_
 export const form = 'application/x-www-form-urlencoded';
 
 export function plainRequest(grantType: GrantType, own: Own, address: string): Draft {
-  const { clientId, secret, code, refreshTokens } = own;
+  const { clientId, secret, code, refreshTokens, resource } = own;
   const draft: Draft = {
     method: 'POST',
     target: '/token',
@@ -53,6 +55,7 @@ export function plainRequest(grantType: GrantType, own: Own, address: string): D
     add(draft, 'redirect_uri', code?.redirectUri ?? 'none');
     if (code?.verifier !== undefined) add(draft, 'code_verifier', code.verifier);
   }
+  if (resource !== undefined) add(draft, 'resource', resource);
   if (secret === undefined) add(draft, 'client_id', clientId);
   else draft.headers.authorization = basic(clientId, secret);
   return draft;

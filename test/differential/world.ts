@@ -163,6 +163,8 @@ export interface Ask {
   clientId: string;
   scope: string;
   resources?: readonly string[];
+  /** Of these, the one that a token request has to name. */
+  named?: string;
   parameters?: Record<string, string | undefined>;
 }
 
@@ -174,6 +176,7 @@ export const asks: Readonly<Record<string, Ask>> = {
     clientId: 'spa',
     scope: 'openid profile email roles orders:read orders:write stock:read',
     resources: [ordersApi, stockApi],
+    named: ordersApi,
   },
   'spa: without openid': { clientId: 'spa', scope: 'orders:read', resources: [ordersApi] },
   'spa: userinfo alone': { clientId: 'spa', scope: 'openid profile email roles' },
