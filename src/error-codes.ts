@@ -102,6 +102,7 @@ export const errorCodes = {
   unsupported_form: 'The form must be application/x-www-form-urlencoded.',
   unsupported_logo: 'The logo must be an .svg or a .png file.',
   usage: 'The command makes no sense as it was written; `--help` says how it goes.',
+  worker_died: 'A worker ended while the server started. The log says what it met.',
 } as const;
 
 /** Those of the verifier come out of `signet verify` and the admin API as they are. */

@@ -70,6 +70,10 @@ export const logEvents = {
   'sweep.failed': 'Expired rows could not be deleted; they are tried again.',
   'sweep.resumed': 'Expired rows are deleted again.',
   'sweep.stopped': "No rows are deleted while this machine's clock and the database's do not agree.",
+  'worker.died': 'A worker ended that was not told to: its connections are lost. Another one is started in its place.',
+  'worker.not_restarted':
+    'A worker could not be started in place of one that died; it is tried again, and others serve.',
+  'worker.restarted': 'A worker was started in place of one that died.',
 } as const;
 
 export type LogEvent = keyof typeof logEvents;

@@ -15,13 +15,20 @@ export interface Log {
 
 const rank: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error: 3, silent: 4 };
 
-/** Writes lines at or above `level` to `write` (standard error by default: standard output belongs to commands). */
-export function createLog(level: LogLevel, write: (line: string) => void = (line) => process.stderr.write(line)): Log {
+/**
+ * Writes lines at or above `level` to `write` (standard error by default: standard output belongs to commands).
+ * @param always facts of every line: which of several workers it is from
+ */
+export function createLog(
+  level: LogLevel,
+  write: (line: string) => void = (line) => process.stderr.write(line),
+  always: Facts = {},
+): Log {
   const at =
     (lineLevel: LogLevel) =>
     (event: LogEvent, facts: Facts = {}) => {
       if (rank[lineLevel] < rank[level]) return;
-      const head = { time: new Date().toISOString(), level: lineLevel, event };
+      const head = { time: new Date().toISOString(), level: lineLevel, event, ...always };
       // The head twice: it comes first, and no fact of the same name takes its place.
       write(`${JSON.stringify({ ...head, ...facts, ...head }, plain)}\n`);
     };

@@ -5,6 +5,7 @@
 import { enableCompileCache } from 'node:module';
 import { userInfo } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { threadPoolSize } from './cli/thread-pool.ts';
 import { traceToSources } from './stack-traces.ts';
 
 // Halves a warm start. Beside the packages, where only whoever installed them may write: in a directory that everybody
@@ -12,6 +13,8 @@ import { traceToSources } from './stack-traces.ts';
 enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/signet', import.meta.url)));
 // Built, it runs from few files, whose lines nobody knows. In a checkout the lines are those that were written.
 if (import.meta.url.endsWith('.js')) traceToSources();
+// Before anything uses the pool. Workers have it from here as well.
+process.env['UV_THREADPOOL_SIZE'] ??= threadPoolSize();
 const { run } = await import('./cli/run.ts');
 const { readInput } = await import('./cli/input.ts');
 

@@ -24,6 +24,7 @@ import { startRotation } from './keys/rotation.ts';
 import type { generateKey } from './keys/signer.ts';
 import type { Log } from './log.ts';
 import { createCounts } from './metrics/counts.ts';
+import type { Metric } from './metrics/exposition.ts';
 import { gauges } from './metrics/gauges.ts';
 import { serveMetrics } from './metrics/serve.ts';
 import { createDevices } from './signin/device.ts';
@@ -59,6 +60,8 @@ export interface RunningServer {
   firstAdministrator?: { email: string; oneTimePassword: string };
   /** Tells whoever hands requests on, and whoever keeps a connection, to go elsewhere; then takes no more. */
   drain(): Promise<void>;
+  /** Its metrics, where it is one of several workers and they are configured. */
+  figures?: (() => Promise<Metric[]>) | undefined;
   /** Finishes what is under way, then closes everything. */
   close(): Promise<void>;
 }
@@ -76,17 +79,22 @@ export interface ServerParts {
   makeKey?: typeof generateKey;
   /** Milliseconds between two words that this server lives, and two looks at what the database remembers. Default: 5 s. */
   aliveEveryMs?: number | undefined;
+  /**
+   * How many processes serve this port. Of several each has its share of what is bounded for the server, and hands out
+   * its metrics instead of serving them. Default 1.
+   */
+  workers?: number;
   /** Aborted before the server listens: the start fails with its reason, once what was opened is closed. */
   stopping?: AbortSignal | undefined;
 }
 
 export async function startServer(config: Config, log: Log, parts: ServerParts = {}): Promise<RunningServer> {
   const { dispatcher, sweepEveryMs = oneMinuteMs, room, aliveEveryMs: everyMs } = parts;
-  const { stopping, passwordQueue, makeKey } = parts;
+  const { stopping, passwordQueue, makeKey, workers = 1 } = parts;
   const closers = createClosers();
   for (const warning of configWarnings(config)) log.warn('config.warning', { ...warning });
   try {
-    const opened = await openStore(config, log, { outages: true, stopping, passwordQueue, makeKey });
+    const opened = await openStore(config, log, { outages: true, stopping, passwordQueue, makeKey, workers });
     closers.push(opened.close);
     for (const warning of await disabledAmong(config, opened.db)) log.warn('config.warning', { ...warning });
     const counts = config.metrics && createCounts();
@@ -143,7 +151,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
       isRevoked: (claims) => isRevoked(claims, revoked),
       now,
     });
-    const secretThrottle = createSecretThrottle();
+    const secretThrottle = createSecretThrottle({ workers });
     const isJwksClient = withinNetworks(config.keys.jwksClientNetworks);
     const rotation = await startRotation({
       keyring,
@@ -307,30 +315,29 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     });
     // A proxy on this machine is one that nobody had to name.
     const isProxy = withinNetworks([...trusted, '127.0.0.0/8', '::1']);
-    const server = createLimitedServer(drain.around(front), { limits: config.listen, isProxy, log });
+    const server = createLimitedServer(drain.around(front), { limits: config.listen, workers, isProxy, log });
     watchArrivals(server);
     const hint = 'Set listen.port or SIGNET_LISTEN_PORT to another one, and the issuer with it.';
     stopping?.throwIfAborted();
     await listen(server, config.listen, hint);
     closers.push(() => db.hurry());
     closers.push(() => stopListening(server));
+    const figures =
+      counts &&
+      (async () => {
+        const [keys, entraHealth] = [store.keys.status, entra?.health];
+        const now = await gauges({ version, database: db, keys, rotation: rotation.health, entra: entraHealth, log });
+        return [...now, ...counts.metrics()];
+      });
     const metrics =
-      config.metrics &&
-      (await serveMetrics(
-        config.metrics.listen,
-        async () => {
-          const [keys, entraHealth] = [store.keys.status, entra?.health];
-          const now = await gauges({ version, database: db, keys, rotation: rotation.health, entra: entraHealth, log });
-          return [...now, ...counts!.metrics()];
-        },
-        log,
-      ));
+      config.metrics && figures && workers === 1 && (await serveMetrics(config.metrics.listen, figures, log));
     if (metrics) closers.push(metrics.close);
     // Last: a start that fails before this, for want of the port, must not have used up a password that nobody saw.
     const firstAdministrator = await createFirstAdministrator(store, config.issuer);
     return {
       url: urlOf(server),
-      metricsUrl: metrics?.url,
+      metricsUrl: metrics ? metrics.url : undefined,
+      figures: workers === 1 ? undefined : figures,
       firstAdministrator,
       drain: () => drain.run(server, config.listen.drainDelay * 1000),
       close: closers.run,

@@ -66,13 +66,15 @@ interface StoreOptions {
   stopping?: AbortSignal | undefined;
   /** How many may wait for bcrypt. Default: see signin/password.ts. */
   passwordQueue?: QueueLimits | undefined;
+  /** How many processes serve together, and share what may be checked and may wait. Default 1. */
+  workers?: number | undefined;
   /** Makes the signing keys. Default: see keys/signer.ts. */
   makeKey?: typeof generateKey | undefined;
 }
 
 /** @throws {AppError} `database_missing`, and whatever is wrong with the database or the master key */
 export async function openStore(config: Config, log: Log, options: StoreOptions = {}): Promise<Store> {
-  const { create = true, outages = false, stopping, passwordQueue, makeKey = generateKey } = options;
+  const { create = true, outages = false, stopping, passwordQueue, workers, makeKey = generateKey } = options;
   const closers = createClosers();
   try {
     const db = watchOutages(await openDatabase(config.database.url, { create }), outages ? log : silentLog);
@@ -131,7 +133,7 @@ export async function openStore(config: Config, log: Log, options: StoreOptions 
     const { endOfAccount, endOfClient, cutEverything, ended } = grants;
     const clients = createClients(db, config.applications, audit, { tokens: { end: endOfClient, ended } });
     const { bcryptCost: cost, minLength } = config.passwords;
-    const passwords = createPasswords({ cost, minLength, queueLimits: passwordQueue });
+    const passwords = createPasswords({ cost, minLength, queueLimits: passwordQueue, workers });
     return {
       db,
       clock,

@@ -15,6 +15,7 @@ import { roleCommands } from './roles.ts';
 import { serveCommand } from './serve.ts';
 import { createSession, type Io } from './session.ts';
 import { verifyCommand } from './verify.ts';
+import { workerCommand } from './worker.ts';
 
 /** Runs the command that `argv` asks for (the words after the program's name) and answers the exit code. */
 export async function run(argv: readonly string[], io: Io): Promise<number> {
@@ -25,6 +26,7 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
   }, io.columns);
   const session = createSession(io, { json, configFile: () => program.opts<{ config?: string }>().config });
   serveCommand(program, session);
+  workerCommand(program, session);
   configCommands(program, session);
   accountCommands(program, session);
   clientCommands(program, session);

@@ -1,11 +1,13 @@
 // signet serve: starts the server and says, to whoever is there for the first time, what to do next.
 
+import { availableParallelism } from 'node:os';
 import { relative } from 'node:path';
 import type { Command } from 'commander';
 import { type Config, ownCommand } from '../config/config.ts';
-import { createLog } from '../log.ts';
+import { createLog, type Log } from '../log.ts';
 import type { RunningServer } from '../server.ts';
 import type { CliSession, Io } from './session.ts';
+import type { Supervisor } from './supervisor.ts';
 import { facts, framed } from './tables.ts';
 
 export function serveCommand(program: Command, session: CliSession): void {
@@ -21,9 +23,8 @@ export function serveCommand(program: Command, session: CliSession): void {
         stopping.abort();
       });
       const config = session.config();
-      const { startServer } = await import('../server.ts');
       const log = createLog(config.log.level, session.io.err);
-      const server = await startServer(config, log, { stopping: stopping.signal }).catch((error: unknown) => {
+      const server = await start(config, log, stopping.signal).catch((error: unknown) => {
         // It listened to nobody yet: there is nothing to finish, and nobody to tell what else was the matter.
         if (stopping.signal.aborted) return undefined;
         throw error;
@@ -36,12 +37,23 @@ export function serveCommand(program: Command, session: CliSession): void {
             ? firstStart(config, server.url, server.firstAdministrator, session.io)
             : laterStart(config, server),
         );
-        await stopped;
+        await Promise.race([stopped, ...('failed' in server ? [server.failed] : [])]);
         await server.drain();
       } finally {
         await server.close();
       }
     });
+}
+
+/** One process, or a supervisor with workers: which of them is loaded says the configuration. */
+async function start(config: Config, log: Log, stopping: AbortSignal): Promise<RunningServer | Supervisor> {
+  const workers = config.workers === 'auto' ? availableParallelism() : config.workers;
+  if (workers > 1) {
+    const { startWorkers } = await import('./supervisor.ts');
+    return startWorkers(config, log, { workers, stopping });
+  }
+  const { startServer } = await import('../server.ts');
+  return startServer(config, log, { stopping });
 }
 
 function addresses({ issuer }: Config) {

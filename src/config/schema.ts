@@ -32,6 +32,9 @@ import {
   redisUrlRule,
 } from './rules.ts';
 
+// A connection to PostgreSQL costs it some megabytes, and each worker has up to eleven.
+const mostWorkers = 64;
+
 const listen = z.strictObject({
   host: z
     .string()
@@ -58,6 +61,17 @@ const listen = z.strictObject({
       'requests on looks less often.',
   ).optional(),
 });
+
+const workers = z
+  .union([z.literal('auto'), count(1, mostWorkers)], {
+    error: `must be auto, or a whole number from 1 to ${mostWorkers}`,
+  })
+  .default(1)
+  .describe(
+    'Processes that serve behind the one port: a number, or auto, which is one for each core. One is enough for most: ' +
+      'it makes its signatures on all cores. Each further one needs as much memory and as many connections to ' +
+      'PostgreSQL again; on SQLite all write to one file. docs/operations.md has figures.',
+  );
 
 const database = z.strictObject({
   url: text(databaseUrlRule)
@@ -258,6 +272,7 @@ export const settings = z
       .optional()
       .describe('Public URL of this server, without trailing slash; becomes "iss". Default: localhost, listen.port.'),
     listen: listen.prefault({}).describe('Where the server listens.'),
+    workers,
     database: database.prefault({}).describe('Where everything is stored.'),
     keys: keys.prefault({}).describe('Signing keys and their rotation.'),
     tokens: tokens.prefault({}).describe('Lives and formats of tokens.'),

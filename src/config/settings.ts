@@ -55,6 +55,7 @@ function unwrap(schema: z.core.$ZodType): z.core.$ZodType {
 
 function kindOf(schema: z.core.$ZodType): Setting['kind'] {
   if (schema instanceof z.ZodNumber) return 'number';
+  if (schema instanceof z.ZodUnion && schema.options.some((one) => one instanceof z.ZodLiteral)) return 'number'; // or a word
   if (schema instanceof z.ZodLiteral && typeof [...schema.values][0] === 'number') return 'number';
   if (schema instanceof z.ZodBoolean) return 'boolean';
   return schema instanceof z.ZodArray ? 'list' : 'text';

@@ -99,8 +99,12 @@ export async function startContinuity(parts: ContinuityParts): Promise<{ stop():
     remembered = mark;
     if (file === undefined) return;
     try {
-      await writeFile(`${file}.new`, JSON.stringify(mark), { mode: 0o600 });
-      await rename(`${file}.new`, file);
+      // Several processes may keep one file: none takes back what another one wrote, nor writes into its draft.
+      const kept = await readMark(file, log);
+      if (kept?.lineage === mark.lineage && kept.counter > mark.counter) return;
+      const draft = `${file}.${process.pid}`;
+      await writeFile(draft, JSON.stringify(mark), { mode: 0o600 });
+      await rename(draft, file);
       failing = false;
     } catch (error) {
       // The directory of a mounted secret cannot be written: then a start has nothing to compare with.

@@ -7,9 +7,11 @@ export interface Metric {
   type: 'counter' | 'gauge';
   help: string;
   samples: Sample[];
+  /** What several workers of one server make of it (merge.ts). Default: a counter's sum, and a gauge of the first. */
+  across?: 'sum' | 'least' | 'most' | 'each' | 'first';
 }
 
-interface Sample {
+export interface Sample {
   value: number;
   /** Never a person, an address or a token: whoever may read figures may not therefore read those. */
   labels?: Record<string, string>;
@@ -18,8 +20,8 @@ interface Sample {
 export const contentType = 'text/plain; version=0.0.4; charset=utf-8';
 
 /** One sample without labels. */
-export function gauge(name: string, help: string, value: number): Metric {
-  return { name, type: 'gauge', help, samples: [{ value }] };
+export function gauge(name: string, help: string, value: number, across: Metric['across'] = 'first'): Metric {
+  return { name, type: 'gauge', help, samples: [{ value }], across };
 }
 
 /** One sample for each possible state: 1 for the one that is, 0 for the others. */

@@ -36,24 +36,30 @@ export async function gauges(parts: GaugeParts): Promise<Metric[]> {
       help: 'Always 1; which Signet this is, and on what.',
       samples: [{ value: 1, labels: { version, node: process.versions.node, database: database.engine } }],
     },
-    ...ofProcess(now()),
-    gauge('signet_database_up', 'Whether the database takes writes.', answers ? 1 : 0),
-    gauge('signet_key_rotation_ok', 'Whether signing keys are followed and clocks agree.', ok ? 1 : 0),
+    ...processFigures(now()),
+    gauge('signet_database_up', 'Whether the database takes writes.', answers ? 1 : 0, 'least'),
+    gauge('signet_key_rotation_ok', 'Whether signing keys are followed and clocks agree.', ok ? 1 : 0, 'least'),
     gauge('signet_clock_offset_seconds', 'Our clock minus the database’s, when last compared.', clockOffset / 1000),
     ...(keys ? ofKeys(keys, now()) : []),
     ...(entra ? ofEntra(entra(), now()) : []),
   ];
 }
 
-function ofProcess(now: number): Metric[] {
+export function processFigures(now: number): Metric[] {
   const { user, system } = process.cpuUsage();
   return [
-    gauge('process_start_time_seconds', 'When the process started, epoch seconds.', now / 1000 - process.uptime()),
-    gauge('process_resident_memory_bytes', 'Memory in use.', process.memoryUsage.rss()),
+    gauge(
+      'process_start_time_seconds',
+      'When the process started, epoch seconds.',
+      now / 1000 - process.uptime(),
+      'each',
+    ),
+    gauge('process_resident_memory_bytes', 'Memory in use.', process.memoryUsage.rss(), 'each'),
     {
       name: 'process_cpu_seconds_total',
       type: 'counter',
       help: 'Processor time used.',
+      across: 'each',
       samples: [{ value: (user + system) / 1e6 }],
     },
   ];
@@ -91,7 +97,7 @@ function ofKeys({ keys }: Pick<KeysStatus, 'keys'>, now: number): Metric[] {
 function ofEntra({ state, isHeldBack, expiries }: ConnectorHealth, now: number): Metric[] {
   return [
     stateGauge('entra_state', 'Signing in with Microsoft, as /health/ready has it.', ['ok', 'degraded', 'down'], state),
-    gauge('entra_circuit_breaker_open', 'Whether requests to Microsoft are held back.', isHeldBack ? 1 : 0),
+    gauge('entra_circuit_breaker_open', 'Whether requests to Microsoft are held back.', isHeldBack ? 1 : 0, 'most'),
     {
       name: 'entra_credential_expires_seconds',
       type: 'gauge',

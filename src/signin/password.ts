@@ -25,7 +25,8 @@ export interface Passwords {
 }
 
 const maxBytes = 72;
-// bcrypt works in libuv's thread pool of four, where signatures are made too: two at a time leave them room.
+// bcrypt works in libuv's thread pool, where signatures are made too: two at a time leave them as many threads as there
+// are cores (cli/thread-pool.ts). Of several workers each has its share: together they look at as many, or one each.
 const atOnce = 2;
 const defaultQueueLimits: QueueLimits = { proved: 50, others: 100 };
 const nobodyElse: QueueOrigin = { isProved: true, from: ['here'] };
@@ -35,10 +36,17 @@ interface PasswordsOptions {
   minLength: number;
   /** How many may wait for bcrypt. */
   queueLimits?: QueueLimits | undefined;
+  /** How many processes serve together, and share these numbers. Default 1. */
+  workers?: number | undefined;
 }
 
-export function createPasswords({ cost, minLength, queueLimits = defaultQueueLimits }: PasswordsOptions): Passwords {
-  const queued = createPasswordQueue(atOnce, queueLimits);
+export function createPasswords(options: PasswordsOptions): Passwords {
+  const { cost, minLength, queueLimits = defaultQueueLimits, workers = 1 } = options;
+  const shareOf = (limit: number) => Math.max(1, Math.floor(limit / workers));
+  const queued = createPasswordQueue(shareOf(atOnce), {
+    proved: shareOf(queueLimits.proved),
+    others: shareOf(queueLimits.others),
+  });
 
   function problemWith(password: string): string | undefined {
     if ([...password].length < minLength) return `A password needs at least ${minLength} characters.`;

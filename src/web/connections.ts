@@ -15,6 +15,8 @@ interface ConnectionLimits {
 
 interface LimitedServerParts {
   limits: ConnectionLimits;
+  /** How many processes serve this port: each has its share of the connections. Default 1. */
+  workers?: number;
   /** Whether many people come from this address: then only the sum counts. */
   isProxy: (address: string) => boolean;
   log: Log;
@@ -24,7 +26,13 @@ const checkEveryMs = 5_000;
 const tellEveryMs = 60_000;
 
 /** An HTTP server whose connections are limited; not listening yet. */
-export function createLimitedServer(listener: RequestListener, { limits, isProxy, log }: LimitedServerParts): Server {
+export function createLimitedServer(
+  listener: RequestListener,
+  { limits, workers = 1, isProxy, log }: LimitedServerParts,
+): Server {
+  const [most, mostOfNetwork] = [limits.maxConnections, limits.maxConnectionsPerAddress].map((limit) =>
+    Math.max(1, Math.floor(limit / workers)),
+  ) as [number, number];
   const requestTimeout = limits.requestTimeout * 1000;
   const server = createServer(
     {
@@ -38,7 +46,9 @@ export function createLimitedServer(listener: RequestListener, { limits, isProxy
   );
   // Nothing read and nothing written: an answer that its asker does not take. Longer than any request is worked on.
   server.setTimeout(4 * requestTimeout);
-  server.maxConnections = limits.maxConnections;
+  server.maxConnections = most;
+  // A worker that is full would hand connections on, and where all are full they would go round for ever.
+  Object.assign(server, { dropMaxConnection: workers > 1 });
   const dropped = tellDropped(log);
   server.on('drop', () => dropped('listen.maxConnections'));
 
@@ -47,7 +57,7 @@ export function createLimitedServer(listener: RequestListener, { limits, isProxy
     const network = countedFor(socket, isProxy);
     if (network === undefined) return;
     const others = open.get(network) ?? 0;
-    if (others >= limits.maxConnectionsPerAddress) {
+    if (others >= mostOfNetwork) {
       dropped('listen.maxConnectionsPerAddress');
       socket.destroy();
       return;

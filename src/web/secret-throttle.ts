@@ -5,7 +5,7 @@
 // and an application that was deployed with a wrong secret works with the right one at once.
 //
 // In memory, of this process alone: a right secret costs one look into a map and no query. Several replicas each count
-// for themselves. A secret that we made has 256 bits and cannot be guessed at any pace; one declared in signet.yaml may
+// for themselves, and so do several workers of one server, which share the twenty a second. A secret that we made has 256 bits and cannot be guessed at any pace; one declared in signet.yaml may
 // be weaker.
 
 import { setTimeout as delay } from 'node:timers/promises';
@@ -34,17 +34,21 @@ export const retryAfterSeconds = 1;
 
 const freeWrong = 10;
 const forgetEachMs = 6_000;
-const betweenLooksMs = 50;
+const betweenLooksOfAllMs = 50;
 const mostInLine = 4;
 const mostSenders = 10_000;
 
 export function createSecretThrottle({
   now = Date.now,
   wait = delay,
+  workers = 1,
 }: {
   now?: () => number;
   wait?: (ms: number) => Promise<unknown>;
+  /** How many processes serve together. */
+  workers?: number;
 } = {}): SecretThrottle {
+  const betweenLooksMs = workers * betweenLooksOfAllMs;
   // The one that was last seen longest ago is forgotten first: whoever has many addresses fills no memory.
   const senders = new Map<string, Sender>();
 

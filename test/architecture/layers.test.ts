@@ -148,8 +148,8 @@ describe('what a start loads', () => {
 });
 
 describe('what only one file may touch', () => {
-  test('the environment is read in config/config.ts, the words of the command line and the exit in main.ts', () => {
-    expect(filesWith(/process\.env\b|process\['env'\]/)).toEqual(['config/config.ts']);
+  test('the environment is read in config/config.ts, its pool size set and the words of the command line and the exit in main.ts', () => {
+    expect(filesWith(/process\.env\b|process\['env'\]/)).toEqual(['config/config.ts', 'main.ts']);
     expect(filesWith(/process\.argv\b/)).toEqual(['main.ts']);
     expect(filesWith(/process\.exit(Code)?\b/)).toEqual(['main.ts']);
   });

@@ -150,6 +150,13 @@ describe('the environment', () => {
     expect(config.proxy.trusted).toEqual(['10.0.0.0/8', '::1']);
   });
 
+  test('says how many workers there are, as a number or as auto', () => {
+    const workers = (value: string) => load({ env: { SIGNET_WORKERS: value } }).workers;
+    expect([load({}).workers, workers('1'), workers('12'), workers('auto')]).toEqual([1, 1, 12, 'auto']);
+    for (const value of ['0', '65', '2.5', '-1', 'all', 'AUTO'])
+      expect(() => workers(value), value).toThrow(/SIGNET_WORKERS workers: must be (auto, or|at (least|most)) /);
+  });
+
   test('an empty variable is one that is not set', () => {
     expect(load({ env: { SIGNET_LISTEN_PORT: '' } }).listen.port).toBe(3000);
   });

@@ -125,8 +125,8 @@ describe('many people sign in at the same moment', () => {
   const stranger = (address: string, block = address) => ({ isProved: false, from: [block, address] });
   const known = (device: string) => ({ isProved: true, from: [device] });
   /** Which of these are answered, in the order of the answers; the others are told that it is busy. */
-  async function answered(askers: Array<{ isProved: boolean; from: string[] }>): Promise<string[]> {
-    const fresh = createPasswords({ cost: 4, minLength: 12 });
+  async function answered(askers: Array<{ isProved: boolean; from: string[] }>, workers = 1): Promise<string[]> {
+    const fresh = createPasswords({ cost: 4, minLength: 12, workers });
     const order: string[] = [];
     const answers = await Promise.allSettled(
       askers.map(async (asker) => {
@@ -146,6 +146,21 @@ describe('many people sign in at the same moment', () => {
     // Two at work, and those that wait.
     expect(await answered(times(210, (at) => stranger(`192.0.2.${at}`)))).toHaveLength(102);
     expect(await answered(times(210, (at) => known(`browser ${at}`)))).toHaveLength(52);
+  });
+
+  test('of four workers each has its share: one at work, and a quarter of the places', async () => {
+    expect(
+      await answered(
+        times(210, (at) => stranger(`192.0.2.${at}`)),
+        4,
+      ),
+    ).toHaveLength(1 + 25);
+    expect(
+      await answered(
+        times(210, (at) => known(`browser ${at}`)),
+        4,
+      ),
+    ).toHaveLength(1 + 12);
   });
 
   test('a browser that is known goes first, and has its place when all others are taken', async () => {

@@ -104,40 +104,48 @@ describe('a server that gives a request one second', () => {
   });
 });
 
-test('one address has no more connections than its share; a proxy, who brings many people, has', async () => {
-  const lines: string[] = [];
-  const server = createLimitedServer(
-    (_req, res) => {
-      res.end('here');
-    },
-    {
-      limits: { requestTimeout: 30, maxConnections: 100, maxConnectionsPerAddress: 10 },
-      isProxy: (address) => address === '127.0.0.9',
-      log: createLog('debug', (line) => lines.push(line)),
-    },
-  );
-  const port = await freePort();
-  await new Promise<void>((resolve) => {
-    server.listen(port, host, resolve);
-  });
-  onTestFinished(() => {
-    server.closeAllConnections();
-    server.close();
-  });
+// Of a server with two workers, each has half of what is allowed.
+test.each([
+  [1, 10],
+  [2, 5],
+])(
+  'of %i workers, one address has no more connections than its share; a proxy, who brings many people, has',
+  async (workers, share) => {
+    const lines: string[] = [];
+    const server = createLimitedServer(
+      (_req, res) => {
+        res.end('here');
+      },
+      {
+        limits: { requestTimeout: 30, maxConnections: 100, maxConnectionsPerAddress: 10 },
+        workers,
+        isProxy: (address) => address === '127.0.0.9',
+        log: createLog('debug', (line) => lines.push(line)),
+      },
+    );
+    const port = await freePort();
+    await new Promise<void>((resolve) => {
+      server.listen(port, host, resolve);
+    });
+    onTestFinished(() => {
+      server.closeAllConnections();
+      server.close();
+    });
 
-  const answered = async (localAddress: string, count: number) => {
-    const all = await Promise.all(Array.from({ length: count }, () => open(port, localAddress)));
-    for (const { socket } of all) socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
-    const heard = ({ socket, ended }: Opened) => Promise.race([once(socket, 'data').catch(() => undefined), ended]);
-    await Promise.all(all.map(heard));
-    return { all, count: all.filter(({ got }) => got().includes('here')).length };
-  };
-  const first = await answered('127.0.0.2', 15);
-  expect(first.count).toBe(10);
-  expect((await answered('127.0.0.3', 10)).count).toBe(10);
-  expect((await answered('127.0.0.9', 30)).count).toBe(30);
-  // What was closed counts no more.
-  for (const { socket } of first.all) socket.destroy();
-  await expect.poll(async () => (await answered('127.0.0.2', 1)).count).toBe(1);
-  expect(lines.map((line) => JSON.parse(line).event)).toEqual(['http.connections_dropped']);
-});
+    const answered = async (localAddress: string, count: number) => {
+      const all = await Promise.all(Array.from({ length: count }, () => open(port, localAddress)));
+      for (const { socket } of all) socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+      const heard = ({ socket, ended }: Opened) => Promise.race([once(socket, 'data').catch(() => undefined), ended]);
+      await Promise.all(all.map(heard));
+      return { all, count: all.filter(({ got }) => got().includes('here')).length };
+    };
+    const first = await answered('127.0.0.2', 15);
+    expect(first.count).toBe(share);
+    expect((await answered('127.0.0.3', share)).count).toBe(share);
+    expect((await answered('127.0.0.9', 30)).count).toBe(30);
+    // What was closed counts no more.
+    for (const { socket } of first.all) socket.destroy();
+    await expect.poll(async () => (await answered('127.0.0.2', 1)).count).toBe(1);
+    expect(lines.map((line) => JSON.parse(line).event)).toEqual(['http.connections_dropped']);
+  },
+);

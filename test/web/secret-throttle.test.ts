@@ -4,10 +4,11 @@ import { expect, test } from 'vitest';
 import { createSecretThrottle } from '../../src/web/secret-throttle.ts';
 
 /** A throttle whose clock goes on when something waits. */
-function simulated() {
+function simulated({ workers = 1 } = {}) {
   let now = 1_800_000_000_000;
   const waiting: Array<{ until: number; goOn: () => void }> = [];
   const throttle = createSecretThrottle({
+    workers,
     now: () => now,
     wait: (ms) => new Promise<void>((goOn) => waiting.push({ until: now + ms, goOn })),
   });
@@ -32,8 +33,9 @@ function simulated() {
   };
 }
 
-test('of thousands of wrong secrets a second, ten are looked at, and then twenty a second', async () => {
-  const { send, looked, passMs } = simulated();
+/** How many were looked at of twenty wrong ones each hundredth of a second, for a second. */
+async function lookedAtInASecond(options?: { workers: number }): Promise<number> {
+  const { send, looked, passMs } = simulated(options);
   const answers: Array<ReturnType<typeof send>> = [];
   for (let tick = 0; tick < 1_000; tick += 10) {
     for (let each = 0; each < 20; each += 1) answers.push(send(false));
@@ -41,8 +43,19 @@ test('of thousands of wrong secrets a second, ten are looked at, and then twenty
   }
   await passMs(1_000);
   expect(new Set(await Promise.all(answers))).toEqual(new Set([false, 'too many']));
-  expect(looked()).toBeGreaterThan(15);
-  expect(looked()).toBeLessThanOrEqual(10 + 20 + 5);
+  return looked();
+}
+
+test('of thousands of wrong secrets a second, ten are looked at, and then twenty a second', async () => {
+  const looked = await lookedAtInASecond();
+  expect(looked).toBeGreaterThan(15);
+  expect(looked).toBeLessThanOrEqual(10 + 20 + 5);
+});
+
+test('of several workers, each looks at its share of the twenty', async () => {
+  const looked = await lookedAtInASecond({ workers: 4 });
+  expect(looked).toBeGreaterThan(12);
+  expect(looked).toBeLessThanOrEqual(10 + 20 / 4 + 5);
 });
 
 test('who stops sending wrong ones has some free again within two minutes', async () => {
