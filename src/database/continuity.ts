@@ -58,6 +58,7 @@ export function markFile({
 /** Looks once before it resolves: what is found then is dealt with before anything is handed out. */
 export async function startContinuity(parts: ContinuityParts): Promise<{ stop(): Promise<void> }> {
   const { db, log, file, setBack, invalidate, everyMs = lookEveryMs } = parts;
+  const self = randomUUID(); // two containers with one volume may have one process number
   let remembered = file === undefined ? undefined : await readMark(file, log);
   let looking: Promise<void> | undefined;
   let failing = false;
@@ -102,7 +103,7 @@ export async function startContinuity(parts: ContinuityParts): Promise<{ stop():
       // Several processes may keep one file: none takes back what another one wrote, nor writes into its draft.
       const kept = await readMark(file, log);
       if (kept?.lineage === mark.lineage && kept.counter > mark.counter) return;
-      const draft = `${file}.${process.pid}`;
+      const draft = `${file}.${self}`;
       await writeFile(draft, JSON.stringify(mark), { mode: 0o600 });
       await rename(draft, file);
       failing = false;
