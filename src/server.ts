@@ -34,7 +34,7 @@ import type { QueueLimits } from './signin/password-queue.ts';
 import { signInRoutes } from './signin/routes.ts';
 import { subscribeToRevocations } from './status-list/lists.ts';
 import { isRevoked } from './status-list/revoked.ts';
-import { statusListRoutes } from './status-list/routes.ts';
+import { statusListDocuments, statusListRoutes } from './status-list/routes.ts';
 import { createClosers, openStore } from './store.ts';
 import { version } from './verifier/version.ts';
 import { addressPrefix, withinNetworks } from './web/address.ts';
@@ -255,6 +255,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
       },
     });
     app.use(statusListRoutes(statusLists, ttl, now));
+    const findStatusList = statusListDocuments({ lists: statusLists, issuer: config.issuer, ttl, now });
     app.use(
       tokenEndpoints({
         issuer: config.issuer,
@@ -311,6 +312,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
       issuer: config.issuer,
       trustedProxies: trusted,
       token: (req, res, state) => issuer.handle(req, res, state),
+      documents: [issuer.findDocument, findStatusList],
       everythingElse: app.callback(),
     });
     // A proxy on this machine is one that nobody had to name.

@@ -5,6 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Provider } from 'oidc-provider';
 import type { SigningKeys } from '../keys/keyring.ts';
 import { networkOf } from '../web/address.ts';
+import type { FindDocument } from '../web/document.ts';
 import { type RequestState, requestOf } from '../web/request.ts';
 import { createModels } from './adapter.ts';
 import { configurationFor, toMetadata } from './configuration.ts';
@@ -12,6 +13,7 @@ import { createConsents } from './consent.ts';
 import { cookieKeysOf } from './cookies.ts';
 import type { IssuerDependencies } from './dependencies.ts';
 import { type FoundToken, lookUpToken } from './endpoints/token-lookup.ts';
+import { createMetadataResponses, type MetadataResponses } from './metadata-responses.ts';
 import { useMiddleware } from './middleware.ts';
 import { createPendingSignIns, type PendingSignIns } from './pending-sign-in.ts';
 import { createProvider } from './provider.ts';
@@ -22,6 +24,8 @@ import { createTokenFormats, type TokenFormats } from './tokens.ts';
 export interface Issuer extends PendingSignIns {
   /** Answers a protocol request. Nobody else may write to `res` afterwards. */
   handle(req: IncomingMessage, res: ServerResponse, state: RequestState): Promise<void>;
+  /** The JWKS and the metadata, once oidc-provider has answered them with the present keys. */
+  findDocument: FindDocument;
   /** What a token is that somebody presents to us; undefined where it is none of ours, or expired. */
   lookUp(token: string): Promise<FoundToken | undefined>;
   /** Signs with, and publishes, other keys from now on. */
@@ -60,6 +64,7 @@ export function createIssuer(parts: IssuerDependencies, firstKeys: SigningKeys):
   interface Built {
     provider: Provider;
     formats: TokenFormats;
+    metadata: MetadataResponses;
     callback: (req: IncomingMessage, res: ServerResponse) => Promise<void>;
   }
 
@@ -79,8 +84,14 @@ export function createIssuer(parts: IssuerDependencies, firstKeys: SigningKeys):
       isOver: async ({ accountId, signedOutAt }) => (await people(accountId))?.signedOutAt?.getTime() !== signedOutAt,
     });
     provider.silent = true;
-    useMiddleware(provider, { ...parts, rotation, formats, keys });
-    return { provider, formats, callback: provider.callback() as Built['callback'] };
+    const metadata = createMetadataResponses({
+      issuer: config.issuer,
+      maxAgeSeconds: config.keys.jwksMaxAge,
+      newestPreparedAt: keys.newestPreparedAt,
+      jwksServed: parts.jwksServed,
+    });
+    useMiddleware(provider, { ...parts, rotation, formats, metadata });
+    return { provider, formats, metadata, callback: provider.callback() as Built['callback'] };
   }
 
   async function findClientMetadata(clientId: string) {
@@ -95,6 +106,8 @@ export function createIssuer(parts: IssuerDependencies, firstKeys: SigningKeys):
       states.set(req, state);
       await current.callback(req, res);
     },
+
+    findDocument: (req) => current.metadata.find(req),
 
     useKeys(keys) {
       const previous = current;

@@ -3,14 +3,13 @@
 
 import type { Middleware } from 'koa';
 import type { KoaContextWithOIDC, Provider } from 'oidc-provider';
-import type { SigningKeys } from '../keys/keyring.ts';
 import { endpoints } from '../web/endpoints.ts';
 import type { IssuerDependencies } from './dependencies.ts';
 import { answerFailure, answerUnknownPath, explainLargeBody, noteLargeBody } from './error-responses.ts';
 import { auditProvider } from './events.ts';
 import { showFormPost } from './form-post.ts';
 import { ignoreUnverifiedHint } from './id-token-hint.ts';
-import { answerJwksFailure, cacheMetadata, reportFetches } from './metadata-responses.ts';
+import { answerJwksFailure, type MetadataResponses } from './metadata-responses.ts';
 import type { RefreshRotation } from './refresh.ts';
 import { redirectAfterSignOut } from './sign-out.ts';
 import type { TokenFormats } from './tokens.ts';
@@ -18,15 +17,14 @@ import { signOutUpstream } from './upstream-session.ts';
 
 type Layer = (ctx: KoaContextWithOIDC, next: () => Promise<void>) => Promise<void>;
 
-interface MiddlewareParts
-  extends Pick<IssuerDependencies, 'config' | 'audit' | 'log' | 'pages' | 'jwksServed' | 'upstream'> {
+interface MiddlewareParts extends Pick<IssuerDependencies, 'config' | 'audit' | 'log' | 'pages' | 'upstream'> {
   rotation: Pick<RefreshRotation, 'settle'>;
   formats: TokenFormats;
-  keys: SigningKeys;
+  metadata: Pick<MetadataResponses, 'cacheMetadata' | 'reportFetches'>;
 }
 
 export function useMiddleware(provider: Provider, parts: MiddlewareParts): void {
-  const { config, audit, log, pages, jwksServed, upstream, rotation, formats, keys } = parts;
+  const { config, audit, log, pages, upstream, rotation, formats, metadata } = parts;
   const use = (layer: Layer) => provider.use(layer as unknown as Middleware);
   // For what has nothing to do with the busy endpoint, where each costs a turn.
   const useBesideTokens = (layer: Layer) =>
@@ -40,8 +38,8 @@ export function useMiddleware(provider: Provider, parts: MiddlewareParts): void 
   use(rotation.settle);
   useBesideTokens((ctx, next) => signOutUpstream(ctx, next, config.issuer, upstream));
   useBesideTokens(redirectAfterSignOut);
-  useBesideTokens((ctx, next) => reportFetches(ctx, next, jwksServed, keys.newestPreparedAt));
-  useBesideTokens((ctx, next) => cacheMetadata(ctx, next, config.keys.jwksMaxAge));
+  useBesideTokens(metadata.reportFetches);
+  useBesideTokens(metadata.cacheMetadata);
   useBesideTokens((ctx, next) => answerUnknownPath(ctx, next, pages));
   useBesideTokens((ctx, next) => showFormPost(ctx, next, pages));
   useBesideTokens((ctx, next) => ignoreUnverifiedHint(ctx, next, { provider, formats }));

@@ -19,7 +19,7 @@ import type { StatusIndex, StatusIndexes } from './indexes.ts';
 import { indexesPerList } from './permutation.ts';
 import { type RevokedStatus, type RevokedStatuses, statusChannel } from './revoked.ts';
 
-interface SignedList {
+export interface SignedList {
   /** The JWT, of type statuslist+jwt. */
   token: string;
   gzipped: Buffer;
@@ -30,7 +30,9 @@ interface SignedList {
 }
 
 export interface StatusListPublisher {
-  /** The list as it was last read, unless there is none or it has expired. */
+  /** The list as it was last read, unless this process knows of none, or it has expired. */
+  current(list: number): SignedList | undefined;
+  /** The same, after a look at the database where this process knows of none. */
   find(list: number): Promise<SignedList | undefined>;
   /** Whether there is a list of this number, signed or expired. */
   has(list: number): boolean;
@@ -183,18 +185,24 @@ export function createStatusListPublisher(options: StatusListPublisherOptions): 
     return kept !== undefined && hasBit(kept.bits, idx);
   }
 
+  function current(list: number): SignedList | undefined {
+    const signed = lists.get(list)?.signed;
+    return signed && signed.expiresAt * 1000 > now() ? signed : undefined;
+  }
+
   function servedUntil(): Date | undefined {
     const ends = [...lists.values()].flatMap(({ signed }) => signed?.expiresAt ?? []);
     return ends.length === 0 ? undefined : new Date(Math.min(...ends) * 1000);
   }
 
   return {
+    current,
+
     async find(list) {
       // Another process may have begun the list, and its first token be checked here before we looked.
       if (!lists.has(list))
         await (refreshes.underWay() ?? (now() - readAt > lookAgainMs ? refreshes.run() : undefined));
-      const signed = lists.get(list)?.signed;
-      return signed && signed.expiresAt * 1000 > now() ? signed : undefined;
+      return current(list);
     },
 
     has: (list) => lists.has(list),

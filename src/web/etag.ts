@@ -12,10 +12,16 @@ export const entityTag = (content: string) => `"${hash('sha256', content, 'base6
  */
 export function isNotModified(ctx: Pick<Context, 'get' | 'set' | 'status'>, tag: string): boolean {
   ctx.set('ETag', tag);
-  const known = ctx.get('If-None-Match').split(',').map(opaque);
-  if (!known.includes(opaque(tag))) return false;
+  if (!matchesTag(ctx.get('If-None-Match'), tag)) return false;
   ctx.status = 304;
   return true;
+}
+
+/** Whether an If-None-Match names the tag of something that there is: in a list, or by a star (RFC 9110 §13.1.2). */
+export function matchesTag(ifNoneMatch: string, tag: string): boolean {
+  if (ifNoneMatch === '') return false;
+  if (ifNoneMatch === tag || ifNoneMatch.trim() === '*') return true;
+  return ifNoneMatch.split(',').map(opaque).includes(opaque(tag));
 }
 
 // Weak comparison: the mark of a weak one does not count. (RFC 9110 §8.8.3.2)

@@ -22,7 +22,14 @@ export function securityHeaders(options: { issuer: string }): Middleware {
 }
 
 /** The same for what is not answered through Koa. */
-export function protection({ issuer }: { issuer: string }): (res: ServerResponse) => void {
+export function protection(options: { issuer: string }): (res: ServerResponse) => void {
+  const list = Object.entries(headersOfEveryAnswer(options));
+  return (res) => {
+    for (const [name, value] of list) res.setHeader(name, value);
+  };
+}
+
+export function headersOfEveryAnswer({ issuer }: { issuer: string }): Readonly<Record<string, string>> {
   const headers: Record<string, string> = {
     'X-Content-Type-Options': 'nosniff',
     'X-Frame-Options': 'DENY',
@@ -33,12 +40,7 @@ export function protection({ issuer }: { issuer: string }): (res: ServerResponse
   };
   // Without includeSubDomains: other services under this name are not ours to decide for.
   if (new URL(issuer).protocol === 'https:') headers['Strict-Transport-Security'] = `max-age=${oneYearSeconds}`;
-
-  const list = Object.entries(headers);
-
-  return (res) => {
-    for (const [name, value] of list) res.setHeader(name, value);
-  };
+  return headers;
 }
 
 /** The part of a Koa context that an answer is given through; oidc-provider's has it, too. */

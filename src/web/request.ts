@@ -35,9 +35,13 @@ export function requestId(): Middleware {
 
 /** The same for what is not answered through Koa. */
 export function nameRequest(res: ServerResponse): string {
-  // 64 random bits in hexadecimal: short enough to be read out over the telephone. Node keeps UUIDs in stock.
-  const uuid = randomUUID();
-  const id = uuid.slice(0, 8) + uuid.slice(28);
+  const id = newRequestId();
   res.setHeader('X-Request-Id', id);
   return id;
+}
+
+export function newRequestId(): string {
+  // 64 random bits in hexadecimal: short enough to be read out over the telephone. Node keeps UUIDs in stock.
+  const uuid = randomUUID();
+  return uuid.slice(0, 8) + uuid.slice(28);
 }
