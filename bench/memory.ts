@@ -20,7 +20,7 @@ import { openStore } from '../src/store.ts';
 import { freePort } from '../test/support/ports.ts';
 import { declared, person, secret } from '../test/support/signet.ts';
 import { signIn } from '../test/support/user-agent.ts';
-import { cpuOf, memoryOf } from './process-tree.ts';
+import { cpuOf, memoryOf, type TreeMemory } from './process-tree.ts';
 
 const { values: options } = parseArgs({
   options: {
@@ -54,10 +54,10 @@ interface Way {
 }
 
 interface Memory {
-  idle: number;
-  afterGets: number;
-  afterTokens: number;
-  later: number;
+  idle: TreeMemory;
+  afterGets: TreeMemory;
+  afterTokens: TreeMemory;
+  later: TreeMemory;
 }
 
 const programs = options.program.map((path) => resolve(root, path)).filter((path) => existsSync(path));
@@ -175,7 +175,7 @@ async function takeTokens({ child, url, refreshTokens }: Running, forMs: number)
 
 async function measureMemory(way: Way): Promise<Memory> {
   const server = await start(way);
-  const now = () => memoryOf(server.child.pid!).pss;
+  const now = () => memoryOf(server.child.pid!);
   await pause(5000);
   const idle = now();
   await getSeveral(server, gets);
@@ -195,13 +195,14 @@ async function stop({ child }: Running): Promise<void> {
 
 const median = (values: number[]) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 const wide = Math.max(...ways.map(({ name }) => name.length)) + 2;
+const shown = ({ pss, anonymous }: TreeMemory) => `${pss.toFixed(0)} (${anonymous.toFixed(0)})`;
 const row = (cells: (string | number)[]) => cells.map((cell) => String(cell).padStart(14)).join('');
 
-console.log(`proportional set size, MiB; ${concurrency} connections\n`);
+console.log(`proportional set size, MiB (what of it no file backs); ${concurrency} connections\n`);
 console.log(''.padEnd(wide) + row(['at rest', `${gets} GETs`, `${seconds} s tokens`, 'later']));
 for (const way of ways) {
   const { idle, afterGets, afterTokens, later } = await measureMemory(way);
-  console.log(way.name.padEnd(wide) + row([idle, afterGets, afterTokens, later].map((figure) => figure.toFixed(0))));
+  console.log(way.name.padEnd(wide) + row([idle, afterGets, afterTokens, later].map(shown)));
 }
 
 const servers = await Promise.all(ways.map(start));

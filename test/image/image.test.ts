@@ -36,7 +36,9 @@ function stage(name: string): string {
 
 const final = join(home, 'final');
 const main = join(final, 'dist/main.js');
-const environment = { PATH: process.env['PATH'], NODE_ENV: 'production' };
+// What node compiled counts for the options that it was started with, so they go with the image.
+const nodeOptions = /^ENV NODE_OPTIONS=(\S+)$/m.exec(dockerfile)![1]!;
+const environment = { PATH: process.env['PATH'], NODE_ENV: 'production', NODE_OPTIONS: nodeOptions };
 
 beforeAll(async () => {
   mkdirSync(final);
