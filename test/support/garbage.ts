@@ -13,8 +13,11 @@ export async function survivingBytes(count: number, run: () => Promise<unknown>)
   return ((await oldBytes()) - before) / count;
 }
 
-// Two scavenges: what is alive in both is old. In a turn of its own, where nothing waits that is in use yet.
-async function oldBytes(): Promise<number> {
+/**
+ * What the old generation of this process holds, after two scavenges: what is alive in both is old. They come in turns of
+ * their own, where nothing waits that is in use yet.
+ */
+export async function oldBytes(): Promise<number> {
   for (const _ of [1, 2]) {
     await new Promise((resolve) => setImmediate(resolve));
     gc({ type: 'minor' });
