@@ -8,9 +8,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { freePort } from '../support/ports.ts';
 import { declared } from '../support/signet.ts';
 
-const path = (name: string) => fileURLToPath(new URL(name, import.meta.url));
-const signet = path('../../signet.js');
-const reporter = path('../support/garbage-reporter.ts');
+const signet = fileURLToPath(new URL('../../signet.js', import.meta.url));
+const reporter = fileURLToPath(new URL('../support/garbage-reporter.ts', import.meta.url));
 const agent = new Agent({ keepAlive: true, maxSockets: 8 });
 
 let server: ChildProcess;
