@@ -174,6 +174,9 @@ export function opensAt(counter: Counter, at: number): number {
   return isBackoff(counter) ? at : at - (counter.size - 1) * counter.everySeconds * 1000;
 }
 
+/** When a failure was last counted: epoch milliseconds. */
+export const lastFailureAt = ({ expiresAt }: Kept): number => expiresAt - forgetFailuresMs;
+
 /** Hashed: what people mistype into the e-mail field, at times a password, must not be kept. */
 export const keyOf = (kind: string, ...names: string[]) => `${kind}:${hash('sha256', names.join(' '), 'base64url')}`;
 

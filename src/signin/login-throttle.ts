@@ -12,6 +12,7 @@
 //   At an address from which they did, the account is not shared, the address is.
 
 import type { Database } from '../database/database.ts';
+import { createChecksElsewhere, lookAgainMs } from './checks-elsewhere.ts';
 import {
   type Backoff,
   createLoginCounters,
@@ -88,7 +89,7 @@ interface ShutGate {
 
 type Admission =
   | { isAdmitted: true; taken: Gate[]; redeemed?: string }
-  | { isAdmitted: false; waitSeconds: number; nextOutcome: NextOutcome };
+  | { isAdmitted: false; key: string; waitSeconds: number; nextOutcome: NextOutcome };
 
 /** Of others who are being checked, and whose outcome may open the way: resolves when it is worth asking again. */
 type NextOutcome = Promise<void> | undefined;
@@ -96,6 +97,7 @@ type NextOutcome = Promise<void> | undefined;
 export function createLoginThrottle(db: Database, now: () => number = Date.now): LoginThrottle {
   const counters = createLoginCounters(db, now);
   const pending = createPendingChecks();
+  const elsewhere = createChecksElsewhere(counters.read, now);
   const secondsUntil = (moment: number) => Math.max(1, Math.ceil((moment - now()) / 1000));
 
   function pathOf(sender: Sender, isOwnAddress: boolean): Path {
@@ -156,12 +158,14 @@ export function createLoginThrottle(db: Database, now: () => number = Date.now):
     const taken: Gate[] = [];
     for (const gate of gates) {
       mine.begin(gate.key);
+      const at = now();
       const until = await counters.take(gate);
       if (until !== undefined) {
         mine.end(gate.key, false);
         await giveBack(taken, mine);
         return { taken: [], shut: { key: gate.key, until } };
       }
+      elsewhere.noteCounted(gate.key, at);
       taken.push(gate);
     }
     return { taken };
@@ -201,7 +205,7 @@ export function createLoginThrottle(db: Database, now: () => number = Date.now):
   }
 
   function refused({ key, until }: ShutGate, nextOutcome: (key: string) => NextOutcome) {
-    return { isAdmitted: false, waitSeconds: secondsUntil(until), nextOutcome: nextOutcome(key) } as const;
+    return { isAdmitted: false, key, waitSeconds: secondsUntil(until), nextOutcome: nextOutcome(key) } as const;
   }
 
   /** From when on it may be used; undefined where there is none to be had. */
@@ -226,19 +230,24 @@ export function createLoginThrottle(db: Database, now: () => number = Date.now):
 
   async function enter(sender: Sender, mine: PendingOfAttempt): Promise<Admission & { path: Path }> {
     const mark = keyOf('own', sender.emailKey, sender.address);
-    const [ofOwnAddress, elsewhere] = [pathOf(sender, true), pathOf(sender, false)];
-    const gates = [ofOwnAddress, elsewhere].flatMap(({ own, shared }) => [...own, ...shared]).map(({ key }) => key);
+    const [ofOwnAddress, ofStrange] = [pathOf(sender, true), pathOf(sender, false)];
+    const gates = [ofOwnAddress, ofStrange].flatMap(({ own, shared }) => [...own, ...shared]).map(({ key }) => key);
     const keys = [...new Set([mark, ...gates, keyOf('reserved', sender.emailKey, sender.address)])];
+    const mayBeLetGo = elsewhere.ofAttempt();
     for (let asked = 0; ; asked += 1) {
       const watch = pending.watch(gates);
       try {
         const kept = await counters.read(keys);
-        const path = (kept.get(mark)?.expiresAt ?? 0) > now() ? ofOwnAddress : elsewhere;
+        const path = (kept.get(mark)?.expiresAt ?? 0) > now() ? ofOwnAddress : ofStrange;
         const admission = await admit(path, kept, mine, (key) =>
           asked < mostOutcomes ? watch.nextOutcome(key) : undefined,
         );
-        if (admission.isAdmitted || !admission.nextOutcome) return { ...admission, path };
-        await admission.nextOutcome;
+        if (admission.isAdmitted) return { ...admission, path };
+        const { key, nextOutcome } = admission;
+        const isElsewhere = !nextOutcome && key === path.own[0].key && (await mayBeLetGo(key));
+        const next = isElsewhere ? watch.nextLook(key, lookAgainMs) : nextOutcome;
+        if (!next) return { ...admission, path };
+        await next;
       } finally {
         watch.close();
       }

@@ -1,6 +1,7 @@
 // Pending checks: which counters have attempts, in this process, of which it is not known yet what they will turn out
 // to be. Such an attempt is no failure: whoever it holds up waits for its outcome, which may open the way. What counts
-// all the same is the counter in the database, so that waiting here is a courtesy and never a licence.
+// all the same is the counter in the database, so that waiting here is a courtesy and never a licence. What another process
+// is checking nobody here is told of: there an attempt looks again, after a moment.
 
 interface PendingChecks {
   /** What one attempt has pending. */
@@ -21,6 +22,8 @@ export interface PendingOfAttempt {
 interface Watch {
   /** Resolves when it is worth asking again; undefined where there is nothing to hope for, or too many do. */
   nextOutcome(key: string): Promise<void> | undefined;
+  /** The same of a counter that another process may have changed: at the latest after so many milliseconds. */
+  nextLook(key: string, afterMs: number): Promise<void> | undefined;
   close(): void;
 }
 
@@ -59,6 +62,18 @@ export function createPendingChecks(): PendingChecks {
     tidy(key);
   }
 
+  const isFull = ({ waiting }: Pending) => waiting.length >= mostWaitingOfOne || waitingInAll >= mostWaiting;
+
+  function wait(known: Pending, goOn: () => void): void {
+    waitingInAll += 1;
+    known.waiting.push(goOn);
+  }
+
+  function leave(known: Pending, goOn: () => void): void {
+    known.waiting.splice(known.waiting.indexOf(goOn), 1);
+    waitingInAll -= 1;
+  }
+
   return {
     ofAttempt() {
       const begun = new Set<string>();
@@ -82,11 +97,23 @@ export function createPendingChecks(): PendingChecks {
         nextOutcome(key) {
           const known = at(key);
           if (known.watches.get(watch)) return Promise.resolve();
-          if (known.checks === 0 || known.waiting.length >= mostWaitingOfOne || waitingInAll >= mostWaiting) {
-            return undefined;
-          }
-          waitingInAll += 1;
-          return new Promise((goOn) => known.waiting.push(goOn));
+          if (known.checks === 0 || isFull(known)) return undefined;
+          return new Promise((goOn) => wait(known, goOn));
+        },
+        nextLook(key, afterMs) {
+          const known = at(key);
+          if (isFull(known)) return undefined;
+          return new Promise((goOn) => {
+            const timer = setTimeout(() => {
+              leave(known, woken);
+              goOn();
+            }, afterMs);
+            const woken = () => {
+              clearTimeout(timer);
+              goOn();
+            };
+            wait(known, woken);
+          });
         },
         close() {
           for (const key of keys) {
