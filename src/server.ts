@@ -328,7 +328,15 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
       counts &&
       (async () => {
         const [keys, entraHealth] = [store.keys.status, entra?.health];
-        const now = await gauges({ version, database: db, keys, rotation: rotation.health, entra: entraHealth, log });
+        const now = await gauges({
+          version,
+          database: db,
+          keys,
+          rotation: rotation.health,
+          sweepLag: sweeper.lag,
+          entra: entraHealth,
+          log,
+        });
         return [...now, ...counts.metrics()];
       });
     const metrics =

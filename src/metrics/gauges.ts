@@ -12,6 +12,8 @@ export interface GaugeParts {
   database: Pick<WatchedDatabase, 'engine' | 'takesWrites'>;
   keys: () => Promise<Pick<KeysStatus, 'keys'>>;
   rotation: () => Pick<RotationHealth, 'ok' | 'clockOffset'>;
+  /** Milliseconds since no expired row was left. */
+  sweepLag: () => number;
   entra?: (() => ConnectorHealth) | undefined;
   log: Log;
   now?: () => number;
@@ -40,6 +42,8 @@ export async function gauges(parts: GaugeParts): Promise<Metric[]> {
     gauge('signet_database_up', 'Whether the database takes writes.', answers ? 1 : 0, 'least'),
     gauge('signet_key_rotation_ok', 'Whether signing keys are followed and clocks agree.', ok ? 1 : 0, 'least'),
     gauge('signet_clock_offset_seconds', 'Our clock minus the database’s, when last compared.', clockOffset / 1000),
+    // Of several workers that sweep, one that saw the end is enough.
+    gauge('signet_sweep_lag_seconds', 'Since no expired row was left.', parts.sweepLag() / 1000, 'least'),
     ...(keys ? ofKeys(keys, now()) : []),
     ...(entra ? ofEntra(entra(), now()) : []),
   ];

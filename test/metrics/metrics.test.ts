@@ -162,6 +162,8 @@ describe('what a server did and how it is', () => {
     expect(left).toBeLessThanOrEqual(90 * 86_400);
     expect(samples.get('signet_key_rotation_ok')).toBe(1);
     expect(Math.abs(samples.get('signet_clock_offset_seconds')!)).toBeLessThan(60);
+    expect(samples.get('signet_sweep_lag_seconds')).toBeGreaterThan(0);
+    expect(samples.get('signet_sweep_lag_seconds')).toBeLessThan(60);
   });
 
   test('tells the build, since when, what it uses, and whether the database answers', async () => {
@@ -252,6 +254,7 @@ describe('figures', () => {
     database: { engine: 'postgres', takesWrites: async () => true },
     keys: async () => ({ keys: [] }),
     rotation: () => ({ ok: true, clockOffset: 1500 }),
+    sweepLag: () => 90_000,
     log: createLog('silent'),
   };
 
@@ -272,6 +275,7 @@ describe('figures', () => {
     expect([samples.get('signet_database_up'), samples.get('signet_key_rotation_ok')]).toEqual([0, 0]);
     expect([...samples.keys()].filter((name) => name.startsWith('signet_signing'))).toEqual([]);
     expect(parse(expose(await gauges(parts))).get('signet_clock_offset_seconds')).toBe(1.5);
+    expect(parse(expose(await gauges(parts))).get('signet_sweep_lag_seconds')).toBe(90);
   });
 
   test('keep what a request brought along out of labels, and are no more than a scrape can carry', () => {
