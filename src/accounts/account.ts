@@ -77,6 +77,16 @@ export interface AccountRow {
 export const accountColumns = `id, email, email_key, email_verified, name, given_name, family_name, preferred_username, roles,
   mapped_roles, password_hash, password_must_change, disabled_at, signed_out_at, created_at, last_sign_in_at`;
 
+/** The same columns of an account that is joined as `alias` (joinAccount). */
+export const accountColumnsOf = (alias: string) =>
+  accountColumns
+    .split(',')
+    .map((column) => `${alias}.${column.trim()}`)
+    .join(', ');
+
+/** For a statement that reads what an account has, and the account with it. */
+export const joinAccount = (alias: string, id: string) => `left join accounts ${alias} on ${alias}.id = ${id}`;
+
 export function accountFromRow(row: AccountRow): Account {
   const assignedRoles = JSON.parse(row.roles) as string[];
   const mappedRoles = JSON.parse(row.mapped_roles) as string[];

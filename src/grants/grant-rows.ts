@@ -26,19 +26,31 @@ const endGrant =
 const grantsPerStatement = 20_000;
 
 /** A grant that has not ended, with its status index. */
-export async function findGrant(
-  db: Queryable,
-  id: string,
-): Promise<(AdapterPayload & { status: StatusIndex }) | undefined> {
+export async function findGrant(db: Queryable, id: string): Promise<StoredGrant | undefined> {
   const {
     rows: [row],
-  } = await db.query<ModelRow & { status_list: number; status_idx: number }>(
-    `select payload, consumed_at, status_list, status_idx from oidc_models
+  } = await db.query<GrantRow>(
+    `select payload, consumed_at, status_list, status_idx, uid from oidc_models
      where model = 'Grant' and id = $1 and consumed_at is null`,
     [id],
   );
-  return row && { ...loaded(row, id), status: { list: row.status_list, idx: row.status_idx } };
+  return row && grantFromRow(row, id);
 }
+
+export interface GrantRow extends ModelRow {
+  status_list: number;
+  status_idx: number;
+  /** Of the session that it was made in. */
+  uid: string | null;
+}
+
+export type StoredGrant = AdapterPayload & { status: StatusIndex; sessionUid?: string };
+
+export const grantFromRow = (row: GrantRow, id: string): StoredGrant => ({
+  ...loaded(row, id),
+  status: { list: row.status_list, idx: row.status_idx },
+  ...(row.uid === null ? {} : { sessionUid: row.uid }),
+});
 
 /**
  * Ends grants and all that hangs on them, in the given transaction: their bits are set, their codes and refresh tokens

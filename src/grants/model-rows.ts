@@ -26,6 +26,8 @@ export interface ModelRows {
 /** Of a grant: to whom it was given, and its status index. */
 interface GrantOwner {
   clientId: string;
+  /** Of the session that it was made in: found with it (signed-in.ts). */
+  sessionUid?: string | undefined;
   index: StatusIndex;
 }
 
@@ -70,7 +72,7 @@ export function createModelRows(db: Database, now: () => number, strangers: Stra
           model,
           idOf(model, id),
           stored(payload),
-          payload.uid ?? null,
+          owner ? (owner.sessionUid ?? null) : (payload.uid ?? null),
           payload.grantId ?? null,
           payload.accountId ?? null,
           now() + expiresIn * 1000,

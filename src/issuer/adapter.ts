@@ -4,10 +4,12 @@
 import { type Adapter, type AdapterPayload, errors } from 'oidc-provider';
 import type { Database } from '../database/database.ts';
 import type { GrantEnding } from '../grants/ending.ts';
-import { endGrants, endSessionBehind, findGrant, retireSessionId } from '../grants/grant-rows.ts';
-import { createModelRows, type ModelRows, type Strangers } from '../grants/model-rows.ts';
+import { endGrants, endSessionBehind, findGrant, retireSessionId, type StoredGrant } from '../grants/grant-rows.ts';
+import { createModelRows, type ModelRows, type Strangers, stored } from '../grants/model-rows.ts';
 import { createRefreshTokens, type RefreshTokens } from '../grants/refresh-rows.ts';
-import type { StatusIndex, StatusIndexes } from '../status-list/indexes.ts';
+import { findSignedIn } from '../grants/signed-in.ts';
+import type { StatusIndexes } from '../status-list/indexes.ts';
+import { type RequestReads, readsNothing } from './request-reads.ts';
 
 export interface Models extends RefreshTokens, Pick<ModelRows, 'sweep'> {
   /** The adapter for one of oidc-provider's models, as its configuration wants it. */
@@ -32,6 +34,7 @@ export function createModels(
   { ending, statusIndexes }: GrantStatus,
   now: () => number = Date.now,
   strangers: Strangers = { network: () => undefined },
+  reads: RequestReads = readsNothing,
 ): Models {
   const rows = createModelRows(db, now, strangers);
 
@@ -53,8 +56,19 @@ export function createModels(
   const sessionAdapter: SessionAdapter = {
     ...sessions,
     async find(id) {
-      const found = await sessions.find(id);
-      return found?.consumed ? undefined : found;
+      const clientId = reads.authorizing();
+      if (clientId === undefined) {
+        const found = await sessions.find(id);
+        return found?.consumed ? undefined : found;
+      }
+      const found = await findSignedIn(db, id, clientId);
+      if (found) reads.keep(id, found);
+      return found?.session;
+    },
+    // It ends so long after the sign-in, however it is used: where nothing else is new, nothing is.
+    async upsert(id, payload, expiresIn) {
+      if (reads.saysTheSame(id, stored(payload))) return;
+      await sessions.upsert(id, payload, expiresIn);
     },
     async destroy(id) {
       await db.transaction((tx) => endSessionBehind(tx, id, ending, now));
@@ -66,11 +80,11 @@ export function createModels(
   // A grant has its status index from its first save on: an update leaves it, whatever it was read with.
   const grantAdapter: Adapter = {
     ...adapter('Grant'),
-    async upsert(id, { status, ...payload }: AdapterPayload & { status?: StatusIndex }, expiresIn) {
+    async upsert(id, { status, sessionUid, ...payload }: AdapterPayload & Partial<StoredGrant>, expiresIn) {
       const index = status ?? (await statusIndexes.allocate());
-      await rows.write('Grant', id, payload, expiresIn!, { clientId: payload.clientId!, index });
+      await rows.write('Grant', id, payload, expiresIn!, { clientId: payload.clientId!, sessionUid, index });
     },
-    find: (id) => findGrant(db, id),
+    find: async (id) => reads.takeGrant(id) ?? findGrant(db, id),
     async destroy(id) {
       await db.transaction((tx) => endGrants(tx, { grantId: id }, ending, now));
       await ending.announce();

@@ -89,7 +89,8 @@ export async function loadGrant(
       ]),
     ),
   };
-  const remembered = trusted ? () => consents.among(asked, accountId, clientId) : async () => nothing;
+  const isRemembered = trusted && !(known && isGranted(known, asked));
+  const remembered = isRemembered ? () => consents.among(asked, accountId, clientId) : async () => nothing;
   const allowed = silently ? asked : await remembered();
   const widens = silently || !isNothing(allowed);
   if (!known && !widens) return undefined;
@@ -99,7 +100,9 @@ export async function loadGrant(
   if (widens) grantScopes(grant, allowed, application);
   // It rests on what the session rests on that it was last used from.
   grant.upstream = session?.upstream;
-  if (!known || stateOf(grant) !== before) await grant.save();
+  if (known && stateOf(grant) === before) return grant;
+  grant.sessionUid ??= session!.uid;
+  await grant.save();
   return grant;
 }
 
@@ -115,6 +118,17 @@ function forgetUnnamed({ oidc: { resourceServers, requestParamScopes, params } }
 }
 
 const nothing: Scopes = { personal: [], resources: {} };
+
+/** Whether a grant has all of these scopes already: then what is remembered adds nothing. */
+function isGranted(grant: Grant, { personal, resources }: Scopes): boolean {
+  const has = (granted: string, scopes: string[]) => scopes.every((scope) => granted.split(' ').includes(scope));
+  return (
+    has(grant.getOIDCScope(), personal) &&
+    Object.entries(resources).every(([audience, scopes]) =>
+      has(grant.getResourceScope(audience), [...scopes, ...personal]),
+    )
+  );
+}
 
 const stateOf = ({ openid, resources, upstream }: Grant) => JSON.stringify([openid, resources, upstream]);
 
@@ -152,6 +166,7 @@ export async function recordConsent(
   const existing = grantId === undefined ? undefined : await provider.Grant.find(grantId);
   const grant = existing ?? new provider.Grant({ accountId, clientId });
   grantScopes(grant, allowed, application);
+  grant.sessionUid ??= session!.uid;
   if (isIdentified(application, String(params.redirect_uri))) await consents.remember(allowed, accountId, clientId);
   return grant.save();
 }

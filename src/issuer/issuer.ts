@@ -18,6 +18,7 @@ import { useMiddleware } from './middleware.ts';
 import { createPendingSignIns, type PendingSignIns } from './pending-sign-in.ts';
 import { createProvider } from './provider.ts';
 import { createRefreshRotation } from './refresh.ts';
+import { createRequestReads } from './request-reads.ts';
 import { knownScopes } from './scope.ts';
 import { createTokenFormats, type TokenFormats } from './tokens.ts';
 
@@ -37,13 +38,16 @@ export interface Issuer extends PendingSignIns {
 export function createIssuer(parts: IssuerDependencies, firstKeys: SigningKeys): Issuer {
   const { config, db, accounts, clients, apis, seal, statusIndexes, room, runs } = parts;
   const { now = Date.now, exactNow = async () => now() } = parts;
-  const models = createModels(db, findClientMetadata, parts, now, {
+  const reads = createRequestReads((id) => accounts.find(id));
+  const { people } = reads;
+  const strangers = {
     limits: room,
     network: () => {
       const address = Provider.ctx && requestOf(Provider.ctx).address;
       return address === undefined ? undefined : networkOf(address);
     },
-  });
+  };
+  const models = createModels(db, findClientMetadata, parts, now, strangers, reads);
   const consents = createConsents(db, now);
   // Sealed once per refresh, so under a key of its own: see createSeal on how often one key may be used.
   const answerSeal = seal.forPurpose('refresh answers');
@@ -57,7 +61,6 @@ export function createIssuer(parts: IssuerDependencies, firstKeys: SigningKeys):
   );
   const states = new WeakMap<IncomingMessage, RequestState>();
   const cookieKeys = cookieKeysOf(seal);
-  const people = onceInRequest((id: string) => accounts.find(id));
   const isKnownScope = knownScopes(apis);
   let current = build(firstKeys);
 
@@ -130,19 +133,5 @@ export function createIssuer(parts: IssuerDependencies, firstKeys: SigningKeys):
       return models.sweep(at, Math.min(at - grace, unanswered), limit);
     },
     close: () => current.formats.close(),
-  };
-}
-
-// One request takes one look at a person: what it decides first (is this sign-in over?) and what it decides next go by
-// the same row. Outside oidc-provider's requests nothing is kept.
-function onceInRequest<T>(read: (id: string) => Promise<T>): (id: string) => Promise<T> {
-  const seen = new WeakMap<object, Map<string, Promise<T>>>();
-  return (id) => {
-    const request = Provider.ctx;
-    if (!request) return read(id);
-    const known = seen.get(request) ?? new Map<string, Promise<T>>();
-    seen.set(request, known);
-    if (!known.has(id)) known.set(id, read(id));
-    return known.get(id)!;
   };
 }

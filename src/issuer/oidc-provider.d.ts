@@ -20,6 +20,8 @@ declare module 'oidc-provider' {
   }
   interface Grant extends UpstreamBound {
     status: StatusIndex;
+    /** Of the session that it was made in, by which it is found with it (grants/signed-in.ts). */
+    sessionUid?: string;
   }
   interface RefreshToken extends UngrantedScope {}
   interface Session extends UpstreamBound {

@@ -6,6 +6,7 @@ import type { Context } from 'koa';
 import { type Configuration, type KoaContextWithOIDC, Provider } from 'oidc-provider';
 import type { StatusIndexes } from '../status-list/indexes.ts';
 import { type RequestState, requestOf } from '../web/request.ts';
+import { createCookieSignatures } from './cookie-signatures.ts';
 import { signInCookies } from './cookies.ts';
 import { accessTokenModel, serviceTokenModel } from './models/access-token.ts';
 import { codeModel } from './models/authorization-code.ts';
@@ -77,6 +78,8 @@ const opened = Symbol('the cookies of a request');
 // Opened when they are asked for: the token endpoint, which is the busy one, has none. The property belongs to what all
 // contexts inherit from: V8 puts an accessor of one object into the old generation, and with it all of its request.
 function openSignInCookies(provider: Provider, issuer: string): void {
+  const keys = provider.keys as string[];
+  provider.keys = createCookieSignatures(keys) as unknown as string[];
   const inherited = Object.getPrototypeOf(provider.context) as object;
   const open = (ctx: Context) => {
     const { signIn } = requestOf(ctx);
@@ -85,7 +88,7 @@ function openSignInCookies(provider: Provider, issuer: string): void {
       path: signIn === undefined ? ctx.path : `/sign-in/${signIn}`,
       header: ctx.req.headers.cookie ?? '',
       issuer,
-      keys: provider.keys as string[],
+      keys,
       clientId: () => protocol.oidc.client?.clientId,
       isDone: () => {
         const { login, consent } = protocol.oidc.entities.Interaction?.result ?? {};

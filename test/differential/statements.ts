@@ -12,13 +12,15 @@ export interface Statements {
   stop(): void;
 }
 
-const ofTokens = /\b(oidc_models|refresh_tokens|accounts|consents|revoked_statuses)\b/;
+const ofTokens = ['oidc_models', 'refresh_tokens', 'accounts', 'consents', 'revoked_statuses'];
 
-export function watchStatements(): Statements {
+/** @param beside further tables */
+export function watchStatements(...beside: string[]): Statements {
+  const watched = new RegExp(`\\b(${[...ofTokens, ...beside].join('|')})\\b`);
   let seen: string[] = [];
   let isFailing = false;
   const note = (sql: string) => {
-    if (!ofTokens.test(sql)) return;
+    if (!watched.test(sql)) return;
     seen.push(sql.trim());
     if (isFailing) throw Object.assign(new Error('disk I/O error'), { code: 'ERR_SQLITE_ERROR', errcode: 10 });
   };

@@ -2,11 +2,11 @@
 
 import type { ModelClass } from './model.ts';
 
-/** A grant knows its status index, which storage gave it (issuer/adapter.ts). */
+/** A grant knows its status index, which storage gave it, and the session it was made in (issuer/adapter.ts). */
 export function grantModel(Base: ModelClass): ModelClass {
   return class Grant extends Base {
     static override get IN_PAYLOAD() {
-      return [...super.IN_PAYLOAD, 'status', 'upstream'];
+      return [...super.IN_PAYLOAD, 'status', 'sessionUid', 'upstream'];
     }
   };
 }
