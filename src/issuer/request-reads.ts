@@ -65,10 +65,13 @@ export function createRequestReads(find: Accounts['find']): RequestReads & { peo
       return typeof clientId === 'string' && wellFormed.test(clientId) ? clientId : undefined;
     },
 
-    keep(cookie, { session: { accountId }, account, grants, text }) {
+    keep(cookie, { session: { accountId, upstream }, account, grants, text }) {
       const reads = here();
       if (!reads) return;
       reads.session = { cookie, text };
+      // Somebody of an upstream provider is checked again in the course of the request, which may change their roles and
+      // end their grants (upstream-session.ts): what was read before is not what holds then.
+      if (upstream !== undefined) return;
       reads.grants = new Map(grants);
       if (typeof accountId === 'string') reads.people.set(accountId, Promise.resolve(account));
     },
