@@ -94,7 +94,8 @@ export async function openStore(config: Config, log: Log, options: StoreOptions 
     const masterKeys = await loadMasterKey({ file, value, previousFile }, { createIfMissing });
     const seal = createSeal(masterKeys);
 
-    const audit = createAudit(db, { now, log, keepActivity: config.audit.activityRetention, networkOf });
+    const { activityRetention: activity, tokenRetention: tokens } = config.audit;
+    const audit = createAudit(db, { now, log, retention: { activity, tokens }, networkOf });
     closers.push(() => audit.close());
     const policy = keyPolicy(config);
     const generate = () => makeKey(config.keys.modulusLength);

@@ -3,14 +3,16 @@
 // Activity (sign-ins, refusals, tokens issued) is written in batches behind the request, unchained, and swept in time;
 // what anybody can cause is counted rather than written, beyond a few (refusals.ts).
 
-import { randomUUID } from 'node:crypto';
 import type { Database, Queryable, Value } from '../database/database.ts';
-import { deleteOldest, inBatches, insertBatch } from '../database/rows.ts';
+import { inBatches, insertBatch } from '../database/rows.ts';
 import { createWriteBehind } from '../database/write-behind.ts';
 import type { Log } from '../log.ts';
+import { briefJson, detailOf } from './brief-details.ts';
 import { appendToChain, type ChainVerdict, type EventRow, eventColumns, verifyChain } from './chain.ts';
 import type { AuditEvent } from './events.ts';
 import { createRefusals, isAnybodys, type RefusalsOptions } from './refusals.ts';
+import { createRetention, frequentEvents, type Retention } from './retention.ts';
+import { firstRowId, newRowId } from './row-ids.ts';
 import { secretIn } from './secrets.ts';
 
 interface AuditRow extends AuditEvent {
@@ -45,7 +47,7 @@ export interface Audit {
   list(query?: AuditQuery): Promise<AuditRow[]>;
   /** Walks the whole chain and stops at the first row that is not as it was written. */
   verify(): Promise<ChainVerdict>;
-  /** Deletes up to `limit` rows of activity older than the retention time; answers how many. The chain stays. */
+  /** Deletes activity older than its retention time, at most `limit` rows of a kind; `limit`: there may be more. */
   sweepExpired(now: number, limit: number): Promise<number>;
   /** Writes what is still in memory. */
   close(): Promise<void>;
@@ -54,8 +56,8 @@ export interface Audit {
 interface AuditOptions {
   now?: () => number;
   log: Log;
-  /** Seconds that activity is kept. Default 90 days. */
-  keepActivity?: number;
+  /** For how long activity is kept. */
+  retention?: Retention;
   /** How much of an address strangers are told apart by. */
   networkOf?: RefusalsOptions['networkOf'];
 }
@@ -73,7 +75,7 @@ const countEveryMs = 60_000;
 const longestText = 500;
 
 export function createAudit(db: Database, options: AuditOptions): Audit {
-  const { now = Date.now, log, keepActivity = 90 * 86_400, networkOf } = options;
+  const { now = Date.now, log, retention = {}, networkOf } = options;
   const buffer: EventRow[] = [];
   const refusals = createRefusals({ now, networkOf });
   let dropped = 0;
@@ -139,8 +141,8 @@ export function createAudit(db: Database, options: AuditOptions): Audit {
       const where = (condition: string, value: Value | undefined) => {
         if (value !== undefined) conditions.push(`${condition} $${parameters.push(value)}`);
       };
-      where('at >=', since);
-      where('at <', until);
+      where('id >=', since === undefined ? undefined : firstRowId(since));
+      where('id <', until === undefined ? undefined : firstRowId(until));
       where('event =', event);
       where('subject =', subject);
       where('client_id =', clientId);
@@ -151,7 +153,7 @@ export function createAudit(db: Database, options: AuditOptions): Audit {
       const { rows } = await db.query<EventRow & { seq: number | null }>(
         `select ${eventColumns.join(', ')}, seq from audit_events
          ${conditions.length > 0 ? `where ${conditions.join(' and ')}` : ''}
-         order by at desc, id desc limit $${parameters.push(Math.min(limit, 1000))}`,
+         order by id desc limit $${parameters.push(Math.min(limit, 1000))}`,
         parameters,
       );
       return rows.map(fromRow);
@@ -159,13 +161,7 @@ export function createAudit(db: Database, options: AuditOptions): Audit {
 
     verify: () => verifyChain(db),
 
-    sweepExpired: (at, limit) =>
-      deleteOldest(
-        db,
-        { from: 'audit_events', key: 'id', by: 'at', where: 'seq is null and at < $1' },
-        [at - keepActivity * 1000],
-        limit,
-      ),
+    sweepExpired: createRetention(db, retention),
 
     async close() {
       clearTimeout(counting);
@@ -183,7 +179,7 @@ function toRow(event: AuditEvent, at: number): EventRow {
   const secret = secretIn(detail);
   if (secret !== undefined) throw new TypeError(`audit event ${event.event}: detail may not contain ${secret}`);
   return {
-    id: rowId(at),
+    id: newRowId(at),
     at,
     event: event.event,
     actor: event.actor ?? null,
@@ -191,21 +187,8 @@ function toRow(event: AuditEvent, at: number): EventRow {
     client_id: event.clientId ?? null,
     request_id: event.requestId ?? null,
     address: event.address ?? null,
-    detail: JSON.stringify(detail),
+    detail: frequentEvents.includes(event.event) ? briefJson(detail) : JSON.stringify(detail),
   };
-}
-
-// Sorts by time and, within a process, by order of events, so that what happened in one millisecond is told in order.
-let counter = 0;
-
-function rowId(at: number): string {
-  counter = (counter + 1) % 0x1_000_000;
-  const uuid = randomUUID(); // of which node keeps a stock; of its digits, 56 random bits
-  return hex(at, 12) + hex(counter, 6) + uuid.slice(24) + uuid.slice(0, 2);
-}
-
-function hex(value: number, digits: number): string {
-  return value.toString(16).padStart(digits, '0');
 }
 
 // A request must not fail because of how its event was written down: the event is kept, its detail is not.
@@ -235,6 +218,6 @@ function fromRow(row: EventRow & { seq: number | null }): AuditRow {
     clientId: row.client_id ?? undefined,
     requestId: row.request_id ?? undefined,
     address: row.address ?? undefined,
-    detail: JSON.parse(row.detail) as Record<string, unknown>,
+    detail: detailOf(row.detail),
   };
 }

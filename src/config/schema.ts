@@ -262,8 +262,13 @@ const audit = z.strictObject({
   activityRetention: duration(
     day,
     10 * year,
-    'How long everyday events (sign-ins, tokens) are kept; others stay.',
+    'How long everyday events (sign-ins, refusals) are kept; those of administrators and keys stay.',
   ).prefault('90d'),
+  tokenRetention: duration(
+    day,
+    10 * year,
+    'How long it is kept that tokens were issued: an event for each token request. Never longer than activityRetention.',
+  ).prefault('7d'),
 });
 
 export const settings = z

@@ -395,18 +395,6 @@ describe.each(engines)('the audit trail on $name', ({ freshUrl }) => {
       expect(await rowCount()).toBeLessThan(100);
       expect(await audit.list({ event: 'signin.succeeded' })).toHaveLength(1);
     });
-
-    test('is swept when its time is over, in batches; the chain stays', async () => {
-      await acts(3);
-      for (let index = 0; index < 5; index += 1) audit.record({ event: 'signin.succeeded' });
-      await audit.list();
-      const over = start + 90 * 86_400_000 + 1;
-      expect(await audit.sweepExpired(over - 1, 100)).toBe(0);
-      expect(await audit.sweepExpired(over, 3)).toBe(3);
-      expect(await audit.sweepExpired(over, 3)).toBe(2);
-      expect(await audit.sweepExpired(over, 3)).toBe(0);
-      expect(await audit.verify()).toMatchObject({ ok: true, checked: 3 });
-    });
   });
 
   describe('a secret in the detail', () => {

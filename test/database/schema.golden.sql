@@ -43,8 +43,6 @@ CREATE TABLE audit_events (
   hash text
 );
 
-CREATE INDEX audit_events_at on audit_events (at);
-
 CREATE UNIQUE INDEX audit_events_seq on audit_events (seq) where seq is not null;
 
 CREATE TABLE audit_head (

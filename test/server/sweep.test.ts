@@ -39,7 +39,12 @@ const rows: Record<string, (name: string, at: number) => Record<string, string |
     fetches: 2,
     newest_prepared_at: 0,
   }),
-  audit_events: (id, at) => ({ id, at, event: 'token.issued', detail: '{}' }),
+  audit_events: (name, at) => ({
+    id: at.toString(16).padStart(12, '0') + name,
+    at,
+    event: 'token.issued',
+    detail: '{}',
+  }),
   status_lists: (name, at) => ({ list: name === 'over' ? 8 : 9, seed: name, next: 0, filled_at: at }),
 };
 
