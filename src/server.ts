@@ -84,13 +84,15 @@ export interface ServerParts {
    * its metrics instead of serving them. Default 1.
    */
   workers?: number;
+  /** Without the short way of the token endpoint (issuer/token-endpoint/). */
+  tokenEndpoint?: 'oidc-provider' | undefined;
   /** Aborted before the server listens: the start fails with its reason, once what was opened is closed. */
   stopping?: AbortSignal | undefined;
 }
 
 export async function startServer(config: Config, log: Log, parts: ServerParts = {}): Promise<RunningServer> {
   const { dispatcher, sweepEveryMs = oneMinuteMs, room, aliveEveryMs: everyMs } = parts;
-  const { stopping, passwordQueue, makeKey, workers = 1 } = parts;
+  const { stopping, passwordQueue, makeKey, tokenEndpoint, workers = 1 } = parts;
   const closers = createClosers();
   for (const warning of configWarnings(config)) log.warn('config.warning', { ...warning });
   try {
@@ -184,6 +186,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
         room,
         upstream: entra?.upstream,
         secretThrottle,
+        tokenEndpoint,
         jwksServed: ({ address, ...fetch }) =>
           jwksClients.seen({ ...fetch, address: isJwksClient(address) ? address : addressPrefix(address) }),
       },
@@ -311,7 +314,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     const front = createFront({
       issuer: config.issuer,
       trustedProxies: trusted,
-      token: (req, res, state) => issuer.handle(req, res, state),
+      token: (req, res, state) => issuer.handleToken(req, res, state),
       documents: [issuer.findDocument, findStatusList],
       everythingElse: app.callback(),
     });

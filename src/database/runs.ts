@@ -12,8 +12,6 @@ export interface Runs {
    * for no longer than `grace`. All in milliseconds.
    */
   mayBeUnanswered(at: number, now: number, grace: number): Promise<boolean>;
-  /** The earliest commit of which that may be said now or later; `now` where nobody died. */
-  unansweredSince(now: number, grace: number): Promise<number>;
   /** A clean stop: whatever was committed has been answered. */
   stop(): Promise<void>;
 }
@@ -71,17 +69,6 @@ export async function startRuns(db: Database, { clock, log, everyMs = aliveEvery
         [at - afterMs, at + beforeMs, now - silentMs, now - grace],
       );
       return rowCount > 0;
-    },
-
-    async unansweredSince(now, grace) {
-      const {
-        rows: [row],
-      } = await db.query<{ since: number | null }>(
-        `select min(alive_at) as since from server_runs
-         where alive_at < $1 and (found_dead_at is null or found_dead_at >= $2)`,
-        [now - silentMs, now - grace],
-      );
-      return row?.since == null ? now : row.since - beforeMs;
     },
 
     async stop() {

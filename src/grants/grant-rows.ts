@@ -1,5 +1,5 @@
-// Grants (RFC 6749 §1.3) and sessions as rows: how they are read, listed and ended. Owns, with model-rows.ts and
-// refresh-rows.ts, the table oidc_models. When to end one: grants.ts. What follows from it: ending.ts.
+// Grants (RFC 6749 §1.3) and sessions as rows: how they are read, listed and ended. Owns, with model-rows.ts, the table
+// oidc_models. When to end one: grants.ts. What follows from it: ending.ts.
 
 import type { AdapterPayload } from 'oidc-provider';
 import type { LogoutNotice } from '../backchannel-logout/queue.ts';
@@ -245,8 +245,7 @@ export async function cutSessions(
 ): Promise<number> {
   const sessions = await tx.query(endSession, [now(), now() + longestRequestMs, 'Session']);
   const grants = await endGrants(tx, 'everyone', ending, now);
-  const rest = await tx.query(
-    `delete from oidc_models where model in ('AuthorizationCode', 'RefreshToken', 'Interaction')`,
-  );
-  return sessions.rowCount + grants + rest.rowCount;
+  const rest = await tx.query(`delete from oidc_models where model in ('AuthorizationCode', 'Interaction')`);
+  const refreshTokens = await tx.query('delete from refresh_tokens');
+  return sessions.rowCount + grants + rest.rowCount + refreshTokens.rowCount;
 }

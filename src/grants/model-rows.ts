@@ -1,5 +1,5 @@
-// oidc-provider's models as rows, of which refresh tokens (refresh-rows.ts), grants and sessions (grant-rows.ts) have
-// more to say. Owns the table oidc_models with them. Codes, refresh tokens and cookies are credentials: only their
+// oidc-provider's models as rows, of which grants and sessions (grant-rows.ts) have more to say; refresh tokens have a
+// table of their own (refresh-rows.ts). Owns the table oidc_models with grant-rows.ts. Codes and cookies are credentials: only their
 // SHA-256 is stored. Single use is enforced in the statement, since oidc-provider reads first and consumes later, so
 // two requests may both have read a code as unspent (RFC 6749 §4.1.2, RFC 9700 §4.14.2).
 
@@ -9,18 +9,21 @@ import type { Database } from '../database/database.ts';
 import { createRoom, type RoomLimits } from '../database/row-limits.ts';
 import { deleteOldest } from '../database/rows.ts';
 import type { StatusIndex } from '../status-list/indexes.ts';
+import { type Backing, type BackingRow, backingColumns, backingJoins, backingOf } from './backing.ts';
 
 export interface ModelRows {
   /** Writes a row, unless one of this id is consumed. `expiresIn` is in seconds. */
   write(model: string, id: string, payload: AdapterPayload, expiresIn: number, owner?: GrantOwner): Promise<void>;
   find(model: string, id: string): Promise<AdapterPayload | undefined>;
   findByUid(model: string, uid: string): Promise<AdapterPayload | undefined>;
+  /** A code with all that it rests on, in one statement. */
+  findBackedCode(code: string): Promise<BackedCode | undefined>;
   /** False where somebody was first, or there is none. */
   consume(model: string, id: string): Promise<boolean>;
   remove(model: string, id: string): Promise<void>;
   removeOfGrant(model: string, grantId: string): Promise<void>;
-  /** Deletes up to `limit` expired rows and forgets answers older than `answersBefore`; how many rows were touched. */
-  sweep(now: number, answersBefore: number, limit: number): Promise<number>;
+  /** Deletes up to `limit` expired rows; answers how many. */
+  sweep(now: number, limit: number): Promise<number>;
 }
 
 /** Of a grant: to whom it was given, and its status index. */
@@ -29,6 +32,11 @@ interface GrantOwner {
   /** Of the session that it was made in: found with it (signed-in.ts). */
   sessionUid?: string | undefined;
   index: StatusIndex;
+}
+
+export interface BackedCode extends Backing {
+  /** oidc-provider's (lib/models/authorization_code.js), with `consumed` where it was used. */
+  payload: AdapterPayload;
 }
 
 export interface ModelRow {
@@ -62,8 +70,9 @@ export function createModelRows(db: Database, now: () => number, strangers: Stra
       const network = room && strangers.network();
       await db.query(
         `insert into oidc_models
-           (model, id, payload, uid, grant_id, account_id, expires_at, client_id, status_list, status_idx, network)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+           (model, id, payload, uid, grant_id, account_id, expires_at, client_id, status_list, status_idx, network,
+            session_uid)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          on conflict (model, id) do update set payload = excluded.payload, uid = excluded.uid,
            grant_id = excluded.grant_id, account_id = excluded.account_id, expires_at = excluded.expires_at,
            network = case when excluded.account_id is null then oidc_models.network end
@@ -80,6 +89,7 @@ export function createModelRows(db: Database, now: () => number, strangers: Stra
           owner?.index.list ?? null,
           owner?.index.idx ?? null,
           network ?? null,
+          payload.sessionUid ?? null,
         ],
       );
       if (network !== undefined) await room!.added(network);
@@ -105,6 +115,17 @@ export function createModelRows(db: Database, now: () => number, strangers: Stra
       return row && loaded(row);
     },
 
+    async findBackedCode(code) {
+      const {
+        rows: [row],
+      } = await db.query<ModelRow & BackingRow>(
+        `select token.payload, token.consumed_at, ${backingColumns} from oidc_models token ${backingJoins}
+         where token.model = 'AuthorizationCode' and token.id = $1`,
+        [idOf('AuthorizationCode', code)],
+      );
+      return row && { payload: loaded(row, code), ...backingOf(row) };
+    },
+
     async consume(model, id) {
       const { rowCount } = await db.query(
         'update oidc_models set consumed_at = $1 where model = $2 and id = $3 and consumed_at is null',
@@ -121,15 +142,7 @@ export function createModelRows(db: Database, now: () => number, strangers: Stra
       await db.query('delete from oidc_models where model = $1 and grant_id = $2', [model, grantId]);
     },
 
-    async sweep(at, answersBefore, limit) {
-      const expired = await deleteOldest(db, { from: 'oidc_models', key: 'model, id' }, [at], limit);
-      const answers = await db.query(
-        `update oidc_models set sealed_answer = null where (model, id) in
-           (select model, id from oidc_models where sealed_answer is not null and rotated_at <= $1 limit $2)`,
-        [answersBefore, limit],
-      );
-      return expired + answers.rowCount;
-    },
+    sweep: (at, limit) => deleteOldest(db, { from: 'oidc_models', key: 'model, id' }, [at], limit),
   };
 }
 

@@ -1,16 +1,22 @@
-// Refresh tokens (RFC 6749 §1.5) as stored: each by the digest of its handle (model-rows.ts). A token is spent by
-// the row of its one successor, which also holds the answer that was given for it, sealed.
+// Refresh tokens (RFC 6749 §1.5) as rows: one for each chain of refreshes, with the digests of the handle that is good and
+// of the one before it. Owns the table refresh_tokens. An exchange is one update, whose condition decides who was first.
+// Whatever else names the chain was spent before, or is nobody's: it is known by not being either.
 
-import { hash } from 'node:crypto';
 import type { AdapterPayload } from 'oidc-provider';
 import type { Database } from '../database/database.ts';
-import { loaded, stored } from './model-rows.ts';
+import { deleteOldest } from '../database/rows.ts';
+import { type Backing, type BackingRow, backingColumns, backingJoins, backingOf } from './backing.ts';
+import { chainOf, digestOf, endOf } from './refresh-handle.ts';
 
 export interface RefreshTokens {
   /** A refresh token as stored, and what became of it. */
   findRefreshToken(handle: string): Promise<StoredRefreshToken | undefined>;
+  /** The same with all that it rests on, in one statement. */
+  findBackedRefreshToken(handle: string): Promise<BackedRefreshToken | undefined>;
+  /** The first of a chain. */
+  saveRefreshToken(handle: string, payload: RefreshTokenPayload, expiresAt: number): Promise<void>;
   /**
-   * Spends `spent` by storing its one successor, together with the sealed answer. Both happen or neither does.
+   * Spends `spent` by putting its one successor in its place.
    * False when another request was first, or the token is gone, or its grant has ended.
    */
   rotate(spent: string, successor: Successor, now: number): Promise<boolean>;
@@ -20,37 +26,50 @@ export interface RefreshTokens {
    * been used.
    */
   countRepetition(spent: string, repetition: Repetition): Promise<boolean>;
+  /** Forgets the chain of a handle. */
+  removeRefreshToken(handle: string): Promise<void>;
+  removeRefreshTokensOf(grantId: string): Promise<void>;
+  /** Deletes up to `limit` chains that ended before `now`; answers how many. */
+  sweepRefreshTokens(now: number, limit: number): Promise<number>;
 }
 
 /** What oidc-provider keeps of each, and ours. */
-type RefreshTokenPayload = AdapterPayload &
-  Paced & { clientId: string; grantId: string; exp: number; expiresWithSession?: boolean };
-
-export interface StoredRefreshToken {
-  payload: RefreshTokenPayload;
-  /** The answer that brought it, where it is a successor itself. */
-  broughtBy: SealedAnswer | undefined;
-  /** When it was exchanged for its successor, epoch milliseconds. */
-  rotatedAt: number | undefined;
-  /** The token response given then. */
-  answer: SealedAnswer | undefined;
-  /** Whether the successor has itself been used: then its owner did receive it. */
-  successorSpent: boolean;
-}
+export type RefreshTokenPayload = AdapterPayload &
+  Paced & {
+    clientId: string;
+    grantId: string;
+    accountId: string;
+    /** Epoch seconds. */
+    exp: number;
+    sessionUid?: string;
+    expiresWithSession?: boolean;
+  };
 
 /** Where a chain of refreshes is ahead of its pace (issuer/refresh-pace.ts). */
 interface Paced {
   pace?: number;
 }
 
-/** A token response, sealed; gone after the grace. */
-export interface SealedAnswer {
-  /** Digest of the handle that it brought: a copy that is taken to another row does not open. */
-  id: string;
-  sealed: string;
-  /** When it was given, epoch milliseconds. */
-  at: number;
+export interface StoredRefreshToken {
+  payload: RefreshTokenPayload;
+  /** Whether it is good, was exchanged for the one that is, or was spent before that. */
+  state: 'current' | 'previous' | 'older';
+  /** The one that is good. */
+  current: { digest: string; exp: number };
+  /** What brought the one that is good; undefined where it came with a code. */
+  rotation: Rotation | undefined;
 }
+
+export interface Rotation {
+  /** Epoch milliseconds. */
+  at: number;
+  /** What was asked for. */
+  request: string;
+  /** The network that it was asked from. */
+  network: string;
+}
+
+export interface BackedRefreshToken extends StoredRefreshToken, Backing {}
 
 /** Epoch milliseconds. */
 interface Repetition {
@@ -62,75 +81,82 @@ interface Repetition {
 
 export interface Successor {
   handle: string;
-  payload: AdapterPayload & Paced;
-  lifeSeconds: number;
-  sealedAnswer: string | null;
+  payload: RefreshTokenPayload;
+  request: string;
+  network: string;
 }
 
 interface Row {
   payload: string;
-  consumed_at: number | null;
-  id: string;
+  current_digest: string;
+  previous_digest: string | null;
+  grant_id: string;
+  account_id: string;
+  session_uid: string | null;
   rotated_at: number | null;
-  sealed_answer: string | null;
-  successor_id: string | null;
-  successor_rotated_at: number | null;
-  successor_answer: string | null;
-  successor_spent: number;
+  request: string | null;
+  network: string | null;
 }
 
-/** The key of a refresh token's row. */
-export const digestOf = (handle: string) => hash('sha256', handle, 'base64url');
+const columns = `token.payload, token.current_digest, token.previous_digest, token.grant_id, token.account_id,
+  token.session_uid, token.rotated_at, token.request, token.network`;
 
 export function createRefreshTokens(db: Database): RefreshTokens {
   return {
     async findRefreshToken(handle) {
       const {
         rows: [row],
-      } = await db.query<Row>(
-        `select token.payload, token.consumed_at, token.id, token.rotated_at, token.sealed_answer,
-           successor.id as successor_id, successor.rotated_at as successor_rotated_at,
-           successor.sealed_answer as successor_answer,
-           case when heir.id is null then 0 else 1 end as successor_spent
-         from oidc_models token
-         left join oidc_models successor on successor.rotated_from = token.id
-         left join oidc_models heir on heir.rotated_from = successor.id
-         where token.model = 'RefreshToken' and token.id = $1`,
-        [digestOf(handle)],
+      } = await db.query<Row>(`select ${columns} from refresh_tokens token where token.id = $1`, [chainOf(handle)]);
+      return row && fromRow(row, handle);
+    },
+
+    async findBackedRefreshToken(handle) {
+      const {
+        rows: [row],
+      } = await db.query<Row & BackingRow>(
+        `select ${columns}, ${backingColumns} from refresh_tokens token ${backingJoins} where token.id = $1`,
+        [chainOf(handle)],
       );
-      return (
-        row && {
-          payload: loaded(row, handle) as RefreshTokenPayload,
-          broughtBy: sealedAnswer(row.id, row.sealed_answer, row.rotated_at),
-          rotatedAt: row.successor_rotated_at ?? undefined,
-          answer: sealedAnswer(row.successor_id, row.successor_answer, row.successor_rotated_at),
-          successorSpent: Number(row.successor_spent) === 1,
-        }
+      return row && { ...fromRow(row, handle), ...backingOf(row) };
+    },
+
+    async saveRefreshToken(handle, payload, expiresAt) {
+      await db.query(
+        `insert into refresh_tokens (id, current_digest, grant_id, account_id, session_uid, payload, expires_at)
+         values ($1, $2, $3, $4, $5, $6, $7)`,
+        [
+          chainOf(handle),
+          digestOf(handle),
+          payload.grantId,
+          payload.accountId,
+          payload.sessionUid ?? null,
+          stored(payload),
+          keptUntil(expiresAt),
+        ],
       );
     },
 
-    async rotate(spent, { handle, payload, lifeSeconds, sealedAnswer }, at) {
-      // The successor's row is what says that the old token is spent, so it is kept for as long as that one; `exp` in
-      // the payload ends the successor itself. They differ where the configured life was shortened in between.
+    async rotate(spent, { handle, payload, request, network }, at) {
       // The grant was read at the beginning of the request, and may have ended in its course, even by it: whoever turns
       // out to have lost a role loses what says so. The tokens of this answer would be as dead as the ones before.
+      // The row is kept for as long as any handle of the chain lives by its own word, also where the configured life was
+      // shortened in between: as long it tells that one of them was spent.
       const { rowCount } = await db.query(
-        `insert into oidc_models
-           (model, id, payload, grant_id, account_id, rotated_from, rotated_at, sealed_answer, expires_at)
-         select 'RefreshToken', $1, $2, $3, $4, id, cast($6 as bigint), $7,
-           case when expires_at > cast($8 as bigint) then expires_at else cast($8 as bigint) end
-         from oidc_models spent where model = 'RefreshToken' and id = $5 and exists
-           (select 1 from oidc_models where model = 'Grant' and id = spent.grant_id and consumed_at is null)
-         on conflict (rotated_from) where rotated_from is not null do nothing`,
+        `update refresh_tokens set current_digest = $3, previous_digest = current_digest, session_uid = $4, payload = $5,
+           rotated_at = $6, request = $7, network = $8, repetitions = 0, repeated_at = null,
+           expires_at = case when expires_at > cast($9 as bigint) then expires_at else cast($9 as bigint) end
+         where id = $1 and current_digest = $2 and exists
+           (select 1 from oidc_models where model = 'Grant' and id = refresh_tokens.grant_id and consumed_at is null)`,
         [
-          digestOf(handle),
-          stored(payload),
-          payload.grantId ?? null,
-          payload.accountId ?? null,
+          chainOf(spent),
           digestOf(spent),
+          digestOf(handle),
+          payload.sessionUid ?? null,
+          stored(payload),
           at,
-          sealedAnswer,
-          at + lifeSeconds * 1000,
+          request,
+          network,
+          keptUntil(payload.exp * 1000),
         ],
       );
       return rowCount === 1;
@@ -138,18 +164,58 @@ export function createRefreshTokens(db: Database): RefreshTokens {
 
     async countRepetition(spent, { most, notBefore, arrivedAt, now }) {
       const { rowCount } = await db.query(
-        `update oidc_models set repeated_at = cast($5 as bigint),
-           repetitions = repetitions + case when coalesce(repeated_at, rotated_at) > $4 then 0 else 1 end
-         where rotated_from = $1 and rotated_at >= $3
-           and (repetitions < $2 or coalesce(repeated_at, rotated_at) > $4)
-           and not exists (select 1 from oidc_models heir where heir.rotated_from = oidc_models.id)`,
-        [digestOf(spent), most, notBefore, arrivedAt, now],
+        `update refresh_tokens set repeated_at = cast($6 as bigint),
+           repetitions = repetitions + case when coalesce(repeated_at, rotated_at) > $5 then 0 else 1 end
+         where id = $1 and previous_digest = $2 and rotated_at >= $4
+           and (repetitions < $3 or coalesce(repeated_at, rotated_at) > $5)`,
+        [chainOf(spent), digestOf(spent), most, notBefore, arrivedAt, now],
       );
       return rowCount === 1;
     },
+
+    async removeRefreshToken(handle) {
+      await db.query('delete from refresh_tokens where id = $1', [chainOf(handle)]);
+    },
+
+    async removeRefreshTokensOf(grantId) {
+      await db.query('delete from refresh_tokens where grant_id = $1', [grantId]);
+    },
+
+    sweepRefreshTokens: (now, limit) => deleteOldest(db, { from: 'refresh_tokens', key: 'id' }, [now], limit),
   };
 }
 
-function sealedAnswer(id: string | null, sealed: string | null, at: number | null): SealedAnswer | undefined {
-  return id === null || sealed === null || at === null ? undefined : { id, sealed, at };
+// To the whole day: an exchange on the same day leaves the index on it alone.
+const dayMs = 86_400_000;
+const keptUntil = (expiresAt: number) => Math.ceil(expiresAt / dayMs) * dayMs;
+
+/** Without the handle, which is the credential, and without what has a column. */
+function stored({ jti, kind, grantId, accountId, sessionUid, ...payload }: RefreshTokenPayload): string {
+  return JSON.stringify(payload);
+}
+
+function fromRow(row: Row, handle: string): StoredRefreshToken {
+  const digest = digestOf(handle);
+  const isPrevious = digest === row.previous_digest;
+  const state = digest === row.current_digest ? 'current' : isPrevious ? 'previous' : 'older';
+  const payload = {
+    ...(JSON.parse(row.payload) as RefreshTokenPayload),
+    jti: handle,
+    kind: 'RefreshToken',
+    grantId: row.grant_id,
+    accountId: row.account_id,
+    ...(row.session_uid !== null && { sessionUid: row.session_uid }),
+  };
+  const { exp } = payload;
+  // Of one that was spent the row says no more than it says itself.
+  if (state !== 'current') payload.exp = endOf(handle) ?? exp;
+  return {
+    payload,
+    state,
+    current: { digest: row.current_digest, exp },
+    rotation:
+      row.rotated_at === null
+        ? undefined
+        : { at: row.rotated_at, request: row.request ?? '', network: row.network ?? '' },
+  };
 }

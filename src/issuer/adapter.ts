@@ -6,14 +6,18 @@ import type { Database } from '../database/database.ts';
 import type { GrantEnding } from '../grants/ending.ts';
 import { endGrants, endSessionBehind, findGrant, retireSessionId, type StoredGrant } from '../grants/grant-rows.ts';
 import { createModelRows, type ModelRows, type Strangers, stored } from '../grants/model-rows.ts';
-import { createRefreshTokens, type RefreshTokens } from '../grants/refresh-rows.ts';
+import { createRefreshTokens, type RefreshTokenPayload, type RefreshTokens } from '../grants/refresh-rows.ts';
 import { findSignedIn } from '../grants/signed-in.ts';
 import type { StatusIndexes } from '../status-list/indexes.ts';
 import { type RequestReads, readsNothing } from './request-reads.ts';
 
-export interface Models extends RefreshTokens, Pick<ModelRows, 'sweep'> {
+export interface Models extends RefreshTokens, Pick<ModelRows, 'findBackedCode'> {
   /** The adapter for one of oidc-provider's models, as its configuration wants it. */
   adapter(model: string): Adapter;
+  /** Spends a code. False where somebody was first. */
+  consumeCode(code: string): Promise<boolean>;
+  /** Deletes up to `limit` expired rows of each table; answers how many. */
+  sweep(now: number, limit: number): Promise<number>;
 }
 
 /** oidc-provider's, and what a session needs that gets another id. */
@@ -37,6 +41,7 @@ export function createModels(
   reads: RequestReads = readsNothing,
 ): Models {
   const rows = createModelRows(db, now, strangers);
+  const refreshTokens = createRefreshTokens(db);
 
   const adapter = (model: string): Adapter => ({
     upsert: (id, payload, expiresIn) => rows.write(model, id, payload, expiresIn!),
@@ -91,6 +96,16 @@ export function createModels(
     },
   };
 
+  // How one is found and spent is issuer/refresh.ts.
+  const refreshTokenAdapter: Adapter = {
+    ...adapter('RefreshToken'),
+    upsert: (id, payload, expiresIn) =>
+      refreshTokens.saveRefreshToken(id, payload as RefreshTokenPayload, now() + expiresIn! * 1000),
+    find: async (id) => (await refreshTokens.findRefreshToken(id))?.payload,
+    destroy: (id) => refreshTokens.removeRefreshToken(id),
+    revokeByGrantId: (grantId) => refreshTokens.removeRefreshTokensOf(grantId),
+  };
+
   const clientAdapter = {
     ...adapter('Client'),
     find: findClient,
@@ -102,10 +117,13 @@ export function createModels(
     adapter(model) {
       if (model === 'Client') return clientAdapter;
       if (model === 'Grant') return grantAdapter;
+      if (model === 'RefreshToken') return refreshTokenAdapter;
       return model === 'Session' ? sessionAdapter : adapter(model);
     },
-    ...createRefreshTokens(db),
-    sweep: rows.sweep,
+    ...refreshTokens,
+    findBackedCode: rows.findBackedCode,
+    consumeCode: (code) => rows.consume('AuthorizationCode', code),
+    sweep: async (at, limit) => (await rows.sweep(at, limit)) + (await refreshTokens.sweepRefreshTokens(at, limit)),
   };
 }
 

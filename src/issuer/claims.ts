@@ -1,6 +1,6 @@
 // What tokens and userinfo say about a person, and which scope opens which claim.
 
-import type { AccountClaims, KoaContextWithOIDC } from 'oidc-provider';
+import type { AccountClaims } from 'oidc-provider';
 import type { Account } from '../accounts/account.ts';
 import type { RegisteredClient } from '../clients/clients.ts';
 
@@ -53,20 +53,24 @@ export function claimsOf(account: Account): AccountClaims {
  * for APIs to decide with; `auth_time`, `acr` and `sid`, of the sign-in behind it. A third party's token says of the person
  * only what the person allowed.
  */
-export function accessTokenClaims(
-  ctx: KoaContextWithOIDC,
-  account: Account,
-  application: RegisteredClient,
-  sid: string | undefined,
-) {
-  const { AuthorizationCode: code, RefreshToken: refreshToken } = ctx.oidc.entities;
-  const allowed = new Set(ctx.oidc.grant?.getOIDCScope().split(' '));
-  const may = (scope: string) => application.firstParty || allowed.has(scope);
+export function accessTokenClaims(account: Account, application: RegisteredClient, signIn: SignInBehind) {
+  const { authTime, acr, sid } = signIn;
+  const allowed = signIn.allowed.split(' ');
+  const may = (scope: string) => application.firstParty || allowed.includes(scope);
   return {
     ...(may('email') ? { email: vouchedEmail(account) } : {}),
     ...(may('roles') ? { roles: account.roles } : {}),
-    auth_time: (code ?? refreshToken)?.authTime,
-    acr: (code ?? refreshToken)?.acr,
+    auth_time: authTime,
+    acr,
     sid,
   };
+}
+
+/** The sign-in behind a token. */
+interface SignInBehind {
+  /** The scopes that concern the person and were granted, with spaces in between. */
+  allowed: string;
+  authTime: number | undefined;
+  acr: string | undefined;
+  sid: string | undefined;
 }

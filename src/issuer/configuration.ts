@@ -9,8 +9,8 @@ import {
   interactionPolicy,
   type KoaContextWithOIDC,
 } from 'oidc-provider';
+import type { Account } from '../accounts/account.ts';
 import type { Accounts } from '../accounts/accounts.ts';
-import { audienceOf, resourceOf } from '../clients/apis.ts';
 import type { RegisteredClient } from '../clients/clients.ts';
 import { needsSecret } from '../clients/clients.ts';
 import { grantLifeSeconds } from '../grants/grants.ts';
@@ -19,6 +19,7 @@ import type { SigningKeys } from '../keys/keyring.ts';
 import { cookieAttributes } from '../web/cookies.ts';
 import { endpoints, metadataOf } from '../web/endpoints.ts';
 import type { Models } from './adapter.ts';
+import { apiAccess, audiencesOf, defaultResource, serviceScope } from './audience.ts';
 import { accessTokenClaims, claimsOf, claimsOfScope, oidcScopes } from './claims.ts';
 import { type Consents, loadGrant } from './consent.ts';
 import { cookieName } from './cookies.ts';
@@ -110,7 +111,12 @@ export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): 
       },
       resourceIndicators: {
         enabled: true,
-        defaultResource: (ctx, client, oneOf) => defaultAudience(ctx, client, oneOf),
+        defaultResource(ctx, client, oneOf) {
+          const resource = defaultResource(client.application, oneOf);
+          // Without an API, oidc-provider would make a token that nothing accepts.
+          if (resource !== undefined || !isForService(ctx)) return resource;
+          throw new errors.InvalidTarget('resource must name one API');
+        },
         // A refresh or code that was granted an API yields a token for it, also where the request does not repeat it.
         useGrantedResource: () => true,
         getResourceServerInfo: (ctx, audience, client) => resourceServer(ctx, audience, client),
@@ -154,10 +160,14 @@ export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): 
           jwt.payload.aud = audiencesOf(config.issuer, token);
           const { list, idx } = token.status;
           jwt.payload.status = { status_list: { idx, uri: statusLists.uriOf(list) } };
-          const { account } = (ctx.oidc.account ?? {}) as { account?: Parameters<typeof accessTokenClaims>[1] };
+          const { account } = (ctx.oidc.account ?? {}) as { account?: Account };
           if (!account) return;
+          const { AuthorizationCode: code, RefreshToken: refreshToken } = ctx.oidc.entities;
+          const { authTime, acr } = (code ?? refreshToken)!;
+          const { application } = ctx.oidc.client!;
+          const allowed = ctx.oidc.grant?.getOIDCScope() ?? '';
           const { sid } = token as { sid?: string };
-          Object.assign(jwt.payload, accessTokenClaims(ctx, account, ctx.oidc.client!.application, sid));
+          Object.assign(jwt.payload, accessTokenClaims(account, application, { allowed, authTime, acr, sid }));
         },
       },
     },
@@ -174,18 +184,19 @@ export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): 
   };
 
   function resourceServer(ctx: KoaContextWithOIDC, resource: string, client: Client) {
-    const application = client.application;
-    const audience = audienceOf(resource);
-    const api = apis.find(audience);
-    const granted = Object.hasOwn(application.access, audience) && application.access[audience];
-    if (!api || !granted) throw new errors.InvalidTarget();
-    if (isForService(ctx)) narrowServiceScope(ctx, granted);
-    const withUserinfo = ctx.oidc.route === 'token' && ctx.oidc.params?.resource === undefined;
+    const access = apiAccess(resource, client.application, { apis, defaultLife: tokens.accessTokenLife });
+    if (!access) throw new errors.InvalidTarget();
+    const params = ctx.oidc.params!;
+    if (isForService(ctx)) {
+      if (Array.isArray(params.resource)) throw new errors.InvalidTarget('resource must name one API');
+      params.scope = serviceScope(params.scope as string | undefined, access);
+    }
+    const withUserinfo = ctx.oidc.route === 'token' && params.resource === undefined;
     return {
-      audience,
-      scope: [...granted, ...(withUserinfo ? oidcScopes : [])].join(' '),
+      audience: access.audience,
+      scope: [...access.scopes, ...(withUserinfo ? oidcScopes : [])].join(' '),
       accessTokenFormat: 'jwt' as const,
-      accessTokenTTL: application.accessTokenLife ?? api.accessTokenLife ?? tokens.accessTokenLife,
+      accessTokenTTL: access.life,
     };
   }
 }
@@ -223,46 +234,7 @@ export function toMetadata(application: RegisteredClient): AdapterPayload {
   };
 }
 
-/** Named by the application, or its only one: then a request need not name it. */
-function defaultAudience(
-  ctx: KoaContextWithOIDC,
-  client: Client,
-  oneOf?: readonly string[],
-): string | string[] | undefined {
-  const { access, defaultAudience: named } = client.application;
-  const audiences = Object.keys(access);
-  const audience = named ?? (audiences.length === 1 ? audiences[0] : undefined);
-  const preferred = audience === undefined ? undefined : resourceOf(audience);
-  if (oneOf) return preferred && oneOf.includes(preferred) ? preferred : [...oneOf];
-  // Without an API, oidc-provider would make a token that nothing accepts.
-  if (preferred === undefined && isForService(ctx)) throw new errors.InvalidTarget('resource must name one API');
-  return preferred;
-}
-
 const isForService = ({ oidc }: KoaContextWithOIDC) => oidc.params?.grant_type === 'client_credentials';
-
-// A service that names no scope gets all it is allowed (RFC 6749 §3.3); one that asks for more gets nothing.
-function narrowServiceScope(ctx: KoaContextWithOIDC, granted: string[]): void {
-  const params = ctx.oidc.params!;
-  if (Array.isArray(params.resource)) throw new errors.InvalidTarget('resource must name one API');
-  if (params.scope === undefined) {
-    params.scope = granted.join(' ');
-    return;
-  }
-  const refused = String(params.scope)
-    .split(' ')
-    .find((scope) => !granted.includes(scope));
-  if (refused !== undefined) throw new errors.InvalidScope('requested scope is not granted to this client', refused);
-}
-
-/** The API, and the issuer itself where the token also opens userinfo (RFC 9068 §3, OIDC Core §5.3). */
-function audiencesOf(
-  issuer: string,
-  { aud, scope }: { aud?: string | string[] | undefined; scope?: string | undefined },
-): string | string[] {
-  if (aud === undefined) return issuer;
-  return scope?.split(' ').includes('openid') ? [aud, issuer].flat() : aud;
-}
 
 function promptPolicy(acrValues: readonly string[]) {
   const policy = interactionPolicy.base();

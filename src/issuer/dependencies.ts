@@ -43,5 +43,7 @@ export interface IssuerDependencies {
   /** The same, not from an estimate. */
   exactNow?: () => Promise<number>;
   /** Who died, and may have left a refresh without its answer. Default: nobody ever does. */
-  runs?: Pick<Runs, 'mayBeUnanswered' | 'unansweredSince'> | undefined;
+  runs?: Pick<Runs, 'mayBeUnanswered'> | undefined;
+  /** `oidc-provider`: it answers every request to the token endpoint, also those that have a short way. */
+  tokenEndpoint?: 'oidc-provider' | undefined;
 }

@@ -3,6 +3,7 @@
 
 import type { errors, KoaContextWithOIDC } from 'oidc-provider';
 import { isProtocolPath } from '../web/endpoints.ts';
+import { failure } from '../web/failed-request.ts';
 import type { ProviderPages } from './pages.ts';
 
 type ErrorPages = Pick<ProviderPages, 'error'>;
@@ -19,7 +20,7 @@ export async function answerFailure(
     await next();
   } catch (error) {
     ctx.status = 500; // where the database is away, whoever hears of it (pages, events.ts) answers otherwise
-    const out: ErrorOut = { error: 'server_error', error_description: 'something went wrong on our side; try again' };
+    const out: ErrorOut = { ...failure };
     if (ctx.accepts('json', 'html') === 'html') await pages.error(ctx, out, error as Error);
     else ctx.body = out;
     ctx.oidc.provider.emit('server_error', ctx, error as Error);

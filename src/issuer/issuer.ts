@@ -2,7 +2,10 @@
 // in storage, so a sign-in or a code begun under one Provider finishes under the next.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { Provider } from 'oidc-provider';
+import { type KoaContextWithOIDC, Provider } from 'oidc-provider';
+import type { Account } from '../accounts/account.ts';
+import { accessTokenIdOf, createRefreshHandles } from '../grants/refresh-handle.ts';
+import type { StoredRefreshToken } from '../grants/refresh-rows.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
 import { networkOf } from '../web/address.ts';
 import type { FindDocument } from '../web/document.ts';
@@ -17,9 +20,15 @@ import { createMetadataResponses, type MetadataResponses } from './metadata-resp
 import { useMiddleware } from './middleware.ts';
 import { createPendingSignIns, type PendingSignIns } from './pending-sign-in.ts';
 import { createProvider } from './provider.ts';
-import { createRefreshRotation } from './refresh.ts';
+import { type AnswerAgain, createProviderRefresh } from './provider-refresh.ts';
+import { createRefreshRotation, type Refresh } from './refresh.ts';
 import { createRequestReads } from './request-reads.ts';
 import { knownScopes } from './scope.ts';
+import { grantCode } from './token-endpoint/authorization-code.ts';
+import { grantClientCredentials } from './token-endpoint/client-credentials.ts';
+import { type Asked, createIssuing, type Issuing, type PersonalSource } from './token-endpoint/issuing.ts';
+import { grantRefresh } from './token-endpoint/refresh-token.ts';
+import { createTokenEndpoint, type TokenEndpoint } from './token-endpoint/token-endpoint.ts';
 import { createTokenFormats, type TokenFormats } from './tokens.ts';
 
 export interface Issuer extends PendingSignIns {
@@ -27,6 +36,8 @@ export interface Issuer extends PendingSignIns {
   handle(req: IncomingMessage, res: ServerResponse, state: RequestState): Promise<void>;
   /** The JWKS and the metadata, once oidc-provider has answered them with the present keys. */
   findDocument: FindDocument;
+  /** The same for a POST to the token endpoint, by the short way where there is one. */
+  handleToken(req: IncomingMessage, res: ServerResponse, state: RequestState): Promise<void>;
   /** What a token is that somebody presents to us; undefined where it is none of ours, or expired. */
   lookUp(token: string): Promise<FoundToken | undefined>;
   /** Signs with, and publishes, other keys from now on. */
@@ -49,19 +60,23 @@ export function createIssuer(parts: IssuerDependencies, firstKeys: SigningKeys):
   };
   const models = createModels(db, findClientMetadata, parts, now, strangers, reads);
   const consents = createConsents(db, now);
-  // Sealed once per refresh, so under a key of its own: see createSeal on how often one key may be used.
-  const answerSeal = seal.forPurpose('refresh answers');
-  const rotation = createRefreshRotation(
-    models,
-    answerSeal,
-    { grace: config.tokens.refreshGrace, spacing: config.tokens.refreshSpacing },
+  const rotation = createRefreshRotation({
+    tokens: models,
+    handles: createRefreshHandles(seal.derive('refresh handles')),
+    rules: {
+      grace: config.tokens.refreshGrace,
+      spacing: config.tokens.refreshSpacing,
+      life: config.tokens.refreshTokenLife,
+    },
     now,
     exactNow,
     runs,
-  );
+  });
   const states = new WeakMap<IncomingMessage, RequestState>();
   const cookieKeys = cookieKeysOf(seal);
   const isKnownScope = knownScopes(apis);
+  // All tokens of an answer are of the same moment, which may have been before this one.
+  const datedNow = () => (Provider.ctx?.state as { datedAt?: number } | undefined)?.datedAt ?? now();
   let current = build(firstKeys);
 
   interface Built {
@@ -69,16 +84,31 @@ export function createIssuer(parts: IssuerDependencies, firstKeys: SigningKeys):
     formats: TokenFormats;
     metadata: MetadataResponses;
     callback: (req: IncomingMessage, res: ServerResponse) => Promise<void>;
+    tokenEndpoint: TokenEndpoint | undefined;
   }
 
   function build(keys: SigningKeys): Built {
     const formats = createTokenFormats(config.issuer, keys, config.tokens.refreshTokenFormat, now);
-    const told = { ...parts, people, models, consents, cookieKeys, now, isKnownScope };
+    const issuing = createIssuing({
+      issuer: config.issuer,
+      signer: keys.active,
+      formats,
+      apis,
+      lives: { accessToken: config.tokens.accessTokenLife, idToken: config.tokens.idTokenLife },
+      statusListUri: parts.statusLists.uriOf,
+    });
+    const refresh = createProviderRefresh({
+      models,
+      rotation,
+      accessTokenLife: (ctx, stored) => accessOf(ctx, stored, issuing)?.life ?? 0,
+      now,
+    });
+    const told = { ...parts, people, models, consents, cookieKeys, now: datedNow, isKnownScope };
     const provider = createProvider(config.issuer, configurationFor(told, keys), {
       formats,
-      rotation,
+      refresh,
       statusIndexes,
-      now,
+      now: datedNow,
       isKnownScope,
       secretThrottle: parts.secretThrottle,
       findApplication: (clientId) => clients.find(clientId),
@@ -93,8 +123,35 @@ export function createIssuer(parts: IssuerDependencies, firstKeys: SigningKeys):
       newestPreparedAt: keys.newestPreparedAt,
       jwksServed: parts.jwksServed,
     });
-    useMiddleware(provider, { ...parts, rotation, formats, metadata });
-    return { provider, formats, metadata, callback: provider.callback() as Built['callback'] };
+    const answerAgain: AnswerAgain = (ctx, stored, as) => answerOf(ctx, stored, as, issuing);
+    useMiddleware(provider, { ...parts, refresh, answerAgain, formats, metadata });
+    return {
+      provider,
+      formats,
+      metadata,
+      callback: provider.callback() as Built['callback'],
+      tokenEndpoint: parts.tokenEndpoint === 'oidc-provider' ? undefined : shortWay(formats, issuing),
+    };
+  }
+
+  function shortWay(formats: TokenFormats, issuing: Issuing): TokenEndpoint {
+    const { accessTokenLife, refreshTokenLife } = config.tokens;
+    const { secretThrottle, audit, log, upstream } = parts;
+    const shared = { issuing, formats, models, rotation, now };
+    return createTokenEndpoint({
+      clients,
+      secretThrottle,
+      audit,
+      log,
+      now,
+      arrivalOf: rotation.arrivalOf,
+      grants: {
+        client_credentials: (request) =>
+          grantClientCredentials(request, { issuing, apis, statusIndexes, accessTokenLife, now }),
+        refresh_token: (request, from) => grantRefresh(request, from, { ...shared, upstream, isKnownScope }),
+        authorization_code: (request) => grantCode(request, { ...shared, refreshTokenLife }),
+      },
+    });
   }
 
   async function findClientMetadata(clientId: string) {
@@ -111,6 +168,11 @@ export function createIssuer(parts: IssuerDependencies, firstKeys: SigningKeys):
     },
 
     findDocument: (req) => current.metadata.find(req),
+    async handleToken(req, res, state) {
+      if (await current.tokenEndpoint?.answer(req, res, state)) return;
+      states.set(req, state);
+      await current.callback(req, res);
+    },
 
     useKeys(keys) {
       const previous = current;
@@ -127,11 +189,39 @@ export function createIssuer(parts: IssuerDependencies, firstKeys: SigningKeys):
         now,
       }),
 
-    async sweep(at, limit) {
-      const grace = config.tokens.refreshGrace * 1000;
-      const unanswered = (await runs?.unansweredSince(at, grace)) ?? at;
-      return models.sweep(at, Math.min(at - grace, unanswered), limit);
-    },
+    sweep: models.sweep,
     close: () => current.formats.close(),
   };
+}
+
+/** What the application of a refresh under way is to get. */
+function accessOf({ oidc }: KoaContextWithOIDC, { payload }: StoredRefreshToken, issuing: Issuing) {
+  const { scope, resource } = oidc.params as Asked;
+  return issuing.personalAccess(oidc.client!.application, payload as PersonalSource, oidc.grant as never, {
+    scope,
+    resource,
+  });
+}
+
+/** The answer of an earlier request, or of one that this request only repeats. */
+async function answerOf(
+  ctx: KoaContextWithOIDC,
+  stored: StoredRefreshToken,
+  refresh: Refresh,
+  issuing: Issuing,
+): Promise<object | undefined> {
+  const access = accessOf(ctx, stored, issuing);
+  const { client, grant, account } = ctx.oidc;
+  if (!access) return undefined;
+  return issuing.toPerson(
+    {
+      application: client!.application,
+      account: (account as unknown as { account: Account }).account,
+      grant: grant as never,
+      grantId: stored.payload.grantId,
+      source: stored.payload as PersonalSource,
+      access,
+    },
+    { at: refresh.at, id: accessTokenIdOf(refresh.handle), nonce: undefined, refreshToken: refresh },
+  );
 }

@@ -58,7 +58,7 @@ export function createProvider(issuer: string, configuration: Configuration, par
   const theirs = provider as unknown as ProviderModels;
   const ours: ProviderModels = {
     OIDCContext: readableContext(theirs.OIDCContext),
-    AccessToken: accessTokenModel(theirs.AccessToken, parts.formats),
+    AccessToken: accessTokenModel(theirs.AccessToken, parts.formats, parts.refresh),
     ClientCredentials: serviceTokenModel(theirs.ClientCredentials, parts.statusIndexes),
     Grant: grantModel(theirs.Grant),
     IdToken: idTokenModel(theirs.IdToken, parts.now),

@@ -41,18 +41,20 @@ export function noteUngrantable({ query, oidc }: KoaContextWithOIDC, isKnown: (s
 }
 
 /**
- * Leaves out of a refresh request what was left out at sign-in, and what nobody knows. Where nothing else is left, or
- * where more is asked for than there was, the request stays as it is, and oidc-provider refuses it.
+ * The scope of a refresh request without what was left out at sign-in, and what nobody knows. Where nothing else is left,
+ * or where more is asked for than there was, it stays as it is, and is refused.
  */
-export function leaveOutUngranted(
-  { oidc: { params } }: KoaContextWithOIDC,
-  token: UngrantedScope & { scopes: Set<string> },
+export function withoutUngranted(
+  asked: string | undefined,
+  token: UngrantedScope & { scope?: string | undefined },
   isKnown: (scope: string) => boolean,
-): void {
-  const asked = scopesIn(params?.scope);
-  const ungranted = new Set(scopesIn(token.ungrantedScope));
-  const kept = asked.filter((scope) => token.scopes.has(scope) || (isKnown(scope) && !ungranted.has(scope)));
-  if (kept.length > 0) params!.scope = kept.join(' ');
+): string | undefined {
+  if (asked === undefined) return undefined;
+  const [granted, ungranted] = [scopesIn(token.scope), scopesIn(token.ungrantedScope)];
+  const kept = scopesIn(asked).filter(
+    (scope) => granted.includes(scope) || (isKnown(scope) && !ungranted.includes(scope)),
+  );
+  return kept.length > 0 ? kept.join(' ') : asked;
 }
 
 /** Whether a scope is one of ours, or of an API that is declared. */

@@ -10,8 +10,11 @@ import { createVerifier, type Verifier } from '../verifier/index.ts';
 import { readUnverified } from './unverified-jwt.ts';
 
 export interface TokenFormats {
-  /** A refresh token for the wire: `handle` inside a JWT of type rt+jwt, addressed to the issuer itself. */
-  wrapRefreshToken(handle: string, expiresAt: number): Promise<string>;
+  /**
+   * A refresh token for the wire: `handle` inside a JWT of type rt+jwt, addressed to the issuer itself.
+   * @param expiresAt epoch seconds @param at as of when it is issued, epoch milliseconds
+   */
+  wrapRefreshToken(handle: string, expiresAt: number, at: number): Promise<string>;
   /** The handle inside, unless the token is expired or not one of ours. Whether the handle is good, storage knows. */
   openRefreshToken(token: string): Promise<string | undefined>;
   /** Claims of an access token addressed to the issuer (its userinfo endpoint), or undefined. */
@@ -53,9 +56,9 @@ export function createTokenFormats(
   const anyAudience: Verifier = createVerifier({ issuer, audience: null, jwks, now });
 
   return {
-    async wrapRefreshToken(handle, expiresAt) {
+    async wrapRefreshToken(handle, expiresAt, at) {
       if (refreshTokenFormat === 'opaque') return handle;
-      const claims = { iss: issuer, aud: issuer, jti: handle, iat: issuedAt(now()), exp: expiresAt };
+      const claims = { iss: issuer, aud: issuer, jti: handle, iat: issuedAt(at), exp: expiresAt };
       return signCompact(keys.active, refreshTokenType, claims);
     },
 

@@ -28,6 +28,12 @@ export const comeAgain = {
   error_description: 'this cannot be answered at the moment; try again in a few seconds',
 };
 
+/** What a program is told where the fault is ours. */
+export const failure = {
+  error: 'server_error' as const,
+  error_description: 'something went wrong on our side; try again',
+};
+
 interface Answer {
   status: number;
   set(name: string, value: string): void;

@@ -19,6 +19,8 @@ export interface SecretThrottle {
    * @throws {AppError} too_many_wrong_secrets (429): it was not looked at, or it was wrong once more
    */
   check(clientId: string | undefined, address: string, isRight: () => boolean): Promise<boolean>;
+  /** Whether the right secret of this client came from there before: then it may be asked for without waiting. */
+  knows(clientId: string, address: string): boolean;
 }
 
 interface Sender {
@@ -66,10 +68,16 @@ export function createSecretThrottle({
     if (turn > now()) await wait(turn - now());
   }
 
+  const keyOf = (clientId: string | undefined, from: string) => {
+    const { network, address } = addressPrefixes(from);
+    return `${clientId ?? ''} ${network ?? address}`;
+  };
+
   return {
+    knows: (clientId, address) => senders.get(keyOf(clientId, address))?.wasRight === true,
+
     async check(clientId, address, isRight) {
-      const { network, address: prefix } = addressPrefixes(address);
-      const key = `${clientId ?? ''} ${network ?? prefix}`;
+      const key = keyOf(clientId, address);
       const known = senders.get(key);
       if (known?.wasRight && isRight()) return true;
       const sender = known ?? { wrongUntil: 0, nextAt: 0, wasRight: false };

@@ -161,16 +161,11 @@ CREATE TABLE oidc_models (
   status_idx bigint,
   consumed_at bigint,
 
-  rotated_from text,
-  rotated_at bigint,
-  sealed_answer text,
-  expires_at bigint not null, network text, repetitions bigint not null default 0, repeated_at bigint,
+  expires_at bigint not null, network text, session_uid text,
   primary key (model, id)
 );
 
 CREATE INDEX oidc_models_account on oidc_models (account_id) where account_id is not null;
-
-CREATE INDEX oidc_models_answer on oidc_models (rotated_at) where sealed_answer is not null;
 
 CREATE INDEX oidc_models_client on oidc_models (client_id) where client_id is not null;
 
@@ -182,9 +177,31 @@ CREATE INDEX oidc_models_network on oidc_models (network, model, expires_at) whe
 
 CREATE INDEX oidc_models_strangers on oidc_models (model, expires_at) where network is not null;
 
-CREATE UNIQUE INDEX oidc_models_successor on oidc_models (rotated_from) where rotated_from is not null;
-
 CREATE INDEX oidc_models_uid on oidc_models (uid) where uid is not null;
+
+CREATE TABLE refresh_tokens (
+
+  id text primary key,
+
+  current_digest text not null,
+  previous_digest text,
+  grant_id text not null,
+  account_id text not null,
+  session_uid text,
+  payload text not null,
+
+  rotated_at bigint,
+  request text,
+  network text,
+
+  repetitions bigint not null default 0,
+  repeated_at bigint,
+  expires_at bigint not null
+);
+
+CREATE INDEX refresh_tokens_expiry on refresh_tokens (expires_at);
+
+CREATE INDEX refresh_tokens_grant on refresh_tokens (grant_id);
 
 CREATE TABLE revoked_statuses (
   list bigint not null,

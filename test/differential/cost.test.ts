@@ -69,6 +69,18 @@ describe.each(engines)('what a request costs either way, on $name', (engine) => 
     }
   });
 
+  test('the two ways are two: a plain refresh and a plain code are read in one statement, and in several', async () => {
+    for (const grantType of ['refresh_token', 'authorization_code'] as const) {
+      await renew();
+      const [one, other] = [
+        await cost(pair.short, grantType, () => {}),
+        await cost(pair.provider, grantType, () => {}),
+      ];
+      expect([one.status, other.status, one.reads], grantType).toEqual([200, 200, 1]);
+      expect(other.reads, grantType).toBeGreaterThan(1);
+    }
+  });
+
   const kinds = [
     ['refresh_token', { ...clientAuth, ...refreshTokens }],
     ['authorization_code', codes],

@@ -168,8 +168,7 @@ export async function startPair(engine: Engine, { more = {}, parts = {} }: PairO
     await populate(side);
     return side;
   };
-  const started = async () =>
-    [await start({}), await start({ tokenEndpoint: 'oidc-provider' } as ServerParts)] as const;
+  const started = async () => [await start({}), await start({ tokenEndpoint: 'oidc-provider' })] as const;
   const both = await started()
     .catch((error: unknown) => {
       clock.restore();

@@ -56,7 +56,7 @@ describe('a refresh that a server answered, or not, before it was gone', () => {
   /** So long ago was everything that the database knows of tokens and servers. */
   async function pass(seconds: number): Promise<void> {
     const by = seconds * 1000;
-    await store.db.query('update oidc_models set rotated_at = rotated_at - $1 where rotated_at is not null', [by]);
+    await store.db.query('update refresh_tokens set rotated_at = rotated_at - $1 where rotated_at is not null', [by]);
     const whose = server ? 'where found_dead_at is not null' : ''; // one that runs says so again
     await store.db.query(
       `update server_runs set alive_at = alive_at - $1, found_dead_at = found_dead_at - $1 ${whose}`,
@@ -99,7 +99,7 @@ describe('a refresh that a server answered, or not, before it was gone', () => {
   }, 60_000);
 
   test('answered well before it was killed: a repetition ends the grant', async () => {
-    await store.db.query('update oidc_models set rotated_at = rotated_at - 20000 where rotated_at is not null');
+    await store.db.query('update refresh_tokens set rotated_at = rotated_at - 20000 where rotated_at is not null');
     await kill();
     await pass(45);
     await start();

@@ -23,7 +23,7 @@ import { endsWithUs } from '../support/process-end.ts';
 import { atTheSameMoment } from '../support/same-moment.ts';
 import { declared, ordersApi, person, secret } from '../support/signet.ts';
 import { statusBit } from '../support/status.ts';
-import { successorsOf } from '../support/stored.ts';
+import { rotationsOf } from '../support/stored.ts';
 import { asClient, signIn, tokenRequest } from '../support/user-agent.ts';
 
 const signet = fileURLToPath(new URL('../../signet.js', import.meta.url));
@@ -166,7 +166,7 @@ describe.each(engines)('two workers on $name', ({ freshUrl }) => {
     );
     expect(answers.map(({ status }) => status)).toEqual(Array(20).fill(200));
     expect(new Set(answers.map(({ body }) => body.refresh_token)).size).toBe(1);
-    expect(await successorsOf(store.db, token)).toBe(1);
+    expect(await rotationsOf(store.db, token)).toBe(1);
   });
 
   test('what is revoked at one is in the status list of both within a second, and refreshed by neither', async () => {

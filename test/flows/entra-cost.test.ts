@@ -86,10 +86,10 @@ async function signIns(world: EntraWorld) {
   return [least(seen.map(([first]) => first)), least(seen.map(([, later]) => later))] as const;
 }
 
-test('a sign-in through Microsoft, from request to tokens: 27 statements, the first one and every later', async () => {
+test('a sign-in through Microsoft, from request to tokens: 24 statements, the first one and every later', async () => {
   const [first, later] = await signIns(world);
   expect([first, later].map(({ untilCode }) => untilCode)).toEqual([21, 21]);
-  expect([first, later].map((cost) => cost.statements)).toEqual([27, 27]);
+  expect([first, later].map((cost) => cost.statements)).toEqual([24, 24]);
 });
 
 test.skipIf(!engines.includes(postgres))(
@@ -97,7 +97,7 @@ test.skipIf(!engines.includes(postgres))(
   async () => {
     const there = await startEntraWorld({ sim: world.sim, database: await postgres.freshUrl() });
     const [first, later] = await signIns(there);
-    expect([first, later].map((cost) => cost.statements)).toEqual([27, 27]);
+    expect([first, later].map((cost) => cost.statements)).toEqual([24, 24]);
     expect([first, later].map((cost) => cost.frames)).toEqual([2, 0]);
     await there.close();
   },

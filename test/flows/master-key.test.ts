@@ -13,7 +13,7 @@ import { startEntraWorld } from '../support/entra.ts';
 import { freePort } from '../support/ports.ts';
 import { nextKey, rotateKeys } from '../support/rotation.ts';
 import { ordersApi, person, startSignet, type TestServer } from '../support/signet.ts';
-import { ageRotation } from '../support/stored.ts';
+
 import {
   asClient,
   authorizationRequest,
@@ -40,7 +40,10 @@ beforeEach(async () => {
 
 /** The same server again: its directory, its address. Stopped when the test ends, at the latest. */
 async function start(keys: Record<string, unknown> = {}): Promise<TestServer> {
-  const server = await startSignet({ directory, values: { listen: { port, host: '127.0.0.1' }, keys } });
+  const server = await startSignet({
+    directory,
+    values: { listen: { port, host: '127.0.0.1' }, tokens: { refreshGrace: '60s' }, keys },
+  });
   onTestFinished(() => server.close());
   return server;
 }
@@ -76,7 +79,6 @@ describe('the master key is moved', () => {
     const before = await start();
     const { agent, tokens } = await signIn(before.issuer, { parameters: { resource: ordersApi } });
     const { body: renewed } = await refresh(before, tokens.refresh_token);
-    await ageRotation(before.store.db, tokens.refresh_token, -3600); // its grace lasts through this test
     const late = new UserAgent(before.issuer);
     const request = authorizationRequest(before.issuer);
     const page = await late.visit(request.url);
@@ -92,7 +94,6 @@ describe('the master key is moved', () => {
     expect(await isSignedIn(meanwhile, agent)).toBe(true);
     expect((await refresh(meanwhile, tokens.refresh_token)).body).toEqual(renewed);
     const { body: again } = await refresh(meanwhile, renewed.refresh_token);
-    await ageRotation(meanwhile.store.db, renewed.refresh_token, -3600);
     const { exitCode, out } = await terminal.signet('keys rekey', {
       env: { SIGNET_KEYS_MASTER_KEY_FILE: newer, SIGNET_KEYS_PREVIOUS_MASTER_KEY_FILE: older },
     });

@@ -14,7 +14,7 @@ import { engines, postgres } from '../support/engines.ts';
 import { freePort } from '../support/ports.ts';
 import { atTheSameMoment } from '../support/same-moment.ts';
 import { person } from '../support/signet.ts';
-import { ageRotation, successorsOf } from '../support/stored.ts';
+import { ageRotation, rotationsOf } from '../support/stored.ts';
 import {
   asClient,
   authorizationRequest,
@@ -87,7 +87,7 @@ describe.skipIf(!engines.includes(postgres))('two server processes on one Postgr
     const answers = await fifty((url, dispatcher) => refreshAt(url, token, dispatcher));
     expect(answers.map(({ status }) => status)).toEqual(Array(50).fill(200));
     expect(new Set(answers.map(({ body }) => JSON.stringify(body))).size).toBe(1);
-    expect(await successorsOf(store.db, token)).toBe(1);
+    expect(await rotationsOf(store.db, token)).toBe(1);
 
     await ageRotation(store.db, token, 60);
     expect(await refreshAt(urls[1]!, token)).toMatchObject({ status: 400, body: { error: 'invalid_grant' } });

@@ -39,23 +39,24 @@ describe.each(engines)('what the issuer stores, on $name', ({ freshDatabase }) =
   afterAll(() => db.close());
 
   async function storeRefreshToken(handle: string, lifeSeconds: number, grantId = `grant of ${handle}`): Promise<void> {
-    const payload = { jti: handle, grantId, exp: now / 1000 + lifeSeconds };
+    const payload = { jti: handle, grantId, accountId: 'ada', clientId: 'spa', exp: now / 1000 + lifeSeconds };
     await models.adapter('Grant').upsert(grantId, { clientId: 'spa' }, 1000 * hour);
     await models.adapter('RefreshToken').upsert(handle, payload, lifeSeconds);
   }
 
-  const successor = (handle: string, lifeSeconds: number) => ({
-    handle,
-    payload: { jti: handle, exp: now / 1000 + lifeSeconds },
-    lifeSeconds,
-    sealedAnswer: 'sealed',
+  const chain = (name: string) => `${name}~zzzzzz~first`;
+  const successor = (name: string, heir: string, lifeSeconds: number) => ({
+    handle: `${name}~zzzzzz~${heir}`,
+    payload: { grantId: '', accountId: 'ada', clientId: 'spa', exp: now / 1000 + lifeSeconds },
+    request: '[null,null]',
+    network: '192.0.2.0/24',
   });
 
   test('a credential is found by its value and stored under its digest', async () => {
     await storeRefreshToken('handle-of-a-token', hour, 'a grant');
     expect(await models.adapter('RefreshToken').find('handle-of-a-token')).toMatchObject({ jti: 'handle-of-a-token' });
-    const { rows } = await db.query('select * from oidc_models');
-    expect(rows).toHaveLength(2);
+    const { rows } = await db.query('select * from refresh_tokens');
+    expect(rows).toHaveLength(1);
     expect(JSON.stringify(rows)).not.toContain('handle-of-a-token');
   });
 
@@ -81,58 +82,77 @@ describe.each(engines)('what the issuer stores, on $name', ({ freshDatabase }) =
     expect(await sessions.find('cookie')).toBeUndefined();
     expect(await sessions.findByUid('uid of the session')).toBeUndefined();
     const later = now + 2 * hour * 1000;
-    expect(await models.sweep(later, later, 500)).toBeGreaterThan(0);
+    expect(await models.sweep(later, 500)).toBeGreaterThan(0);
     expect((await db.query("select id from oidc_models where model = 'Session'")).rows).toEqual([]);
   });
 
   test('a refresh token has one successor, whoever asks', async () => {
-    await storeRefreshToken('contended', hour);
+    await storeRefreshToken(chain('contended'), hour);
     const won = await Promise.all(
-      Array.from({ length: 20 }, (_, index) => models.rotate('contended', successor(`heir ${index}`, hour), now)),
+      Array.from({ length: 20 }, (_, index) =>
+        models.rotate(chain('contended'), successor('contended', `heir ${index}`, hour), now),
+      ),
     );
     expect(won.filter(Boolean)).toHaveLength(1);
-    const stored = await models.findRefreshToken('contended');
-    expect(stored).toMatchObject({ rotatedAt: now, answer: { sealed: 'sealed', at: now }, successorSpent: false });
+    const stored = await models.findRefreshToken(chain('contended'));
+    expect(stored).toMatchObject({ state: 'previous', rotation: { at: now, request: '[null,null]' } });
+    const heir = `contended~zzzzzz~heir ${won.indexOf(true)}`;
+    expect(await models.findRefreshToken(heir)).toMatchObject({ state: 'current' });
+    expect(await models.findRefreshToken('contended~zzzzzz~invented')).toMatchObject({ state: 'older' });
   });
 
   test('a refresh token that was revoked meanwhile has no successor', async () => {
-    await storeRefreshToken('revoked', hour, 'revoked grant');
+    await storeRefreshToken(chain('revoked'), hour, 'revoked grant');
     await models.adapter('RefreshToken').revokeByGrantId('revoked grant');
-    expect(await models.rotate('revoked', successor('orphan', hour), now)).toBe(false);
-    expect(await models.adapter('RefreshToken').find('orphan')).toBeUndefined();
+    expect(await models.rotate(chain('revoked'), successor('revoked', 'orphan', hour), now)).toBe(false);
+    expect(await models.findRefreshToken('revoked~zzzzzz~orphan')).toBeUndefined();
   });
 
   test('a refresh token whose grant ended meanwhile has no successor: its tokens would be refused', async () => {
-    await storeRefreshToken('of an ended grant', hour, 'ended grant');
+    await storeRefreshToken(chain('of an ended grant'), hour, 'ended grant');
     await db.transaction((tx) => endGrants(tx, { grantId: 'ended grant' }, ending, () => now));
-    expect(await models.rotate('of an ended grant', successor('stillborn', hour), now)).toBe(false);
-    expect(await models.adapter('RefreshToken').find('stillborn')).toBeUndefined();
+    const stillborn = successor('of an ended grant', 'stillborn', hour);
+    expect(await models.rotate(chain('of an ended grant'), stillborn, now)).toBe(false);
+    expect(await models.findRefreshToken(stillborn.handle)).toMatchObject({ state: 'older' });
   });
 
   test('a spent refresh token stays spent while it could be used, also after lives were shortened', async () => {
     now = start;
-    await storeRefreshToken('long-lived', 100 * hour);
-    await models.rotate('long-lived', successor('short-lived', hour), now);
-    now += 2 * hour * 1000;
-    await models.sweep(now, now, 500);
-    expect(await models.findRefreshToken('long-lived')).toMatchObject({ rotatedAt: start });
+    await storeRefreshToken(chain('long-lived'), 100 * hour);
+    await models.rotate(chain('long-lived'), successor('long-lived', 'short-lived', hour), now);
+    now += 30 * hour * 1000;
+    await models.sweep(now, 500);
+    expect(await models.findRefreshToken(chain('long-lived'))).toMatchObject({
+      state: 'previous',
+      rotation: { at: start },
+    });
     now = start;
   });
 
+  test('a spent refresh token ends when it says so itself, whatever became of its chain', async () => {
+    const end = Math.floor(now / 1000) + 60;
+    const handle = `ending~${end.toString(36)}~first`;
+    await storeRefreshToken(handle, hour);
+    await models.rotate(handle, successor('ending', 'heir', 100 * hour), now);
+    expect((await models.findRefreshToken(handle))?.payload.exp).toBe(end);
+  });
+
   test('the sweep takes what expired, a batch at a time, and leaves the rest', async () => {
-    await db.query('delete from oidc_models');
+    await db.query('delete from refresh_tokens');
+    const day = 24 * hour;
     for (const [handle, life] of [
       ['gone-1', 1],
       ['gone-2', 2],
       ['gone-3', 3],
-      ['stays', hour],
+      ['stays', 3 * day],
     ] as const) {
       await storeRefreshToken(handle, life);
     }
-    const later = now + 10_000;
-    expect(await models.sweep(later, later, 2)).toBe(2);
-    expect(await models.sweep(later, later, 2)).toBe(1);
-    expect(await models.sweep(later, later, 2)).toBe(0);
+    // To the day: see refresh-rows.ts.
+    const later = now + day * 1000;
+    expect(await models.sweep(later, 2)).toBe(2);
+    expect(await models.sweep(later, 2)).toBe(1);
+    expect(await models.sweep(later, 2)).toBe(0);
     expect(await models.adapter('RefreshToken').find('stays')).toBeDefined();
   });
 
@@ -140,7 +160,7 @@ describe.each(engines)('what the issuer stores, on $name', ({ freshDatabase }) =
     const session = { jti: 'cookie of ada', uid: 'session of ada', accountId: 'ada' };
     await models.adapter('Session').upsert('cookie of ada', session, hour);
     await models.adapter('Grant').upsert('grant of ada', { accountId: 'ada' }, hour);
-    await models.adapter('RefreshToken').upsert('token of ada', { grantId: 'grant of ada' }, hour);
+    await models.adapter('RefreshToken').upsert('token of ada', { grantId: 'grant of ada', accountId: 'ada' }, hour);
     expect(await db.transaction((tx) => cutSessions(tx, ending))).toBeGreaterThanOrEqual(3);
     await models.adapter('Session').upsert('cookie of ada', session, hour);
     expect(await models.adapter('Session').find('cookie of ada')).toBeUndefined();

@@ -13,9 +13,9 @@ afterAll(() => issuer.close());
 
 describe('a database that fails in the middle of a token request', () => {
   test.each([
-    ['as the refresh is written', 'rotated_from, rotated_at'],
-    ['as the refresh token is read', "token.model = 'RefreshToken'"],
-    ['as the account is read', 'from accounts'],
+    ['as the refresh is written', 'update refresh_tokens'],
+    ['as the refresh token is read', 'from refresh_tokens token'],
+    ['as the account is read', 'join accounts'],
   ])('leaves the refresh token good: %s', async (_name, statement) => {
     const { tokens } = await signIn(server.issuer);
     const refresh = () =>

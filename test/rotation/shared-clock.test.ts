@@ -75,7 +75,7 @@ describe.skipIf(!engines.includes(postgres))('a server with a wrong clock, and a
 
   /** So long ago everything was rotated, as the database has it: without waiting for it, and however long a request takes. */
   const age = (seconds: number) =>
-    store.db.query('update oidc_models set rotated_at = cast($1 as bigint) where rotated_at is not null', [
+    store.db.query('update refresh_tokens set rotated_at = cast($1 as bigint) where rotated_at is not null', [
       Date.now() - seconds * 1000,
     ]);
 

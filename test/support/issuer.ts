@@ -61,7 +61,9 @@ export async function startWatchedIssuer({ jwksServed }: { jwksServed?: () => vo
   const app = new Koa();
   app.use((ctx) => {
     ctx.respond = false;
-    return issuer.handle(ctx.req, ctx.res, ctx.state as never);
+    const isTokenRequest = ctx.method === 'POST' && ctx.url === '/token';
+    const handle = isTokenRequest ? issuer.handleToken : issuer.handle;
+    return handle(ctx.req, ctx.res, { requestId: '', address: '127.0.0.1' });
   });
   const server = createServer(app.callback());
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

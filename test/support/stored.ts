@@ -1,27 +1,33 @@
 // Time travel and a look underneath: what the server has stored, found and changed by the credential it belongs to.
 
-import { hash } from 'node:crypto';
 import { vi } from 'vitest';
 import type { Queryable } from '../../src/database/database.ts';
+import { chainOf, digestOf } from '../../src/grants/refresh-handle.ts';
 import { decode } from './user-agent.ts';
 
-type Model = 'AuthorizationCode' | 'RefreshToken';
-
-/** The key of a credential's row: a refresh token is stored by the handle inside the JWT. */
-export function storedId(credential: string): string {
-  const handle = credential.includes('.') ? String(decode(credential).payload.jti) : credential;
-  return hash('sha256', handle, 'base64url');
+/** What a refresh token carries; an opaque one is it. */
+export function handleOf(refreshToken: string): string {
+  return refreshToken.includes('.') ? String(decode(refreshToken).payload.jti) : refreshToken;
 }
 
+/** As what a credential is stored: a refresh token by the handle inside the JWT. */
+export const storedId = (credential: string): string => digestOf(handleOf(credential));
+
 /** Lets a stored credential expire a minute ago. */
-export async function expire(db: Queryable, model: Model, credential: string): Promise<void> {
-  const id = storedId(credential);
+export async function expire(
+  db: Queryable,
+  model: 'AuthorizationCode' | 'RefreshToken',
+  credential: string,
+): Promise<void> {
+  const [table, id] =
+    model === 'RefreshToken'
+      ? ['refresh_tokens', chainOf(handleOf(credential))]
+      : ['oidc_models', storedId(credential)];
   const {
     rows: [row],
-  } = await db.query<{ payload: string }>('select payload from oidc_models where model = $1 and id = $2', [model, id]);
+  } = await db.query<{ payload: string }>(`select payload from ${table} where id = $1`, [id]);
   const payload = { ...JSON.parse(row!.payload), exp: Math.floor(Date.now() / 1000) - 60 };
-  await db.query('update oidc_models set payload = $3, expires_at = $4 where model = $1 and id = $2', [
-    model,
+  await db.query(`update ${table} set payload = $2, expires_at = $3 where id = $1`, [
     id,
     JSON.stringify(payload),
     payload.exp * 1000,
@@ -30,15 +36,19 @@ export async function expire(db: Queryable, model: Model, credential: string): P
 
 /** Moves the exchange of a refresh token `seconds` into the past. */
 export async function ageRotation(db: Queryable, refreshToken: string, seconds: number): Promise<void> {
-  const { rowCount } = await db.query('update oidc_models set rotated_at = rotated_at - $2 where rotated_from = $1', [
-    storedId(refreshToken),
-    seconds * 1000,
-  ]);
-  if (rowCount !== 1) throw new Error('this refresh token was not exchanged');
+  const { rowCount } = await db.query(
+    'update refresh_tokens set rotated_at = rotated_at - $2 where previous_digest = $1',
+    [storedId(refreshToken), seconds * 1000],
+  );
+  if (rowCount !== 1) throw new Error('this refresh token was not the last one that was exchanged');
 }
 
-export async function successorsOf(db: Queryable, refreshToken: string): Promise<number> {
-  return (await db.query('select id from oidc_models where rotated_from = $1', [storedId(refreshToken)])).rowCount;
+/** How often a chain of refreshes turned. */
+export async function rotationsOf(db: Queryable, refreshToken: string): Promise<number> {
+  const { rows } = await db.query<{ payload: string }>('select payload from refresh_tokens where id = $1', [
+    chainOf(handleOf(refreshToken)),
+  ]);
+  return (JSON.parse(rows[0]!.payload) as { rotations: number }).rotations;
 }
 
 /** Empties these tables, and begins the audit trail anew. */
@@ -51,6 +61,7 @@ export async function startAnew(db: Queryable, ...tables: string[]): Promise<voi
 export async function everythingIn(db: Queryable): Promise<string> {
   const tables = [
     'oidc_models',
+    'refresh_tokens',
     'clients',
     'accounts',
     'audit_events',

@@ -1,7 +1,7 @@
 // Token look-up, for introspection (RFC 7662) and revocation (RFC 7009): what a token is that comes back to us. Whether
 // its status index is revoked, and who may know, is for introspection.ts to say.
 
-import type { StoredRefreshToken } from '../../grants/refresh-rows.ts';
+import type { BackedRefreshToken, StoredRefreshToken } from '../../grants/refresh-rows.ts';
 import type { Models } from '../adapter.ts';
 import { grantIdOf } from '../models/access-token.ts';
 import type { TokenFormats } from '../tokens.ts';
@@ -46,14 +46,14 @@ export async function lookUpToken(token: string, parts: LookUpParts): Promise<Fo
   }
 
   const handle = await formats.openRefreshToken(token);
-  const stored = handle === undefined ? undefined : await models.findRefreshToken(handle);
+  const stored = handle === undefined ? undefined : await models.findBackedRefreshToken(handle);
   if (!stored || stored.payload.exp * 1000 <= now) return undefined;
   const { clientId, grantId, accountId, scope, iat, exp } = stored.payload;
   return {
     type: 'refresh_token',
     clientId,
     grantId,
-    usable: !isSpent(stored, parts, now) && (await isBacked(stored, models)),
+    usable: !isSpent(stored, parts, now) && isBacked(stored, now),
     audience: [],
     claims: { iss: issuer, sub: accountId, client_id: clientId, scope, iat, exp },
   };
@@ -63,15 +63,13 @@ export async function lookUpToken(token: string, parts: LookUpParts): Promise<Fo
  * Not before its grace is over, in which it is still answered (issuer/refresh.ts). Said earlier, it would tell whoever stole it,
  * and its application's secret, when to repeat the owner's request: asking here costs a token nothing.
  */
-function isSpent({ rotatedAt, answer, successorSpent }: StoredRefreshToken, { graceMs }: LookUpParts, now: number) {
-  return rotatedAt !== undefined && (!answer || successorSpent || now - rotatedAt > graceMs);
+function isSpent({ state, rotation }: StoredRefreshToken, { graceMs }: LookUpParts, now: number) {
+  return state === 'older' || (state === 'previous' && (graceMs === 0 || now - rotation!.at > graceMs));
 }
 
 /** Whether the grant and the session behind it go on. */
-async function isBacked({ payload }: StoredRefreshToken, models: Models): Promise<boolean> {
-  const { grantId, accountId, sessionUid, expiresWithSession } = payload;
-  if (!(await models.adapter('Grant').find(grantId))) return false;
-  if (!expiresWithSession) return true;
-  const session = await models.adapter('Session').findByUid(sessionUid!);
-  return session?.accountId === accountId;
+function isBacked({ payload, grant, session }: BackedRefreshToken, now: number): boolean {
+  if (!grant) return false;
+  if (!payload.expiresWithSession) return true;
+  return session !== undefined && session.expiresAt > now && session.accountId === payload.accountId;
 }

@@ -3,11 +3,16 @@
 
 import { Provider } from 'oidc-provider';
 import type { StatusIndexes } from '../../status-list/indexes.ts';
+import type { ProviderRefresh } from '../provider-refresh.ts';
 import type { TokenFormats } from '../tokens.ts';
 import type { ModelClass } from './model.ts';
 
 /** Access tokens are always JWTs. Without an API they are addressed to the issuer, for its userinfo endpoint. */
-export function accessTokenModel(Base: ModelClass, formats: TokenFormats): ModelClass {
+export function accessTokenModel(
+  Base: ModelClass,
+  formats: TokenFormats,
+  refresh: Pick<ProviderRefresh, 'accessTokenId'>,
+): ModelClass {
   return class AccessToken extends Base {
     static override async find(token: string) {
       const claims = await formats.openAccessToken(token);
@@ -17,7 +22,8 @@ export function accessTokenModel(Base: ModelClass, formats: TokenFormats): Model
     }
 
     override generateTokenId() {
-      return `${this.grantId}.${super.generateTokenId()}`;
+      const id = super.generateTokenId(); // it settles the token's format, too (lib/models/formats/index.js)
+      return `${this.grantId}.${refresh.accessTokenId(Provider.ctx) ?? id}`;
     }
 
     override async save() {
