@@ -37,7 +37,7 @@ import { isRevoked } from './status-list/revoked.ts';
 import { statusListDocuments, statusListRoutes } from './status-list/routes.ts';
 import { createClosers, openStore } from './store.ts';
 import { version } from './verifier/version.ts';
-import { addressPrefix, withinNetworks } from './web/address.ts';
+import { addressPrefix, rememberingAddresses, withinNetworks } from './web/address.ts';
 import { createApp } from './web/app.ts';
 import { watchArrivals } from './web/arrivals.ts';
 import { createLimitedServer } from './web/connections.ts';
@@ -155,6 +155,9 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     });
     const secretThrottle = createSecretThrottle({ workers });
     const isJwksClient = withinNetworks(config.keys.jwksClientNetworks);
+    const countedAddress = rememberingAddresses((address) =>
+      isJwksClient(address) ? address : addressPrefix(address),
+    );
     const rotation = await startRotation({
       keyring,
       db,
@@ -187,8 +190,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
         upstream: entra?.upstream,
         secretThrottle,
         tokenEndpoint,
-        jwksServed: ({ address, ...fetch }) =>
-          jwksClients.seen({ ...fetch, address: isJwksClient(address) ? address : addressPrefix(address) }),
+        jwksServed: ({ address, ...fetch }) => jwksClients.seen({ ...fetch, address: countedAddress(address) }),
       },
       rotation.firstKeys,
     );

@@ -5,16 +5,18 @@ import { BlockList, isIP, isIPv4 } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { AppError } from '../errors.ts';
 
+const mostRemembered = 1_000;
+
 /**
  * The address a request counts for. X-Forwarded-For is read from the right, where our own proxies write, and only as
  * far as they are trusted: everything further left is whatever the client liked to claim.
  * @param trustedProxies addresses and networks: "10.0.0.0/8", "::1"
  */
 export function clientAddress(req: IncomingMessage, trustedProxies: readonly string[]): string {
-  const peer = parseAddress(req.socket.remoteAddress ?? '') ?? 'unknown';
+  const peer = peerAddress(req.socket.remoteAddress ?? '') ?? 'unknown';
   if (trustedProxies.length === 0) return peer;
 
-  const trusted = networks(trustedProxies);
+  const trusted = networksOnce(trustedProxies);
   const hops = [req.headers['x-forwarded-for'] ?? []].flat().join(',').split(',');
   let client = peer;
   while (isIP(client) !== 0 && trusted.check(client, isIPv4(client) ? 'ipv4' : 'ipv6')) {
@@ -75,6 +77,26 @@ function networks(entries: readonly string[]): BlockList {
   return list;
 }
 
+// One list of a configuration is asked with every request.
+const lists = new WeakMap<readonly string[], BlockList>();
+function networksOnce(entries: readonly string[]): BlockList {
+  let list = lists.get(entries);
+  if (!list) lists.set(entries, (list = networks(entries)));
+  return list;
+}
+
+/** The same function, which remembers what it said: of the same addresses, which come again and again. */
+export function rememberingAddresses<T>(of: (address: string) => T): (address: string) => T {
+  const said = new Map<string, T>();
+  return (address) => {
+    if (said.has(address)) return said.get(address)!;
+    const value = of(address);
+    if (said.size >= mostRemembered) said.clear();
+    said.set(address, value);
+    return value;
+  };
+}
+
 // Proxies write "192.0.2.1", "192.0.2.1:4711", "2001:db8::1" or "[2001:db8::1]:4711"; a dual-stack socket says
 // "::ffff:192.0.2.1". One address gets one spelling, or it would have several counters.
 export function parseAddress(text: string): string | undefined {
@@ -82,3 +104,5 @@ export function parseAddress(text: string): string | undefined {
   const address = bare.split('%')[0] ?? '';
   return isIP(address) === 0 ? undefined : ipaddr.process(address).toString();
 }
+
+const peerAddress = rememberingAddresses(parseAddress);
