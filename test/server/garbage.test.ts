@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { freePort } from '../support/ports.ts';
-import { declared } from '../support/signet.ts';
+import { declared, person } from '../support/signet.ts';
+import { asClient, signIn, tokenRequest } from '../support/user-agent.ts';
 
 const signet = fileURLToPath(new URL('../../signet.js', import.meta.url));
 const reporter = fileURLToPath(new URL('../support/garbage-reporter.ts', import.meta.url));
@@ -33,6 +34,12 @@ beforeAll(async () => {
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
   });
   await once(server.stdout!, 'data');
+  const command = fork(signet, ['accounts', 'add', person.email, '--password-stdin'], {
+    cwd,
+    stdio: ['pipe', 'ignore', 'inherit', 'ipc'],
+  });
+  command.stdin!.end(person.password);
+  await once(command, 'exit');
 });
 
 afterAll(async () => {
@@ -76,3 +83,22 @@ test.each(['/health/live', '/', '/jwks', '/.well-known/openid-configuration'])(
     expect(await leftBy(() => fetched(from))).toBeLessThan(little);
   },
 );
+
+test('client credentials leave nothing', async () => {
+  const form = { grant_type: 'client_credentials', scope: 'orders:read' };
+  expect(await leftBy(() => tokenRequest(issuer, form, asClient('service')), 400)).toBeLessThan(little);
+});
+
+test('refreshes leave nothing', async () => {
+  const tokens: string[] = [];
+  for (let worker = 0; worker < 8; worker += 1) {
+    tokens.push((await signIn(issuer, { clientId: 'web' })).tokens.refresh_token);
+  }
+  const refresh = async (worker: number) => {
+    const form = { grant_type: 'refresh_token', refresh_token: tokens[worker]! };
+    const { status, body } = await tokenRequest(issuer, form, asClient('web'));
+    expect(status).toBe(200);
+    tokens[worker] = body.refresh_token;
+  };
+  expect(await leftBy(refresh, 400)).toBeLessThan(little);
+});
