@@ -10,6 +10,7 @@ import { administrationApi, type Config, configWarnings } from './config/config.
 import { markFile, startContinuity } from './database/continuity.ts';
 import type { RoomLimits } from './database/row-limits.ts';
 import { startRuns } from './database/runs.ts';
+import { databaseBytes } from './database/size.ts';
 import { startSweeper } from './database/sweep.ts';
 import { openEntra } from './entra/index.ts';
 import { grantLifeSeconds } from './grants/grants.ts';
@@ -339,6 +340,7 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
           keys,
           rotation: rotation.health,
           sweepLag: sweeper.lag,
+          databaseBytes: () => databaseBytes(db),
           entra: entraHealth,
           log,
         });

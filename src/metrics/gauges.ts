@@ -1,4 +1,4 @@
-// How things stand at the moment of asking: what the server knows of itself anyway, and two queries.
+// How things stand at the moment of asking: what the server knows of itself anyway, and three queries.
 
 import type { WatchedDatabase } from '../database/outages.ts';
 import type { ConnectorHealth } from '../entra/connector.ts';
@@ -12,6 +12,7 @@ export interface GaugeParts {
   database: Pick<WatchedDatabase, 'engine' | 'takesWrites'>;
   keys: () => Promise<Pick<KeysStatus, 'keys'>>;
   rotation: () => Pick<RotationHealth, 'ok' | 'clockOffset'>;
+  databaseBytes: () => Promise<number>;
   /** Milliseconds since no expired row was left. */
   sweepLag: () => number;
   entra?: (() => ConnectorHealth) | undefined;
@@ -23,12 +24,14 @@ const keyStates = ['prepared', 'active', 'retired', 'destroyed', 'revoked'] as c
 
 export async function gauges(parts: GaugeParts): Promise<Metric[]> {
   const { version, database, rotation, entra, log, now = Date.now } = parts;
-  const [answers, keys] = await Promise.all([
+  const [answers, keys, bytes] = await Promise.all([
     database.takesWrites(),
     parts.keys().catch((error: unknown) => {
       log.warn('metrics.keys_not_read', { error });
       return undefined;
     }),
+    // Absent while the database is away; that it is away is a figure of its own.
+    parts.databaseBytes().catch(() => undefined),
   ]);
   const { ok, clockOffset } = rotation();
   return [
@@ -44,6 +47,7 @@ export async function gauges(parts: GaugeParts): Promise<Metric[]> {
     gauge('signet_clock_offset_seconds', 'Our clock minus the database’s, when last compared.', clockOffset / 1000),
     // Of several workers that sweep, one that saw the end is enough.
     gauge('signet_sweep_lag_seconds', 'Since no expired row was left.', parts.sweepLag() / 1000, 'least'),
+    ...(bytes === undefined ? [] : [gauge('signet_database_bytes', 'Size of the database.', bytes)]),
     ...(keys ? ofKeys(keys, now()) : []),
     ...(entra ? ofEntra(entra(), now()) : []),
   ];

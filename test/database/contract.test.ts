@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Database } from '../../src/database/database.ts';
 import { migrate } from '../../src/database/migrate.ts';
 import { openDatabase } from '../../src/database/open.ts';
+import { databaseBytes } from '../../src/database/size.ts';
 import { engines } from '../support/engines.ts';
 
 describe.each(engines)('a database on $name', ({ name, freshUrl }) => {
@@ -21,6 +22,17 @@ describe.each(engines)('a database on $name', ({ name, freshUrl }) => {
     await db.query('create table items (id text primary key, label text, amount bigint, claimed_at bigint)');
   });
   afterAll(() => db.close());
+
+  test('says how large it is, and that it grew', async () => {
+    const before = await databaseBytes(db);
+    await db.query('create table ballast (id text primary key)');
+    for (let at = 0; at < 20; at += 1) {
+      await db.query('insert into ballast (id) values ($1)', [`${at}${'x'.repeat(2_000)}`]);
+    }
+    const after = await databaseBytes(db);
+    expect(after - before).toBeGreaterThan(8_192);
+    await db.query('drop table ballast');
+  });
 
   const insert = (id: string, amount = 0) => db.query('insert into items (id, amount) values ($1, $2)', [id, amount]);
   const amountOf = async (id: string) =>

@@ -164,6 +164,8 @@ describe('what a server did and how it is', () => {
     expect(Math.abs(samples.get('signet_clock_offset_seconds')!)).toBeLessThan(60);
     expect(samples.get('signet_sweep_lag_seconds')).toBeGreaterThan(0);
     expect(samples.get('signet_sweep_lag_seconds')).toBeLessThan(60);
+    expect(samples.get('signet_database_bytes')).toBeGreaterThan(50_000);
+    expect(samples.get('signet_database_bytes')).toBeLessThan(50_000_000);
   });
 
   test('tells the build, since when, what it uses, and whether the database answers', async () => {
@@ -255,6 +257,7 @@ describe('figures', () => {
     keys: async () => ({ keys: [] }),
     rotation: () => ({ ok: true, clockOffset: 1500 }),
     sweepLag: () => 90_000,
+    databaseBytes: async () => 8192,
     log: createLog('silent'),
   };
 
@@ -268,12 +271,13 @@ describe('figures', () => {
           ...parts,
           database: { engine: 'postgres', takesWrites: async () => false },
           keys: away,
+          databaseBytes: away,
           rotation: () => ({ ok: false, clockOffset: 0 }),
         }),
       ),
     );
     expect([samples.get('signet_database_up'), samples.get('signet_key_rotation_ok')]).toEqual([0, 0]);
-    expect([...samples.keys()].filter((name) => name.startsWith('signet_signing'))).toEqual([]);
+    expect([...samples.keys()].filter((name) => /^signet_(signing|database_bytes)/.test(name))).toEqual([]);
     expect(parse(expose(await gauges(parts))).get('signet_clock_offset_seconds')).toBe(1.5);
     expect(parse(expose(await gauges(parts))).get('signet_sweep_lag_seconds')).toBe(90);
   });
