@@ -34,7 +34,7 @@ interface GrantOwner {
   index: StatusIndex;
 }
 
-export interface BackedCode extends Backing {
+interface BackedCode extends Backing {
   /** oidc-provider's (lib/models/authorization_code.js), with `consumed` where it was used. */
   payload: AdapterPayload;
 }

@@ -79,7 +79,7 @@ interface Repetition {
   now: number;
 }
 
-export interface Successor {
+interface Successor {
   handle: string;
   payload: RefreshTokenPayload;
   request: string;

@@ -60,7 +60,7 @@ export interface RefreshRotation {
   exchange(handle: string, stored: StoredRefreshToken, refresh: Refresh, request: RefreshRequest): Promise<boolean>;
 }
 
-export interface RefreshRules {
+interface RefreshRules {
   /** Seconds in which a repetition is answered again; 0: never. */
   grace: number;
   /** Seconds between two rotations of a chain that has had its burst; 0: as often as it likes. */

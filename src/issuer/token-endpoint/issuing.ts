@@ -45,7 +45,7 @@ export interface Asked {
 }
 
 /** What a person's application gets. */
-export interface PersonalAccess {
+interface PersonalAccess {
   /** Of the access token; undefined: it is for userinfo alone. */
   audience: string | undefined;
   scope: string;
@@ -55,7 +55,7 @@ export interface PersonalAccess {
   idTokenScope: string | undefined;
 }
 
-export interface PersonalGrant {
+interface PersonalGrant {
   application: RegisteredClient;
   account: Account;
   grant: GrantPayload & { status: StatusIndex };

@@ -13,7 +13,7 @@ import type { UpstreamProvider } from '../upstream-session.ts';
 import { holdsUpstream, intactBacking } from './backed.ts';
 import type { Issuing, PersonalSource } from './issuing.ts';
 import type { PlainRequest } from './plain-request.ts';
-import type { Ended, Granted } from './token-endpoint.ts';
+import type { Ended, Granted, RequestOrigin } from './token-endpoint.ts';
 
 interface RefreshTokenParts {
   issuing: Issuing;
@@ -27,7 +27,7 @@ interface RefreshTokenParts {
 
 export async function grantRefresh(
   { application, parameters }: PlainRequest,
-  from: { address: string; arrivedAt: number },
+  from: RequestOrigin,
   parts: RefreshTokenParts,
 ): Promise<Granted | Ended | undefined> {
   const { issuing, formats, models, rotation, upstream, isKnownScope, now } = parts;

@@ -37,7 +37,7 @@ export interface Ended {
 }
 
 /** Undefined: it is not for the short way. Nothing was written then. */
-export type Grant = (request: PlainRequest, from: RequestOrigin) => Promise<Granted | Ended | undefined>;
+type Grant = (request: PlainRequest, from: RequestOrigin) => Promise<Granted | Ended | undefined>;
 
 /** From where a request came, and when it was meant, epoch milliseconds. */
 export interface RequestOrigin {
