@@ -315,7 +315,6 @@ export async function startServer(config: Config, log: Log, parts: ServerParts =
     });
 
     const front = createFront({
-      issuer: config.issuer,
       trustedProxies: trusted,
       token: (req, res, state) => issuer.handleToken(req, res, state),
       documents: [issuer.findDocument, findStatusList],

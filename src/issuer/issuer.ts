@@ -9,6 +9,7 @@ import type { StoredRefreshToken } from '../grants/refresh-rows.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
 import { networkOf } from '../web/address.ts';
 import type { FindDocument } from '../web/document.ts';
+import { protection } from '../web/headers.ts';
 import { type RequestState, requestOf } from '../web/request.ts';
 import { createModels } from './adapter.ts';
 import { configurationFor, toMetadata } from './configuration.ts';
@@ -75,6 +76,7 @@ export function createIssuer(parts: IssuerDependencies, firstKeys: SigningKeys):
   const states = new WeakMap<IncomingMessage, RequestState>();
   const cookieKeys = cookieKeysOf(seal);
   const isKnownScope = knownScopes(apis);
+  const protect = protection({ issuer: config.issuer });
   // All tokens of an answer are of the same moment, which may have been before this one.
   const datedNow = () => (Provider.ctx?.state as { datedAt?: number } | undefined)?.datedAt ?? now();
   let current = build(firstKeys);
@@ -139,6 +141,7 @@ export function createIssuer(parts: IssuerDependencies, firstKeys: SigningKeys):
     const { secretThrottle, audit, log, upstream } = parts;
     const shared = { issuing, formats, models, rotation, now };
     return createTokenEndpoint({
+      issuer: config.issuer,
       clients,
       secretThrottle,
       audit,
@@ -170,6 +173,8 @@ export function createIssuer(parts: IssuerDependencies, firstKeys: SigningKeys):
     findDocument: (req) => current.metadata.find(req),
     async handleToken(req, res, state) {
       if (await current.tokenEndpoint?.answer(req, res, state)) return;
+      protect(res);
+      res.setHeader('X-Request-Id', state.requestId);
       states.set(req, state);
       await current.callback(req, res);
     },

@@ -6,25 +6,22 @@ import { clientAddress } from './address.ts';
 import { waitedSinceOpening } from './arrivals.ts';
 import { type FindDocument, sendDocument } from './document.ts';
 import { endpoints } from './endpoints.ts';
-import { protection } from './headers.ts';
-import { nameRequest, type RequestState } from './request.ts';
+import { newRequestId, type RequestState } from './request.ts';
 
 interface FrontParts {
-  issuer: string;
   trustedProxies: readonly string[];
+  /** Sets the headers of every answer itself. */
   token(req: IncomingMessage, res: ServerResponse, state: RequestState): Promise<void>;
   documents: readonly FindDocument[];
   everythingElse: RequestListener;
 }
 
 export function createFront(parts: FrontParts): RequestListener {
-  const { issuer, trustedProxies, token, documents, everythingElse } = parts;
-  const protect = protection({ issuer });
+  const { trustedProxies, token, documents, everythingElse } = parts;
   return (req, res) => {
     const waited = waitedSinceOpening(req.socket);
     if (req.method === 'POST' && req.url === endpoints.token.path) {
-      protect(res);
-      const state = { requestId: nameRequest(res), address: clientAddress(req, trustedProxies), waited };
+      const state = { requestId: newRequestId(), address: clientAddress(req, trustedProxies), waited };
       token(req, res, state).catch(() => res.destroy()); // what can fail is answered inside
       return;
     }

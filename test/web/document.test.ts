@@ -16,7 +16,6 @@ const contentHeaders = { 'Content-Type': 'text/plain; charset=utf-8' };
 
 function frontWith(document: ReturnType<typeof createDocument>): RequestListener {
   return createFront({
-    issuer,
     trustedProxies: [],
     token: async () => undefined,
     documents: [({ url }) => (url === '/document' ? document : undefined)],

@@ -1,6 +1,6 @@
 // The client credentials grant (RFC 6749 §4.4): a service gets a token for itself.
 
-import { randomBytes } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { type Apis, audienceOf, resourceOf } from '../../clients/apis.ts';
 import type { StatusIndexes } from '../../status-list/indexes.ts';
 import { apiAccess, defaultResource } from '../audience.ts';
@@ -32,7 +32,7 @@ export async function grantClientCredentials(
 
   const scope = asked.join(' ');
   const holder = await statusIndexes.ofClient(application.clientId);
-  const id = randomBytes(16).toString('base64url');
+  const id = randomUUID(); // of which node keeps a stock; 122 random bits
   const answer = await issuing.toService(application, access, scope, holder, { at: now(), id });
   return { answer, event: 'token.issued', scope: scope || undefined, audience: audienceOf(resource) };
 }

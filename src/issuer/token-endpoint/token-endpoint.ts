@@ -11,6 +11,7 @@ import { databaseFailureIn } from '../../database/failures.ts';
 import type { Log } from '../../log.ts';
 import { endpoints } from '../../web/endpoints.ts';
 import { failure, logFailedRequest } from '../../web/failed-request.ts';
+import { headersOfEveryAnswer } from '../../web/headers.ts';
 import type { RequestState } from '../../web/request.ts';
 import type { SecretThrottle } from '../../web/secret-throttle.ts';
 import { grantHasEnded, invalidGrant } from '../provider-refresh.ts';
@@ -51,6 +52,7 @@ export interface TokenEndpoint {
 }
 
 interface TokenEndpointParts {
+  issuer: string;
   grants: Readonly<Record<string, Grant>>;
   clients: Pick<Clients, 'find'>;
   secretThrottle: Pick<SecretThrottle, 'knows'>;
@@ -61,7 +63,28 @@ interface TokenEndpointParts {
 }
 
 export function createTokenEndpoint(parts: TokenEndpointParts): TokenEndpoint {
-  const { grants, audit, log, arrivalOf, now } = parts;
+  const { issuer, grants, audit, log, arrivalOf, now } = parts;
+  const always = Object.entries({
+    ...headersOfEveryAnswer({ issuer }),
+    Vary: 'Origin',
+    'Access-Control-Expose-Headers': 'WWW-Authenticate',
+    'Cache-Control': 'no-store', // RFC 6749 §5.1
+    'Content-Type': 'application/json; charset=utf-8',
+  }).flat();
+
+  function send(
+    res: ServerResponse,
+    { requestId }: RequestState,
+    origin: string,
+    status: number,
+    answer: object,
+  ): void {
+    const body = JSON.stringify(answer);
+    const length = String(Buffer.byteLength(body));
+    const own = ['X-Request-Id', requestId, 'Access-Control-Allow-Origin', origin, 'Content-Length', length];
+    res.writeHead(status, [...always, ...own]);
+    res.end(body);
+  }
 
   function recordGranted(request: PlainRequest, granted: Granted, { requestId, address }: RequestState): void {
     const { event, subject, audience, scope, firstAskedFrom, answer } = granted;
@@ -98,14 +121,14 @@ export function createTokenEndpoint(parts: TokenEndpointParts): TokenEndpoint {
         }
         if ('ended' in outcome) {
           recordEnded(request, outcome, state);
-          send(res, request.origin, 400, invalidGrant);
+          send(res, state, request.origin ?? '*', 400, invalidGrant);
         } else {
           recordGranted(request, outcome, state);
-          send(res, request.origin, 200, outcome.answer);
+          send(res, state, request.origin ?? '*', 200, outcome.answer);
         }
       } catch (error) {
         logFailedRequest(log, { path: endpoints.token.path, method: 'POST', state }, error);
-        send(res, undefined, 500, failure);
+        send(res, state, '*', 500, failure);
       }
       req.resume(); // its end is still to be read
       return true;
@@ -122,19 +145,6 @@ export function createTokenEndpoint(parts: TokenEndpointParts): TokenEndpoint {
       throw error;
     }
   }
-}
-
-function send(res: ServerResponse, origin: string | undefined, status: number, answer: object): void {
-  const body = JSON.stringify(answer);
-  res.writeHead(status, {
-    Vary: 'Origin',
-    'Access-Control-Allow-Origin': origin ?? '*',
-    'Access-Control-Expose-Headers': 'WWW-Authenticate',
-    'Cache-Control': 'no-store', // RFC 6749 §5.1
-    'Content-Type': 'application/json; charset=utf-8',
-    'Content-Length': Buffer.byteLength(body),
-  });
-  res.end(body);
 }
 
 /** access, id, refresh: of which kinds the answer has a token. */
