@@ -1,86 +1,62 @@
-// Token throughput of Signet beside bare oidc-provider with the same token formats, and beside what one core can sign.
-// Both run in this one run, in turns, so that what the machine does otherwise falls on both: read the ratios.
+// What an operation of Signet costs, in CPU time of the server's process: beside bare oidc-provider in memory with the same
+// token formats, beside one RSA-2048 signature, and beside another checkout of Signet. All run in this one run, in turns, so that
+// what the machine does otherwise falls on all: read the ratios, each beside its target.
 //
-//   npm run bench [-- seconds per round]
+//   npm run bench [-- seconds per round] [--beside <checkout>] [--database <postgres URL>]
 
 import { execFileSync } from 'node:child_process';
-import { Agent, request } from 'node:http';
-import { type MeasuredProcess, startMeasured } from './process.ts';
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import {
+  clientCredentials,
+  codeFlow,
+  concurrency,
+  document,
+  introspection,
+  type Operation,
+  refresh,
+  signedIn,
+} from './operations.ts';
+import { type MeasuredProcess, postgresCpuMs, startMeasured } from './process.ts';
 
-const seconds = Number(process.argv[2] ?? 3);
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { beside: { type: 'string' }, database: { type: 'string' } },
+});
+const seconds = Number(positionals[0] ?? 3);
 const rounds = 5;
-const concurrency = 32;
-const authorization = (clientId: string) => `Basic ${btoa(`${clientId}:correct-horse-battery-staple-0123456789`)}`;
-const agent = new Agent({ keepAlive: true, maxSockets: concurrency });
-
-type Operation = (worker: number) => Promise<void>;
 
 interface Measurement {
   perSecond: number;
   cpuMs: number;
 }
 
-function post(url: string, clientId: string, body: string): Promise<Record<string, string>> {
-  return new Promise((resolve, reject) => {
-    const outgoing = request(
-      `${url}/token`,
-      {
-        agent,
-        method: 'POST',
-        headers: {
-          'Content-Type': 'application/x-www-form-urlencoded',
-          'Content-Length': body.length,
-          Authorization: authorization(clientId),
-        },
-      },
-      (incoming) => {
-        const chunks: Buffer[] = [];
-        incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
-        incoming.on('end', () => {
-          const text = Buffer.concat(chunks).toString();
-          if (incoming.statusCode === 200) resolve(JSON.parse(text));
-          else reject(new Error(`${incoming.statusCode} ${text}`));
-        });
-      },
-    );
-    outgoing.on('error', reject);
-    outgoing.end(body);
-  });
-}
-
-function clientCredentials(url: string): Operation {
-  return async () => {
-    await post(url, 'service', 'grant_type=client_credentials&scope=orders%3Aread');
-  };
-}
-
-/** Each worker has a grant of its own and always spends the newest token, as an application does. */
-function refresh(url: string, tokens: string[]): Operation {
-  return async (worker) => {
-    const answer = await post(url, 'web', `grant_type=refresh_token&refresh_token=${tokens[worker]}`);
-    tokens[worker] = answer.refresh_token!;
-  };
-}
-
-async function measure(server: MeasuredProcess, operation: Operation): Promise<Measurement> {
-  const before = await server.usage();
+async function measure(server: MeasuredProcess, operation: Operation, workers: number): Promise<Measurement> {
+  const cpu = async () => (await server.usage()).cpuMs + (values.database ? postgresCpuMs() : 0);
+  const before = await cpu();
   const started = performance.now();
   const end = started + seconds * 1000;
   let done = 0;
   await Promise.all(
-    Array.from({ length: concurrency }, async (_, worker) => {
+    Array.from({ length: workers }, async (_, worker) => {
       while (performance.now() < end) {
         await operation(worker);
         done += 1;
       }
     }),
   );
-  const elapsed = (performance.now() - started) / 1000;
-  const after = await server.usage();
-  return { perSecond: done / elapsed, cpuMs: (after.cpuMs - before.cpuMs) / done };
+  const perSecond = (done * 1000) / (performance.now() - started);
+  return { perSecond, cpuMs: ((await cpu()) - before) / done };
 }
 
-const median = (values: number[]) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
+async function signature(signer: MeasuredProcess): Promise<Measurement> {
+  const count = Math.round(seconds * 400);
+  const before = await signer.usage();
+  const started = performance.now();
+  await signer.seed(count);
+  const perSecond = (count * 1000) / (performance.now() - started);
+  return { perSecond, cpuMs: ((await signer.usage()).cpuMs - before.cpuMs) / count };
+}
 
 function opensslSignsPerSecond(): string {
   try {
@@ -94,41 +70,105 @@ function opensslSignsPerSecond(): string {
   }
 }
 
-const servers = {
-  signet: await startMeasured('./signet-server.ts', ...process.argv.slice(3, 4)),
-  bare: await startMeasured('./bare-provider.ts'),
-};
+const median = (numbers: number[]) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)]!;
+const database = values.database ? [values.database] : [];
 
-console.log(`openssl speed rsa2048: ${opensslSignsPerSecond()}`);
-console.log(`${concurrency} connections, ${rounds} rounds of ${seconds} s each, in turns; medians\n`);
-console.log('                        signet                   bare in-memory           ratio');
+const signet = await startMeasured('./signet-server.ts', ...database);
+const bare = await startMeasured('./bare-provider.ts');
+const signer = await startMeasured('./signature.ts');
+const before = values.beside && (await startMeasured(resolve(values.beside, 'bench/signet-server.ts'), ...database));
 
-const operations = {
-  client_credentials: { signet: clientCredentials(servers.signet.url), bare: clientCredentials(servers.bare.url) },
-  refresh_token: {
-    signet: refresh(servers.signet.url, await servers.signet.seed(concurrency)),
-    bare: refresh(servers.bare.url, await servers.bare.seed(concurrency)),
-  },
-};
-
-for (const [name, { signet, bare }] of Object.entries(operations)) {
-  const results: Record<'signet' | 'bare', Measurement[]> = { signet: [], bare: [] };
-  for (let round = 0; round <= rounds; round += 1) {
-    const [ours, theirs] = [await measure(servers.signet, signet), await measure(servers.bare, bare)];
-    if (round === 0) continue; // warm-up
-    results.signet.push(ours);
-    results.bare.push(theirs);
-  }
-  const figure = (of: Measurement[], part: keyof Measurement) => median(of.map((one) => one[part]));
-  const row = (of: Measurement[]) =>
-    `${figure(of, 'perSecond').toFixed(0).padStart(5)}/s ${figure(of, 'cpuMs').toFixed(2)} CPU-ms each   `;
-  const ratios = results.signet.map(({ perSecond }, round) => perSecond / results.bare[round]!.perSecond);
-  console.log(`${name.padEnd(22)} ${row(results.signet)} ${row(results.bare)} ${median(ratios).toFixed(2)}`);
+interface Row {
+  name: string;
+  ours: (url: string, world: Awaited<ReturnType<typeof signedIn>>) => Operation | Promise<Operation>;
+  bare?: Operation;
+  /** Targets: of ours ÷ bare, ours ÷ signature, ours ÷ the checkout beside. */
+  targets: { bare?: number; signature?: number; beside?: number };
+  workers?: number;
 }
 
-const [ours, theirs] = [await servers.signet.usage(), await servers.bare.usage()];
-const [ourMemory, theirMemory] = [ours, theirs].map(({ rssMiB }) => `${rssMiB.toFixed(0).padStart(5)} MiB`);
-console.log(`${'memory'.padEnd(22)} ${ourMemory}                ${theirMemory}`);
-servers.signet.stop();
-servers.bare.stop();
+const bareJwks = await document(`${bare.url}/jwks`, 'without');
+const fromDiscovery = '/.well-known/openid-configuration';
+const rows: Row[] = [
+  {
+    name: 'client_credentials',
+    ours: clientCredentials,
+    bare: clientCredentials(bare.url),
+    targets: { bare: 0.65, signature: 1.45 },
+  },
+  {
+    name: 'refresh, 3 × RS256',
+    ours: (url, { refreshTokens }) => refresh(url, refreshTokens),
+    bare: refresh(bare.url, await bare.seed(concurrency)),
+    targets: { bare: 0.85, beside: values.database ? 0.6 : 0.65 },
+  },
+  {
+    name: 'refresh, one at a time',
+    ours: (url, { refreshTokens }) => refresh(url, refreshTokens),
+    targets: {},
+    workers: 1,
+  },
+  { name: 'code + PKCE, signed in', ours: (url, { browser }) => codeFlow(url, browser), targets: { beside: 0.6 } },
+  { name: 'introspection', ours: (url, { accessToken }) => introspection(url, accessToken), targets: {} },
+  ...['/jwks', fromDiscovery, '/status-lists/1'].flatMap((path): Row[] =>
+    (['without', 'with'] as const).map((etag) => ({
+      name: `${path.split('/').at(-1) === '1' ? 'status list' : path.split('/').at(-1)}${etag === 'with' ? ', 304' : ''}`,
+      ours: (url) => document(url + path, etag),
+      bare: bareJwks,
+      targets: { bare: 0.3 },
+    })),
+  ),
+];
+
+console.log(`openssl speed rsa2048: ${opensslSignsPerSecond()}; node ${process.version}`);
+console.log(
+  `${concurrency} connections, ${rounds} rounds of ${seconds} s each, in turns; medians of CPU-ms an operation`,
+);
+console.log(`documents are beside the JWKS of bare oidc-provider${values.database ? '; with the database’s' : ''}\n`);
+console.log(`${''.padEnd(26)}  rate/s  CPU-ms   ÷ bare         ÷ signature    ÷ beside`);
+
+const worlds = { signet: await signedIn(signet.url), before: before ? await signedIn(before.url) : undefined };
+
+for (const { name, ours, bare: theirs, targets, workers = concurrency } of rows) {
+  const operation = await ours(signet.url, worlds.signet);
+  const operationBefore = before && worlds.before && (await ours(before.url, worlds.before));
+  const all = { ours: [] as Measurement[], bare: [] as number[], signature: [] as number[], beside: [] as number[] };
+  for (let round = 0; round <= rounds; round += 1) {
+    const here = await measure(signet, operation, workers);
+    const there = theirs && (await measure(bare, theirs, workers));
+    const alone = targets.signature !== undefined ? await signature(signer) : undefined;
+    const then = operationBefore && before ? await measure(before, operationBefore, workers) : undefined;
+    if (round === 0) continue; // warm-up
+    all.ours.push(here);
+    if (there) all.bare.push(here.cpuMs / there.cpuMs);
+    if (alone) all.signature.push(here.cpuMs / alone.cpuMs);
+    if (then) all.beside.push(here.cpuMs / then.cpuMs);
+  }
+  const ratio = (of: number[], target: number | undefined) => {
+    if (of.length === 0) return '–'.padEnd(13);
+    const value = median(of);
+    const verdict = target === undefined ? '' : `${value <= target ? '≤' : '>'} ${target}`;
+    return `${value.toFixed(2)} ${verdict}`.padEnd(13);
+  };
+  const figures = [
+    median(all.ours.map((one) => one.perSecond))
+      .toFixed(0)
+      .padStart(6),
+  ];
+  figures.push(
+    median(all.ours.map((one) => one.cpuMs))
+      .toFixed(3)
+      .padStart(6),
+  );
+  figures.push(` ${ratio(all.bare, targets.bare)}`, ratio(all.signature, targets.signature));
+  console.log(`${name.padEnd(26)}  ${figures.join('  ')}  ${ratio(all.beside, targets.beside)}`);
+}
+
+const memory = async (name: string, server: MeasuredProcess) =>
+  console.log(`memory of ${name}: ${(await server.usage()).rssMiB.toFixed(0)} MiB resident`);
+await memory('signet', signet);
+await memory('bare oidc-provider', bare);
+console.log('\nstart, memory, workers and growth: npm run bench:start, bench:memory, bench:workers, bench:growth');
+for (const server of [signet, bare, signer]) server.stop();
+if (before) before.stop();
 process.exit(0);

@@ -1,6 +1,8 @@
 // A server under measurement, in a process of its own, and how it is asked what it has used.
 
 import { type ChildProcess, fork } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { isAbsolute } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { freePort } from '../test/support/ports.ts';
 
@@ -19,9 +21,11 @@ export interface MeasuredProcess {
   stop(): void;
 }
 
+/** @param script beside this file, or the path of another checkout's */
 export async function startMeasured(script: string, ...args: string[]): Promise<MeasuredProcess> {
   const port = await freePort();
-  const child = fork(fileURLToPath(new URL(script, import.meta.url)), [String(port), ...args], { stdio: 'inherit' });
+  const path = isAbsolute(script) ? script : fileURLToPath(new URL(script, import.meta.url));
+  const child = fork(path, [String(port), ...args], { stdio: 'inherit' });
   child.once('exit', (code) => {
     if (code) throw new Error(`${script} ended with ${code}`);
   });
@@ -58,4 +62,30 @@ function answerOf<T>(child: ChildProcess, name: string): Promise<T> {
       resolve(message[name]!);
     });
   });
+}
+
+const tickMs = 10;
+
+/** CPU time of all PostgreSQL on this machine so far, milliseconds; those of its processes that have ended are in their parent's. */
+export function postgresCpuMs(): number {
+  const stats = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(statOf)
+    .filter((stat) => stat !== undefined);
+  return stats.reduce((sum, fields) => sum + fields.reduce((all, field) => all + field, 0) * tickMs, 0);
+}
+
+/** proc_pid_stat(5): utime, stime, cutime, cstime. */
+function statOf(pid: string): number[] | undefined {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    if (!text.includes('(postgres)')) return undefined;
+    return text
+      .slice(text.lastIndexOf(')') + 2)
+      .split(' ')
+      .slice(11, 15)
+      .map(Number);
+  } catch {
+    return undefined; // it has ended
+  }
 }
