@@ -33,8 +33,7 @@ export function requestId(): Middleware {
   };
 }
 
-/** The same for what is not answered through Koa. */
-export function nameRequest(res: ServerResponse): string {
+function nameRequest(res: ServerResponse): string {
   const id = newRequestId();
   res.setHeader('X-Request-Id', id);
   return id;
