@@ -174,7 +174,11 @@ describe('whatever the policy, the clocks, the moments and the commands', () => 
       // A look to make a key, its time, a look to sign with it; and all that before it once for a key that was there.
       const isOver = end >= last + 2 * (publishAhead + 2 * pollEvery) * 1000;
       const believes = revoked.filter(({ kid }) => knownToFetcherForUnknown(world).has(kid));
-      if (isOver) expect(believes).toEqual([]);
+      // Of two emergencies within one millisecond no timestamp says which key was prepared between them; nobody fetches
+      // between them either.
+      const isAlone = ({ revokedAt }: { revokedAt: number | null }) =>
+        revoked.filter((other) => other.revokedAt === revokedAt).length === 1;
+      if (isOver) expect(believes.filter(isAlone)).toEqual([]);
       if (isOver && revoked.length > 0) seen.dropped += 1;
       if (believes.length > 0) seen.believed += 1;
     });
