@@ -7,6 +7,7 @@
 import { execFileSync } from 'node:child_process';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { createDatabase } from '../test/support/postgres.ts';
 import {
   clientCredentials,
   codeFlow,
@@ -71,12 +72,14 @@ function opensslSignsPerSecond(): string {
 }
 
 const median = (numbers: number[]) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)]!;
-const database = values.database ? [values.database] : [];
+/** A database of its own on the server that was named, for each. */
+const database = async () => (values.database ? [await createDatabase(values.database)] : []);
 
-const signet = await startMeasured('./signet-server.ts', ...database);
+const signet = await startMeasured('./signet-server.ts', ...(await database()));
 const bare = await startMeasured('./bare-provider.ts');
 const signer = await startMeasured('./signature.ts');
-const before = values.beside && (await startMeasured(resolve(values.beside, 'bench/signet-server.ts'), ...database));
+const before =
+  values.beside && (await startMeasured(resolve(values.beside, 'bench/signet-server.ts'), ...(await database())));
 
 interface Row {
   name: string;
