@@ -1,15 +1,24 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startWatchedIssuer, type WatchedIssuer } from '../support/issuer.ts';
 import { ordersApi, type TestServer } from '../support/signet.ts';
-import { asClient, askUserinfo, signIn, tokenRequest } from '../support/user-agent.ts';
+import {
+  asClient,
+  askUserinfo,
+  authorizationRequest,
+  redemption,
+  signIn,
+  tokenRequest,
+  type UserAgent,
+} from '../support/user-agent.ts';
 
 let server: TestServer;
 let issuer: WatchedIssuer;
 let tokens: Record<string, string>;
+let agent: UserAgent;
 beforeAll(async () => {
   issuer = await startWatchedIssuer();
   server = issuer.server;
-  ({ tokens } = await signIn(server.issuer, { parameters: { resource: ordersApi } }));
+  ({ agent, tokens } = await signIn(server.issuer, { parameters: { resource: ordersApi } }));
 });
 afterAll(() => issuer.close());
 
@@ -49,4 +58,28 @@ describe('how often a request asks the database', () => {
   test('a refresh: one read of the token and all that it rests on, and one write', async () => {
     expect(await cost(refresh(tokens.refresh_token!))).toBe(2);
   });
+
+  test('a code for who is signed in: one read of the session and all that it rests on, and one write', async () => {
+    const { url } = authorizationRequest(issuer.url, { resource: ordersApi });
+    expect(await cost(() => codeFrom(url))).toBe(2);
+    expect(issuer.statements.map((statement) => statement.split(' ', 1)[0])).toEqual(['select', 'insert']);
+  });
+
+  test('the whole code flow of who is signed in: two reads and three writes', async () => {
+    const request = authorizationRequest(issuer.url, { resource: ordersApi });
+    const flow = async () => {
+      const { status } = await tokenRequest(issuer.url, redemption(request, await codeFrom(request.url)));
+      expect(status).toBe(200);
+    };
+    expect(await cost(flow)).toBe(5);
+    const reads = issuer.statements.filter((statement) => /^(select|with) /.test(statement));
+    expect(reads).toHaveLength(2);
+  });
+
+  async function codeFrom(url: string): Promise<string> {
+    const { headers } = await agent.request(url);
+    const code = new URL(headers.get('location')!).searchParams.get('code');
+    expect(code, 'a code').not.toBeNull();
+    return code!;
+  }
 });
