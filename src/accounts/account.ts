@@ -87,6 +87,12 @@ export const accountColumnsOf = (alias: string) =>
 /** For a statement that reads what an account has, and the account with it. */
 export const joinAccount = (alias: string, id: string) => `left join accounts ${alias} on ${alias}.id = ${id}`;
 
+/** What such a statement reads of it: nothing, where there is none. */
+export type JoinedAccount = { [Column in keyof AccountRow]: AccountRow[Column] | null };
+
+export const joinedAccount = (row: JoinedAccount): Account | undefined =>
+  row.id === null ? undefined : accountFromRow(row as AccountRow);
+
 export function accountFromRow(row: AccountRow): Account {
   const assignedRoles = JSON.parse(row.roles) as string[];
   const mappedRoles = JSON.parse(row.mapped_roles) as string[];

@@ -27,9 +27,9 @@ const batchSize = 50;
 // After a batch the requests have the server to themselves for this many times as long as it took. The longer a batch
 // takes, the busier the disk and the processor are, and the longer we stay away.
 const pauseTimes = 4;
-// But a backlog has to become less. A busy server refreshes 300 times a second on a core, and each refresh leaves a row
-// and a row of the audit trail: 600 rows a second. A batch of 5 ms and its pause of 20 ms work off 2,000 rows a second.
-// With this bound a batch of 25 ms (a slow disk, a full queue) still works off 50 / (0.025 + 0.05) = 667.
+// But a backlog has to become less. A busy server refreshes 500 times a second on a core, and each refresh leaves a row of
+// the audit trail. A batch of 5 ms and its pause of 20 ms work off 2,000 rows a second. With this bound a batch of 25 ms (a
+// slow disk, a full queue) still works off 50 / (0.025 + 0.05) = 667.
 const longestPauseMs = 50;
 
 /** Sweeps every `everyMs`, until `stop()`, which waits for a batch that is under way. */

@@ -1,7 +1,7 @@
 // What a code or a refresh token rests on: its grant, the session that it is bound to, and the person. Read in the one
 // statement that reads the token, so that all of it is of the same moment.
 
-import { type Account, type AccountRow, accountColumnsOf, accountFromRow, joinAccount } from '../accounts/account.ts';
+import { type Account, accountColumnsOf, type JoinedAccount, joinAccount, joinedAccount } from '../accounts/account.ts';
 import type { StatusIndex } from '../status-list/indexes.ts';
 
 /** What is there of it, and has not ended. */
@@ -34,9 +34,7 @@ export const backingJoins = `
     on browser.model = 'Session' and browser.uid = token.session_uid and browser.consumed_at is null
   ${joinAccount('person', 'token.account_id')}`;
 
-type AccountPart = { [Column in keyof AccountRow]: AccountRow[Column] | null };
-
-export interface BackingRow extends AccountPart {
+export interface BackingRow extends JoinedAccount {
   grant_payload: string | null;
   status_list: number | null;
   status_idx: number | null;
@@ -49,6 +47,6 @@ export function backingOf(row: BackingRow): Backing {
   return {
     grant: grant === null ? undefined : { ...(JSON.parse(grant) as GrantPayload), status: { list: list!, idx: idx! } },
     session: expiresAt === null ? undefined : { accountId: row.session_account_id ?? undefined, expiresAt },
-    account: row.id === null ? undefined : accountFromRow(row as AccountRow),
+    account: joinedAccount(row),
   };
 }

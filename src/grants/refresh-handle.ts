@@ -40,15 +40,20 @@ export function createRefreshHandles(keys: readonly [Buffer, ...Buffer[]]): Refr
   };
 }
 
-/** One that was issued before there were chains is the first of its own. */
+// A chain, or the digest of a handle that was issued before there were chains; seconds of this millennium; a secret.
+const shape = /^([\w-]{22}|[\w-]{43})~([0-9a-z]{6,7})~[\w-]{43}$/;
+
+/**
+ * One that was issued before there were chains is the first of its own. And so is whatever else somebody sends: databases
+ * refuse some of what a text may hold, and no digest has any of it.
+ */
 export function chainOf(handle: string): string {
-  const end = handle.indexOf('~');
-  return end === -1 ? digestOf(handle) : handle.slice(0, end);
+  return shape.exec(handle)?.[1] ?? digestOf(handle);
 }
 
 /** When it ends by its own word, epoch seconds: of one that was spent, nothing else tells it. */
 export function endOf(handle: string): number | undefined {
-  const [, end] = handle.split('~');
+  const end = shape.exec(handle)?.[2];
   return end === undefined ? undefined : Number.parseInt(end, 36);
 }
 

@@ -2,7 +2,7 @@
 // application. Read in one statement, so that all of it is of the same moment.
 
 import type { AdapterPayload } from 'oidc-provider';
-import { type Account, type AccountRow, accountColumnsOf, accountFromRow, joinAccount } from '../accounts/account.ts';
+import { type Account, accountColumnsOf, type JoinedAccount, joinAccount, joinedAccount } from '../accounts/account.ts';
 import type { Queryable } from '../database/database.ts';
 import { type GrantRow, grantFromRow, type StoredGrant } from './grant-rows.ts';
 import { idOf, loaded, type ModelRow } from './model-rows.ts';
@@ -16,9 +16,7 @@ export interface SignedIn {
   grants: ReadonlyMap<string, StoredGrant>;
 }
 
-type Nullable<Row> = { [Column in keyof Row]: Row[Column] | null };
-
-interface Row extends ModelRow, Nullable<AccountRow> {
+interface Row extends ModelRow, JoinedAccount {
   grant_id: string | null;
   grant_payload: string | null;
   status_list: number | null;
@@ -44,7 +42,7 @@ export async function findSignedIn(db: Queryable, cookie: string, clientId: stri
     row && {
       session: loaded(row, cookie),
       text: row.payload,
-      account: row.id === null ? undefined : accountFromRow(row as AccountRow),
+      account: joinedAccount(row),
       grants: new Map(rows.flatMap((each) => (each.grant_id === null ? [] : [[each.grant_id, grantOf(each)]]))),
     }
   );

@@ -1,7 +1,6 @@
 // For which API a token is (`resource`, RFC 8707; `aud`, RFC 9068 §3), and what an application may have there: the rules
 // alone, for whatever answers a request.
 
-import { errors } from 'oidc-provider';
 import { type Apis, audienceOf, resourceOf } from '../clients/apis.ts';
 import type { RegisteredClient } from '../clients/clients.ts';
 
@@ -43,14 +42,12 @@ export function defaultResource(
 
 /**
  * What a service gets of what it asks for. One that names no scope gets all it is allowed (RFC 6749 §3.3); one that asks
- * for more gets nothing.
- * @throws invalid_scope
+ * for more gets nothing, and `refused` is the first scope of that.
  */
-export function serviceScope(asked: string | undefined, { scopes }: ApiAccess): string {
-  if (asked === undefined) return scopes.join(' ');
+export function serviceScope(asked: string | undefined, { scopes }: ApiAccess): { scope: string; refused?: string } {
+  if (asked === undefined) return { scope: scopes.join(' ') };
   const refused = asked.split(' ').find((scope) => !scopes.includes(scope));
-  if (refused === undefined) return asked;
-  throw new errors.InvalidScope('requested scope is not granted to this client', refused);
+  return refused === undefined ? { scope: [...new Set(asked.split(' '))].join(' ') } : { scope: '', refused };
 }
 
 /** The API, and the issuer itself where the token also opens userinfo (RFC 9068 §3, OIDC Core §5.3). */

@@ -189,7 +189,11 @@ export function configurationFor(parts: ConfigurationParts, keys: SigningKeys): 
     const params = ctx.oidc.params!;
     if (isForService(ctx)) {
       if (Array.isArray(params.resource)) throw new errors.InvalidTarget('resource must name one API');
-      params.scope = serviceScope(params.scope as string | undefined, access);
+      const { scope, refused } = serviceScope(params.scope as string | undefined, access);
+      if (refused !== undefined) {
+        throw new errors.InvalidScope('requested scope is not granted to this client', refused);
+      }
+      params.scope = scope;
     }
     const withUserinfo = ctx.oidc.route === 'token' && params.resource === undefined;
     return {

@@ -53,7 +53,7 @@ export function auditProvider(provider: Provider, audit: Audit, log: Log): void 
   provider.on('grant.success', (granted) =>
     outcomes.set(granted, (ctx) => {
       if (ctx.status === 200)
-        record('token.issued', ctx, { ...grantOf(ctx), scope: scopeOf(ctx), kinds: kindsIn(ctx) });
+        record('token.issued', ctx, { ...grantOf(ctx), scope: scopeOf(ctx), kinds: kindsIn(ctx.body as object) });
       else record('token.refused', ctx, { ...grantOf(ctx), reason: ctx.state.refusal });
     }),
   );
@@ -93,6 +93,6 @@ function scopeOf({ oidc }: KoaContextWithOIDC): string | undefined {
 }
 
 /** access, id, refresh: of which kinds the answer has a token. */
-function kindsIn({ body }: KoaContextWithOIDC): string[] {
-  return Object.keys(body as object).flatMap((name) => /^(.+)_token$/.exec(name)?.[1] ?? []);
+export function kindsIn(answer: object): string[] {
+  return Object.keys(answer).flatMap((name) => /^(.+)_token$/.exec(name)?.[1] ?? []);
 }

@@ -2,10 +2,8 @@
 // in storage, so a sign-in or a code begun under one Provider finishes under the next.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { type KoaContextWithOIDC, Provider } from 'oidc-provider';
-import type { Account } from '../accounts/account.ts';
-import { accessTokenIdOf, createRefreshHandles } from '../grants/refresh-handle.ts';
-import type { StoredRefreshToken } from '../grants/refresh-rows.ts';
+import { Provider } from 'oidc-provider';
+import { createRefreshHandles } from '../grants/refresh-handle.ts';
 import type { SigningKeys } from '../keys/keyring.ts';
 import { networkOf } from '../web/address.ts';
 import type { FindDocument } from '../web/document.ts';
@@ -21,13 +19,13 @@ import { createMetadataResponses, type MetadataResponses } from './metadata-resp
 import { useMiddleware } from './middleware.ts';
 import { createPendingSignIns, type PendingSignIns } from './pending-sign-in.ts';
 import { createProvider } from './provider.ts';
-import { type AnswerAgain, createProviderRefresh } from './provider-refresh.ts';
-import { createRefreshRotation, type Refresh } from './refresh.ts';
+import { createProviderRefresh } from './provider-refresh.ts';
+import { createRefreshRotation } from './refresh.ts';
 import { createRequestReads } from './request-reads.ts';
 import { knownScopes } from './scope.ts';
 import { grantCode } from './token-endpoint/authorization-code.ts';
 import { grantClientCredentials } from './token-endpoint/client-credentials.ts';
-import { type Asked, createIssuing, type Issuing, type PersonalSource } from './token-endpoint/issuing.ts';
+import { createIssuing, type Issuing } from './token-endpoint/issuing.ts';
 import { grantRefresh } from './token-endpoint/refresh-token.ts';
 import { createTokenEndpoint, type TokenEndpoint } from './token-endpoint/token-endpoint.ts';
 import { createTokenFormats, type TokenFormats } from './tokens.ts';
@@ -99,12 +97,7 @@ export function createIssuer(parts: IssuerDependencies, firstKeys: SigningKeys):
       lives: { accessToken: config.tokens.accessTokenLife, idToken: config.tokens.idTokenLife },
       statusListUri: parts.statusLists.uriOf,
     });
-    const refresh = createProviderRefresh({
-      models,
-      rotation,
-      accessTokenLife: (ctx, stored) => accessOf(ctx, stored, issuing)?.life ?? 0,
-      now,
-    });
+    const refresh = createProviderRefresh({ models, rotation, issuing, now });
     const told = { ...parts, people, models, consents, cookieKeys, now: datedNow, isKnownScope };
     const provider = createProvider(config.issuer, configurationFor(told, keys), {
       formats,
@@ -125,8 +118,7 @@ export function createIssuer(parts: IssuerDependencies, firstKeys: SigningKeys):
       newestPreparedAt: keys.newestPreparedAt,
       jwksServed: parts.jwksServed,
     });
-    const answerAgain: AnswerAgain = (ctx, stored, as) => answerOf(ctx, stored, as, issuing);
-    useMiddleware(provider, { ...parts, refresh, answerAgain, formats, metadata });
+    useMiddleware(provider, { ...parts, refresh, formats, metadata });
     return {
       provider,
       formats,
@@ -197,36 +189,4 @@ export function createIssuer(parts: IssuerDependencies, firstKeys: SigningKeys):
     sweep: models.sweep,
     close: () => current.formats.close(),
   };
-}
-
-/** What the application of a refresh under way is to get. */
-function accessOf({ oidc }: KoaContextWithOIDC, { payload }: StoredRefreshToken, issuing: Issuing) {
-  const { scope, resource } = oidc.params as Asked;
-  return issuing.personalAccess(oidc.client!.application, payload as PersonalSource, oidc.grant as never, {
-    scope,
-    resource,
-  });
-}
-
-/** The answer of an earlier request, or of one that this request only repeats. */
-async function answerOf(
-  ctx: KoaContextWithOIDC,
-  stored: StoredRefreshToken,
-  refresh: Refresh,
-  issuing: Issuing,
-): Promise<object | undefined> {
-  const access = accessOf(ctx, stored, issuing);
-  const { client, grant, account } = ctx.oidc;
-  if (!access) return undefined;
-  return issuing.toPerson(
-    {
-      application: client!.application,
-      account: (account as unknown as { account: Account }).account,
-      grant: grant as never,
-      grantId: stored.payload.grantId,
-      source: stored.payload as PersonalSource,
-      access,
-    },
-    { at: refresh.at, id: accessTokenIdOf(refresh.handle), nonce: undefined, refreshToken: refresh },
-  );
 }

@@ -10,7 +10,7 @@ import { auditProvider } from './events.ts';
 import { showFormPost } from './form-post.ts';
 import { ignoreUnverifiedHint } from './id-token-hint.ts';
 import { answerJwksFailure, type MetadataResponses } from './metadata-responses.ts';
-import type { AnswerAgain, ProviderRefresh } from './provider-refresh.ts';
+import type { ProviderRefresh } from './provider-refresh.ts';
 import { redirectAfterSignOut } from './sign-out.ts';
 import type { TokenFormats } from './tokens.ts';
 import { signOutUpstream } from './upstream-session.ts';
@@ -19,13 +19,12 @@ type Layer = (ctx: KoaContextWithOIDC, next: () => Promise<void>) => Promise<voi
 
 interface MiddlewareParts extends Pick<IssuerDependencies, 'config' | 'audit' | 'log' | 'pages' | 'upstream'> {
   refresh: Pick<ProviderRefresh, 'settle'>;
-  answerAgain: AnswerAgain;
   formats: TokenFormats;
   metadata: Pick<MetadataResponses, 'cacheMetadata' | 'reportFetches'>;
 }
 
 export function useMiddleware(provider: Provider, parts: MiddlewareParts): void {
-  const { config, audit, log, pages, upstream, refresh, answerAgain, formats, metadata } = parts;
+  const { config, audit, log, pages, upstream, refresh, formats, metadata } = parts;
   const use = (layer: Layer) => provider.use(layer as unknown as Middleware);
   // For what has nothing to do with the busy endpoint, where each costs a turn.
   const useBesideTokens = (layer: Layer) =>
@@ -36,7 +35,7 @@ export function useMiddleware(provider: Provider, parts: MiddlewareParts): void 
   auditProvider(provider, audit, log);
   use((ctx, next) => explainLargeBody(ctx, next, pages));
   provider.on('grant.error', noteLargeBody);
-  use((ctx, next) => refresh.settle(ctx, next, answerAgain));
+  use(refresh.settle);
   useBesideTokens((ctx, next) => signOutUpstream(ctx, next, config.issuer, upstream));
   useBesideTokens(redirectAfterSignOut);
   useBesideTokens(metadata.reportFetches);

@@ -7,13 +7,16 @@
 // refusal tells it for free: what is wrong with a request is answered alike whether the token was spent or not, and a
 // request with which nothing is wrong has used it.
 
-import { errors, type KoaContextWithOIDC } from 'oidc-provider';
+import { errors, type Grant, type KoaContextWithOIDC } from 'oidc-provider';
+import type { Account } from '../accounts/account.ts';
 import { databaseFailureIn } from '../database/failures.ts';
+import type { GrantPayload } from '../grants/backing.ts';
 import { accessTokenIdOf } from '../grants/refresh-handle.ts';
 import type { StoredRefreshToken } from '../grants/refresh-rows.ts';
 import { requestOf } from '../web/request.ts';
 import type { Models } from './adapter.ts';
 import { answeredAgain, type Refresh, type RefreshRequest, type RefreshRotation } from './refresh.ts';
+import type { Asked, Issuing, PersonalSource } from './token-endpoint/issuing.ts';
 
 interface UnderWay {
   handle: string;
@@ -33,26 +36,19 @@ export interface ProviderRefresh {
   /** The random part of the `jti` of its access token. */
   accessTokenId(ctx: KoaContextWithOIDC | undefined): string | undefined;
   /** Koa middleware around the token endpoint: writes, or answers again. */
-  settle(ctx: KoaContextWithOIDC, next: () => Promise<void>, answerAgain: AnswerAgain): Promise<void>;
+  settle(ctx: KoaContextWithOIDC, next: () => Promise<void>): Promise<void>;
 }
-
-/** Makes the answer of an earlier request once more. */
-export type AnswerAgain = (
-  ctx: KoaContextWithOIDC,
-  stored: StoredRefreshToken,
-  refresh: Refresh,
-) => Promise<object | undefined>;
 
 interface ProviderRefreshParts {
   models: Pick<Models, 'findRefreshToken' | 'adapter'>;
   rotation: RefreshRotation;
-  /** Seconds that the access token of a request will live. */
-  accessTokenLife(ctx: KoaContextWithOIDC, stored: StoredRefreshToken): number;
+  /** Makes the answer of an earlier request once more. */
+  issuing: Pick<Issuing, 'personalAccess' | 'toPerson'>;
   now(): number;
 }
 
 export function createProviderRefresh(parts: ProviderRefreshParts): ProviderRefresh {
-  const { models, rotation, accessTokenLife, now } = parts;
+  const { models, rotation, issuing, now } = parts;
   const refreshes = new WeakMap<object, UnderWay>();
   const found = new WeakMap<object, StoredRefreshToken>();
   const arrivals = new WeakMap<object, number>();
@@ -73,6 +69,33 @@ export function createProviderRefresh(parts: ProviderRefreshParts): ProviderRefr
 
   const underWay = (ctx: KoaContextWithOIDC | undefined) => ctx && refreshes.get(ctx)?.refresh;
 
+  /** What the application of a refresh under way is to get. */
+  function accessOf({ oidc }: KoaContextWithOIDC, { payload }: StoredRefreshToken) {
+    const { scope, resource } = oidc.params as Asked;
+    const { application } = oidc.client!;
+    return issuing.personalAccess(application, payload as PersonalSource, oidc.grant as GrantPayload, {
+      scope,
+      resource,
+    });
+  }
+
+  async function answerAgain(ctx: KoaContextWithOIDC, stored: StoredRefreshToken, refresh: Refresh) {
+    const access = accessOf(ctx, stored);
+    if (!access) return undefined;
+    const { client, grant, account } = ctx.oidc;
+    return issuing.toPerson(
+      {
+        application: client!.application,
+        account: (account as unknown as { account: Account }).account,
+        grant: grant as GrantPayload & Pick<Grant, 'status'>,
+        grantId: stored.payload.grantId,
+        source: stored.payload as PersonalSource,
+        access,
+      },
+      { at: refresh.at, id: accessTokenIdOf(refresh.handle), nonce: undefined, refreshToken: refresh },
+    );
+  }
+
   function note(ctx: KoaContextWithOIDC, refresh: Refresh): void {
     ctx.state.answeredAgain = answeredAgain(refresh);
     ctx.state.firstAskedFrom = refresh.firstAskedFrom;
@@ -90,7 +113,7 @@ export function createProviderRefresh(parts: ProviderRefreshParts): ProviderRefr
     async begin(ctx, handle) {
       const stored = found.get(ctx)!;
       const request = requestIn(ctx);
-      const refresh = await rotation.decide(handle, stored, request, accessTokenLife(ctx, stored));
+      const refresh = await rotation.decide(handle, stored, request, accessOf(ctx, stored)?.life ?? 0);
       refreshes.set(ctx, { handle, stored, request, refresh });
       // All tokens of an answer are of the same moment.
       ctx.state.datedAt = refresh.at;
@@ -107,7 +130,7 @@ export function createProviderRefresh(parts: ProviderRefreshParts): ProviderRefr
       return refresh && accessTokenIdOf(refresh.handle);
     },
 
-    async settle(ctx, next, answerAgain) {
+    async settle(ctx, next) {
       arrivals.set(ctx, rotation.arrivalOf(requestOf(ctx), now()));
       await next();
       const underWay = refreshes.get(ctx);

@@ -42,7 +42,9 @@ interface AddressPrefixes {
  * Beside that, the /48: one site or customer may hold as much, and has 65,536 of the former (RFC 6177 §2). And the
  * block that a provider hands out from, about: of IPv4 the /16, of IPv6 the /32.
  */
-export function addressPrefixes(address: string): AddressPrefixes {
+export const addressPrefixes = rememberingAddresses(prefixesOf);
+
+function prefixesOf(address: string): Readonly<AddressPrefixes> {
   if (isIPv4(address)) return { address, block: `${ipaddr.IPv4.parse(address).octets.slice(0, 2).join('.')}.0.0/16` };
   if (isIP(address) !== 6) return { address, block: address };
   const groups = ipaddr.IPv6.parse(address).parts.map((group) => group.toString(16));

@@ -209,16 +209,18 @@ describe.each(engines)('two workers on $name', ({ freshUrl }) => {
     const chains = await Promise.all(
       Array.from({ length: 6 }, async () => ({ newest: await freshRefreshToken(), client: new Client(issuer) })),
     );
+    let answered = 0;
     const load = chains.map(async (chain) => {
       while (!stopping.signal.aborted) {
         // Whoever had no answer asks again, with the token that it has.
         const answer = await refresh(chain.newest, chain.client).catch(() => undefined);
         if (answer) expect([answer.status, answer.body.error]).toEqual([200, undefined]);
         if (answer) chain.newest = answer.body.refresh_token;
+        if (answer) answered += 1;
         await pause(5);
       }
     });
-    await pause(300);
+    await vi.waitFor(() => expect(answered).toBeGreaterThan(4 * chains.length), { timeout: 20_000, interval: 10 });
     for (const { client } of chains) client.on('disconnect', () => broken.add(client));
     process.kill(before[0]!, 'SIGKILL');
     await vi.waitFor(async () => expect(await figure('signet_workers')).toBe(2 - 1), { timeout: 5_000, interval: 10 });
@@ -274,7 +276,7 @@ describe.each(engines)('two workers on $name', ({ freshUrl }) => {
       }
       await client.destroy();
     });
-    await pause(200);
+    await vi.waitFor(() => expect(seen.get('200')).toBeGreaterThan(20), { timeout: 20_000, interval: 10 });
     const workers = workersOf(server);
     server.child.kill('SIGTERM');
     await vi.waitFor(

@@ -261,6 +261,23 @@ describe.each(engines)('a refresh token, on $name', (engine) => {
       expect(often - once).toBeLessThan(100);
     });
 
+    test('is looked for without harm whatever its handle holds', async () => {
+      const exp = Math.floor(Date.now() / 1000) + 3600;
+      const header = encode({ alg: 'RS256', typ: 'rt+jwt', kid: 'a key that this server does not know' });
+      for (const jti of ['\0~tqtest~x', `${'a'.repeat(21)}\0~tqtest~${'b'.repeat(43)}`, '\ud800~1~', '~~', '~']) {
+        const payload = encode({ iss: server.issuer, aud: server.issuer, exp, jti });
+        expect(await refresh(`${header}.${payload}.AAAA`), JSON.stringify(jti)).toMatchObject(invalidGrant);
+      }
+      expect(server.logged()).not.toContain('request.failed');
+    });
+
+    test('ends with its grant when somebody names its chain and invents the rest', async () => {
+      const { refresh_token: token } = await freshTokens();
+      const [chain, end] = handleOf(token!).split('~');
+      expect(await refresh(`${chain}~${end}~${'a'.repeat(43)}`)).toMatchObject(invalidGrant);
+      expect(await refresh(token!)).toMatchObject(invalidGrant);
+    });
+
     test('is refused when it has expired there', async () => {
       const { refresh_token: token } = await freshTokens();
       await expire(server.store.db, 'RefreshToken', token);

@@ -44,9 +44,12 @@ describe.each(engines)('what the issuer stores, on $name', ({ freshDatabase }) =
     await models.adapter('RefreshToken').upsert(handle, payload, lifeSeconds);
   }
 
-  const chain = (name: string) => `${name}~zzzzzz~first`;
+  /** A handle of the chain that is called so. */
+  const handleOf = (name: string, secret: string) =>
+    `${name.replaceAll(' ', '-').padEnd(22, '_')}~zzzzzz~${secret.replaceAll(' ', '-').padEnd(43, '_')}`;
+  const chain = (name: string) => handleOf(name, 'first');
   const successor = (name: string, heir: string, lifeSeconds: number) => ({
-    handle: `${name}~zzzzzz~${heir}`,
+    handle: handleOf(name, heir),
     payload: { grantId: '', accountId: 'ada', clientId: 'spa', exp: now / 1000 + lifeSeconds },
     request: '[null,null]',
     network: '192.0.2.0/24',
@@ -96,16 +99,16 @@ describe.each(engines)('what the issuer stores, on $name', ({ freshDatabase }) =
     expect(won.filter(Boolean)).toHaveLength(1);
     const stored = await models.findRefreshToken(chain('contended'));
     expect(stored).toMatchObject({ state: 'previous', rotation: { at: now, request: '[null,null]' } });
-    const heir = `contended~zzzzzz~heir ${won.indexOf(true)}`;
+    const heir = handleOf('contended', `heir ${won.indexOf(true)}`);
     expect(await models.findRefreshToken(heir)).toMatchObject({ state: 'current' });
-    expect(await models.findRefreshToken('contended~zzzzzz~invented')).toMatchObject({ state: 'older' });
+    expect(await models.findRefreshToken(handleOf('contended', 'invented'))).toMatchObject({ state: 'older' });
   });
 
   test('a refresh token that was revoked meanwhile has no successor', async () => {
     await storeRefreshToken(chain('revoked'), hour, 'revoked grant');
     await models.adapter('RefreshToken').revokeByGrantId('revoked grant');
     expect(await models.rotate(chain('revoked'), successor('revoked', 'orphan', hour), now)).toBe(false);
-    expect(await models.findRefreshToken('revoked~zzzzzz~orphan')).toBeUndefined();
+    expect(await models.findRefreshToken(handleOf('revoked', 'orphan'))).toBeUndefined();
   });
 
   test('a refresh token whose grant ended meanwhile has no successor: its tokens would be refused', async () => {
@@ -131,7 +134,7 @@ describe.each(engines)('what the issuer stores, on $name', ({ freshDatabase }) =
 
   test('a spent refresh token ends when it says so itself, whatever became of its chain', async () => {
     const end = Math.floor(now / 1000) + 60;
-    const handle = `ending~${end.toString(36)}~first`;
+    const handle = chain('ending').replace('zzzzzz', end.toString(36));
     await storeRefreshToken(handle, hour);
     await models.rotate(handle, successor('ending', 'heir', 100 * hour), now);
     expect((await models.findRefreshToken(handle))?.payload.exp).toBe(end);

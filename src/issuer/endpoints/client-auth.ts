@@ -29,6 +29,9 @@ export async function authenticateClient(
   throw new AppError('invalid_client', 401, 'client authentication failed');
 }
 
+// Base64 with its padding or without (RFC 4648 §3.2).
+const basicPattern = /^Basic ((?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?)$/i;
+
 interface Credentials {
   clientId: string;
   secret: string | undefined;
@@ -50,8 +53,9 @@ function credentialsOf(ctx: Context, form: ReadonlyMap<string, string>): Credent
   return basic;
 }
 
-function readBasic(header: string): Credentials | undefined {
-  const encoded = /^Basic ([A-Za-z0-9+/]+={0,2})$/i.exec(header)?.[1];
+/** What an Authorization header says (RFC 6749 §2.3.1); undefined where it is not as that has it. */
+export function readBasic(header: string): { clientId: string; secret: string } | undefined {
+  const encoded = basicPattern.exec(header)?.[1];
   const pair = encoded && Buffer.from(encoded, 'base64').toString('utf8');
   const colon = pair?.indexOf(':') ?? -1;
   if (!pair || colon < 1) return undefined;
@@ -60,7 +64,7 @@ function readBasic(header: string): Credentials | undefined {
     const [clientId, secret] = [pair.slice(0, colon), pair.slice(colon + 1)].map((half) =>
       decodeURIComponent(half.replaceAll('+', ' ')),
     );
-    return { clientId: clientId!, secret };
+    return { clientId: clientId!, secret: secret! };
   } catch {
     return undefined; // "%" and no two digits: it was not encoded, and what it should say is anybody's guess.
   }

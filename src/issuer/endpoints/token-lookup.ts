@@ -4,6 +4,7 @@
 import type { BackedRefreshToken, StoredRefreshToken } from '../../grants/refresh-rows.ts';
 import type { Models } from '../adapter.ts';
 import { grantIdOf } from '../models/access-token.ts';
+import { isSignedIn } from '../token-endpoint/backed.ts';
 import type { TokenFormats } from '../tokens.ts';
 
 export interface FoundToken {
@@ -69,7 +70,5 @@ function isSpent({ state, rotation }: StoredRefreshToken, { graceMs }: LookUpPar
 
 /** Whether the grant and the session behind it go on. */
 function isBacked({ payload, grant, session }: BackedRefreshToken, now: number): boolean {
-  if (!grant) return false;
-  if (!payload.expiresWithSession) return true;
-  return session !== undefined && session.expiresAt > now && session.accountId === payload.accountId;
+  return grant !== undefined && isSignedIn(payload, session, now);
 }

@@ -26,10 +26,18 @@ export function intactBacking(
   const isOf = (one: { clientId?: string | undefined; exp?: number | undefined } | undefined) =>
     one !== undefined && one.clientId === clientId && one.exp !== undefined && one.exp > seconds;
   if (!isOf(token) || !isOf(grant) || grant?.accountId !== token.accountId) return undefined;
-  const isSignedIn =
-    session?.accountId === token.accountId && session !== undefined && Math.floor(session.expiresAt / 1000) > seconds;
-  if (token.expiresWithSession && !isSignedIn) return undefined;
+  if (!isSignedIn(token, session, now)) return undefined;
   return grant && account && !account.disabledAt ? { grant, account } : undefined;
+}
+
+/** Whether the session goes on that a token is bound to, where it is bound to one. @param now epoch milliseconds */
+export function isSignedIn(
+  { accountId, expiresWithSession }: Pick<BoundToken, 'accountId' | 'expiresWithSession'>,
+  session: Backing['session'],
+  now: number,
+): boolean {
+  if (!expiresWithSession) return true;
+  return session?.accountId === accountId && Math.floor((session?.expiresAt ?? 0) / 1000) > Math.floor(now / 1000);
 }
 
 /** Whether what the grant rests on elsewhere holds: asked where a token is refreshed. */

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { type Apis, audienceOf, resourceOf } from '../../clients/apis.ts';
 import type { StatusIndexes } from '../../status-list/indexes.ts';
-import { apiAccess, defaultResource } from '../audience.ts';
+import { apiAccess, defaultResource, serviceScope } from '../audience.ts';
 import type { Issuing } from './issuing.ts';
 import type { PlainRequest } from './plain-request.ts';
 import type { Granted } from './token-endpoint.ts';
@@ -27,10 +27,9 @@ export async function grantClientCredentials(
   const access = apiAccess(resource, application, { apis, defaultLife: accessTokenLife });
   // One name for one API: what is no absolute URI stands for none (RFC 8707 §2).
   if (!access || resourceOf(access.audience) !== resource) return undefined;
-  const asked = parameters.scope === undefined ? access.scopes : [...new Set(parameters.scope.split(' '))];
-  if (asked.some((scope) => !access.scopes.includes(scope))) return undefined;
+  const { scope, refused } = serviceScope(parameters.scope, access);
+  if (refused !== undefined) return undefined;
 
-  const scope = asked.join(' ');
   const holder = await statusIndexes.ofClient(application.clientId);
   const id = randomUUID(); // of which node keeps a stock; 122 random bits
   const answer = await issuing.toService(application, access, scope, holder, { at: now(), id });

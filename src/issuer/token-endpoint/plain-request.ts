@@ -7,6 +7,7 @@ import { parse } from 'node:querystring';
 import { type Clients, needsSecret, type RegisteredClient, secretMatches } from '../../clients/clients.ts';
 import { databaseFailureIn } from '../../database/failures.ts';
 import type { SecretThrottle } from '../../web/secret-throttle.ts';
+import { readBasic } from '../endpoints/client-auth.ts';
 
 export interface PlainRequest {
   application: RegisteredClient;
@@ -137,23 +138,7 @@ function credentialsOf(authorization: string | undefined, parameters: Record<str
   const { client_id: clientId, client_secret: secret } = parameters;
   if (authorization === undefined) return clientId === undefined ? undefined : { clientId, secret };
   const basic = secret === undefined ? readBasic(authorization) : undefined;
-  return clientId === undefined || clientId === basic?.clientId ? basic : undefined;
-}
-
-/** RFC 6749 §2.3.1: both halves are form-encoded before they are joined. */
-function readBasic(authorization: string): Credentials | undefined {
-  const encoded = /^Basic ((?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?)$/i.exec(
-    authorization,
-  )?.[1];
-  const pair = Buffer.from(encoded ?? '', 'base64').toString('latin1');
-  const colon = pair.indexOf(':');
-  if (colon < 1 || colon === pair.length - 1) return undefined;
-  try {
-    const [clientId, secret] = [pair.slice(0, colon), pair.slice(colon + 1)].map((half) =>
-      half.includes('%') || half.includes('+') ? decodeURIComponent(half.replaceAll('+', ' ')) : half,
-    ) as [string, string];
-    return plainText.test(clientId) && plainText.test(secret) ? { clientId, secret } : undefined;
-  } catch {
+  if (!basic || basic.secret === '' || ![basic.clientId, basic.secret].every((text) => plainText.test(text)))
     return undefined;
-  }
+  return clientId === undefined || clientId === basic.clientId ? basic : undefined;
 }

@@ -14,6 +14,7 @@ import { failure, logFailedRequest } from '../../web/failed-request.ts';
 import { headersOfEveryAnswer } from '../../web/headers.ts';
 import type { RequestState } from '../../web/request.ts';
 import type { SecretThrottle } from '../../web/secret-throttle.ts';
+import { kindsIn } from '../events.ts';
 import { grantHasEnded, invalidGrant } from '../provider-refresh.ts';
 import type { RefreshRotation } from '../refresh.ts';
 import type { TokenAnswer } from './issuing.ts';
@@ -145,9 +146,4 @@ export function createTokenEndpoint(parts: TokenEndpointParts): TokenEndpoint {
       throw error;
     }
   }
-}
-
-/** access, id, refresh: of which kinds the answer has a token. */
-function kindsIn(answer: TokenAnswer): string[] {
-  return Object.keys(answer).flatMap((name) => /^(.+)_token$/.exec(name)?.[1] ?? []);
 }
