@@ -167,10 +167,6 @@ for (const { name, ours, bare: theirs, targets, workers = concurrency } of rows)
   console.log(`${name.padEnd(26)}  ${figures.join('  ')}  ${ratio(all.beside, targets.beside)}`);
 }
 
-const memory = async (name: string, server: MeasuredProcess) =>
-  console.log(`memory of ${name}: ${(await server.usage()).rssMiB.toFixed(0)} MiB resident`);
-await memory('signet', signet);
-await memory('bare oidc-provider', bare);
 console.log('\nstart, memory, workers and growth: npm run bench:start, bench:memory, bench:workers, bench:growth');
 for (const server of [signet, bare, signer]) server.stop();
 if (before) before.stop();

@@ -9,8 +9,6 @@ import { freePort } from '../test/support/ports.ts';
 interface Usage {
   /** CPU time of the process so far, user and system, milliseconds. */
   cpuMs: number;
-  /** Resident memory, MiB. */
-  rssMiB: number;
 }
 
 export interface MeasuredProcess {
@@ -42,7 +40,7 @@ export async function startMeasured(script: string, ...args: string[]): Promise<
 export function report(seed: (count: number) => Promise<string[]>): void {
   process.on('message', async ({ question, argument }: { question: string; argument: number }) => {
     const { user, system } = process.cpuUsage();
-    const usage: Usage = { cpuMs: (user + system) / 1000, rssMiB: process.memoryUsage.rss() / 2 ** 20 };
+    const usage: Usage = { cpuMs: (user + system) / 1000 };
     process.send!({ [question]: question === 'usage' ? usage : await seed(argument) });
   });
   process.send!({ ready: true });
